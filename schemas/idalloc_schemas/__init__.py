@@ -1,0 +1,51 @@
+"""The wire contract of idalloc, version 1: queue names, codes, requests and replies."""
+
+from idalloc_schemas._alloc import AllocReply, AllocRequest, encode_alloc_success
+from idalloc_schemas._codes import RespCode
+from idalloc_schemas._errors import ErrorReply
+from idalloc_schemas._fields import MAX_APP_TAG_LENGTH, MAX_ID, AppTag, IdRange
+from idalloc_schemas._health import HealthReply, HealthRequest, TagHealth, TagState
+from idalloc_schemas._names import (
+    ALLOC_QUEUE,
+    ALLOC_REPLY_TYPE,
+    ALLOC_REQUEST_TYPE,
+    CONTENT_TYPE,
+    HEALTH_QUEUE,
+    HEALTH_REPLY_TYPE,
+    HEALTH_REQUEST_TYPE,
+)
+from idalloc_schemas._parse import (
+    InvalidMessageError,
+    parse_alloc_reply,
+    parse_alloc_request,
+    parse_health_reply,
+    parse_health_request,
+)
+
+__all__ = [
+    "ALLOC_QUEUE",
+    "ALLOC_REPLY_TYPE",
+    "ALLOC_REQUEST_TYPE",
+    "CONTENT_TYPE",
+    "HEALTH_QUEUE",
+    "HEALTH_REPLY_TYPE",
+    "HEALTH_REQUEST_TYPE",
+    "MAX_APP_TAG_LENGTH",
+    "MAX_ID",
+    "AllocReply",
+    "AllocRequest",
+    "AppTag",
+    "ErrorReply",
+    "HealthReply",
+    "HealthRequest",
+    "IdRange",
+    "InvalidMessageError",
+    "RespCode",
+    "TagHealth",
+    "TagState",
+    "encode_alloc_success",
+    "parse_alloc_reply",
+    "parse_alloc_request",
+    "parse_health_reply",
+    "parse_health_request",
+]

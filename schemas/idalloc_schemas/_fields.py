@@ -1,0 +1,23 @@
+"""Field types that several messages share."""
+
+from typing import Annotated, Final
+
+from pydantic import Field, StrictInt, StringConstraints
+
+MAX_APP_TAG_LENGTH: Final = 32
+MAX_ID: Final = 2**63 - 1
+"""The end of the id space: segments are half-open and end at most here (MySQL's BIGINT)."""
+
+AppTag = Annotated[
+    str,
+    StringConstraints(
+        strict=True, min_length=1, max_length=MAX_APP_TAG_LENGTH, pattern=r"^[\x21-\x7e]*$"
+    ),
+]
+"""A tag's name: 1 to 32 characters of printable ASCII without spaces, compared byte for byte."""
+
+Id = Annotated[StrictInt, Field(ge=1, le=MAX_ID)]
+Count = Annotated[StrictInt, Field(ge=1, le=MAX_ID)]
+
+IdRange = tuple[Id, Id]
+"""A half-open range of ids: `[left, right)`."""

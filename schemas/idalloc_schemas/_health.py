@@ -1,0 +1,92 @@
+"""Messages of the queue `id.health`."""
+
+from enum import StrEnum
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, StrictInt, model_validator
+
+from idalloc_schemas._fields import AppTag, Id
+
+
+class TagState(StrEnum):
+    """How one worker stands with a tag."""
+
+    COLD = "cold"
+    """Nobody has asked this worker for the tag yet. That is healthy."""
+    READY = "ready"
+    """There are ids in memory."""
+    REFILLING = "refilling"
+    """Memory is empty and a refill is under way."""
+    FAILING = "failing"
+    """The last refill failed; ids that are still in memory are handed out."""
+    REFUSED = "refused"
+    """The database said that there is nothing to hand out: no row, a bad row, or no space left."""
+
+
+class HealthRequest(BaseModel):
+    """Asks a worker for the state of one tag, or of every tag that it holds."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    app_tag: AppTag | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_not_absent(cls, data: object) -> object:
+        # A null where a string belongs is a wrong type, here as in `id.alloc`.
+        if isinstance(data, dict) and data.get("app_tag", "") is None:
+            return {**data, "app_tag": 0}
+        return data
+
+    def encode(self) -> bytes:
+        """Write the request as JSON, without fields that are not set."""
+        return self.model_dump_json(exclude_none=True).encode()
+
+
+class TagHealth(BaseModel):
+    """One tag on one worker. The counters start with the worker process."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    app_tag: AppTag
+    state: TagState
+    left: NonNegativeInt = 0
+    segments: list[tuple[Id, Id]] = []
+    """What is left in memory, as half-open ranges."""
+    step: NonNegativeInt = 0
+    """The row's step at the last refill, 0 before it."""
+    waiters: NonNegativeInt = 0
+    ids_reserved: NonNegativeInt = 0
+    ids_handed_out: NonNegativeInt = 0
+    ids_lost: NonNegativeInt = 0
+    """Reserved or possibly reserved, and never to be handed out."""
+    last_error: str | None = None
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the next request can expect an id."""
+        return self.left > 0 or self.state in (TagState.COLD, TagState.REFILLING)
+
+
+class HealthReply(BaseModel):
+    """The state of one worker; `left` is the sum over the tags that were asked for."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    resp_code: Literal[0] = 0
+    msg: str = "success"
+    left: Annotated[StrictInt, Field(ge=0)]
+    worker: str = ""
+    tags: list[TagHealth] = []
+    counters: dict[str, NonNegativeInt] = {}
+    """What the worker process counted since its start."""
+
+    @classmethod
+    def of(cls, worker: str, tags: list[TagHealth], counters: dict[str, int]) -> Self:
+        """Sum up the tags of one worker."""
+        left = sum(tag.left for tag in tags)
+        return cls(left=left, worker=worker, tags=tags, counters=counters)
+
+    def encode(self) -> bytes:
+        """Write the reply as JSON, without fields that are not set."""
+        return self.model_dump_json(exclude_none=True).encode()

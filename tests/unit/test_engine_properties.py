@@ -1,0 +1,221 @@
+"""The engine against a model of the database, under every order of events that Hypothesis finds."""
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from idalloc_schemas import RespCode
+from idalloc_worker._effects import (
+    AbandonRefill,
+    Answer,
+    Answered,
+    Expired,
+    Granted,
+    Refused,
+    StartRefill,
+)
+from idalloc_worker._engine import Engine, EngineLimits
+from idalloc_worker._segment import Segment
+
+LIMITS = EngineLimits(max_count=500, max_waiters=5, max_refusals=3)
+TAGS = ("a", "b", "c", "d", "e", "f")
+
+
+@dataclass
+class Request:
+    """One call as its caller sees it."""
+
+    app_tag: str
+    count: int
+    arrived: float
+    deadline: float
+    outcomes: list[Answer | Expired] = field(default_factory=list)
+
+
+@dataclass
+class Row:
+    """The database's row of a tag."""
+
+    max_id: int
+    step: int
+
+    def reserve(self, want: int, floor: int) -> Segment:
+        size = -(-want // self.step) * self.step
+        left = max(self.max_id, floor)
+        self.max_id = left + size
+        return Segment(left, self.max_id)
+
+
+class EngineMachine(RuleBasedStateMachine):
+    """Plays callers, database and clock."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.engine = Engine(LIMITS, jitter=lambda: 0.5)
+        self.now = 100.0
+        self.rows = {"a": Row(0, 3), "b": Row(0, 100), "c": Row(7, 1)}
+        self.requests: list[Request] = []
+        self.started: dict[int, StartRefill] = {}
+        self.abandoned: set[int] = set()
+        self.last_granted: dict[str, int] = defaultdict(int)
+        self.closed = False
+
+    # Events
+
+    @rule(
+        app_tag=st.sampled_from(TAGS),
+        count=st.one_of(st.just(1), st.integers(1, 600)),
+        patience=st.one_of(st.just(1000.0), st.floats(0.01, 3)),
+    )
+    def ask(self, app_tag: str, count: int, patience: float) -> None:
+        request = Request(app_tag, count, self.now, self.now + patience)
+        self.requests.append(request)
+        answer = self.engine.take(
+            app_tag, count, self.now, owner=request, deadline=request.deadline
+        )
+        if answer is not None:
+            self._note(request, answer)
+        self._collect()
+
+    @precondition(lambda self: self.started)
+    @rule(data=st.data())
+    def segment_arrives(self, data: st.DataObject) -> None:
+        refill = self._finish(data)
+        row = self.rows.get(refill.app_tag)
+        if row is None:
+            refusal = Refused(RespCode.APP_TAG_NOT_FOUND, "app_tag not found")
+            self.engine.refill_refused(refill.attempt, refusal, self.now)
+        else:
+            segment = row.reserve(refill.want, refill.floor)
+            accepted = self.engine.segment_arrived(refill.attempt, segment, row.step, self.now)
+            assert accepted == (refill.attempt not in self.abandoned)
+        self._collect()
+
+    @precondition(lambda self: self.started)
+    @rule(data=st.data(), commits=st.booleans())
+    def refill_fails(self, data: st.DataObject, commits: bool) -> None:  # noqa: FBT001  # drawn
+        refill = self._finish(data)
+        row = self.rows.get(refill.app_tag)
+        possibly = 0
+        if commits and row is not None:  # the answer of the commit is lost
+            possibly = row.reserve(refill.want, refill.floor).size
+        self.engine.refill_failed(refill.attempt, "boom", self.now, possibly_reserved=possibly)
+        self._collect()
+
+    @rule(seconds=st.floats(0.001, 3))
+    def time_passes(self, seconds: float) -> None:
+        self.now += seconds
+        self.engine.tick(self.now)
+        self._collect()
+
+    @rule(app_tag=st.sampled_from(["a", "b"]), by=st.integers(1, 1000))
+    def database_is_rewound(self, app_tag: str, by: int) -> None:
+        row = self.rows.get(app_tag)
+        if row is not None:
+            row.max_id = max(0, row.max_id - by)
+
+    @rule(step=st.integers(1, 300))
+    def operator_changes_step(self, step: int) -> None:
+        self.rows["a"].step = step
+
+    @rule()
+    def operator_deletes_or_restores_b(self) -> None:
+        if self.rows.pop("b", None) is None:
+            self.rows["b"] = Row(0, 50)
+
+    @precondition(lambda self: len(self.requests) > 20)
+    @rule()
+    def close(self) -> None:
+        self.closed = True
+        self.engine.close()
+        self._collect()
+
+    # What must hold
+
+    @invariant()
+    def books_balance(self) -> None:
+        for pool in self.engine.pools():
+            assert pool.reserved == pool.handed_out + pool.left + pool.lost
+            assert pool.left == sum(right - left for left, right in pool.held())
+
+    @invariant()
+    def nobody_waits_too_long(self) -> None:
+        self.engine.tick(self.now)
+        self._collect()
+        for request in self.requests:
+            waited = self.now - request.arrived
+            if waited >= LIMITS.wait_timeout or self.now >= request.deadline or self.closed:
+                assert len(request.outcomes) == 1, request
+
+    @invariant()
+    def limits_hold(self) -> None:
+        unknown = 0
+        for pool in self.engine.pools():
+            assert pool.waiters <= LIMITS.max_waiters
+            assert pool.left >= 0
+            unknown += not pool.known
+        assert unknown <= len(TAGS)
+        assert len(self.engine._refusals) <= LIMITS.max_refusals
+
+    @invariant()
+    def whoever_waits_has_a_refill_coming(self) -> None:
+        for pool in self.engine.pools():
+            if pool.waiters:
+                assert pool.attempt is not None or pool.retry_timer_at is not None, pool
+
+    def teardown(self) -> None:
+        """Let all time pass: every request has got exactly one outcome."""
+        for _ in range(20):
+            self.now += 1
+            self.engine.tick(self.now)
+            self._collect()
+        assert all(len(request.outcomes) == 1 for request in self.requests)
+
+    # Helpers
+
+    def _finish(self, data: st.DataObject) -> StartRefill:
+        return self.started.pop(data.draw(st.sampled_from(sorted(self.started))))
+
+    def _collect(self) -> None:
+        for effect in self.engine.effects():
+            match effect:
+                case StartRefill():
+                    live = {
+                        other.app_tag
+                        for attempt, other in self.started.items()
+                        if attempt not in self.abandoned
+                    }
+                    assert effect.app_tag not in live, "two refills of one tag in flight"
+                    assert 1 <= effect.want <= LIMITS.max_count
+                    assert not self.closed
+                    self.started[effect.attempt] = effect
+                case AbandonRefill():
+                    self.abandoned.add(effect.attempt)
+                case Answered():
+                    assert isinstance(effect.waiter, Request)
+                    self._note(effect.waiter, effect.answer)
+                case Expired():
+                    assert isinstance(effect.waiter, Request)
+                    assert effect.waiter.deadline <= self.now
+                    effect.waiter.outcomes.append(effect)
+
+    def _note(self, request: Request, answer: Answer) -> None:
+        assert not request.outcomes, "answered twice"
+        request.outcomes.append(answer)
+        if isinstance(answer, Refused):
+            assert answer.code is not RespCode.SUCCESS
+            return
+        assert isinstance(answer, Granted)
+        assert self.now < request.deadline
+        assert sum(right - left for left, right in answer.ranges) == request.count
+        for left, right in answer.ranges:
+            # Rising is more than unique: no id that was ever handed out lies above the next one.
+            assert self.last_granted[request.app_tag] < left < right
+            self.last_granted[request.app_tag] = right - 1
+
+
+TestEngine = EngineMachine.TestCase
+TestEngine.settings = settings(max_examples=200, stateful_step_count=60, deadline=None)

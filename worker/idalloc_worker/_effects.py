@@ -1,0 +1,66 @@
+"""What the engine says: answers to requests, and work that it wants done outside."""
+
+from dataclasses import dataclass
+
+from idalloc_schemas import RespCode
+
+Range = tuple[int, int]
+"""A half-open range of ids."""
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """The ids of one request, in increasing order."""
+
+    ranges: tuple[Range, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Why a request gets no ids; `retry_after` in seconds, where a retry can help."""
+
+    code: RespCode
+    msg: str
+    retry_after: float | None = None
+
+
+Answer = Granted | Refused
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A request that waited has its answer."""
+
+    waiter: object
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """A request that waited is past its caller's deadline: nobody wants its answer."""
+
+    waiter: object
+
+
+@dataclass(frozen=True, slots=True)
+class StartRefill:
+    """Reserve a segment of at least `want` ids that begins at or above `floor`.
+
+    Each attempt is to be reported once, with `Engine.segment_arrived`, `refill_failed` or
+    `refill_refused`, however late.
+    """
+
+    app_tag: str
+    attempt: int
+    want: int
+    floor: int
+
+
+@dataclass(frozen=True, slots=True)
+class AbandonRefill:
+    """The attempt took too long: interrupt it. Its report is still wanted, for the books."""
+
+    attempt: int
+
+
+Effect = Answered | Expired | StartRefill | AbandonRefill

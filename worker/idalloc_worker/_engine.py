@@ -1,0 +1,354 @@
+"""The allocator: a pure state machine over requests, segments, failures and time.
+
+It is owned by one thread and does no I/O. Time (monotonic seconds) comes in as `now`; what is to be
+done outside comes out of `effects()`.
+"""
+
+import heapq
+import random
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import count as counter
+from math import inf
+
+from idalloc_schemas import RespCode, TagHealth, TagState
+from idalloc_worker._effects import (
+    AbandonRefill,
+    Answer,
+    Answered,
+    Effect,
+    Expired,
+    Granted,
+    Refused,
+    StartRefill,
+)
+from idalloc_worker._pool import TagPool, Waiter
+from idalloc_worker._segment import Segment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineLimits:
+    """The bounds of one worker process; times in seconds."""
+
+    max_count: int = 1_000_000
+    max_waiters: int = 1500
+    """Requests that may wait for one tag; one more is answered BUSY."""
+    wait_timeout: float = 2.0
+    refill_timeout: float = 2.0
+    max_failures: int = 4
+    """Failed refills in a row after which the waiting requests are told."""
+    backoff_base: float = 0.1
+    backoff_cap: float = 1.0
+    refusal_ttl: float = 1.0
+    """How long "no such tag" and its like are remembered."""
+    max_refusals: int = 10_000
+    """How many unknown tags are remembered at most."""
+    answer_margin: float = 0.1
+    """A request is told this long (or a tenth of its time) before its caller stops listening."""
+
+
+class Engine:
+    """Hands out ids from memory, and says when it wants more.
+
+    `jitter` gives numbers from [0, 1).
+    """
+
+    def __init__(
+        self, limits: EngineLimits, *, jitter: Callable[[], float] = random.random
+    ) -> None:
+        self._limits = limits
+        self._jitter = jitter
+        self._pools: dict[str, TagPool] = {}
+        self._refilling: dict[int, TagPool] = {}  # by attempt, until its report
+        self._refusals: OrderedDict[str, tuple[float, Refused]] = OrderedDict()  # unknown tags
+        self._attempts = counter(1)
+        self._effects: list[Effect] = []
+        self._timers: list[tuple[float, int, Waiter | TagPool | int, TagPool]] = []
+        self._timer_ids = counter()
+        self._closing = False
+
+    # What the worker asks
+
+    def take(
+        self, app_tag: str, count: int, now: float, *, owner: object = None, deadline: float = inf
+    ) -> Answer | None:
+        """Answer a request at once, or let it wait (None) and answer it in an effect later."""
+        pool = self._pools.get(app_tag)
+        if pool is not None and pool.left >= count and not pool.waiters:
+            granted = Granted(pool.take(count))
+            if pool.attempt is None and pool.wants_refill:
+                self._refill_if_wanted(pool, now)
+            return granted
+        return self._take_slowly(app_tag, count, now, owner, deadline)
+
+    def health(self, now: float, app_tag: str | None = None) -> list[TagHealth] | Refused:
+        """Report the tags in memory, or one tag."""
+        if app_tag is None:
+            return [_describe(pool) for _, pool in sorted(self._pools.items())]
+        pool = self._pools.get(app_tag)
+        refusal = pool.refusal if pool else self._remembered_refusal(app_tag, now)
+        if refusal is not None and refusal.code is RespCode.APP_TAG_NOT_FOUND:
+            return refusal
+        return [_describe(pool) if pool else TagHealth(app_tag=app_tag, state=TagState.COLD)]
+
+    def effects(self) -> list[Effect]:
+        """Hand over what is to be done; each effect once."""
+        effects, self._effects = self._effects, []
+        return effects
+
+    @property
+    def next_wakeup(self) -> float:
+        """When `tick` has to be called at the latest; `inf` if nothing is due."""
+        return self._timers[0][0] if self._timers else inf
+
+    @property
+    def left(self) -> int:
+        """How many ids are in memory."""
+        return sum(pool.left for pool in self._pools.values())
+
+    def close(self) -> None:
+        """Stop waiting: whoever waits, or would have to, is refused with SHUTTING_DOWN."""
+        self._closing = True
+        for pool in self._pools.values():
+            self._refuse_waiters(pool, _SHUTTING_DOWN)
+
+    # What the worker reports
+
+    def segment_arrived(self, attempt: int, segment: Segment, step: int, now: float) -> bool:
+        """Take in a committed reservation. False: it came too late or too low, and is lost."""
+        pool, current = self._end_attempt(attempt)
+        if not current:
+            self._lose(pool, segment.right - segment.left)
+            return False
+        pool.known = True
+        pool.step = step
+        if segment.left < pool.mark:
+            self._lose(pool, segment.right - segment.left)
+            self._fail(
+                pool,
+                f"segment [{segment.left}, {segment.right}) begins below an id that "
+                f"was handed out already ({pool.mark})",
+                now,
+            )
+            return False
+        pool.failures = 0
+        pool.retry_at = 0.0
+        pool.refusal = pool.last_error = None
+        pool.put(segment)
+        self._serve(pool, now)
+        self._refill_if_wanted(pool, now)
+        return True
+
+    def refill_failed(
+        self, attempt: int, reason: str, now: float, *, possibly_reserved: int = 0
+    ) -> None:
+        """Note a failure that may pass. A commit of unknown outcome costs its segment."""
+        pool, current = self._end_attempt(attempt)
+        self._lose(pool, possibly_reserved)
+        if current:
+            self._fail(pool, reason, now)
+
+    def refill_refused(self, attempt: int, refusal: Refused, now: float) -> None:
+        """Note that the database has nothing for this tag: told to everybody, remembered shortly."""
+        pool, current = self._end_attempt(attempt)
+        if not current:
+            return
+        pool.failures = 0
+        pool.refusal = refusal
+        pool.last_error = refusal.msg
+        pool.retry_at = now + self._limits.refusal_ttl
+        if refusal.code is RespCode.APP_TAG_NOT_FOUND:
+            pool.drop_all()  # a deleted tag is not served on
+        self._serve(pool, now)
+        self._refuse_waiters(pool, refusal)
+        if not pool.known:
+            self._forget(pool, refusal)
+
+    def tick(self, now: float) -> None:
+        """Let time pass: end waits, abandon slow refills, retry failed ones."""
+        while self._timers and self._timers[0][0] <= now:
+            _, _, subject, pool = heapq.heappop(self._timers)
+            if isinstance(subject, Waiter):
+                self._end_wait(pool, subject, now)
+            elif isinstance(subject, int):
+                self._abandon(pool, subject, now)
+            else:
+                pool.retry_timer_at = None
+                self._refill_if_wanted(pool, now)
+
+    # Requests
+
+    def _take_slowly(
+        self, app_tag: str, count: int, now: float, owner: object, deadline: float
+    ) -> Answer | None:
+        if count > self._limits.max_count:
+            msg = f"count: must be at most {self._limits.max_count} on this worker"
+            return Refused(RespCode.INVALID_REQUEST, msg)
+        if (refusal := self._remembered_refusal(app_tag, now)) is not None:
+            return refusal
+        pool = self._pools.get(app_tag)
+        if pool is not None and (refusal := self._refusal_now(pool, now)) is not None:
+            return refusal
+        if self._closing:
+            return _SHUTTING_DOWN
+        if pool is None:
+            pool = self._pools[app_tag] = TagPool(app_tag)
+        self._wait(pool, owner, count, now, deadline)
+        self._refill_if_wanted(pool, now)
+        return None
+
+    def _refusal_now(self, pool: TagPool, now: float) -> Refused | None:
+        """Say why a request that cannot be served from memory should not even wait."""
+        if pool.waiters >= self._limits.max_waiters:
+            return Refused(
+                RespCode.BUSY, "too many requests wait for this app_tag", self._limits.backoff_base
+            )
+        if pool.attempt is not None or now >= pool.retry_at or pool.waiters:
+            return None
+        if pool.refusal is not None:
+            return pool.refusal
+        if pool.failures >= self._limits.max_failures:
+            return self._no_available_id(pool, now)
+        return None
+
+    def _wait(self, pool: TagPool, owner: object, count: int, now: float, deadline: float) -> None:
+        margin = min(self._limits.answer_margin, (deadline - now) / 10)
+        until = min(now + self._limits.wait_timeout, deadline - margin)
+        waiter = Waiter(owner, count, deadline, until)
+        pool.enqueue(waiter)
+        self._set_timer(until, waiter, pool)
+
+    def _end_wait(self, pool: TagPool, waiter: Waiter, now: float) -> None:
+        if not waiter.waiting:
+            return
+        pool.dismiss(waiter)
+        if waiter.deadline <= now:
+            self._effects.append(Expired(waiter.owner))
+        else:
+            self._effects.append(Answered(waiter.owner, self._no_available_id(pool, now)))
+        self._serve(pool, now)  # the next in line may need less
+        self._refill_if_wanted(pool, now)
+
+    def _serve(self, pool: TagPool, now: float) -> None:
+        """Answer those who wait, first come first served, as far as the ids go."""
+        while (waiter := pool.first_waiter()) is not None:
+            if waiter.deadline <= now:
+                pool.dismiss(waiter)
+                self._effects.append(Expired(waiter.owner))
+            elif waiter.count <= pool.left:
+                pool.dismiss(waiter)
+                self._effects.append(Answered(waiter.owner, Granted(pool.take(waiter.count))))
+            else:
+                return
+
+    def _refuse_waiters(self, pool: TagPool, refusal: Refused) -> None:
+        while (waiter := pool.first_waiter()) is not None:
+            pool.dismiss(waiter)
+            self._effects.append(Answered(waiter.owner, refusal))
+
+    def _no_available_id(self, pool: TagPool, now: float) -> Refused:
+        retry_after = max(pool.retry_at - now, self._limits.backoff_base)
+        return Refused(RespCode.NO_AVAILABLE_ID, "no available id", retry_after)
+
+    # Refills
+
+    def _refill_if_wanted(self, pool: TagPool, now: float) -> None:
+        if pool.attempt is not None or self._closing or not pool.wants_refill:
+            return
+        if now < pool.retry_at:
+            if pool.waiters and pool.retry_timer_at is None:
+                pool.retry_timer_at = pool.retry_at
+                self._set_timer(pool.retry_at, pool, pool)
+            return
+        attempt = pool.attempt = next(self._attempts)
+        self._refilling[attempt] = pool
+        want = max(1, min(pool.shortage, self._limits.max_count))
+        self._effects.append(StartRefill(pool.app_tag, attempt, want, pool.mark))
+        self._set_timer(now + self._limits.refill_timeout, attempt, pool)
+
+    def _end_attempt(self, attempt: int) -> tuple[TagPool, bool]:
+        pool = self._refilling.pop(attempt)
+        current = pool.attempt == attempt
+        if current:
+            pool.attempt = None
+        return pool, current
+
+    def _abandon(self, pool: TagPool, attempt: int, now: float) -> None:
+        if pool.attempt != attempt:
+            return
+        pool.attempt = None
+        self._effects.append(AbandonRefill(attempt))
+        self._fail(pool, f"no answer within {self._limits.refill_timeout:g} s", now)
+
+    def _fail(self, pool: TagPool, reason: str, now: float) -> None:
+        limits = self._limits
+        pool.failures += 1
+        pool.refusal = None
+        pool.last_error = reason
+        backoff = min(limits.backoff_cap, limits.backoff_base * 2 ** min(pool.failures - 1, 16))
+        pool.retry_at = now + backoff * (1 + self._jitter()) / 2
+        if pool.failures >= limits.max_failures:
+            refusal = self._no_available_id(pool, now)
+            self._refuse_waiters(pool, refusal)
+        if pool.waiters:
+            self._refill_if_wanted(pool, now)  # sets the timer of the retry
+        elif not pool.known:
+            self._forget(pool, self._no_available_id(pool, now))
+
+    def _lose(self, pool: TagPool, ids: int) -> None:
+        if ids:
+            pool = self._pools.setdefault(pool.app_tag, pool)  # it may be forgotten by now
+            pool.known = True
+            pool.lose(ids)
+
+    # Unknown tags
+
+    def _remembered_refusal(self, app_tag: str, now: float) -> Refused | None:
+        if app_tag not in self._refusals:
+            return None
+        until, refusal = self._refusals[app_tag]
+        if now < until:
+            return refusal
+        del self._refusals[app_tag]
+        return None
+
+    def _forget(self, pool: TagPool, refusal: Refused) -> None:
+        """Keep of a tag that never had a segment only why it was refused, and that not for long."""
+        del self._pools[pool.app_tag]
+        self._refusals[pool.app_tag] = (pool.retry_at, refusal)
+        while len(self._refusals) > self._limits.max_refusals:
+            self._refusals.popitem(last=False)
+
+    def _set_timer(self, at: float, subject: Waiter | TagPool | int, pool: TagPool) -> None:
+        heapq.heappush(self._timers, (at, next(self._timer_ids), subject, pool))
+
+    def pools(self) -> Iterator[TagPool]:
+        """Walk through the tags in memory, to look only."""
+        return iter(self._pools.values())
+
+
+_SHUTTING_DOWN = Refused(RespCode.SHUTTING_DOWN, "the worker is shutting down", 0.1)
+
+
+def _describe(pool: TagPool) -> TagHealth:
+    return TagHealth(
+        app_tag=pool.app_tag,
+        state=_state(pool),
+        left=pool.left,
+        segments=list(pool.held()),
+        step=pool.step,
+        waiters=pool.waiters,
+        ids_reserved=pool.reserved,
+        ids_handed_out=pool.handed_out,
+        ids_lost=pool.lost,
+        last_error=pool.last_error,
+    )
+
+
+def _state(pool: TagPool) -> TagState:
+    if pool.refusal is not None:
+        return TagState.REFUSED
+    if pool.failures:
+        return TagState.FAILING
+    return TagState.READY if pool.left else TagState.REFILLING
