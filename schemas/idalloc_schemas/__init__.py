@@ -16,6 +16,7 @@ from idalloc_schemas._names import (
 )
 from idalloc_schemas._parse import (
     InvalidMessageError,
+    explain,
     parse_alloc_reply,
     parse_alloc_request,
     parse_health_reply,
@@ -44,6 +45,7 @@ __all__ = [
     "TagHealth",
     "TagState",
     "encode_alloc_success",
+    "explain",
     "parse_alloc_reply",
     "parse_alloc_request",
     "parse_health_reply",

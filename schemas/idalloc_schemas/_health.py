@@ -1,7 +1,7 @@
 """Messages of the queue `id.health`."""
 
 from enum import StrEnum
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, StrictInt, model_validator
 
@@ -78,14 +78,10 @@ class HealthReply(BaseModel):
     left: Annotated[StrictInt, Field(ge=0)]
     worker: str = ""
     tags: list[TagHealth] = []
+    """By name; a worker that holds very many lists the first thousand."""
+    tags_total: NonNegativeInt = 0
     counters: dict[str, NonNegativeInt] = {}
     """What the worker process counted since its start."""
-
-    @classmethod
-    def of(cls, worker: str, tags: list[TagHealth], counters: dict[str, int]) -> Self:
-        """Sum up the tags of one worker."""
-        left = sum(tag.left for tag in tags)
-        return cls(left=left, worker=worker, tags=tags, counters=counters)
 
     def encode(self) -> bytes:
         """Write the reply as JSON, without fields that are not set."""

@@ -36,7 +36,7 @@ def parse_alloc_reply(body: bytes) -> AllocReply | ErrorReply:
     try:
         return _alloc_reply.validate_json(body)
     except ValidationError as error:
-        raise InvalidMessageError(_describe(error)) from None
+        raise InvalidMessageError(explain(error)) from None
 
 
 def parse_health_reply(body: bytes) -> HealthReply | ErrorReply:
@@ -44,7 +44,7 @@ def parse_health_reply(body: bytes) -> HealthReply | ErrorReply:
     try:
         return _health_reply.validate_json(body)
     except ValidationError as error:
-        raise InvalidMessageError(_describe(error)) from None
+        raise InvalidMessageError(explain(error)) from None
 
 
 def _parse_request(model: type[_Model], body: bytes) -> _Model:
@@ -53,10 +53,11 @@ def _parse_request(model: type[_Model], body: bytes) -> _Model:
     try:
         return model.model_validate_json(body)
     except ValidationError as error:
-        raise InvalidMessageError(_describe(error)) from None
+        raise InvalidMessageError(explain(error)) from None
 
 
-def _describe(error: ValidationError) -> str:
+def explain(error: ValidationError) -> str:
+    """Name each field that breaks the contract and say why, without repeating its value."""
     details = error.errors(include_url=False, include_context=False, include_input=False)
     return "; ".join(_describe_one(detail) for detail in details)
 

@@ -1,0 +1,45 @@
+"""What callers import: unique, increasing ids from idalloc over RabbitMQ."""
+
+from idalloc_client._batch import IdBatch
+from idalloc_client._client import IdClient
+from idalloc_client._errors import (
+    AppTagNotFoundError,
+    BadReplyError,
+    BusyError,
+    CallTimeoutError,
+    ClientClosedError,
+    ConnectionLostError,
+    ExhaustedError,
+    ForbiddenError,
+    ForkedClientError,
+    IdAllocError,
+    InvalidRequestError,
+    NoAvailableIdError,
+    NoRouteError,
+    RefusedError,
+    ShuttingDownError,
+    TooManyCallsError,
+    WorkerError,
+)
+
+__all__ = [
+    "AppTagNotFoundError",
+    "BadReplyError",
+    "BusyError",
+    "CallTimeoutError",
+    "ClientClosedError",
+    "ConnectionLostError",
+    "ExhaustedError",
+    "ForbiddenError",
+    "ForkedClientError",
+    "IdAllocError",
+    "IdBatch",
+    "IdClient",
+    "InvalidRequestError",
+    "NoAvailableIdError",
+    "NoRouteError",
+    "RefusedError",
+    "ShuttingDownError",
+    "TooManyCallsError",
+    "WorkerError",
+]

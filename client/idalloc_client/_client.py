@@ -1,0 +1,109 @@
+"""The client that threads share."""
+
+import math
+import time
+import weakref
+from typing import Self, TypeVar
+
+from idalloc_client._batch import IdBatch
+from idalloc_client._errors import ShuttingDownError
+from idalloc_client._exchange import Exchange, alloc_exchange, health_exchange
+from idalloc_client._rpc import RpcClient
+from idalloc_client._url import connection_parameters, process_name
+from idalloc_schemas import HealthReply
+
+_Result = TypeVar("_Result")
+_CLOSE_TIMEOUT = 5.0  # seconds
+
+
+class IdClient:
+    """Asks idalloc for ids. One client serves all threads of a process over one connection.
+
+    Use it as a context manager, or call `close`. It connects at the first call, reconnects by
+    itself, and sends a call that was in flight again within its deadline; a repeat can only waste
+    ids. After a fork, a client that was in use before raises `ForkedClientError`.
+
+    Args:
+        url: `amqp://user:password@host:port/vhost`, with pika's URL options.
+        timeout: seconds that a call may take when it does not say so itself.
+        name: what the management UI shows; by default product, role, host and process id.
+        max_in_flight: calls that may wait at one time; one more raises `TooManyCallsError`.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout: float = 5.0,
+        name: str | None = None,
+        max_in_flight: int = 10_000,
+    ) -> None:
+        self._timeout = _checked_timeout(timeout)
+        parameters = connection_parameters(url, name or process_name("client"))
+        self._rpc = RpcClient(parameters, max_in_flight=max_in_flight)
+        # Also at exit and when nobody refers to the client any more: the broker gets a goodbye.
+        self._finalizer = weakref.finalize(self, self._rpc.close, _CLOSE_TIMEOUT)
+
+    def next_id(self, app_tag: str, *, timeout: float | None = None) -> int:
+        """Return one id, higher than every earlier one of the same worker.
+
+        Args:
+            app_tag: the tag's name.
+            timeout: seconds for the whole call; the worker drops the request when they are over.
+
+        Raises:
+            IdAllocError: one of its subclasses, by the deadline at the latest.
+        """
+        return self._call(alloc_exchange(app_tag, 1), timeout)[0]
+
+    def next_ids(self, app_tag: str, count: int, *, timeout: float | None = None) -> IdBatch:
+        """Return `count` ids in increasing order; they need not be contiguous.
+
+        Args:
+            app_tag: the tag's name.
+            count: how many; workers allow 1,000,000 a call unless they are configured otherwise.
+            timeout: seconds for the whole call; the worker drops the request when they are over.
+
+        Raises:
+            IdAllocError: one of its subclasses, by the deadline at the latest.
+        """
+        return self._call(alloc_exchange(app_tag, count), timeout)
+
+    def health(self, app_tag: str | None = None, *, timeout: float | None = None) -> HealthReply:
+        """Return what one worker holds of a tag, or of every tag that it holds.
+
+        Which worker answers is the broker's choice.
+
+        Raises:
+            IdAllocError: one of its subclasses, by the deadline at the latest.
+        """
+        return self._call(health_exchange(app_tag), timeout)
+
+    def close(self) -> None:
+        """End every call in flight with `ClientClosedError` and disconnect. Safe to repeat."""
+        self._finalizer()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _call(self, exchange: Exchange[_Result], timeout: float | None) -> _Result:
+        seconds = self._timeout if timeout is None else _checked_timeout(timeout)
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                return exchange.read(self._rpc.call(exchange, deadline))
+            except ShuttingDownError as refusal:
+                # The worker is leaving; another one takes the next try.
+                pause = refusal.retry_after or 0.0
+                if time.monotonic() + pause >= deadline:
+                    raise
+            time.sleep(pause)
+
+
+def _checked_timeout(timeout: float) -> float:
+    if not (timeout >= 0 and math.isfinite(timeout)):
+        raise ValueError(f"timeout must be a number of seconds from 0 on, not {timeout!r}")
+    return timeout

@@ -1,0 +1,111 @@
+"""What can go wrong for a caller, as types."""
+
+from idalloc_schemas import ErrorReply, RespCode
+
+
+class IdAllocError(Exception):
+    """Base of every error that a call raises."""
+
+
+class NoRouteError(IdAllocError):
+    """The broker has no such queue: no worker has ever run on this virtual host."""
+
+    def __init__(self, queue: str) -> None:
+        super().__init__(
+            f"the broker has no queue {queue!r}: start a worker, or check the virtual host"
+        )
+        self.queue = queue
+
+
+class CallTimeoutError(IdAllocError, TimeoutError):
+    """No answer came before the call's deadline, although the broker was reachable."""
+
+
+class ConnectionLostError(IdAllocError, ConnectionError):
+    """The call's deadline passed while there was no connection to the broker."""
+
+
+class ClientClosedError(IdAllocError):
+    """The client was closed before or during the call."""
+
+
+class ForkedClientError(IdAllocError):
+    """The client was used in the process that forked this one, and its socket belongs there."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this client was in use before the process forked: create an IdClient in each process"
+        )
+
+
+class TooManyCallsError(IdAllocError):
+    """More calls are in flight in this client than `max_in_flight` allows."""
+
+
+class BadReplyError(IdAllocError):
+    """A reply broke the contract: the worker is of another make or faulty."""
+
+
+class RefusedError(IdAllocError):
+    """A worker answered with an error code.
+
+    `retry_after` is in seconds, and None where a retry cannot help.
+    """
+
+    def __init__(self, reply: ErrorReply, app_tag: str | None = None) -> None:
+        about = f" (app_tag {app_tag!r})" if app_tag is not None else ""
+        super().__init__(f"{reply.msg}{about}")
+        self.code = reply.code
+        self.msg = reply.msg
+        self.app_tag = app_tag
+        ms = reply.retry_after_ms
+        self.retry_after = None if ms is None else ms / 1000
+
+
+class NoAvailableIdError(RefusedError):
+    """The worker ran out of ids and could not get more in time: its database is in trouble."""
+
+
+class InvalidRequestError(RefusedError):
+    """The request breaks the contract; the text names the field and the reason."""
+
+
+class AppTagNotFoundError(RefusedError):
+    """The table has no row for the tag."""
+
+
+class ExhaustedError(RefusedError):
+    """The id space of the tag is used up."""
+
+
+class ForbiddenError(RefusedError):
+    """The user of this connection may not draw from the tag."""
+
+
+class BusyError(RefusedError):
+    """Too many requests wait for the tag already."""
+
+
+class ShuttingDownError(RefusedError):
+    """The worker was stopping, and the deadline left no time to ask another one."""
+
+
+class WorkerError(RefusedError):
+    """The worker or the tag's row is at fault; the worker's log says more."""
+
+
+_BY_CODE: dict[RespCode, type[RefusedError]] = {
+    RespCode.NO_AVAILABLE_ID: NoAvailableIdError,
+    RespCode.INVALID_REQUEST: InvalidRequestError,
+    RespCode.APP_TAG_NOT_FOUND: AppTagNotFoundError,
+    RespCode.EXHAUSTED: ExhaustedError,
+    RespCode.FORBIDDEN: ForbiddenError,
+    RespCode.BUSY: BusyError,
+    RespCode.SHUTTING_DOWN: ShuttingDownError,
+    RespCode.INTERNAL: WorkerError,
+}
+
+
+def refused(reply: ErrorReply, app_tag: str | None) -> RefusedError:
+    """Turn an error reply into the error to raise."""
+    return _BY_CODE.get(reply.code, WorkerError)(reply, app_tag)

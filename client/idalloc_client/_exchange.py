@@ -1,0 +1,88 @@
+"""One request and how to read its reply: pure, so that every kind of client shares it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from pydantic import ValidationError
+
+from idalloc_client._batch import IdBatch
+from idalloc_client._errors import BadReplyError, InvalidRequestError, refused
+from idalloc_schemas import (
+    ALLOC_QUEUE,
+    ALLOC_REQUEST_TYPE,
+    HEALTH_QUEUE,
+    HEALTH_REQUEST_TYPE,
+    AllocReply,
+    AllocRequest,
+    ErrorReply,
+    HealthReply,
+    HealthRequest,
+    InvalidMessageError,
+    RespCode,
+    explain,
+    parse_alloc_reply,
+    parse_health_reply,
+)
+
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange(Generic[_Result]):
+    """A request ready to be sent; `read` turns the reply's body into the result or raises."""
+
+    queue: str
+    message_type: str
+    body: bytes
+    read: Callable[[bytes], _Result]
+
+
+def alloc_exchange(app_tag: str, count: int) -> Exchange[IdBatch]:
+    """Ask for `count` ids. Raises `InvalidRequestError` before anything is sent."""
+    try:
+        request = AllocRequest(app_tag=app_tag, count=count)
+    except ValidationError as error:
+        raise _invalid(error, app_tag) from None
+
+    def read(body: bytes) -> IdBatch:
+        reply = _checked(parse_alloc_reply, body, app_tag)
+        if reply.count != count:
+            raise BadReplyError(f"asked for {count} ids of {app_tag!r}, got {reply.count}")
+        return IdBatch(reply.ranges)
+
+    body = request.model_dump_json().encode()
+    return Exchange(ALLOC_QUEUE, ALLOC_REQUEST_TYPE, body, read)
+
+
+def health_exchange(app_tag: str | None) -> Exchange[HealthReply]:
+    """Ask how a worker stands. Raises `InvalidRequestError` before anything is sent."""
+    try:
+        request = HealthRequest() if app_tag is None else HealthRequest(app_tag=app_tag)
+    except ValidationError as error:
+        raise _invalid(error, app_tag) from None
+
+    def read(body: bytes) -> HealthReply:
+        return _checked(parse_health_reply, body, app_tag)
+
+    return Exchange(HEALTH_QUEUE, HEALTH_REQUEST_TYPE, request.encode(), read)
+
+
+_Reply = TypeVar("_Reply", AllocReply, HealthReply)
+
+
+def _checked(
+    parse: Callable[[bytes], _Reply | ErrorReply], body: bytes, app_tag: str | None
+) -> _Reply:
+    try:
+        reply = parse(body)
+    except InvalidMessageError as error:
+        raise BadReplyError(f"the reply breaks the contract: {error}") from None
+    if isinstance(reply, ErrorReply):
+        raise refused(reply, app_tag)
+    return reply
+
+
+def _invalid(error: ValidationError, app_tag: object) -> InvalidRequestError:
+    reply = ErrorReply(resp_code=RespCode.INVALID_REQUEST, msg=explain(error))
+    return InvalidRequestError(reply, app_tag if isinstance(app_tag, str) else None)

@@ -1,0 +1,36 @@
+"""Says in a few words why a connection or a channel was lost."""
+
+from pika import exceptions
+
+_WORDS = {
+    exceptions.AuthenticationError: "the broker refused the user or password",
+    exceptions.ProbableAuthenticationError: "the broker refused the user or password",
+    exceptions.ProbableAccessDeniedError: "the broker refused access to the virtual host",
+    exceptions.AMQPHeartbeatTimeout: "no heartbeat from the broker",
+    exceptions.StreamLostError: "the connection broke",
+}
+
+
+def describe(reason: BaseException | None) -> str:
+    """Name the cause for a log line or an error message. It never holds a credential."""
+    if reason is None:
+        return "not connected yet"
+    if isinstance(reason, exceptions.ConnectionClosed | exceptions.ChannelClosed):
+        return f"closed with {reason.reply_code} {reason.reply_text}"
+    for kind, words in _WORDS.items():
+        if isinstance(reason, kind):
+            return words
+    return _first_os_error(reason) or type(reason).__name__
+
+
+def _first_os_error(reason: BaseException) -> str | None:
+    """Find the system's own words in pika's nested errors."""
+    pending: list[object] = [reason]
+    while pending:
+        error = pending.pop()
+        if isinstance(error, OSError):
+            return error.strerror or type(error).__name__
+        if isinstance(error, BaseException):
+            pending += [*error.args, *getattr(error, "exceptions", ())]
+            pending += [getattr(error, "exception", None), error.__cause__]
+    return None

@@ -1,0 +1,52 @@
+"""Turns an AMQP URL into connection parameters with the defaults that an RPC needs."""
+
+import os
+import socket
+from importlib.metadata import PackageNotFoundError, version
+from urllib.parse import parse_qs, urlsplit
+
+import pika
+
+_HEARTBEAT = 15  # seconds: a peer that vanished without a word is noticed within two of them
+_CONNECT_TIMEOUT = 5.0  # seconds, for TCP and for each of TLS and login
+
+
+def connection_parameters(url: str, name: str) -> pika.URLParameters:
+    """Read `amqp://user:password@host:port/vhost?options`; pika documents the options.
+
+    Raises ValueError, without the URL in its text: it holds a password.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("amqp", "amqps") or not parts.hostname:
+        raise ValueError("the AMQP URL must look like amqp://user:password@host:port/vhost")
+    try:
+        parameters = pika.URLParameters(url)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError("the AMQP URL has an invalid port or option") from error
+    given = parse_qs(parts.query)
+    if "heartbeat" not in given:
+        parameters.heartbeat = _HEARTBEAT
+    if "socket_timeout" not in given:
+        parameters.socket_timeout = _CONNECT_TIMEOUT
+    if "stack_timeout" not in given:
+        parameters.stack_timeout = 2 * _CONNECT_TIMEOUT
+    parameters.connection_attempts = 1  # the link has its own backoff
+    parameters.client_properties = {
+        "connection_name": name,
+        "product": "idalloc",
+        "version": product_version(),
+    }
+    return parameters
+
+
+def product_version() -> str:
+    """Tell the installed version; a checkout that is not installed has none."""
+    try:
+        return version("idalloc")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def process_name(role: str) -> str:
+    """Name this process for people: product, role, host and process id."""
+    return f"idalloc {role} {socket.gethostname()}:{os.getpid()}"

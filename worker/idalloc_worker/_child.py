@@ -1,0 +1,36 @@
+"""A worker process under a supervisor: `python -m idalloc_worker._child`.
+
+It reads its settings from standard input, so that no password stands in its command line, and
+takes the end of that input as the order to stop: also when the supervisor was killed.
+"""
+
+import pickle
+import sys
+import threading
+
+from idalloc_worker._logging import configure_logging
+from idalloc_worker._process import run_worker
+from idalloc_worker._settings import Settings
+from idalloc_worker._signals import on_stop_signals
+
+
+def main() -> int:
+    """Serve until told to stop; returns the exit status."""
+    stop = threading.Event()
+    # Ctrl-C reaches the whole group; the supervisor is the one to act on it.
+    on_stop_signals(stop.set, ignore_sigint=True)
+    settings = pickle.load(sys.stdin.buffer)  # noqa: S301  # written by our own parent
+    if not isinstance(settings, Settings):
+        raise TypeError("standard input must hold the settings of a supervisor")
+    configure_logging(settings.log_level, settings.log_format)
+
+    def watch() -> None:
+        sys.stdin.buffer.read()
+        stop.set()
+
+    threading.Thread(target=watch, name="idalloc-supervisor-watch", daemon=True).start()
+    return run_worker(settings, stop)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

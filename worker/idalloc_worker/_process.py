@@ -1,0 +1,66 @@
+"""One worker process: puts the parts together, runs until it is told to stop, drains."""
+
+import logging
+import threading
+import time
+
+from idalloc_client._link import Link
+from idalloc_client._url import connection_parameters, process_name
+from idalloc_worker._engine import Engine, EngineLimits
+from idalloc_worker._properties import ignore_message_headers
+from idalloc_worker._refiller import Refiller
+from idalloc_worker._service import WorkerService
+from idalloc_worker._settings import Settings
+from idalloc_worker._store import SegmentStore
+
+_log = logging.getLogger("idalloc.worker")
+
+
+def run_worker(settings: Settings, stop: threading.Event) -> int:
+    """Serve until `stop` is set, then drain. Returns the exit status: 0 after a clean drain."""
+    ignore_message_headers()
+    address = settings.require_mysql()
+    name = process_name("worker")
+    engine = Engine(_limits(settings))
+    service = WorkerService(engine, name=name, prefetch=settings.prefetch)
+    parameters = connection_parameters(settings.amqp_url.get_secret_value(), name)
+    link = Link(parameters, service, thread_name="idalloc-worker-io")
+    refiller = Refiller(
+        lambda: SegmentStore(address, settings.table, settings.refill_timeout),
+        settings.refill_threads,
+        service.report,
+    )
+    service.attach(link, refiller)
+    refiller.start()
+    link.start()
+    _log.info("%s started: table %s on %s", name, settings.table, address)
+    stop.wait()
+    return _drain(link, service, refiller, engine, settings.drain_timeout)
+
+
+def _limits(settings: Settings) -> EngineLimits:
+    return EngineLimits(
+        max_count=settings.max_count,
+        max_waiters=settings.max_waiters,
+        wait_timeout=settings.wait_timeout,
+        refill_timeout=settings.refill_timeout,
+    )
+
+
+def _drain(
+    link: Link, service: WorkerService, refiller: Refiller, engine: Engine, timeout: float
+) -> int:
+    """Stop in order: no new requests, answers out, refills off, connection closed."""
+    _log.info("Draining: no new requests, at most %g s", timeout)
+    deadline = time.monotonic() + timeout
+    drained = threading.Event()
+    link.post(lambda: service.drain(drained.set))
+    clean = drained.wait(timeout)
+    clean &= refiller.stop(max(deadline - time.monotonic(), 0.5))
+    clean &= link.stop(max(deadline - time.monotonic(), 0.5))
+    left = engine.left  # the thread that owned it has ended
+    if clean:
+        _log.info("Stopped; %d ids that were in memory are left unused", left)
+    else:
+        _log.error("Stopped before everything was answered or handed back")
+    return 0 if clean else 1

@@ -1,0 +1,76 @@
+"""Translates what the store says into the engine's and the operator's words."""
+
+import logging
+
+from idalloc_schemas import RespCode
+from idalloc_worker._effects import Refused, StartRefill
+from idalloc_worker._engine import Engine
+from idalloc_worker._refiller import NotBegunError, RefillReport
+from idalloc_worker._store import Reservation
+from idalloc_worker._store_errors import (
+    InvalidRowError,
+    OutcomeUnknownError,
+    TagError,
+    TagExhaustedError,
+    TagNotFoundError,
+)
+from idalloc_worker._throttle import ThrottledLog
+
+_log = logging.getLogger("idalloc.refill")
+
+
+def record_report(
+    engine: Engine, report: RefillReport, now: float, log: ThrottledLog
+) -> dict[str, int]:
+    """Tell the engine how a refill ended, log what an operator should know, return the counts."""
+    refill, outcome = report.refill, report.outcome
+    if isinstance(outcome, Reservation):
+        return _record_reservation(engine, refill, outcome, now, log)
+    if isinstance(outcome, TagError):
+        if not isinstance(outcome, TagNotFoundError):  # the callers' business, and a flood of it
+            log.warning(now, "refused", "No ids: %s", outcome)
+        engine.refill_refused(refill.attempt, _refusal(outcome), now)
+        return {"refills_refused": 1}
+    lost = outcome.possibly_reserved if isinstance(outcome, OutcomeUnknownError) else 0
+    engine.refill_failed(refill.attempt, str(outcome), now, possibly_reserved=lost)
+    if not isinstance(outcome, NotBegunError):
+        log.warning(now, "refill failed", "Refill of %s failed: %s", refill.app_tag, outcome)
+    return {"refills_failed": 1, "refills_unknown": int(lost > 0)}
+
+
+def _record_reservation(
+    engine: Engine, refill: StartRefill, reservation: Reservation, now: float, log: ThrottledLog
+) -> dict[str, int]:
+    segment, rewound_from = reservation.segment, reservation.rewound_from
+    if rewound_from is not None:
+        _log.warning(
+            "The row of %s was set back to %d, below ids that were handed out up to %d (a restore, "
+            "a failover or an edit); it is raised above them again",
+            refill.app_tag,
+            rewound_from,
+            refill.floor,
+        )
+    accepted = engine.segment_arrived(refill.attempt, segment, reservation.step, now)
+    if not accepted:
+        log.warning(
+            now,
+            "late segment",
+            "A segment of %s came too late: %d ids are lost",
+            refill.app_tag,
+            segment.size,
+        )
+    return {"refills": 1, "rewinds_repaired": int(rewound_from is not None)}
+
+
+def _refusal(error: TagError) -> Refused:
+    match error:
+        case TagNotFoundError():
+            return Refused(RespCode.APP_TAG_NOT_FOUND, "app_tag not found")
+        case TagExhaustedError():
+            return Refused(RespCode.EXHAUSTED, "the id space of this app_tag is used up")
+        case InvalidRowError():
+            return Refused(
+                RespCode.INTERNAL, f"the row of this app_tag is invalid: {error.problem}"
+            )
+        case _:
+            return Refused(RespCode.INTERNAL, str(error))

@@ -1,0 +1,123 @@
+"""Runs refills on threads of their own, so that no SQL ever runs on the thread that answers."""
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from idalloc_worker._effects import StartRefill
+from idalloc_worker._store import Reservation
+
+_log = logging.getLogger("idalloc.refill")
+
+
+class Store(Protocol):
+    """What a refill thread needs; see `SegmentStore`."""
+
+    def reserve(self, app_tag: str, want: int, floor: int = 0) -> Reservation:
+        """Reserve a segment or raise."""
+
+    def abort(self) -> None:
+        """Make a reservation that runs in another thread fail."""
+
+    def close(self) -> None:
+        """Give the connection up."""
+
+
+@dataclass(frozen=True, slots=True)
+class RefillReport:
+    """How one attempt ended."""
+
+    refill: StartRefill
+    outcome: Reservation | Exception
+
+
+class NotBegunError(Exception):
+    """The attempt was abandoned before a thread got to it: nothing was reserved."""
+
+    def __init__(self) -> None:
+        super().__init__("abandoned while it waited for a refill thread")
+
+
+class Refiller:
+    """A fixed number of threads, each with a store of its own.
+
+    `start`, `request`, `abandon` and `stop` never block and belong to the engine's owner (`stop`
+    waits for the threads). `report` is called on a refill thread, once for each request.
+    """
+
+    def __init__(
+        self,
+        make_store: Callable[[], Store],
+        threads: int,
+        report: Callable[[RefillReport], None],
+    ) -> None:
+        self._make_store = make_store
+        self._report = report
+        self._jobs: queue.SimpleQueue[StartRefill | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()  # guards the two below
+        self._running: dict[int, Store] = {}
+        self._abandoned: set[int] = set()
+        self._threads = [
+            threading.Thread(target=self._run, name=f"idalloc-refill-{number}", daemon=True)
+            for number in range(1, threads + 1)
+        ]
+
+    def start(self) -> None:
+        """Start the threads; each connects at its first refill."""
+        for thread in self._threads:
+            thread.start()
+
+    def request(self, refill: StartRefill) -> None:
+        """Queue an attempt."""
+        self._jobs.put(refill)
+
+    def abandon(self, attempt: int) -> None:
+        """Interrupt an attempt, or take it out of the queue."""
+        with self._lock:
+            store = self._running.get(attempt)
+            if store is not None:
+                store.abort()  # under the lock, so that it cannot hit the thread's next attempt
+            else:
+                self._abandoned.add(attempt)
+
+    def stop(self, timeout: float) -> bool:
+        """Interrupt what runs, end the threads; False if one did not end in `timeout` seconds."""
+        deadline = time.monotonic() + timeout
+        for _ in self._threads:
+            self._jobs.put(None)
+        with self._lock:
+            for store in self._running.values():
+                store.abort()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(max(deadline - time.monotonic(), 0.0))
+        stuck = [thread.name for thread in self._threads if thread.is_alive()]
+        if stuck:
+            _log.warning("Threads did not stop in time: %s", ", ".join(stuck))
+        return not stuck
+
+    def _run(self) -> None:
+        store = self._make_store()
+        try:
+            while (refill := self._jobs.get()) is not None:
+                self._report(RefillReport(refill, self._attempt(store, refill)))
+        finally:
+            store.close()
+
+    def _attempt(self, store: Store, refill: StartRefill) -> Reservation | Exception:
+        with self._lock:
+            if refill.attempt in self._abandoned:
+                self._abandoned.discard(refill.attempt)
+                return NotBegunError()
+            self._running[refill.attempt] = store
+        try:
+            return store.reserve(refill.app_tag, refill.want, refill.floor)
+        except Exception as error:  # noqa: BLE001  # the report carries it
+            return error
+        finally:
+            with self._lock:
+                del self._running[refill.attempt]

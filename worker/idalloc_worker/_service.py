@@ -1,0 +1,287 @@
+"""Answers requests: joins the broker's deliveries, the engine and the refill threads.
+
+All of it runs on the link's thread, which owns the engine and so needs no lock.
+"""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable
+from math import inf
+
+from pika.channel import Channel
+from pika.exceptions import ChannelClosed
+from pika.spec import BasicProperties
+
+from idalloc_client._link import Link
+from idalloc_schemas import (
+    ALLOC_QUEUE,
+    ALLOC_REPLY_TYPE,
+    HEALTH_QUEUE,
+    HEALTH_REPLY_TYPE,
+    ErrorReply,
+    HealthReply,
+    InvalidMessageError,
+    RespCode,
+    encode_alloc_success,
+    parse_alloc_request,
+    parse_health_request,
+)
+from idalloc_worker._effects import (
+    AbandonRefill,
+    Answer,
+    Answered,
+    Expired,
+    Granted,
+    Refused,
+    StartRefill,
+)
+from idalloc_worker._engine import Engine
+from idalloc_worker._refill_reports import record_report
+from idalloc_worker._refiller import Refiller, RefillReport
+from idalloc_worker._session import Delivery, Session
+from idalloc_worker._throttle import ThrottledLog
+
+_log = logging.getLogger("idalloc.worker")
+
+_NOT_FOUND = 404
+_ACCESS_REFUSED = 403
+_REPLY_TYPES = {ALLOC_QUEUE: ALLOC_REPLY_TYPE, HEALTH_QUEUE: HEALTH_REPLY_TYPE}
+_MAX_TAGS_IN_HEALTH = 1000
+
+
+class WorkerService:
+    """One worker: a link's handler that owns the engine.
+
+    `report` may be called from any thread; the rest belongs to the link's thread.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        name: str,
+        prefetch: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._engine = engine
+        self._name = name
+        self._prefetch = prefetch
+        self._clock = clock
+        self._throttled = ThrottledLog(_log)
+        self._counters: Counter[str] = Counter()
+        self._session: Session | None = None
+        self._declare_first = False
+        self._timer: object | None = None
+        self._timer_at = inf
+        self._draining: Callable[[], None] | None = None
+
+    def attach(self, link: Link, refiller: Refiller) -> None:
+        """Say on which link it runs, and who runs the refills."""
+        self._link = link
+        self._refiller = refiller
+
+    # The link's life
+
+    def on_ready(self, channel: Channel) -> None:
+        """Consume both queues on a fresh channel."""
+        if self._draining:
+            return
+        self._counters["connects"] += 1
+        self._session = Session(channel, self._name, self._link.call_soon)
+        channel.basic_qos(prefetch_count=self._prefetch)
+        channel.add_on_cancel_callback(lambda _frame: self._on_cancelled_by_broker(channel))
+        if self._declare_first:
+            self._declare_first = False
+            channel.queue_declare(ALLOC_QUEUE, durable=True)
+            channel.queue_declare(HEALTH_QUEUE, durable=True)
+        self._session.consume(ALLOC_QUEUE, f"{self._name} alloc", self._on_delivery)
+        self._session.consume(HEALTH_QUEUE, f"{self._name} health", self._on_delivery)
+
+    def on_lost(self, reason: BaseException) -> None:
+        """Forget the channel: its unanswered requests go to other workers."""
+        self._session = None
+        if isinstance(reason, ChannelClosed):
+            # Consuming is tried without declaring, since a least-privilege user may not declare;
+            # only where a queue is missing is it declared.
+            self._declare_first = reason.reply_code == _NOT_FOUND
+            if reason.reply_code == _ACCESS_REFUSED:
+                _log.error(
+                    "RabbitMQ refuses this user: %s. It needs read permission on %s and %s, and "
+                    "configure permission to create them where they do not exist",
+                    reason.reply_text,
+                    ALLOC_QUEUE,
+                    HEALTH_QUEUE,
+                )
+        if self._draining:
+            self._finish_drain()
+
+    def on_blocked(self, *, blocked: bool) -> None:
+        """Note it: answers wait in memory, no more of them than the prefetch allows."""
+        self._counters["blocked"] += blocked
+
+    def _on_cancelled_by_broker(self, channel: Channel) -> None:
+        if self._session is not None and channel.is_open and not self._draining:
+            _log.warning("The broker cancelled a consumer (queue deleted or moved); starting anew")
+            self._link.reset_channel(ConnectionResetError("consumer cancelled by the broker"))
+
+    # Requests
+
+    def _on_delivery(self, delivery: Delivery, properties: BasicProperties, body: bytes) -> None:
+        now = self._clock()
+        self._counters["requests"] += 1
+        self._counters["redelivered"] += delivery.redelivered
+        if not delivery.answerable:
+            self._dead_letter(delivery, now)
+            return
+        try:
+            if delivery.queue == ALLOC_QUEUE:
+                self._alloc(delivery, body, now, _deadline(properties, now))
+            else:
+                self._health(delivery, body, now)
+        except InvalidMessageError as error:
+            self._refuse(delivery, Refused(RespCode.INVALID_REQUEST, str(error)))
+        except Exception:  # noqa: BLE001  # pika would end the connection: a crash loop
+            _log.exception("A request on %s failed", delivery.queue)
+            self._refuse(delivery, Refused(RespCode.INTERNAL, "internal error: see worker's log"))
+        self._run_effects()
+
+    def _alloc(self, delivery: Delivery, body: bytes, now: float, deadline: float) -> None:
+        request = parse_alloc_request(body)
+        if deadline <= now:
+            self._expire(delivery)
+            return
+        answer = self._engine.take(
+            request.app_tag, request.count, now, owner=delivery, deadline=deadline
+        )
+        if answer is not None:
+            self._answer(delivery, answer)
+
+    def _health(self, delivery: Delivery, body: bytes, now: float) -> None:
+        request = parse_health_request(body)
+        tags = self._engine.health(now, request.app_tag)
+        if isinstance(tags, Refused):
+            self._refuse(delivery, tags)
+            return
+        reply = HealthReply(
+            left=sum(tag.left for tag in tags),
+            worker=self._name,
+            tags=tags[:_MAX_TAGS_IN_HEALTH],
+            tags_total=len(tags),
+            counters=dict(self._counters),
+        )
+        delivery.session.reply(delivery, reply.encode(), HEALTH_REPLY_TYPE)
+
+    # Answers
+
+    def _answer(self, delivery: Delivery, answer: Answer) -> None:
+        if isinstance(answer, Granted):
+            self._counters["granted"] += 1
+            body = encode_alloc_success(answer.ranges)
+            delivery.session.reply(delivery, body, ALLOC_REPLY_TYPE)
+        elif answer.code is RespCode.SHUTTING_DOWN and not delivery.redelivered:
+            self._counters["handed_back"] += 1
+            delivery.session.hand_back(delivery)
+        else:  # a request is handed back once; the second time its caller is told
+            self._refuse(delivery, answer)
+
+    def _refuse(self, delivery: Delivery, refusal: Refused) -> None:
+        self._counters[refusal.code.name.lower()] += 1
+        retry_after = refusal.retry_after
+        reply = ErrorReply(
+            resp_code=refusal.code,
+            msg=refusal.msg,
+            retry_after_ms=None if retry_after is None else round(retry_after * 1000),
+        )
+        delivery.session.reply(delivery, reply.encode(), _REPLY_TYPES[delivery.queue])
+
+    def _expire(self, delivery: Delivery) -> None:
+        self._counters["expired"] += 1
+        if delivery.session.usable:
+            delivery.session.finish(delivery)
+
+    def _dead_letter(self, delivery: Delivery, now: float) -> None:
+        self._counters["dead_lettered"] += 1
+        self._throttled.warning(
+            now, "dead letter", "Dead-lettered a message on %s: no usable reply_to", delivery.queue
+        )
+        delivery.session.dead_letter(delivery)
+
+    # The engine's wishes
+
+    def _run_effects(self) -> None:
+        while effects := self._engine.effects():
+            for effect in effects:
+                match effect:
+                    case Answered(Delivery() as delivery, answer):
+                        self._answer(delivery, answer)
+                    case Expired(Delivery() as delivery):
+                        self._expire(delivery)
+                    case StartRefill():
+                        self._refiller.request(effect)
+                    case AbandonRefill(attempt):
+                        self._refiller.abandon(attempt)
+        self._set_timer()
+
+    def _set_timer(self) -> None:
+        wakeup = self._engine.next_wakeup
+        if wakeup >= self._timer_at:
+            return  # the timer that is set comes first, and sets the next one
+        if self._timer is not None:
+            self._link.cancel_timer(self._timer)
+        self._timer_at = wakeup
+        self._timer = self._link.call_later(wakeup - self._clock(), self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer, self._timer_at = None, inf
+        self._engine.tick(self._clock())
+        self._run_effects()
+
+    # Refills
+
+    def report(self, report: RefillReport) -> None:
+        """Take the end of a refill from its thread."""
+        self._link.post(lambda: self._on_report(report))
+
+    def _on_report(self, report: RefillReport) -> None:
+        now = self._clock()
+        self._counters.update(record_report(self._engine, report, now, self._throttled))
+        self._run_effects()
+
+    # Stopping
+
+    def drain(self, on_drained: Callable[[], None]) -> None:
+        """Stop consuming, then answer or hand back what was taken, then say so."""
+        if self._draining:
+            return
+        self._draining = on_drained
+        if self._session is None or not self._session.usable:
+            self._finish_drain()
+        else:
+            # Requests are handed back only once nothing is delivered any more: they would come
+            # straight back otherwise.
+            self._session.cancel(self._finish_drain)
+
+    def _finish_drain(self) -> None:
+        on_drained, self._draining = self._draining, _already_drained
+        self._engine.close()
+        self._run_effects()
+        if self._session is not None:
+            self._session.flush()
+        if on_drained is not None:
+            on_drained()
+
+
+def _already_drained() -> None:
+    """Stand in for the callback that was called."""
+
+
+def _deadline(properties: BasicProperties, now: float) -> float:
+    """Tell until when the caller waits. Its clock is not ours, so the time counts from delivery."""
+    expiration = properties.expiration
+    if not expiration:
+        return inf
+    try:
+        return now + int(expiration) / 1000
+    except ValueError:
+        return inf
