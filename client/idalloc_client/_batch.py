@@ -7,11 +7,15 @@ from typing import overload
 
 
 class IdBatch(Sequence[int]):
-    """An immutable, increasing sequence of ids, kept as ranges: a million ids take no memory."""
+    """An immutable, increasing sequence of ids, kept as ranges: a million ids take no memory.
 
-    __slots__ = ("_ends", "_ranges")
+    `worker` names the worker that gave them, or is empty.
+    """
 
-    def __init__(self, ranges: Iterable[tuple[int, int]]) -> None:
+    __slots__ = ("_ends", "_ranges", "worker")
+
+    def __init__(self, ranges: Iterable[tuple[int, int]], worker: str = "") -> None:
+        self.worker = worker
         self._ranges = tuple(range(left, right) for left, right in ranges)
         self._ends = tuple(accumulate(len(ids) for ids in self._ranges))
 
@@ -55,7 +59,7 @@ class IdBatch(Sequence[int]):
             if piece:
                 pieces.append((piece.start, piece.stop))
             before = end
-        return IdBatch(pieces)
+        return IdBatch(pieces, self.worker)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, IdBatch):

@@ -29,13 +29,21 @@ _Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True)
+class RawReply:
+    """A reply as it came; `worker` is its `app_id`, or empty."""
+
+    body: bytes
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
 class Exchange(Generic[_Result]):
-    """A request ready to be sent; `read` turns the reply's body into the result or raises."""
+    """A request ready to be sent; `read` turns the reply into the result or raises."""
 
     queue: str
     message_type: str
     body: bytes
-    read: Callable[[bytes], _Result]
+    read: Callable[[RawReply], _Result]
 
 
 def alloc_exchange(app_tag: str, count: int) -> Exchange[IdBatch]:
@@ -45,11 +53,11 @@ def alloc_exchange(app_tag: str, count: int) -> Exchange[IdBatch]:
     except ValidationError as error:
         raise _invalid(error, app_tag) from None
 
-    def read(body: bytes) -> IdBatch:
-        reply = _checked(parse_alloc_reply, body, app_tag)
+    def read(raw: RawReply) -> IdBatch:
+        reply = _checked(parse_alloc_reply, raw.body, app_tag)
         if reply.count != count:
             raise BadReplyError(f"asked for {count} ids of {app_tag!r}, got {reply.count}")
-        return IdBatch(reply.ranges)
+        return IdBatch(reply.ranges, raw.worker)
 
     body = request.model_dump_json().encode()
     return Exchange(ALLOC_QUEUE, ALLOC_REQUEST_TYPE, body, read)
@@ -62,8 +70,8 @@ def health_exchange(app_tag: str | None) -> Exchange[HealthReply]:
     except ValidationError as error:
         raise _invalid(error, app_tag) from None
 
-    def read(body: bytes) -> HealthReply:
-        return _checked(parse_health_reply, body, app_tag)
+    def read(raw: RawReply) -> HealthReply:
+        return _checked(parse_health_reply, raw.body, app_tag)
 
     return Exchange(HEALTH_QUEUE, HEALTH_REQUEST_TYPE, request.encode(), read)
 

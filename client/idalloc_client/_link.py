@@ -121,6 +121,7 @@ class Link:
     def _run(self) -> None:
         self._loop = IOLoop()
         self._started.set()
+        self._run_posted()  # what was posted before there was a loop to wake
         self._connect()
         while not self._stopped:
             try:

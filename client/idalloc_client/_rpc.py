@@ -27,7 +27,7 @@ from idalloc_client._errors import (
     NoRouteError,
     TooManyCallsError,
 )
-from idalloc_client._exchange import Exchange
+from idalloc_client._exchange import Exchange, RawReply
 from idalloc_client._link import Link
 from idalloc_client._reason import describe
 from idalloc_schemas import CONTENT_TYPE
@@ -43,9 +43,9 @@ class _Call:
     correlation_id: str
     request: Exchange[Any]
     deadline: float
-    reply: "Future[bytes]" = field(default_factory=Future)
+    reply: "Future[RawReply]" = field(default_factory=Future)
 
-    def finish(self, outcome: bytes | IdAllocError) -> None:
+    def finish(self, outcome: RawReply | IdAllocError) -> None:
         """End the call; the first outcome stands."""
         try:
             if isinstance(outcome, IdAllocError):
@@ -93,8 +93,8 @@ class RpcClient:
                 self._link.start()
                 self._owner_pid = os.getpid()
 
-    def call(self, request: Exchange[Any], deadline: float) -> bytes:
-        """Send a request and wait for its reply's body, until `deadline` on the client's clock."""
+    def call(self, request: Exchange[Any], deadline: float) -> RawReply:
+        """Send a request and wait for its reply, until `deadline` on the client's clock."""
         self._check_usable()
         self.start()
         call = _Call(f"{self._prefix}-{next(self._numbers)}", request, deadline)
@@ -196,7 +196,7 @@ class RpcClient:
         if call is None:
             _log.debug("Ignored a reply that is late or was not asked for")
         else:
-            call.finish(body)
+            call.finish(RawReply(body, str(properties.app_id or "")))
 
     def _on_return(
         self, _channel: Channel, method: Basic.Return, properties: BasicProperties, _body: bytes

@@ -7,6 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pika
 
+_FORM = "amqp://user:password@host:port/vhost"
 _HEARTBEAT = 15  # seconds: a peer that vanished without a word is noticed within two of them
 _CONNECT_TIMEOUT = 5.0  # seconds, for TCP and for each of TLS and login
 
@@ -18,11 +19,11 @@ def connection_parameters(url: str, name: str) -> pika.URLParameters:
     """
     parts = urlsplit(url)
     if parts.scheme not in ("amqp", "amqps") or not parts.hostname:
-        raise ValueError("the AMQP URL must look like amqp://user:password@host:port/vhost")
+        raise ValueError(f"the AMQP URL must look like {_FORM}")
     try:
         parameters = pika.URLParameters(url)
-    except (ValueError, TypeError, AttributeError) as error:
-        raise ValueError("the AMQP URL has an invalid port or option") from error
+    except (ValueError, TypeError, AttributeError):
+        raise ValueError(f"the AMQP URL must look like {_FORM}: bad port or option") from None
     given = parse_qs(parts.query)
     if "heartbeat" not in given:
         parameters.heartbeat = _HEARTBEAT

@@ -1,1 +1,22 @@
 """Runs the `idalloc` command."""
+
+import sys
+
+_OF_THE_EXTRA = frozenset({"click", "pymysql", "pythonjsonlogger"})
+
+
+def main() -> int:
+    """Run the command line; say what to install if only the client is."""
+    try:
+        from idalloc_worker._cli import run  # noqa: PLC0415 - what it imports may not be there
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _OF_THE_EXTRA:
+            raise
+        need = "the command line needs the worker extra: pip install 'idalloc[worker]'"
+        print(f"idalloc: {need}", file=sys.stderr)  # noqa: T201 - nothing better is installed
+        return 2
+    return run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -11,14 +11,14 @@ import threading
 from idalloc_worker._logging import configure_logging
 from idalloc_worker._process import run_worker
 from idalloc_worker._settings import Settings
-from idalloc_worker._signals import on_stop_signals
+from idalloc_worker._signals import Mailbox, on_stop_signals
 
 
 def main() -> int:
     """Serve until told to stop; returns the exit status."""
-    stop = threading.Event()
+    stop: Mailbox[None] = Mailbox()
     # Ctrl-C reaches the whole group; the supervisor is the one to act on it.
-    on_stop_signals(stop.set, ignore_sigint=True)
+    on_stop_signals(lambda: stop.put(None), ignore_sigint=True)
     settings = pickle.load(sys.stdin.buffer)  # noqa: S301  # written by our own parent
     if not isinstance(settings, Settings):
         raise TypeError("standard input must hold the settings of a supervisor")
@@ -26,10 +26,10 @@ def main() -> int:
 
     def watch() -> None:
         sys.stdin.buffer.read()
-        stop.set()
+        stop.put(None)
 
     threading.Thread(target=watch, name="idalloc-supervisor-watch", daemon=True).start()
-    return run_worker(settings, stop)
+    return run_worker(settings, stop.get)
 
 
 if __name__ == "__main__":

@@ -150,7 +150,7 @@ class Engine:
             self._fail(pool, reason, now)
 
     def refill_refused(self, attempt: int, refusal: Refused, now: float) -> None:
-        """Note that the database has nothing for this tag: told to everybody, remembered shortly."""
+        """Note that the database has nothing for the tag: told to all, remembered for a while."""
         pool, current = self._end_attempt(attempt)
         if not current:
             return

@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections.abc import Callable
 
 from idalloc_client._link import Link
 from idalloc_client._url import connection_parameters, process_name
@@ -16,8 +17,8 @@ from idalloc_worker._store import SegmentStore
 _log = logging.getLogger("idalloc.worker")
 
 
-def run_worker(settings: Settings, stop: threading.Event) -> int:
-    """Serve until `stop` is set, then drain. Returns the exit status: 0 after a clean drain."""
+def run_worker(settings: Settings, wait_for_stop: Callable[[], None]) -> int:
+    """Serve until `wait_for_stop` returns, then drain; returns the exit status, 0 if cleanly."""
     ignore_message_headers()
     address = settings.require_mysql()
     name = process_name("worker")
@@ -34,7 +35,7 @@ def run_worker(settings: Settings, stop: threading.Event) -> int:
     refiller.start()
     link.start()
     _log.info("%s started: table %s on %s", name, settings.table, address)
-    stop.wait()
+    wait_for_stop()
     return _drain(link, service, refiller, engine, settings.drain_timeout)
 
 

@@ -40,6 +40,7 @@ from idalloc_worker._engine import Engine
 from idalloc_worker._refill_reports import record_report
 from idalloc_worker._refiller import Refiller, RefillReport
 from idalloc_worker._session import Delivery, Session
+from idalloc_worker._stalls import BEAT, StallGuard
 from idalloc_worker._throttle import ThrottledLog
 
 _log = logging.getLogger("idalloc.worker")
@@ -69,6 +70,7 @@ class WorkerService:
         self._prefetch = prefetch
         self._clock = clock
         self._throttled = ThrottledLog(_log)
+        self._stalls = StallGuard(clock())
         self._counters: Counter[str] = Counter()
         self._session: Session | None = None
         self._declare_first = False
@@ -80,6 +82,12 @@ class WorkerService:
         """Say on which link it runs, and who runs the refills."""
         self._link = link
         self._refiller = refiller
+
+        link.post(self._beat)
+
+    def _beat(self) -> None:
+        self._stalls.beat(self._clock())
+        self._link.call_later(BEAT, self._beat)
 
     # The link's life
 
@@ -150,6 +158,10 @@ class WorkerService:
         request = parse_alloc_request(body)
         if deadline <= now:
             self._expire(delivery)
+            return
+        if self._stalls.may_be_dead(deadline, now) and not delivery.redelivered:
+            self._counters["doubted"] += 1
+            delivery.session.hand_back(delivery)
             return
         answer = self._engine.take(
             request.app_tag, request.count, now, owner=delivery, deadline=deadline

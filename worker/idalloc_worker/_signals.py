@@ -1,11 +1,40 @@
 """SIGTERM and SIGINT: the first asks for a clean stop, the second forces one."""
 
 import os
+import queue
 import signal
 from collections.abc import Callable
+from itertools import count
 from types import FrameType
+from typing import Generic, TypeVar
 
 FORCED_EXIT = 1
+
+_Item = TypeVar("_Item")
+
+
+class Mailbox(Generic[_Item]):
+    """Hands items to the main thread, from other threads and from signal handlers.
+
+    Unlike an Event's `set`, a SimpleQueue's `put` may interrupt itself and the waiting thread.
+    """
+
+    def __init__(self) -> None:
+        self._items: queue.SimpleQueue[_Item] = queue.SimpleQueue()
+
+    def put(self, item: _Item) -> None:
+        """Leave an item."""
+        self._items.put(item)
+
+    def get(self) -> _Item:
+        """Wait for an item; signal handlers run meanwhile."""
+        while True:
+            try:
+                # The kernel may give a signal to another thread, which does not wake this one:
+                # Python runs the handler here as soon as it looks.
+                return self._items.get(timeout=0.5)
+            except queue.Empty:
+                continue
 
 
 def on_stop_signals(
@@ -15,14 +44,13 @@ def on_stop_signals(
 
     Only the main thread may install this. `ask` and `force` must be safe in a signal handler.
     """
-    asked = False
+    signals = count()
 
     def handle(_signal: int, _frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked:
+        if next(signals) == 0:
+            ask()
+        else:
             (force or _exit_now)()
-        asked = True
-        ask()
 
     signal.signal(signal.SIGTERM, handle)
     signal.signal(signal.SIGINT, signal.SIG_IGN if ignore_sigint else handle)

@@ -3,7 +3,6 @@
 import contextlib
 import logging
 import pickle
-import queue
 import subprocess
 import sys
 import threading
@@ -13,7 +12,7 @@ from enum import Enum, auto
 
 from idalloc_client._backoff import Backoff
 from idalloc_worker._settings import Settings
-from idalloc_worker._signals import on_stop_signals
+from idalloc_worker._signals import Mailbox, on_stop_signals
 
 _log = logging.getLogger("idalloc.supervisor")
 
@@ -53,8 +52,7 @@ class Supervisor:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._slots = [_Slot(number) for number in range(1, settings.processes + 1)]
-        # A SimpleQueue, because its `put` is safe in a signal handler.
-        self._events: queue.SimpleQueue[_Order | _Exited | _Restart] = queue.SimpleQueue()
+        self._events: Mailbox[_Order | _Exited | _Restart] = Mailbox()
         self._stopping = False
         self._worst_status = 0
 

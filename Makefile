@@ -1,0 +1,45 @@
+# Everything happens in .venv, made on the first use. PYTHON chooses the interpreter for it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help install demo up test check format build clean
+
+help: ## Show this list.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(INSTALLED) ## Install idalloc and its development tools into .venv.
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@deploy/bootstrap.sh "$(PYTHON)" "$(VENV)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[worker,dev]'
+	@touch $@
+
+demo: $(INSTALLED) ## Hand out ids through a real RabbitMQ from a real MySQL, and check them.
+	@$(BIN)/python -m tests.devstack demo
+
+up: $(INSTALLED) ## Run RabbitMQ, MySQL and two workers until Ctrl-C.
+	@$(BIN)/python -m tests.devstack up
+
+test: $(INSTALLED) ## Run all tests; ARGS go to pytest.
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(INSTALLED) ## Lint, check the format and the types.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(INSTALLED) ## Format the code and apply the linter's safe fixes.
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+build: $(INSTALLED) ## Build the wheel and the source distribution into dist.
+	rm -rf dist
+	$(BIN)/python -m hatchling build
+
+clean: ## Remove .venv and everything else that was made here.
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

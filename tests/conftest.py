@@ -1,0 +1,52 @@
+"""Gives every test its servers: one stack per run, a database and a vhost of its own per test."""
+
+import secrets
+from collections.abc import Iterator
+
+import hypothesis
+import pytest
+
+from tests.devstack import Database, Stack, running_stack, scratch_database, scratch_vhost
+
+# A busy machine makes a slow example, not a wrong one.
+hypothesis.settings.register_profile("ci", deadline=None)
+hypothesis.settings.load_profile("ci")
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    """Have RabbitMQ and MySQL run for the whole session; where they cannot, the test fails."""
+    with running_stack() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def amqp_url(stack: Stack) -> str:
+    """Name the broker's own vhost; tests that use the product's queues ask for `vhost`."""
+    return stack.amqp_url
+
+
+@pytest.fixture(scope="session")
+def mysql_url(stack: Stack) -> str:
+    """Name the server, without a database."""
+    return stack.mysql_url
+
+
+@pytest.fixture(scope="session")
+def management_url(stack: Stack) -> str:
+    return stack.management_url
+
+
+@pytest.fixture
+def database(mysql_url: str) -> Iterator[Database]:
+    """Give a database that nobody else uses, with what schema.sql puts into one."""
+    with scratch_database(mysql_url) as fresh:
+        yield fresh
+
+
+@pytest.fixture
+def vhost(stack: Stack) -> Iterator[str]:
+    """Give the AMQP URL of a vhost of the test's own, as the contract fixes the queues' names."""
+    name = f"idalloc-test-{secrets.token_hex(6)}"
+    with scratch_vhost(stack.amqp_url, stack.management_url, name) as url:
+        yield url

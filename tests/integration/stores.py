@@ -1,0 +1,99 @@
+"""Stores, sessions and addresses for tests against a real database."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from typing import Any
+
+from pymysql.connections import Connection
+
+from idalloc_worker._mysql_url import MySqlAddress
+from idalloc_worker._store import SegmentStore
+from tests.devstack import Database, TcpProxy
+from tests.devstack._database import connect
+
+TABLE = "segments"
+PATIENCE = 30.0  # seconds for what is expected to happen, so that a failing test ends
+
+
+def address_of(database: Database) -> MySqlAddress:
+    return MySqlAddress.parse(database.url)
+
+
+def address_through(proxy: TcpProxy, database: Database) -> MySqlAddress:
+    """Go through the proxy, without TLS, so that its hooks can read the statements."""
+    return replace(address_of(database), host="127.0.0.1", port=proxy.port, ssl=False)
+
+
+@contextmanager
+def opened(
+    address: MySqlAddress, timeout: float = PATIENCE, **options: Any
+) -> Iterator[SegmentStore]:
+    """Give a store whose own time limit plays no part, unless it is the point of the test."""
+    store = SegmentStore(address, TABLE, timeout, **options)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+@contextmanager
+def session(database: Database) -> Iterator[Connection]:
+    """Give another session on the same database."""
+    with closing(connect(database.server_url, database.name)) as connection:
+        yield connection
+
+
+def run(connection: Connection, sql: str, *arguments: object) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, arguments or None)
+        return list(cursor.fetchall())
+
+
+def add_tag(database: Database, app_tag: str, max_id: int = 0, step: int = 10) -> None:
+    database.query(
+        f"INSERT INTO {TABLE} (app_tag, max_id, step) VALUES (%s, %s, %s)", app_tag, max_id, step
+    )
+
+
+def mark_of(database: Database, app_tag: str) -> int:
+    [(max_id,)] = database.query(f"SELECT max_id FROM {TABLE} WHERE app_tag = %s", app_tag)
+    return int(max_id)
+
+
+def remake_table(database: Database, columns: str, options: str = "ENGINE = InnoDB") -> None:
+    """Replace the table of schema.sql by one that somebody else made."""
+    database.query(f"DROP TABLE {TABLE}")
+    database.query(f"CREATE TABLE {TABLE} ({columns}) {options}")
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.01)
+
+
+class Background:
+    """Runs a call in a thread and keeps what it raised."""
+
+    def __init__(self, call: Callable[[], object]) -> None:
+        self._call = call
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="test-background")
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._call()
+        except BaseException as error:  # noqa: BLE001 - raised again by `join`
+            self._error = error
+
+    def join(self) -> None:
+        """Wait for the end and raise what it raised."""
+        self._thread.join(PATIENCE)
+        assert not self._thread.is_alive(), "it still runs"
+        if self._error is not None:
+            raise self._error

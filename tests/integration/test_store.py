@@ -1,0 +1,367 @@
+"""A store reserves segments in a real database: sizes, marks, rows of every kind, concurrency."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from pymysql.cursors import Cursor
+
+from idalloc_schemas import MAX_ID
+from idalloc_worker._segment import Segment
+from idalloc_worker._sql import READ_ROW, RESERVE, Statement
+from idalloc_worker._store import Reservation, SegmentStore
+from idalloc_worker._store_errors import (
+    InvalidRowError,
+    StoreReason,
+    StoreUnavailableError,
+    TagExhaustedError,
+    TagNotFoundError,
+)
+from tests.devstack import Database
+from tests.integration.stores import (
+    TABLE,
+    Background,
+    add_tag,
+    address_of,
+    mark_of,
+    opened,
+    remake_table,
+    run,
+    session,
+)
+
+PLAIN_COLUMNS = "app_tag VARCHAR(32) PRIMARY KEY, max_id BIGINT NOT NULL, step BIGINT NOT NULL"
+
+
+def test_first_segment_is_one_step_from_zero(database: Database) -> None:
+    """The first reservation of a fresh tag is [0, step), and the row's mark is its end."""
+    with opened(address_of(database)) as store:
+        assert store.reserve("test_business", 1) == Reservation(Segment(0, 100_000), 100_000)
+    assert mark_of(database, "test_business") == 100_000
+
+
+def test_segments_follow_each_other(database: Database) -> None:
+    """Reservations of two stores take turns without a gap and without an overlap."""
+    add_tag(database, "order")
+    with opened(address_of(database)) as one, opened(address_of(database)) as other:
+        segments = [store.reserve("order", 1).segment for store in (one, other, one)]
+    assert segments == [Segment(0, 10), Segment(10, 20), Segment(20, 30)]
+
+
+@pytest.mark.parametrize(
+    ("want", "size"), [(0, 10), (1, 10), (10, 10), (11, 20), (1_000_000, 1_000_000)]
+)
+def test_size_is_the_whole_steps_that_cover_the_demand(
+    database: Database, want: int, size: int
+) -> None:
+    """A reservation holds as many whole steps as cover the demand, one at least."""
+    add_tag(database, "order")
+    with opened(address_of(database)) as store:
+        assert store.reserve("order", want).segment.size == size
+
+
+def test_a_row_below_the_floor_is_raised_above_it(database: Database) -> None:
+    """A database that was set back is repaired by the reservation, which says so."""
+    add_tag(database, "order", max_id=40)
+    with opened(address_of(database)) as store:
+        reservation = store.reserve("order", 1, floor=1000)
+    assert reservation == Reservation(Segment(1000, 1010), 10, rewound_from=40)
+    assert mark_of(database, "order") == 1010
+
+
+def test_a_row_at_the_floor_is_not_rewound(database: Database) -> None:
+    """A mark that equals the highest end seen is the normal case."""
+    add_tag(database, "order", max_id=40)
+    with opened(address_of(database)) as store:
+        assert store.reserve("order", 1, floor=40) == Reservation(Segment(40, 50), 10)
+
+
+def test_a_row_set_back_between_the_statements_is_still_raised(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The floor holds in the reserving statement itself, whatever the read before it saw."""
+    add_tag(database, "order", max_id=1000)
+    with opened(address_of(database)) as store:
+        between(store, monkeypatch, lambda: database.query(f"UPDATE {TABLE} SET max_id = 0"))
+        assert store.reserve("order", 1, floor=1000).segment == Segment(1000, 1010)
+
+
+def test_a_new_step_counts_from_the_next_reservation(database: Database) -> None:
+    """A change of the step in the table needs no restart."""
+    add_tag(database, "order", step=10)
+    with opened(address_of(database)) as store:
+        store.reserve("order", 1)
+        database.query(f"UPDATE {TABLE} SET step = 25 WHERE app_tag = 'order'")
+        assert store.reserve("order", 1) == Reservation(Segment(10, 35), 25)
+
+
+def test_an_unknown_tag_is_not_found(database: Database) -> None:
+    """A tag without a row is an error that names it, and creates nothing."""
+    with opened(address_of(database)) as store, pytest.raises(TagNotFoundError) as raised:
+        store.reserve("nobody", 1)
+    assert raised.value.app_tag == "nobody"
+    assert database.query(f"SELECT app_tag FROM {TABLE}") == [("test_business",)]
+
+
+def test_a_deleted_tag_is_not_found(database: Database) -> None:
+    """Deleting a row ends reservations at the next one."""
+    with opened(address_of(database)) as store:
+        store.reserve("test_business", 1)
+        database.query(f"DELETE FROM {TABLE}")
+        with pytest.raises(TagNotFoundError):
+            store.reserve("test_business", 1)
+
+
+def test_a_tag_deleted_between_the_statements_is_not_found(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row that vanishes after it was read gives no ids."""
+    with opened(address_of(database)) as store:
+        between(store, monkeypatch, lambda: database.query(f"DELETE FROM {TABLE}"))
+        with pytest.raises(TagNotFoundError):
+            store.reserve("test_business", 1)
+
+
+def test_the_last_segment_ends_with_the_id_space(database: Database) -> None:
+    """Near 2**63-1 the last segment is smaller than asked for, and after it the tag is used up."""
+    add_tag(database, "order", max_id=MAX_ID - 7, step=10)
+    with opened(address_of(database)) as store:
+        assert store.reserve("order", 25).segment == Segment(MAX_ID - 7, MAX_ID)
+        with pytest.raises(TagExhaustedError):
+            store.reserve("order", 1)
+    assert mark_of(database, "order") == MAX_ID
+
+
+def test_a_floor_at_the_end_of_the_id_space_is_exhausted(database: Database) -> None:
+    """A rewound row gives nothing back if the worker has seen the last id."""
+    with opened(address_of(database)) as store, pytest.raises(TagExhaustedError):
+        store.reserve("test_business", 1, floor=MAX_ID)
+    assert mark_of(database, "test_business") == 0
+
+
+def test_an_overflow_in_the_database_reserves_nothing(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others may take the last ids between the two statements; the row stays as they left it."""
+    add_tag(database, "order", max_id=MAX_ID - 10, step=10)
+    with opened(address_of(database)) as store:
+        between(
+            store,
+            monkeypatch,
+            lambda: database.query(
+                f"UPDATE {TABLE} SET max_id = %s WHERE app_tag = 'order'", MAX_ID - 3
+            ),
+        )
+        with pytest.raises(TagExhaustedError):
+            store.reserve("order", 1)
+    assert mark_of(database, "order") == MAX_ID - 3
+
+
+def test_a_full_column_reserves_nothing_whatever_the_sql_mode(database: Database) -> None:
+    """A value too large for a narrow column is an error, and never cut down to the same ids."""
+    remake_table(database, PLAIN_COLUMNS.replace("max_id BIGINT", "max_id INT"))
+    add_tag(database, "order", max_id=2**31 - 5)
+    with opened(address_of(database)) as store, pytest.raises(TagExhaustedError):
+        store.reserve("order", 1)
+    assert mark_of(database, "order") == 2**31 - 5
+
+
+def test_an_unsigned_column_ends_where_the_id_space_does(database: Database) -> None:
+    """Ids fit 63 bits, also where the column would hold more."""
+    remake_table(database, PLAIN_COLUMNS.replace("max_id BIGINT", "max_id BIGINT UNSIGNED"))
+    add_tag(database, "order", max_id=MAX_ID + 5)
+    with opened(address_of(database)) as store, pytest.raises(TagExhaustedError):
+        store.reserve("order", 1)
+
+
+@pytest.mark.parametrize(
+    ("max_id", "step", "problem"),
+    [(0, 0, "step is 0"), (0, -5, "step is -5"), (-1, 10, "max_id is -1"), (None, 10, "None")],
+)
+def test_an_impossible_row_is_refused(
+    database: Database, max_id: int | None, step: int, problem: str
+) -> None:
+    """A row that no segment can come from is an error that says why, and stays as it is."""
+    remake_table(database, "app_tag VARCHAR(32) PRIMARY KEY, max_id BIGINT, step BIGINT")
+    database.query(f"INSERT INTO {TABLE} VALUES ('order', %s, %s)", max_id, step)
+    with opened(address_of(database)) as store, pytest.raises(InvalidRowError, match=problem):
+        store.reserve("order", 1)
+    assert database.query(f"SELECT max_id, step FROM {TABLE}") == [(max_id, step)]
+
+
+def test_two_rows_of_a_tag_are_refused(database: Database) -> None:
+    """On a table without a key, two rows of one tag give no ids."""
+    remake_table(database, PLAIN_COLUMNS.replace("PRIMARY KEY", ""))
+    add_tag(database, "order", max_id=0)
+    add_tag(database, "order", max_id=500)
+    with opened(address_of(database)) as store, pytest.raises(InvalidRowError, match="primary key"):
+        store.reserve("order", 1)
+
+
+def test_the_four_reference_columns_are_enough(database: Database) -> None:
+    """A table as the reference design has it serves as it is."""
+    remake_table(
+        database,
+        "app_tag VARCHAR(32) NOT NULL, max_id BIGINT NOT NULL, step BIGINT NOT NULL, "
+        "update_time DATETIME DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP, "
+        "PRIMARY KEY (app_tag)",
+    )
+    add_tag(database, "order")
+    with opened(address_of(database)) as store:
+        assert store.reserve("order", 1).segment == Segment(0, 10)
+
+
+KINDS_OF_TAG_COLUMN = [
+    "VARCHAR(32) CHARACTER SET ascii COLLATE ascii_bin",
+    "VARCHAR(32) CHARACTER SET latin1 COLLATE latin1_swedish_ci",
+    "VARCHAR(32) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci",
+    "VARCHAR(32) CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci",
+    "VARCHAR(32) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
+    "VARBINARY(32)",
+]
+
+
+@pytest.mark.parametrize("column", KINDS_OF_TAG_COLUMN)
+def test_tags_compare_byte_for_byte_under_any_collation(database: Database, column: str) -> None:
+    """`Order` and `order ` are never `order`, whatever the table's collation says."""
+    remake_table(database, PLAIN_COLUMNS.replace("VARCHAR(32)", column))
+    add_tag(database, "order")
+    with opened(address_of(database)) as store:
+        assert store.reserve("order", 1).segment == Segment(0, 10)
+        for other in ("Order", "ORDER", "order ", "orde"):
+            with pytest.raises(TagNotFoundError):
+                store.reserve(other, 1)
+    assert mark_of(database, "order") == 10
+
+
+@pytest.mark.parametrize("column", KINDS_OF_TAG_COLUMN)
+@pytest.mark.parametrize("statement", [READ_ROW, RESERVE], ids=["read", "reserve"])
+def test_a_row_is_found_by_the_primary_key(
+    database: Database, statement: Statement, column: str
+) -> None:
+    """Neither statement reads rows in sequence, and the server has no warning to give."""
+    remake_table(database, PLAIN_COLUMNS.replace("VARCHAR(32)", column))
+    for number in range(50):
+        add_tag(database, f"tag-{number}")
+    with session(database) as connection, connection.cursor() as cursor:
+        before = scanned_rows(cursor)
+        arguments = {"app_tag": "tag-30", "count": 10, "floor": 0}
+        assert cursor.execute(statement.on(TABLE), arguments) == 1
+        assert run(connection, "SHOW WARNINGS") == []
+        assert scanned_rows(cursor) - before <= 1
+
+
+def scanned_rows(cursor: Cursor) -> int:
+    cursor.execute(
+        "SHOW SESSION STATUS WHERE Variable_name IN ('Handler_read_next', 'Handler_read_rnd_next')"
+    )
+    return sum(int(count) for _, count in cursor.fetchall())
+
+
+def test_an_unknown_tag_waits_for_no_lock(database: Database) -> None:
+    """A missing row is looked up without a lock: a session that inserts it is not waited for."""
+    with opened(address_of(database)) as store, session(database) as other:
+        run(other, "BEGIN")
+        run(other, f"INSERT INTO {TABLE} (app_tag, max_id, step) VALUES ('unknown-5', 0, 10)")
+        for number in range(10):
+            with pytest.raises(TagNotFoundError):
+                store.reserve(f"unknown-{number}", 1)
+        run(other, "ROLLBACK")
+
+
+def test_unknown_tags_do_not_keep_a_neighbour_from_being_added(database: Database) -> None:
+    """While unknown tags are asked for without end, new tags are inserted between them."""
+    done = False
+
+    def ask() -> None:
+        with opened(address_of(database)) as store:
+            number = 0
+            while not done:
+                number += 1
+                with pytest.raises(TagNotFoundError):
+                    store.reserve(f"unknown-{number % 100}", 1)
+
+    asking = [Background(ask) for _ in range(2)]
+    try:
+        with session(database) as other:
+            run(other, "SET SESSION innodb_lock_wait_timeout = 1")
+            for number in range(100):
+                row = (f"unknown-{number}x", 0, 10)
+                run(other, f"INSERT INTO {TABLE} (app_tag, max_id, step) VALUES (%s, %s, %s)", *row)
+    finally:
+        done = True
+        for thread in asking:
+            thread.join()
+
+
+def test_a_locked_row_is_a_definite_failure(database: Database) -> None:
+    """A row that another session holds ends in lock wait timeout, and nothing is reserved."""
+    with opened(address_of(database)) as store, session(database) as other:
+        run(other, "BEGIN")
+        run(other, f"SELECT * FROM {TABLE} FOR UPDATE")
+        with pytest.raises(StoreUnavailableError) as raised:
+            store.reserve("test_business", 1)
+        run(other, "ROLLBACK")
+        assert (type(raised.value), raised.value.reason) == (
+            StoreUnavailableError,
+            StoreReason.LOCK_WAIT_TIMEOUT,
+        )
+        assert store.reserve("test_business", 1).segment.left == 0
+
+
+def test_concurrent_stores_never_overlap(database: Database) -> None:
+    """Eight stores at once split the ids among them: no overlap, no gap, rising for each."""
+    add_tag(database, "order", step=3)
+
+    def reserve_many(seed: int) -> list[Segment]:
+        with opened(address_of(database)) as store:
+            return [store.reserve("order", 1 + (seed + n) % 7).segment for n in range(50)]
+
+    with ThreadPoolExecutor(8) as pool:
+        histories = list(pool.map(reserve_many, range(8)))
+    for history in histories:
+        assert history == sorted(history, key=lambda segment: segment.left)
+    segments = sorted((s for history in histories for s in history), key=lambda s: s.left)
+    assert segments[0].left == 0
+    assert [s.left for s in segments[1:]] == [s.right for s in segments[:-1]]
+    assert mark_of(database, "order") == segments[-1].right
+
+
+def test_operators_see_the_program_name(database: Database) -> None:
+    """The connection carries the product's name where the server keeps such attributes."""
+    [(kept,)] = database.query("SELECT @@performance_schema")
+    if not kept:
+        pytest.skip("this server keeps no connection attributes (performance_schema is off)")
+    with opened(address_of(database)) as store:
+        store.reserve("test_business", 1)
+        names = database.query(
+            "SELECT a.ATTR_VALUE FROM performance_schema.session_connect_attrs a "
+            "JOIN information_schema.PROCESSLIST p ON p.ID = a.PROCESSLIST_ID "
+            "WHERE a.ATTR_NAME = 'program_name' AND p.DB = %s",
+            database.name,
+        )
+    assert names == [("idalloc",)]
+
+
+def test_a_closed_store_reserves_nothing(database: Database) -> None:
+    """After close, which may be repeated, a store refuses and opens no connection."""
+    store = SegmentStore(address_of(database), TABLE)
+    store.reserve("test_business", 1)
+    store.close()
+    store.close()
+    with pytest.raises(StoreUnavailableError, match="closed"):
+        store.reserve("test_business", 1)
+    assert mark_of(database, "test_business") == 100_000
+
+
+def between(
+    store: SegmentStore, monkeypatch: pytest.MonkeyPatch, action: Callable[[], object]
+) -> None:
+    """Do something between the store's two statements, once."""
+    check = store._check_time
+
+    def act_and_check(deadline: float) -> None:
+        action()
+        check(deadline)
+
+    monkeypatch.setattr(store, "_check_time", act_and_check)

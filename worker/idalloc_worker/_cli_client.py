@@ -1,0 +1,104 @@
+"""The commands `idalloc next` and `idalloc health`, which ask a worker as any caller does."""
+
+import json
+import logging
+
+import click
+
+from idalloc_client import IdClient
+from idalloc_schemas import HealthReply, TagHealth
+from idalloc_worker._cli_options import app_tag_name, config_option, settings_of_command
+
+_timeout = click.option(
+    "--timeout",
+    type=click.FloatRange(0, min_open=True),
+    default=5.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for the answer.",
+)
+_json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+
+
+@click.command(
+    "next",
+    epilog="""\b
+Examples:
+  idalloc next order
+  idalloc next order -n 1000 --json
+""",
+)
+@click.argument("app_tag", metavar="TAG", type=app_tag_name)
+@click.option(
+    "-n",
+    "--count",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="COUNT",
+    help="How many ids.",
+)
+@_timeout
+@_json_option
+@config_option
+def next_ids(app_tag: str, count: int, timeout: float, *, as_json: bool) -> None:
+    """Draw ids of a tag and print them, one per line."""
+    with _client() as client:
+        ids = client.next_ids(app_tag, count, timeout=timeout)
+    if as_json:
+        click.echo(json.dumps({"app_tag": app_tag, "id": ids[0], "ranges": ids.ranges}))
+        return
+    for value in ids:
+        click.echo(value)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  idalloc health
+  idalloc health order --json
+
+\b
+Exit code 1 also says that the tag, or one of the worker's tags, has no ids and cannot get any.
+"""
+)
+@click.argument("app_tag", metavar="[TAG]", type=app_tag_name, required=False)
+@_timeout
+@_json_option
+@config_option
+def health(app_tag: str | None, timeout: float, *, as_json: bool) -> None:
+    """Show what one worker holds of a tag, or of all its tags."""
+    with _client() as client:
+        reply = client.health(app_tag, timeout=timeout)
+    if as_json:
+        click.echo(reply.encode())
+    else:
+        _print_health(reply)
+    if not all(tag.healthy for tag in reply.tags):
+        click.get_current_context().exit(1)
+
+
+def _client() -> IdClient:
+    settings = settings_of_command()
+    # The error that the command ends with says it all; a library's warnings would say it twice.
+    for name in ("idalloc", "pika"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    return IdClient(settings.amqp_url.get_secret_value())
+
+
+def _print_health(reply: HealthReply) -> None:
+    click.echo(f"worker  {reply.worker}")
+    click.echo(f"left    {reply.left}")
+    for tag in reply.tags:
+        click.echo(_line(tag))
+    if reply.tags_total > len(reply.tags):
+        click.echo(f"and {reply.tags_total - len(reply.tags)} more tags")
+
+
+def _line(tag: TagHealth) -> str:
+    words = [f"{tag.app_tag:<32}", f"{tag.state:<10}", f"left {tag.left}", f"step {tag.step}"]
+    if tag.waiters:
+        words.append(f"waiters {tag.waiters}")
+    if tag.last_error:
+        words.append(f"last error: {tag.last_error}")
+    return "  ".join(words)

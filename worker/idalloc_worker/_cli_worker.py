@@ -1,0 +1,49 @@
+"""The command `idalloc worker`, which serves ids until it is told to stop."""
+
+import logging
+from collections.abc import Callable
+
+import click
+
+from idalloc_worker._cli_options import config_option, settings_of_command
+from idalloc_worker._logging import configure_logging
+from idalloc_worker._process import run_worker
+from idalloc_worker._settings import Settings
+from idalloc_worker._signals import Mailbox, on_stop_signals
+from idalloc_worker._supervisor import Supervisor
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  idalloc worker
+  idalloc worker --processes 4 --log-format json
+"""
+)
+@click.option("--processes", type=click.INT, metavar="N", help="Worker processes; 1 by default.")
+@click.option("--log-level", metavar="LEVEL", help="debug, info, warning or error.")
+@click.option("--log-format", metavar="FORMAT", help="text or json.")
+@config_option
+def worker(**options: object) -> None:
+    """Serve ids from RabbitMQ's queues until SIGTERM or Ctrl-C.
+
+    The first signal drains: what was taken is answered or handed back to the queue. The second
+    one ends it at once. With several processes, one that crashes is started again.
+    """
+    settings = settings_of_command(**options)
+    settings.require_mysql()
+    configure_logging(settings.log_level, settings.log_format)
+    logging.getLogger("idalloc").debug("Settings: %r", settings)
+    click.get_current_context().exit(_runner(settings)())
+
+
+def _runner(settings: Settings) -> Callable[[], int]:
+    if settings.processes > 1:
+        return Supervisor(settings).run
+
+    def run_alone() -> int:
+        stop: Mailbox[None] = Mailbox()
+        on_stop_signals(lambda: stop.put(None))
+        return run_worker(settings, stop.get)
+
+    return run_alone

@@ -1,0 +1,66 @@
+"""Lets another thread end a database call that is blocked on its socket."""
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+
+
+class Lifeline:
+    """A second handle on the socket of one store.
+
+    Owned by the store's thread; `abort` may be called from any thread, at any time, repeatedly.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._handle: socket.socket | None = None
+        self._running = False
+        self._aborted = False
+
+    @property
+    def aborted(self) -> bool:
+        """Whether the operation that runs was aborted."""
+        return self._aborted
+
+    @contextlib.contextmanager
+    def operation(self) -> Iterator[None]:
+        """Mark the time in which `abort` means something: between operations it does nothing."""
+        with self._lock:
+            self._running, self._aborted = True, False
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._running = False
+
+    def attach(self, sock: socket.socket) -> None:
+        """Watch over `sock`. Raises TimeoutError if the operation is already aborted."""
+        # A duplicate, because TLS takes the original's descriptor away, and because a descriptor
+        # that its owner closes meanwhile may by then be somebody else's.
+        handle: socket.socket | None = sock.dup()
+        with self._lock:
+            aborted = self._aborted
+            if not aborted:
+                handle, self._handle = self._handle, handle
+        if handle is not None:  # the one before it, or this one if it comes too late
+            handle.close()
+        if aborted:
+            raise TimeoutError("given up before it was connected")
+
+    def detach(self) -> None:
+        """Let go of the socket, which is closed or about to be."""
+        with self._lock:
+            handle, self._handle = self._handle, None
+        if handle is not None:
+            handle.close()
+
+    def abort(self) -> None:
+        """Make the operation that runs fail at once. Never blocks."""
+        with self._lock:
+            if not self._running:
+                return
+            self._aborted = True
+            if self._handle is not None:
+                with contextlib.suppress(OSError):  # not connected any more: nothing to end
+                    self._handle.shutdown(socket.SHUT_RDWR)

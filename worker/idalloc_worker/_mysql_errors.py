@@ -1,0 +1,95 @@
+"""Maps what PyMySQL and the sockets raise to a reason and a sentence for the operator."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from pymysql.err import MySQLError
+
+from idalloc_worker._mysql_url import MySqlAddress
+from idalloc_worker._store_errors import StoreReason, StoreUnavailableError
+
+OVERFLOW: Final = frozenset({1264, 1690})
+"""Out of range for the column; out of range for BIGINT arithmetic."""
+
+_REASONS: Final[Mapping[int, StoreReason]] = {
+    1044: StoreReason.ACCESS_DENIED,
+    1045: StoreReason.ACCESS_DENIED,
+    1049: StoreReason.MISSING_DATABASE,
+    1053: StoreReason.LOST_CONNECTION,  # server shutdown in progress
+    1129: StoreReason.ACCESS_DENIED,  # host blocked after many errors
+    1130: StoreReason.ACCESS_DENIED,  # host not allowed
+    1142: StoreReason.ACCESS_DENIED,
+    1143: StoreReason.ACCESS_DENIED,
+    1146: StoreReason.MISSING_TABLE,
+    1205: StoreReason.LOCK_WAIT_TIMEOUT,
+    1213: StoreReason.DEADLOCK,
+    1227: StoreReason.ACCESS_DENIED,
+    1290: StoreReason.READ_ONLY,
+    1698: StoreReason.ACCESS_DENIED,
+    1792: StoreReason.READ_ONLY,
+    1836: StoreReason.READ_ONLY,
+    1927: StoreReason.LOST_CONNECTION,  # MariaDB: connection was killed
+    2003: StoreReason.UNREACHABLE,
+    2006: StoreReason.LOST_CONNECTION,
+    2013: StoreReason.LOST_CONNECTION,
+    3169: StoreReason.LOST_CONNECTION,  # session was killed
+    4031: StoreReason.LOST_CONNECTION,  # closed by the server for being idle
+}
+
+_ADVICE: Final[Mapping[StoreReason, str]] = {
+    StoreReason.UNREACHABLE: "cannot be reached; check its address and that it runs",
+    StoreReason.LOST_CONNECTION: "closed the connection; it may be restarting",
+    StoreReason.TIMEOUT: "did not answer in time; check its load and the network",
+    StoreReason.ACCESS_DENIED: "refused the login or its rights; check user, password and grants",
+    StoreReason.MISSING_TABLE: "has no such table; idalloc init creates it",
+    StoreReason.MISSING_DATABASE: "has no such database; idalloc init creates it",
+    StoreReason.READ_ONLY: "is read-only; point idalloc at the primary",
+    StoreReason.LOCK_WAIT_TIMEOUT: "gave up waiting for a lock; another session holds the row",
+    StoreReason.DEADLOCK: "ended a deadlock by undoing this statement",
+    StoreReason.OTHER: "could not do what it was asked",
+}
+
+# Errors of the server that can end a statement whose commit may still succeed, or has succeeded.
+_AMBIGUOUS: Final = frozenset({1053, 1180, 1317, 1927, 3100, 3101, 3169})
+
+_LONGEST_DETAIL: Final = 300
+
+
+def errno_of(error: BaseException) -> int | None:
+    """MySQL's error number, if the error has one."""
+    number = error.args[0] if isinstance(error, MySQLError) and error.args else None
+    return number if isinstance(number, int) and number > 0 else None
+
+
+def is_definite(error: BaseException) -> bool:
+    """Whether the server itself said that the statement failed, so that it changed nothing."""
+    errno = errno_of(error)
+    if errno is None or errno in _AMBIGUOUS:
+        return False
+    return not 2000 <= errno < 3000  # that range is the client's own: connection errors
+
+
+def unavailable(
+    address: MySqlAddress, error: BaseException, *, aborted: bool = False
+) -> StoreUnavailableError:
+    """Say what `error` means for the operator. `aborted`: the caller cut the call short."""
+    reason = StoreReason.TIMEOUT if aborted and not is_definite(error) else _reason(error)
+    message = f"the database at {address} {_ADVICE[reason]} ({_detail(error)})"
+    return StoreUnavailableError(reason, message, errno=errno_of(error))
+
+
+def _reason(error: BaseException) -> StoreReason:
+    if isinstance(error, TimeoutError) or isinstance(error.__context__, TimeoutError):
+        return StoreReason.TIMEOUT
+    if isinstance(error, OSError):
+        return StoreReason.UNREACHABLE
+    return _REASONS.get(errno_of(error) or 0, StoreReason.OTHER)
+
+
+def _detail(error: BaseException) -> str:
+    """Its own words on one line. A bare exception's class says more than its text does."""
+    if isinstance(error, MySQLError) and len(error.args) > 1:
+        text = f"{error.args[0]}: {error.args[1]}"
+    else:
+        text = f"{type(error).__name__}: {error}"
+    return " ".join(text.split())[:_LONGEST_DETAIL]

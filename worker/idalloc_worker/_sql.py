@@ -1,0 +1,127 @@
+"""Every SQL statement, named and described; nothing else in the package holds SQL."""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+_TABLE_NAME: Final = re.compile(r"[A-Za-z0-9_$]{1,64}")
+
+# The first comparison finds the row through the primary key under whatever collation the table has.
+# The second one is byte for byte, so that `Order` and `order ` are not `order` on a table whose
+# collation says they are. CAST, because MySQL 8 and later warn that the BINARY operator will go.
+_THIS_TAG: Final = "app_tag = %(app_tag)s AND CAST(app_tag AS BINARY) = CAST(%(app_tag)s AS BINARY)"
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A statement and what it is for."""
+
+    purpose: str
+    text: str
+
+    def on(self, table: str) -> str:
+        """Write the statement for `table`. Raises ValueError if that is no plain identifier."""
+        text = self.text.replace("<this tag>", _THIS_TAG)
+        return text.replace("<table>", quoted(check_table_name(table)))
+
+    def on_database(self, database: str) -> str:
+        """Write the statement for a whole database."""
+        return self.text.replace("<database>", quoted(database))
+
+
+def check_table_name(name: str) -> str:
+    """Return `name`, or raise ValueError unless it is an identifier that needs no escaping."""
+    if not _TABLE_NAME.fullmatch(name):
+        raise ValueError("must be 1 to 64 letters (A-Z, a-z), digits, _ or $")
+    return name
+
+
+def quoted(identifier: str) -> str:
+    """Quote an identifier."""
+    return "`" + identifier.replace("`", "``") + "`"
+
+
+SESSION: Final = Statement(
+    "Sets up a connection. Waits for locks give up before the caller does, so that the answer is a "
+    "definite one. Strict mode, because without it a value too large for the column would be cut "
+    "down silently, and the same ids be reserved twice.",
+    "SET SESSION innodb_lock_wait_timeout = 1, SESSION lock_wait_timeout = 1, "
+    "SESSION sql_mode = 'TRADITIONAL'",
+)
+
+READ_ROW: Final = Statement(
+    "Reads a tag's mark and step. A plain read: it takes no lock, also where there is no row.",
+    "SELECT max_id, step FROM <table> WHERE <this tag>",
+)
+
+RESERVE: Final = Statement(
+    "Moves a tag's mark up and returns the new mark with the OK packet, in one statement that "
+    "commits by itself. GREATEST repairs a row that was set back below what was handed out.",
+    "UPDATE <table> SET max_id = LAST_INSERT_ID(GREATEST(max_id, %(floor)s) + %(count)s) "
+    "WHERE <this tag>",
+)
+
+LIST_TAGS: Final = Statement(
+    "Reads every tag.",
+    "SELECT app_tag, max_id, step, update_time FROM <table> ORDER BY app_tag",
+)
+
+READ_TAG: Final = Statement(
+    "Reads one tag.",
+    "SELECT app_tag, max_id, step, update_time FROM <table> WHERE <this tag>",
+)
+
+ADD_TAG: Final = Statement(
+    "Adds a tag; fails if there is one of that name.",
+    "INSERT INTO <table> (app_tag, max_id, step) VALUES (%(app_tag)s, %(max_id)s, %(step)s)",
+)
+
+CHANGE_TAG: Final = Statement(
+    "Changes what is not null, unless the mark has risen above the ceiling meanwhile.",
+    "UPDATE <table> SET step = COALESCE(%(step)s, step), max_id = COALESCE(%(max_id)s, max_id) "
+    "WHERE <this tag> AND max_id <= %(ceiling)s",
+)
+
+REMOVE_TAG: Final = Statement(
+    "Removes a tag, unless its mark has moved meanwhile.",
+    "DELETE FROM <table> WHERE <this tag> AND max_id = %(max_id)s",
+)
+
+CREATE_DATABASE: Final = Statement(
+    "Creates the database.", "CREATE DATABASE IF NOT EXISTS <database>"
+)
+
+CREATE_TABLE: Final = Statement(
+    "Creates the table; schema.sql says the same, and why, and a test holds the two together.",
+    """
+CREATE TABLE IF NOT EXISTS <table> (
+  app_tag VARCHAR(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  max_id BIGINT NOT NULL DEFAULT 0,
+  step BIGINT NOT NULL,
+  update_time DATETIME DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP,
+  PRIMARY KEY (app_tag),
+  CHECK (step >= 1)
+) ENGINE = InnoDB DEFAULT CHARACTER SET = ascii COLLATE = ascii_bin
+""",
+)
+
+ADD_FIRST_TAG: Final = Statement(
+    "Adds the tag to try things with; leaves it alone if it is there.",
+    "INSERT INTO <table> (app_tag, max_id, step) VALUES ('test_business', 0, 100000) "
+    "ON DUPLICATE KEY UPDATE app_tag = app_tag",
+)
+
+SHOW_TABLE: Final = Statement("Shows how the table was made.", "SHOW CREATE TABLE <table>")
+
+SHOW_COLUMNS: Final = Statement("Shows its columns.", "SHOW FULL COLUMNS FROM <table>")
+
+REPAIR_COLLATION: Final = Statement(
+    "Makes tags compare byte for byte.",
+    "ALTER TABLE <table> MODIFY app_tag VARCHAR(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL",
+)
+
+REPAIR_KEY: Final = Statement("Adds the key.", "ALTER TABLE <table> ADD PRIMARY KEY (app_tag)")
+
+REPAIR_CHECK: Final = Statement("Adds the check.", "ALTER TABLE <table> ADD CHECK (step >= 1)")
+
+REPAIR_ENGINE: Final = Statement("Makes commits durable.", "ALTER TABLE <table> ENGINE = InnoDB")

@@ -1,0 +1,227 @@
+"""Reserves segments in MySQL: reads a tag's row, then moves its mark up in one statement."""
+
+import contextlib
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pymysql.connections import Connection
+from pymysql.err import MySQLError
+
+from idalloc_schemas import MAX_ID
+from idalloc_worker._connect_pacing import ConnectPacing
+from idalloc_worker._lifeline import Lifeline
+from idalloc_worker._mysql_connection import open_connection
+from idalloc_worker._mysql_errors import OVERFLOW, errno_of, is_definite, unavailable
+from idalloc_worker._mysql_url import MySqlAddress
+from idalloc_worker._segment import Segment
+from idalloc_worker._sql import READ_ROW, RESERVE
+from idalloc_worker._store_errors import (
+    InvalidRowError,
+    OutcomeUnknownError,
+    StoreReason,
+    StoreUnavailableError,
+    TagExhaustedError,
+    TagNotFoundError,
+)
+
+# After these the connection is as good as before. After any other failure it is given up: on a lost
+# one nothing can be trusted any more, and a primary that became read-only, a table or a right that
+# is missing are better met anew, perhaps on another server behind the same name.
+_HARMLESS: Final = frozenset({StoreReason.LOCK_WAIT_TIMEOUT, StoreReason.DEADLOCK})
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """A segment that is committed, and the step that the row had.
+
+    `rewound_from` is the row's mark if it lay below the floor, which means that the database lost
+    writes (a restore, a failover). The reservation has repaired it.
+    """
+
+    segment: Segment
+    step: int
+    rewound_from: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    max_id: int
+    step: int
+
+
+class SegmentStore:
+    """One connection to the database, opened when it is first needed.
+
+    Owned by one thread; only `abort` may be called from another.
+    """
+
+    def __init__(
+        self,
+        address: MySqlAddress,
+        table: str,
+        timeout: float = 2.0,
+        clock: Callable[[], float] = time.monotonic,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        """`timeout` is in seconds, for a whole reservation. Raises ValueError for a bad `table`."""
+        self._address = address
+        self._timeout = timeout
+        self._clock = clock
+        self._read_row_sql = READ_ROW.on(table)
+        self._reserve_sql = RESERVE.on(table)
+        self._pacing = ConnectPacing(jitter)
+        self._lifeline = Lifeline()
+        self._connection: Connection | None = None
+        self._closed = False
+
+    def reserve(self, app_tag: str, want: int, floor: int = 0) -> Reservation:
+        """Reserve at least `want` ids, none below `floor`: a whole number of steps.
+
+        `floor` is the highest end of any segment of the tag that the caller has seen. The last
+        segment before the end of the id space may be smaller than `want`.
+
+        Raises TagNotFoundError, TagExhaustedError or InvalidRowError for the row,
+        StoreUnavailableError where nothing was reserved, and OutcomeUnknownError where that is
+        not known. Ends within the timeout if each read does; `abort` ends it where none does.
+        """
+        deadline = self._clock() + self._timeout
+        with self._lifeline.operation():
+            row = self._read_row(app_tag, deadline)
+            count = _count(app_tag, row, want, floor)
+            self._check_time(deadline)
+            segment = self._move_mark(app_tag, count, floor)
+        rewound_from = row.max_id if row.max_id < floor else None
+        return Reservation(segment, row.step, rewound_from)
+
+    def abort(self) -> None:
+        """End the reservation that runs, if one does. Safe from any thread; never blocks."""
+        self._lifeline.abort()
+
+    def close(self) -> None:
+        """Log out. A closed store reserves nothing more. Idempotent."""
+        self._closed = True
+        self._discard()
+
+    def _read_row(self, app_tag: str, deadline: float) -> _Row:
+        idle = self._connection is not None
+        try:
+            found = self._query_row(app_tag, deadline)
+        except StoreUnavailableError as error:
+            # The server closes connections that are idle for long, and all of them when it
+            # restarts. A read does no harm twice; the statement that reserves is never repeated.
+            if not (idle and error.reason is StoreReason.LOST_CONNECTION):
+                raise
+            found = self._query_row(app_tag, deadline)
+        if found is None:
+            raise TagNotFoundError(app_tag)
+        return _checked(app_tag, *found)
+
+    def _query_row(self, app_tag: str, deadline: float) -> tuple[Any, ...] | None:
+        connection = self._connected(deadline)
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(self._read_row_sql, {"app_tag": app_tag})
+                return cursor.fetchone()
+        except Exception as error:
+            raise self._gave_up(error) from error
+
+    def _move_mark(self, app_tag: str, count: int, floor: int) -> Segment:
+        connection = self._connection
+        if connection is None:
+            raise AssertionError("the mark is moved on the connection that read it")
+        arguments = {"app_tag": app_tag, "count": count, "floor": floor}
+        try:
+            with connection.cursor() as cursor:
+                rows = cursor.execute(self._reserve_sql, arguments)
+                mark = cursor.lastrowid
+        except MySQLError as error:
+            if errno_of(error) in OVERFLOW:  # others took the ids that were left
+                raise TagExhaustedError(app_tag) from error
+            raise self._failed_reservation(error, count) from error
+        except Exception as error:  # what PyMySQL raises for an answer that it cannot read
+            raise self._failed_reservation(error, count) from error
+        if rows == 0:  # deleted since it was read
+            raise TagNotFoundError(app_tag)
+        return _reserved(app_tag, rows, mark - count, mark, floor)
+
+    def _failed_reservation(self, error: Exception, count: int) -> StoreUnavailableError:
+        failure = self._gave_up(error)
+        if is_definite(error):
+            return failure
+        return OutcomeUnknownError(
+            failure.reason,
+            f"{failure}; {count} ids may be lost",
+            possibly_reserved=count,
+            errno=failure.errno,
+        )
+
+    def _gave_up(self, error: Exception) -> StoreUnavailableError:
+        failure = unavailable(self._address, error, aborted=self._lifeline.aborted)
+        if failure.reason not in _HARMLESS:
+            self._discard()
+        return failure
+
+    def _check_time(self, deadline: float) -> None:
+        """Do not begin a reservation whose answer nobody waits for: it would only lose ids."""
+        if self._clock() < deadline and not self._lifeline.aborted:
+            return
+        error = TimeoutError("the time was up before anything was reserved")
+        raise self._gave_up(error) from error
+
+    def _connected(self, deadline: float) -> Connection:
+        if self._closed:
+            raise StoreUnavailableError(StoreReason.OTHER, "the store is closed")
+        if self._connection is None:
+            self._pacing.check(self._clock())
+            self._connection = self._connect(deadline)
+        return self._connection
+
+    def _connect(self, deadline: float) -> Connection:
+        try:
+            connection = open_connection(
+                self._address, self._lifeline, lambda: deadline - self._clock(), self._timeout
+            )
+        except Exception as error:
+            failure = self._gave_up(error)
+            self._pacing.failed(self._clock(), failure)
+            raise failure from error
+        self._pacing.succeeded()
+        return connection
+
+    def _discard(self) -> None:
+        self._lifeline.detach()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(MySQLError):  # already closed
+                connection.close()
+
+
+def _checked(app_tag: str, max_id: object, step: object) -> _Row:
+    if not isinstance(max_id, int) or max_id < 0:
+        raise InvalidRowError(app_tag, f"max_id is {max_id}, which must be 0 or more")
+    if not isinstance(step, int) or step < 1:
+        raise InvalidRowError(app_tag, f"step is {step}, which must be 1 or more")
+    return _Row(max_id, step)
+
+
+def _count(app_tag: str, row: _Row, want: int, floor: int) -> int:
+    """Count the ids to reserve: whole steps, at least `want`, no more than there are."""
+    steps = -(-max(want, 1) // row.step)
+    count = min(steps * row.step, MAX_ID - max(row.max_id, floor))
+    if count < 1:
+        raise TagExhaustedError(app_tag)
+    return count
+
+
+def _reserved(app_tag: str, rows: int, left: int, right: int, floor: int) -> Segment:
+    """Check what the server says it reserved: the table may not be what it should be."""
+    if rows > 1:
+        raise InvalidRowError(app_tag, "there is more than one; app_tag must be the primary key")
+    if right > MAX_ID:  # an unsigned column holds more
+        raise TagExhaustedError(app_tag)
+    if left < floor:
+        raise InvalidRowError(app_tag, f"[{left}, {right}) was reserved, which is below {floor}")
+    return Segment(left, right)

@@ -1,0 +1,81 @@
+"""The errors of the store: what went wrong with the database, or with one row in it."""
+
+from enum import StrEnum
+
+from idalloc_worker._errors import IdAllocWorkerError
+
+
+class StoreReason(StrEnum):
+    """Why the database could not be used."""
+
+    UNREACHABLE = "unreachable"
+    LOST_CONNECTION = "lost connection"
+    TIMEOUT = "timeout"
+    ACCESS_DENIED = "access denied"
+    MISSING_TABLE = "missing table"
+    MISSING_DATABASE = "missing database"
+    READ_ONLY = "read-only"
+    LOCK_WAIT_TIMEOUT = "lock wait timeout"
+    DEADLOCK = "deadlock"
+    OTHER = "other"
+
+
+class StoreError(IdAllocWorkerError):
+    """Base of what the store raises. No text or field holds a password."""
+
+
+class TagError(StoreError):
+    """Something definite about one tag; a retry does not help until somebody changes its row."""
+
+    def __init__(self, app_tag: str, message: str) -> None:
+        super().__init__(message)
+        self.app_tag = app_tag
+
+
+class TagNotFoundError(TagError):
+    """The table has no row for this tag."""
+
+    def __init__(self, app_tag: str) -> None:
+        super().__init__(app_tag, f"app_tag {app_tag!r} not found; idalloc tags add creates it")
+
+
+class TagExhaustedError(TagError):
+    """No id is left below the end of the id space, or of the column."""
+
+    def __init__(self, app_tag: str) -> None:
+        super().__init__(app_tag, f"the id space of app_tag {app_tag!r} is used up")
+
+
+class InvalidRowError(TagError):
+    """The tag's row cannot be worked with; `problem` says why."""
+
+    def __init__(self, app_tag: str, problem: str) -> None:
+        super().__init__(app_tag, f"the row of app_tag {app_tag!r} is invalid: {problem}")
+        self.problem = problem
+
+
+class StoreUnavailableError(StoreError):
+    """The database could not be asked. `errno` is MySQL's error number, where there was one."""
+
+    def __init__(self, reason: StoreReason, message: str, *, errno: int | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.errno = errno
+
+
+class OutcomeUnknownError(StoreUnavailableError):
+    """The answer to a reservation was lost: `possibly_reserved` ids are used up, or they are not.
+
+    Nobody else can be given them if they are, and this worker never uses them.
+    """
+
+    def __init__(
+        self,
+        reason: StoreReason,
+        message: str,
+        *,
+        possibly_reserved: int,
+        errno: int | None = None,
+    ) -> None:
+        super().__init__(reason, message, errno=errno)
+        self.possibly_reserved = possibly_reserved
