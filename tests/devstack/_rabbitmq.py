@@ -29,8 +29,8 @@ _CONFIG = """\
 listeners.tcp.1 = 127.0.0.1:{amqp}
 management.tcp.ip = 127.0.0.1
 management.tcp.port = {http}
-default_user = guest
-default_pass = guest
+default_user = {user}
+default_pass = {password}
 # Statistics that a test reads back should not be five seconds old.
 collect_statistics_interval = 1000
 # A small disk must not raise the disk alarm.
@@ -51,13 +51,19 @@ def find_rabbitmq() -> Path | None:
 
 
 class PrivateRabbitMq(PrivateServer):
-    """A RabbitMQ node with its own name, cookie, home and epmd; user guest, password guest."""
+    """A RabbitMQ node with its own name, cookie, home and epmd.
+
+    `config` is added to its configuration. The user has to exist: it is created only if `config`
+    loads no definitions.
+    """
 
     kind = "RabbitMQ"
     probe_errors = (OSError, urllib.error.URLError, pika.exceptions.AMQPError)
 
-    def __init__(self) -> None:
+    def __init__(self, *, config: str = "", user: str = "guest", password: str = "guest") -> None:
         super().__init__()
+        self._config = config
+        self._credentials = f"{user}:{password}"
         self.port, self._http_port, self._dist_port, self._epmd_port = (
             free_port() for _ in range(4)
         )
@@ -66,11 +72,11 @@ class PrivateRabbitMq(PrivateServer):
     @property
     def url(self) -> str:
         """The AMQP URL of the vhost `/`."""
-        return f"amqp://guest:guest@127.0.0.1:{self.port}/%2F"
+        return f"amqp://{self._credentials}@127.0.0.1:{self.port}/%2F"
 
     @property
     def management_url(self) -> str:
-        return f"http://guest:guest@127.0.0.1:{self._http_port}"
+        return f"http://{self._credentials}@127.0.0.1:{self._http_port}"
 
     def ctl(self, *arguments: str) -> str:
         """Run `rabbitmqctl` against the node and return what it prints.
@@ -95,8 +101,9 @@ class PrivateRabbitMq(PrivateServer):
 
     def _prepare(self, guarded: Guarded) -> None:
         folder = guarded.folder
-        config = _CONFIG.format(amqp=self.port, http=self._http_port)
-        (folder / "rabbitmq.conf").write_text(config, "utf-8")
+        user, _, password = self._credentials.partition(":")
+        config = _CONFIG.format(amqp=self.port, http=self._http_port, user=user, password=password)
+        (folder / "rabbitmq.conf").write_text(config + self._config, "utf-8")
         (folder / "plugins").write_text(f"[{','.join(PLUGINS)}].\n", "utf-8")
         (folder / "rabbitmq-env.conf").touch()
         cookie = folder / ".erlang.cookie"

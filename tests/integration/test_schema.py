@@ -85,14 +85,15 @@ def test_init_says_what_an_older_table_lacks(database: Database) -> None:
         "ENGINE = MyISAM",
     )
     report = create_schema(address_of(database), TABLE)
-    assert [lack.split(":")[1].split(",")[0].strip() for lack in report.warnings] == [
-        "app_tag has the collation utf8mb4_general_ci",
-        "app_tag is not the primary key",
-        "nothing keeps step from being 0",
-        "its engine is not InnoDB",
+    lacks = [warning.partition("; to change that: ") for warning in report.warnings]
+    assert [lack for lack, _, _ in lacks] == [
+        f"table {TABLE}: app_tag has the collation utf8mb4_general_ci, not a binary one",
+        f"table {TABLE}: app_tag is not the primary key",
+        f"table {TABLE}: nothing keeps step from being 0",
+        f"table {TABLE}: its engine is not InnoDB, so a crash can lose commits",
     ]
-    for lack in report.warnings:
-        database.query(lack.partition("to change that: ")[2])
+    for _, _, repair in lacks:
+        database.query(repair)
     assert create_schema(address_of(database), TABLE).warnings == ()
 
 

@@ -57,7 +57,7 @@ def test_a_stopped_server_is_unreachable_until_it_is_back(
 
 
 def test_a_read_only_primary_is_told_and_left(own_database: Database) -> None:
-    """A demoted primary gets the store's connection closed, so that the next one may go elsewhere."""
+    """The connection to a demoted primary is closed, so that the next one may go elsewhere."""
     plain = replace(address_of(own_database), user=USER, password="pw")
     with opened(plain) as store:
         store.reserve("test_business", 1)

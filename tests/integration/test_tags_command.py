@@ -1,11 +1,13 @@
 """The real `idalloc init` and `idalloc tags` against a real database."""
 
+import contextlib
 import json
 import os
 import pty
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -195,8 +197,8 @@ def test_ctrl_c_at_the_question_ends_with_130(database: Database, idalloc: Idall
     """An interrupted command removes nothing and says 130, as shells do."""
     with at_terminal(idalloc, "tags", "remove", "test_business") as (process, terminal):
         read_until(terminal, b"[y/N]")
-        os.write(terminal, b"\x03")
-        assert process.wait(PATIENCE) == 130
+        press_ctrl_c_until_it_ends(process, terminal)
+        assert process.returncode in {130, -signal.SIGINT}  # 130 to a shell, either way
     assert len(row_of(database, "test_business")) == 1
 
 
@@ -285,7 +287,7 @@ def test_a_wrong_password_stays_secret(database: Database) -> None:
 
 @contextmanager
 def at_terminal(idalloc: Idalloc, *arguments: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """Run the command with a terminal of its own; gives the process and the terminal's other end."""
+    """Run the command with a terminal of its own; give the process and the terminal's far end."""
     terminal, its_end = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-c", RUN_AT_TERMINAL, *COMMAND, *arguments],
@@ -302,6 +304,17 @@ def at_terminal(idalloc: Idalloc, *arguments: str) -> Iterator[tuple[subprocess.
         process.kill()
         process.wait()
         os.close(terminal)
+
+
+def press_ctrl_c_until_it_ends(process: subprocess.Popen[bytes], terminal: int) -> None:
+    """Press it again if need be: Python misses a signal that comes just before it reads a line."""
+    deadline = time.monotonic() + PATIENCE
+    while process.poll() is None:
+        assert time.monotonic() < deadline, "it does not end"
+        with contextlib.suppress(OSError):  # it has gone
+            os.write(terminal, b"\x03")
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(1.0)
 
 
 RUN_AT_TERMINAL = """

@@ -182,23 +182,26 @@ def test_headers_that_break_pika_do_not_break_the_worker(
     with blocking_connection(fleet.amqp_url) as connection:
         channel = connection.channel()
         replies = str(channel.queue_declare("", exclusive=True).method.queue)
-        _publish_raw_headers(channel, table, replies, b'{"app_tag":"test_business"}')
+        properties = RawHeaders(table, replies)
+        channel.basic_publish("", "id.alloc", b'{"app_tag":"test_business"}', properties)
         assert json.loads(get(channel, replies))["resp_code"] == 0
     assert ask(worker, b"{}", "id.health")["counters"]["connects"] == before
 
 
-def _publish_raw_headers(channel: Any, table: bytes, reply_to: str, body: bytes) -> None:
-    class Raw(pika.BasicProperties):
-        def encode(self) -> Any:
-            pieces = super().encode()
-            marker = b"\x06markerS\x00\x00\x00\x01x"
-            encoded = b"".join(pieces)
-            old = struct.pack(">I", len(marker)) + marker
-            assert old in encoded
-            return [encoded.replace(old, struct.pack(">I", len(table)) + table)]
+class RawHeaders(pika.BasicProperties):
+    """Properties whose header table is written as it is given."""
 
-    properties = Raw(reply_to=reply_to, headers={"marker": "x"})
-    channel.basic_publish("", "id.alloc", body, properties)
+    MARKER = b"\x06markerS\x00\x00\x00\x01x"
+
+    def __init__(self, table: bytes, reply_to: str) -> None:
+        super().__init__(headers={"marker": "x"}, reply_to=reply_to)  # type: ignore[no-untyped-call]
+        self._table = table
+
+    def encode(self) -> Any:
+        encoded = b"".join(super().encode())  # type: ignore[no-untyped-call]  # pika's
+        old = struct.pack(">I", len(self.MARKER)) + self.MARKER
+        assert old in encoded
+        return [encoded.replace(old, struct.pack(">I", len(self._table)) + self._table)]
 
 
 def test_expired_work_is_dropped(fleet: Fleet, caller: ForeignClient, database: Database) -> None:

@@ -1,0 +1,332 @@
+"""The files that operators start from: complete, consistent, and true on a real RabbitMQ."""
+
+import base64
+import hashlib
+import json
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import pika
+import pika.exceptions
+import pytest
+import yaml
+from pika.adapters.blocking_connection import BlockingChannel
+
+from tests.devstack import Management, PrivateRabbitMq, Stack, private_rabbitmq, scratch_vhost
+
+ROOT = Path(__file__).resolve().parents[2]
+DEFINITIONS = ROOT / "deploy/rabbitmq/definitions.json"
+REPLY_TO = "amq.rabbitmq.reply-to"
+PATIENCE = 20.0
+
+
+def compose() -> dict[str, Any]:
+    parsed: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))
+    return parsed
+
+
+def example_env() -> dict[str, str]:
+    lines = (ROOT / ".env.example").read_text("utf-8").splitlines()
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+
+
+def definitions() -> dict[str, Any]:
+    parsed: dict[str, Any] = json.loads(DEFINITIONS.read_text("utf-8"))
+    return parsed
+
+
+def test_compose_runs_two_workers_and_both_servers_with_health_checks() -> None:
+    """A worker starts when both servers are healthy, and says itself whether it is."""
+    services = compose()["services"]
+    assert set(services) == {"rabbitmq", "mysql", "worker"}
+    assert all(service["healthcheck"]["test"] for service in services.values())
+    assert services["worker"]["deploy"]["replicas"] == 2
+    conditions = {wait["condition"] for wait in services["worker"]["depends_on"].values()}
+    assert conditions == {"service_healthy"}
+
+
+def test_compose_mounts_files_that_exist() -> None:
+    """Docker would make an empty folder of a file that is not there."""
+    mounts = [
+        mount.split(":")[0]
+        for service in compose()["services"].values()
+        for mount in service.get("volumes", [])
+    ]
+    files = [mount for mount in mounts if mount.startswith("./")]
+    assert {Path(file).name for file in files} >= {"schema.sql", "definitions.json"}
+    assert all((ROOT / file).is_file() for file in files)
+    named = {mount for mount in mounts if not mount.startswith("./")}
+    assert named == set(compose()["volumes"])
+
+
+def test_nothing_is_published_beyond_this_machine() -> None:
+    """Development passwords must not be reachable from outside."""
+    ports = [
+        port for service in compose()["services"].values() for port in service.get("ports", [])
+    ]
+    assert ports
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+
+
+def test_the_example_covers_every_variable() -> None:
+    """Copying .env.example is all that a first start needs."""
+    text = (ROOT / "docker-compose.yml").read_text("utf-8")
+    used = set(re.findall(r"(?<!\$)\$\{(\w+)", text))
+    assert used
+    assert used <= set(example_env())
+
+
+def test_the_dockerfile_copies_what_the_build_context_has() -> None:
+    """Each source exists, and .dockerignore lets it through."""
+    dockerfile = (ROOT / "Dockerfile").read_text("utf-8")
+    sources = {
+        source
+        for line in re.findall(r"^COPY (?!--from)(.*)$", dockerfile, re.MULTILINE)
+        for source in line.split()[:-1]
+    }
+    ignore = (ROOT / ".dockerignore").read_text("utf-8").splitlines()
+    assert {line[1:] for line in ignore if line.startswith("!")} == sources
+    assert all((ROOT / source).exists() for source in sources)
+
+
+def test_the_image_runs_the_worker_without_root() -> None:
+    """The entry point is a process of its own, not a shell that swallows SIGTERM."""
+    dockerfile = (ROOT / "Dockerfile").read_text("utf-8")
+    final = dockerfile.rpartition("\nFROM ")[2]
+    assert 'ENTRYPOINT ["idalloc"]' in final
+    assert 'CMD ["worker"]' in final
+    assert re.search(r"^USER [1-9]\d*:", final, re.MULTILINE)
+
+
+def test_queues_have_no_arguments() -> None:
+    """Limits are policies: they can be changed without deleting a queue."""
+    queues = definitions()["queues"]
+    assert {queue["name"] for queue in queues} == {"id.alloc", "id.health", "id.dead"}
+    assert all(queue["durable"] and not queue["arguments"] for queue in queues)
+
+
+@pytest.mark.parametrize(
+    ("user", "variable"),
+    [
+        ("operator", "RABBITMQ_OPERATOR_PASSWORD"),
+        ("idalloc-worker", "IDALLOC_WORKER_PASSWORD"),
+        ("idalloc-caller", "IDALLOC_CALLER_PASSWORD"),
+    ],
+)
+def test_the_hashes_are_those_of_the_example_passwords(user: str, variable: str) -> None:
+    """What .env.example says logs in; a person who changes one sees the other."""
+    (entry,) = [entry for entry in definitions()["users"] if entry["name"] == user]
+    hashed = base64.b64decode(entry["password_hash"])
+    salt, digest = hashed[:4], hashed[4:]
+    assert hashlib.sha256(salt + example_env()[variable].encode()).digest() == digest
+    assert "password" not in entry
+
+
+def test_rabbitmq_starts_from_the_shipped_files(tmp_path: Path) -> None:
+    """The operator of .env.example can log in to a broker that has loaded both files."""
+    config = (ROOT / "deploy/rabbitmq/rabbitmq.conf").read_text("utf-8")
+    config = config.replace("/etc/rabbitmq/definitions.json", str(DEFINITIONS))
+    private_rabbitmq()  # installs it where needed
+    password = example_env()["RABBITMQ_OPERATOR_PASSWORD"]
+    with PrivateRabbitMq(config=config, user="operator", password=password) as broker:
+        management = Management(broker.management_url)
+        users = {user["name"] for user in management.get("/api/users")}
+        assert users == {"operator", "idalloc-worker", "idalloc-caller"}
+        queues = {queue["name"] for queue in management.get("/api/queues")}
+        assert queues == {"id.alloc", "id.health", "id.dead"}
+
+
+@dataclass(frozen=True)
+class Site:
+    """The definitions, imported under other names into the broker that all tests share."""
+
+    management: Management
+    vhost: str
+    amqp_url: str
+    suffix: str
+
+    def url_of(self, user: str) -> str:
+        """Return the URL by which one of the definitions' users logs in."""
+        variables = {"idalloc-worker": "IDALLOC_WORKER_PASSWORD"}
+        password = example_env()[variables.get(user, "IDALLOC_CALLER_PASSWORD")]
+        parts = urlsplit(self.amqp_url)
+        address = parts.netloc.rpartition("@")[2]
+        return parts._replace(netloc=f"{user}{self.suffix}:{password}@{address}").geturl()
+
+    def state_of(self, queue: str) -> dict[str, Any]:
+        """Return what the management API says, once its statistics know the new queue."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            state: dict[str, Any] = self.management.get(f"/api/queues/{self.vhost}/{queue}")
+            if "policy" in state:
+                return state
+            assert time.monotonic() < deadline, state
+            time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def site(stack: Stack) -> Iterator[Site]:
+    """Import the shipped definitions for the vhost and the users of this test run."""
+    suffix = f"-{secrets.token_hex(4)}"
+    vhost = f"idalloc-deploy{suffix}"
+    management = Management(stack.management_url)
+    with scratch_vhost(stack.amqp_url, stack.management_url, vhost) as url:
+        management.post("/api/definitions", renamed(definitions(), vhost, suffix))
+        yield Site(management, vhost, url, suffix)
+    for user in definitions()["users"]:
+        management.delete(f"/api/users/{quote(user['name'] + suffix)}")
+
+
+def renamed(shipped: dict[str, Any], vhost: str, suffix: str) -> dict[str, Any]:
+    """Return the definitions for another vhost and for users that nobody else has."""
+    for entries in shipped.values():
+        for entry in entries:
+            if "vhost" in entry:
+                entry["vhost"] = vhost
+            if "user" in entry:
+                entry["user"] += suffix
+    for user in shipped["users"]:
+        user["name"] += suffix
+    return {**shipped, "vhosts": [{"name": vhost}]}
+
+
+@pytest.fixture
+def worker(site: Site) -> Iterator[BlockingChannel]:
+    with closing(pika.BlockingConnection(pika.URLParameters(site.url_of("idalloc-worker")))) as it:
+        yield it.channel()
+
+
+@pytest.fixture
+def caller(site: Site) -> Iterator[BlockingChannel]:
+    with closing(pika.BlockingConnection(pika.URLParameters(site.url_of("idalloc-caller")))) as it:
+        yield it.channel()
+
+
+def consume(channel: BlockingChannel, queue: str, *, no_ack: bool = False) -> list[Any]:
+    """Consume and return the list to which each message is added, as (method, properties, body)."""
+    got: list[Any] = []
+    channel.basic_consume(queue, lambda _, *message: got.append(message), auto_ack=no_ack)
+    return got
+
+
+def wait_for(connection: pika.BlockingConnection, condition: Callable[[], object]) -> None:
+    """Let a connection work until the condition holds."""
+    for _ in range(int(PATIENCE * 20)):
+        if condition():
+            return
+        connection.process_data_events(time_limit=0.05)
+    pytest.fail("it did not happen")
+
+
+def request(caller: BlockingChannel, body: bytes) -> None:
+    properties = pika.BasicProperties(reply_to=REPLY_TO, correlation_id="7", expiration="20000")
+    caller.basic_publish("", "id.alloc", body, properties, mandatory=True)
+
+
+@pytest.mark.parametrize("queue", ["id.alloc", "id.health"])
+def test_the_policy_for_requests_is_in_force(site: Site, queue: str) -> None:
+    """Dead-lettering and limits apply to the queues as they are declared, without arguments."""
+    state = site.state_of(queue)
+    assert state["policy"] == "idalloc-requests"
+    assert state["durable"]
+    assert not state["arguments"].keys() - {"x-queue-type"}
+    limits = state["effective_policy_definition"]
+    assert limits["dead-letter-routing-key"] == "id.dead"
+    assert limits["max-length"] > 0
+    assert limits["message-ttl"] > 0
+
+
+def test_the_dead_letter_queue_is_bounded(site: Site) -> None:
+    """What nobody reads must not fill the broker."""
+    state = site.state_of("id.dead")
+    assert state["policy"] == "idalloc-dead"
+    assert {"max-length", "max-length-bytes"} <= state["effective_policy_definition"].keys()
+    assert "dead-letter-exchange" not in state["effective_policy_definition"]
+
+
+def test_a_caller_gets_its_answer(worker: BlockingChannel, caller: BlockingChannel) -> None:
+    """Request, direct reply-to and reply need no more rights than these two users have."""
+    requests = consume(worker, "id.alloc")
+    replies = consume(caller, REPLY_TO, no_ack=True)
+    request(caller, b'{"app_tag":"order"}')
+    wait_for(worker.connection, lambda: requests)
+    method, properties, body = requests[0]
+    assert body == b'{"app_tag":"order"}'
+    answer = pika.BasicProperties(correlation_id=properties.correlation_id)
+    worker.basic_publish("", properties.reply_to, b'{"resp_code":0}', answer)
+    worker.basic_ack(method.delivery_tag)
+    wait_for(caller.connection, lambda: replies)
+    assert replies[0][1].correlation_id == "7"
+    assert replies[0][2] == b'{"resp_code":0}'
+
+
+def test_a_rejected_request_is_dead_lettered(
+    site: Site, worker: BlockingChannel, caller: BlockingChannel
+) -> None:
+    """The worker needs no right on the queue for dead letters to put one there."""
+    requests = consume(worker, "id.alloc")
+    caller.basic_publish("", "id.alloc", b"no way to answer this")
+    wait_for(worker.connection, lambda: requests)
+    worker.basic_reject(requests[0][0].delivery_tag, requeue=False)
+    with closing(pika.BlockingConnection(pika.URLParameters(site.amqp_url))) as operator:
+        dead = consume(operator.channel(), "id.dead", no_ack=True)
+        wait_for(operator, lambda: dead)
+    assert dead[0][2] == b"no way to answer this"
+
+
+def test_the_worker_may_consume_health_too(worker: BlockingChannel) -> None:
+    """Both of the contract's queues are the worker's."""
+    assert consume(worker, "id.health") == []
+
+
+def publish_elsewhere(channel: BlockingChannel) -> None:
+    channel.confirm_delivery()  # else the refusal is noticed only later
+    channel.basic_publish("amq.topic", "x", b"y")
+
+
+FORBIDDEN: dict[str, Callable[[BlockingChannel], object]] = {
+    "declare a queue": lambda channel: channel.queue_declare("id.other", durable=True),
+    "declare the queue that is there": lambda channel: channel.queue_declare(
+        "id.alloc", durable=True
+    ),
+    "declare an exclusive queue": lambda channel: channel.queue_declare("", exclusive=True),
+    "delete a queue": lambda channel: channel.queue_delete("id.alloc"),
+    "purge the dead letters": lambda channel: channel.queue_purge("id.dead"),
+    "consume the dead letters": lambda channel: channel.basic_consume("id.dead", print),
+    "bind a queue": lambda channel: channel.queue_bind("id.alloc", "amq.topic", "#"),
+    "publish to another exchange": publish_elsewhere,
+}
+FORBIDDEN_TO_CALLERS: dict[str, Callable[[BlockingChannel], object]] = {
+    "consume requests": lambda channel: channel.basic_consume("id.alloc", print),
+    "take one request": lambda channel: channel.basic_get("id.alloc"),
+    "purge requests": lambda channel: channel.queue_purge("id.alloc"),
+}
+
+
+@pytest.mark.parametrize("act", FORBIDDEN.values(), ids=FORBIDDEN)
+def test_a_worker_may_do_nothing_else(
+    worker: BlockingChannel, act: Callable[[BlockingChannel], object]
+) -> None:
+    """Each attempt is refused by the broker (403)."""
+    with pytest.raises(pika.exceptions.ChannelClosedByBroker, match="ACCESS_REFUSED"):
+        act(worker)
+
+
+@pytest.mark.parametrize(
+    "act",
+    (FORBIDDEN | FORBIDDEN_TO_CALLERS).values(),
+    ids=FORBIDDEN | FORBIDDEN_TO_CALLERS,
+)
+def test_a_caller_may_do_nothing_else(
+    caller: BlockingChannel, act: Callable[[BlockingChannel], object]
+) -> None:
+    """Each attempt is refused by the broker (403)."""
+    with pytest.raises(pika.exceptions.ChannelClosedByBroker, match="ACCESS_REFUSED"):
+        act(caller)

@@ -1,0 +1,78 @@
+"""Errors of PyMySQL and of sockets get a reason and a sentence that helps."""
+
+import pytest
+from pymysql.err import InterfaceError, InternalError, OperationalError
+
+from idalloc_worker._mysql_errors import is_definite, unavailable
+from idalloc_worker._mysql_url import MySqlAddress
+from idalloc_worker._store_errors import StoreReason
+
+ADDRESS = MySqlAddress(user="me", password="s3cret", host="db")
+
+
+@pytest.mark.parametrize(
+    ("errno", "reason"),
+    [
+        (1044, StoreReason.ACCESS_DENIED),
+        (1045, StoreReason.ACCESS_DENIED),
+        (1049, StoreReason.MISSING_DATABASE),
+        (1142, StoreReason.ACCESS_DENIED),
+        (1146, StoreReason.MISSING_TABLE),
+        (1205, StoreReason.LOCK_WAIT_TIMEOUT),
+        (1213, StoreReason.DEADLOCK),
+        (1290, StoreReason.READ_ONLY),
+        (1792, StoreReason.READ_ONLY),
+        (1836, StoreReason.READ_ONLY),
+        (2006, StoreReason.LOST_CONNECTION),
+        (2013, StoreReason.LOST_CONNECTION),
+        (1040, StoreReason.OTHER),
+    ],
+)
+def test_an_error_number_has_a_reason(errno: int, reason: StoreReason) -> None:
+    """MySQL's number decides the reason, and stays in field and text."""
+    error = unavailable(ADDRESS, OperationalError(errno, "the server's\n words"))
+    assert (error.reason, error.errno) == (reason, errno)
+    assert f"({errno}: the server's words)" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (TimeoutError("timed out"), StoreReason.TIMEOUT),
+        (ConnectionRefusedError(111, "refused"), StoreReason.UNREACHABLE),
+        (InterfaceError(0, ""), StoreReason.OTHER),
+        (InternalError("Packet sequence number wrong"), StoreReason.OTHER),
+        (AssertionError("Protocol error"), StoreReason.OTHER),
+    ],
+)
+def test_an_error_without_a_number_has_a_reason(error: Exception, reason: StoreReason) -> None:
+    """Sockets and PyMySQL's own mistakes are mapped too, and are never definite."""
+    assert unavailable(ADDRESS, error).reason is reason
+    assert not is_definite(error)
+
+
+def test_a_timeout_inside_a_lost_connection_is_a_timeout() -> None:
+    """PyMySQL reports a read that timed out as a lost connection."""
+    error = OperationalError(2013, "Lost connection")
+    error.__context__ = TimeoutError()
+    assert unavailable(ADDRESS, error).reason is StoreReason.TIMEOUT
+
+
+@pytest.mark.parametrize("errno", [1053, 1180, 1317, 1927, 2006, 2013, 3101])
+def test_an_error_that_may_follow_a_commit_is_not_definite(errno: int) -> None:
+    """Lost connections and failed commits leave it open what happened."""
+    assert not is_definite(OperationalError(errno, "x"))
+
+
+@pytest.mark.parametrize("errno", [1205, 1213, 1290, 1690, 3819])
+def test_a_refused_statement_is_definite(errno: int) -> None:
+    """When the server refuses a statement, it changed nothing."""
+    assert is_definite(OperationalError(errno, "x"))
+
+
+@pytest.mark.parametrize("errno", [1205, 2013])
+def test_an_aborted_call_is_a_timeout_unless_it_was_answered(errno: int) -> None:
+    """Cutting the connection shows as a loss, but the caller's patience is what ended."""
+    error = unavailable(ADDRESS, OperationalError(errno, "x"), aborted=True)
+    expected = StoreReason.LOCK_WAIT_TIMEOUT if errno == 1205 else StoreReason.TIMEOUT
+    assert error.reason is expected
