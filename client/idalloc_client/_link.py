@@ -13,6 +13,7 @@ from pika.channel import Channel
 from pika.connection import Connection, Parameters
 
 from idalloc_client._backoff import Backoff
+from idalloc_client._joined_io import JoinedIO
 from idalloc_client._reason import describe
 
 _log = logging.getLogger("idalloc.link")
@@ -56,6 +57,8 @@ class Link:
         self._backoff = backoff or Backoff(0.1, 2.0)
         self._thread = threading.Thread(target=self._run, name=thread_name, daemon=True)
         self._loop: IOLoop | None = None
+        self._joined_io: JoinedIO | None = None
+        self._soon: list[Callback] = []
         self._started = threading.Event()
         self._posted: deque[Callback] = deque()
         self._wake_pending = False
@@ -100,8 +103,10 @@ class Link:
         return self._io().call_later(max(delay, 0.0), lambda: self._guarded(callback))
 
     def call_soon(self, callback: Callback) -> None:
-        """Run a callback when what was read from the socket in this turn is handled."""
-        self._io().add_callback(lambda: self._guarded(callback))
+        """Run a callback when what was read from the socket, or posted, has been handled."""
+        self._soon.append(callback)
+        if self._joined_io is not None and not self._joined_io.holding:
+            self._io().add_callback(self._run_soon)
 
     def cancel_timer(self, timer: Any) -> None:
         """Forget a timer."""
@@ -120,6 +125,7 @@ class Link:
 
     def _run(self) -> None:
         self._loop = IOLoop()
+        self._joined_io = JoinedIO(self._loop, self._run_soon)
         self._started.set()
         self._run_posted()  # what was posted before there was a loop to wake
         self._connect()
@@ -139,9 +145,17 @@ class Link:
         return self._loop
 
     def _run_posted(self) -> None:
+        assert self._joined_io is not None  # noqa: S101  # the thread has made it
         self._wake_pending = False  # first, so that a later post wakes the thread again
-        while self._posted:
-            self._guarded(self._posted.popleft())
+        with self._joined_io.one_write():
+            while self._posted:
+                self._guarded(self._posted.popleft())
+            self._run_soon()
+
+    def _run_soon(self) -> None:
+        callbacks, self._soon = self._soon, []
+        for callback in callbacks:
+            self._guarded(callback)
 
     def _guarded(self, callback: Callback) -> None:
         try:
@@ -159,7 +173,7 @@ class Link:
             on_open_callback=self._on_open,
             on_open_error_callback=self._on_closed,
             on_close_callback=self._on_closed,
-            custom_ioloop=self._loop,
+            custom_ioloop=self._joined_io,
         )
 
     def _on_open(self, connection: Connection) -> None:
