@@ -1,8 +1,8 @@
 """Joins what one turn of the I/O loop writes into one system call, below pika.
 
 pika hands each frame to the socket by itself: three calls for a publish, one for an
-acknowledgement. Joined, a worker's request cost 37 instead of 54 microseconds of its CPU time and 49
-instead of 78 of the broker's, side by side with 64 callers on two cores.
+acknowledgement. Joined, a request costs worker and broker about two thirds of the CPU time, and
+two cores serve half as many more (64 callers of one worker, side by side).
 
 This sits where pika's documented I/O interface (`pika.adapters.utils.nbio_interface`) lets a user
 plug in, uses nothing else of it, and leaves connecting, TLS, reading and errors to pika's own.

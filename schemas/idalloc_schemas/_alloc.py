@@ -1,11 +1,11 @@
 """Messages of the queue `id.alloc`."""
 
 from collections.abc import Sequence
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from idalloc_schemas._fields import AppTag, Count, Id, IdRange
+from idalloc_schemas._fields import AppTag, Count, Id, IdRange, SuccessCode
 
 
 class AllocRequest(BaseModel):
@@ -22,7 +22,7 @@ class AllocReply(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
-    resp_code: Literal[0] = 0
+    resp_code: SuccessCode = 0
     msg: str = "success"
     id: Id
     ranges: Annotated[list[IdRange], Field(min_length=1)]

@@ -19,5 +19,11 @@ AppTag = Annotated[
 Id = Annotated[StrictInt, Field(ge=1, le=MAX_ID)]
 Count = Annotated[StrictInt, Field(ge=1, le=MAX_ID)]
 
+Tally = Annotated[StrictInt, Field(ge=0)]
+"""How many there are of something."""
+
+SuccessCode = Annotated[StrictInt, Field(ge=0, le=0)]
+"""Exactly the integer 0: a `Literal` would take false and 0.0 for it."""
+
 IdRange = tuple[Id, Id]
 """A half-open range of ids: `[left, right)`."""

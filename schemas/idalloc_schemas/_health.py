@@ -1,11 +1,11 @@
 """Messages of the queue `id.health`."""
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, StrictInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from idalloc_schemas._fields import AppTag, Id
+from idalloc_schemas._fields import AppTag, IdRange, SuccessCode, Tally
 
 
 class TagState(StrEnum):
@@ -49,16 +49,17 @@ class TagHealth(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     app_tag: AppTag
-    state: TagState
-    left: NonNegativeInt = 0
-    segments: list[tuple[Id, Id]] = []
+    state: Annotated[TagState | str, Field(union_mode="left_to_right")]
+    """A `TagState`, or the word of a newer worker for a state that this version does not know."""
+    left: Tally = 0
+    segments: list[IdRange] = []
     """What is left in memory, as half-open ranges."""
-    step: NonNegativeInt = 0
+    step: Tally = 0
     """The row's step at the last refill, 0 before it."""
-    waiters: NonNegativeInt = 0
-    ids_reserved: NonNegativeInt = 0
-    ids_handed_out: NonNegativeInt = 0
-    ids_lost: NonNegativeInt = 0
+    waiters: Tally = 0
+    ids_reserved: Tally = 0
+    ids_handed_out: Tally = 0
+    ids_lost: Tally = 0
     """Reserved or possibly reserved, and never to be handed out."""
     last_error: str | None = None
 
@@ -73,14 +74,14 @@ class HealthReply(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
-    resp_code: Literal[0] = 0
+    resp_code: SuccessCode = 0
     msg: str = "success"
-    left: Annotated[StrictInt, Field(ge=0)]
+    left: Tally
     worker: str = ""
     tags: list[TagHealth] = []
     """By name; a worker that holds very many lists the first thousand."""
-    tags_total: NonNegativeInt = 0
-    counters: dict[str, NonNegativeInt] = {}
+    tags_total: Tally = 0
+    counters: dict[str, Tally] = {}
     """What the worker process counted since its start."""
 
     def encode(self) -> bytes:

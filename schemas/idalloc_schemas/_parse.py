@@ -12,7 +12,11 @@ from idalloc_schemas._health import HealthReply, HealthRequest
 MAX_BODY_BYTES: Final = 64 * 1024
 """A request is some 60 bytes; a body beyond this is refused unread."""
 
+_MAX_PROBLEMS: Final = 5
+"""A list can hold any number of bad items; the first few tell enough."""
+
 _Model = TypeVar("_Model", bound=BaseModel)
+_Reply = TypeVar("_Reply", bound=BaseModel)
 _alloc_reply: TypeAdapter[AllocReply | ErrorReply] = TypeAdapter(AllocReply | ErrorReply)
 _health_reply: TypeAdapter[HealthReply | ErrorReply] = TypeAdapter(HealthReply | ErrorReply)
 
@@ -33,18 +37,22 @@ def parse_health_request(body: bytes) -> HealthRequest:
 
 def parse_alloc_reply(body: bytes) -> AllocReply | ErrorReply:
     """Read a reply of `id.alloc`, or raise `InvalidMessageError`."""
-    try:
-        return _alloc_reply.validate_json(body)
-    except ValidationError as error:
-        raise InvalidMessageError(explain(error)) from None
+    return _parse_reply(_alloc_reply, body)
 
 
 def parse_health_reply(body: bytes) -> HealthReply | ErrorReply:
     """Read a reply of `id.health`, or raise `InvalidMessageError`."""
+    return _parse_reply(_health_reply, body)
+
+
+def _parse_reply(adapter: TypeAdapter[_Reply], body: bytes) -> _Reply:
     try:
-        return _health_reply.validate_json(body)
+        reply = adapter.validate_json(body)
     except ValidationError as error:
-        raise InvalidMessageError(explain(error)) from None
+        raise InvalidMessageError(_explain_reply(error)) from None
+    if "resp_code" not in reply.model_fields_set:  # its default is for those who write replies
+        raise InvalidMessageError("resp_code: Field required")
+    return reply
 
 
 def _parse_request(model: type[_Model], body: bytes) -> _Model:
@@ -58,12 +66,37 @@ def _parse_request(model: type[_Model], body: bytes) -> _Model:
 
 def explain(error: ValidationError) -> str:
     """Name each field that breaks the contract and say why, without repeating its value."""
-    details = error.errors(include_url=False, include_context=False, include_input=False)
-    return "; ".join(_describe_one(detail) for detail in details)
+    return _join(_details(error))
+
+
+def _explain_reply(error: ValidationError) -> str:
+    """Say what is wrong with a reply, as the kind of reply that its code says it is."""
+    details = _details(error)
+    if any(detail["type"] == "json_invalid" for detail in details):
+        return _join(details)
+    by_kind: dict[str, list[ErrorDetails]] = {"success": [], "error": []}
+    for detail in details:
+        kind, *loc = detail["loc"]
+        detail["loc"] = tuple(loc)
+        by_kind["error" if kind == ErrorReply.__name__ else "success"].append(detail)
+    is_error = any(detail["loc"] == ("resp_code",) for detail in by_kind["success"])
+    return _join(by_kind["error" if is_error else "success"])
+
+
+def _details(error: ValidationError) -> list[ErrorDetails]:
+    return error.errors(include_url=False, include_context=False, include_input=False)
+
+
+def _join(details: list[ErrorDetails]) -> str:
+    problems = [_describe_one(detail) for detail in details[:_MAX_PROBLEMS]]
+    if len(details) > _MAX_PROBLEMS:
+        problems.append(f"and {len(details) - _MAX_PROBLEMS} more")
+    return "; ".join(problems)
 
 
 def _describe_one(detail: ErrorDetails) -> str:
-    field = ".".join(str(part) for part in detail["loc"])
+    # What is no identifier is pydantic's word for a type, or a key that the sender made up.
+    field = ".".join(str(p) for p in detail["loc"] if isinstance(p, int) or p.isidentifier())
     match detail["type"], field:
         case "missing", "app_tag":
             return "need app_tag param"  # the reference service's words

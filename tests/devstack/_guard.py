@@ -159,9 +159,17 @@ class Guard:
         for process in self._processes:
             process.wait()
         self._processes.clear()
+        _reap_adopted()
 
     def remove_folder(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _reap_adopted() -> None:
+    """Collect what the servers have put in the background and what has ended since."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
 
 
 def _send(pid: int, number: signal.Signals) -> None:

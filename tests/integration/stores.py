@@ -7,14 +7,17 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from pymysql.connections import Connection
 
 from idalloc_worker._mysql_url import MySqlAddress
 from idalloc_worker._store import SegmentStore
+from idalloc_worker._store_errors import StoreUnavailableError
 from tests.devstack import Database, TcpProxy
 from tests.devstack._database import connect
 
 TABLE = "segments"
+PASSWORD = "s3cret-p%40ss"  # of logins that fail
 PATIENCE = 30.0  # seconds for what is expected to happen, so that a failing test ends
 
 
@@ -37,6 +40,17 @@ def opened(
         yield store
     finally:
         store.close()
+
+
+def failure(call: Callable[[], object]) -> StoreUnavailableError:
+    """Make the call fail and return the error, which must not hold the password."""
+    with pytest.raises(StoreUnavailableError) as raised:
+        call()
+    error: BaseException | None = raised.value
+    while error is not None:
+        assert PASSWORD not in f"{error} {error!r} {vars(error)}"
+        error = error.__cause__ or error.__context__
+    return raised.value
 
 
 @contextmanager

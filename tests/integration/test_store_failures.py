@@ -1,8 +1,7 @@
 """A store whose database is unreachable, wrong, slow or lost says so and reserves nothing twice."""
 
 import socket
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 
@@ -13,17 +12,17 @@ from idalloc_worker._segment import Segment
 from idalloc_worker._store import SegmentStore
 from idalloc_worker._store_errors import (
     OutcomeUnknownError,
-    StoreError,
     StoreReason,
     StoreUnavailableError,
 )
 from tests.devstack import Database, TcpProxy
 from tests.integration.stores import (
+    PASSWORD,
     TABLE,
     Background,
-    add_tag,
     address_of,
     address_through,
+    failure,
     mark_of,
     opened,
     run,
@@ -31,25 +30,12 @@ from tests.integration.stores import (
     wait_until,
 )
 
-PASSWORD = "s3cret-p%40ss"
-
 
 @pytest.fixture
 def proxy(database: Database) -> Iterator[TcpProxy]:
     address = address_of(database)
     with TcpProxy(address.host, address.port) as running:
         yield running
-
-
-def failure(call: Callable[[], object]) -> StoreUnavailableError:
-    """Make the call fail and return the error, which must not hold the password."""
-    with pytest.raises(StoreUnavailableError) as raised:
-        call()
-    error: BaseException | None = raised.value
-    while error is not None:
-        assert PASSWORD not in f"{error} {error!r} {vars(error)}"
-        error = error.__cause__ or error.__context__
-    return raised.value
 
 
 def connections_of(database: Database) -> list[int]:
@@ -149,6 +135,26 @@ def unused_port() -> int:
         return int(sock.getsockname()[1])
 
 
+def test_failed_connects_are_paced(proxy: TcpProxy, database: Database) -> None:
+    """After a failed connect the same error comes at once, without traffic, for a growing time."""
+    now = 0.0
+    proxy.refuse()
+    with opened(address_through(proxy, database), clock=lambda: now, jitter=lambda: 1.0) as store:
+        error = failure(lambda: store.reserve("test_business", 1))
+        for wait in (0.1, 0.2, 0.4, 0.8, 1.0, 1.0):
+            accepted = proxy.accepted
+            now += wait - 0.01
+            again = failure(lambda: store.reserve("test_business", 1))
+            assert (str(again), again.reason) == (str(error), error.reason)
+            assert proxy.accepted == accepted
+            now += 0.02
+            error = failure(lambda: store.reserve("test_business", 1))
+            assert proxy.accepted == accepted + 1
+        proxy.refuse(on=False)
+        now += 1.01
+        assert store.reserve("test_business", 1).segment.left == 0
+
+
 # What is lost
 
 
@@ -227,195 +233,6 @@ def waits_for_a_lock(database: Database, number: int) -> bool:
         number,
     )
     return rows != []
-
-
-# What is too slow
-
-
-def test_abort_ends_a_blocked_reservation_as_unknown(proxy: TcpProxy, database: Database) -> None:
-    """Aborting after the second statement was sent leaves its outcome unknown."""
-    with opened(address_through(proxy, database)) as store:
-        blocked = block_at(proxy, b"UPDATE")
-        call = Background(lambda: store.reserve("test_business", 1))
-        wait_until(blocked.is_set)
-        store.abort()
-        store.abort()
-        error = failure(call.join)
-        proxy.resume()
-    assert isinstance(error, OutcomeUnknownError)
-    assert (error.reason, error.possibly_reserved) == (StoreReason.TIMEOUT, 100_000)
-
-
-def test_abort_ends_a_blocked_read_with_nothing_reserved(
-    proxy: TcpProxy, database: Database
-) -> None:
-    """Aborting in the first statement is a definite failure, and is not retried."""
-    with opened(address_through(proxy, database)) as store:
-        store.reserve("test_business", 1)
-        blocked = block_at(proxy, b"SELECT max_id")
-        call = Background(lambda: store.reserve("test_business", 1))
-        wait_until(blocked.is_set)
-        store.abort()
-        error = failure(call.join)
-        assert proxy.accepted == 1
-        proxy.resume()
-        assert store.reserve("test_business", 1).segment.left == 100_000
-    assert (type(error), error.reason) == (StoreUnavailableError, StoreReason.TIMEOUT)
-
-
-def test_abort_ends_a_connect_that_gets_no_answer(database: Database) -> None:
-    """A server whose backlog is full answers no connection request; abort ends the wait."""
-    with closing(socket.create_server(("127.0.0.1", 0), backlog=0)) as listener:
-        port = int(listener.getsockname()[1])
-        fillers = [socket.socket() for _ in range(4)]
-        try:
-            for filler in fillers:
-                filler.settimeout(0)
-                filler.connect_ex(("127.0.0.1", port))
-            address = replace(address_of(database), host="127.0.0.1", port=port)
-            assert_abort_ends(address)
-        finally:
-            for filler in fillers:
-                filler.close()
-
-
-def test_abort_ends_a_login_that_gets_no_answer(proxy: TcpProxy, database: Database) -> None:
-    """A server that accepts and says nothing is ended too."""
-    proxy.pause()
-    assert_abort_ends(address_through(proxy, database))
-
-
-def test_abort_ends_an_answer_that_comes_byte_by_byte(database: Database) -> None:
-    """Bytes that drip in keep every read timeout from running out, but not the deadline."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
-        dripped = threading.Event()
-        server = Background(lambda: drip(listener, dripped))
-        port = int(listener.getsockname()[1])
-        assert_abort_ends(replace(address_of(database), host="127.0.0.1", port=port), dripped)
-        server.join()
-
-
-def drip(listener: socket.socket, dripped: threading.Event) -> None:
-    """Send a greeting that never ends."""
-    sock, _ = listener.accept()
-    with closing(sock):
-        try:
-            sock.sendall(b"\xff\xff\x00\x00\x0a")
-            pause = threading.Event()
-            for _ in range(600):
-                sock.sendall(b"8")
-                pause.wait(0.05)
-                dripped.set()
-        except OSError:
-            return
-    raise AssertionError("nobody hung up")
-
-
-def assert_abort_ends(address: MySqlAddress, begun: threading.Event | None = None) -> None:
-    """Abort a reservation again and again, as it may not have begun yet, until it ends."""
-    done = threading.Event()
-    errors: list[StoreError] = []
-
-    def reserve() -> None:
-        try:
-            store.reserve("test_business", 1)
-        except StoreError as error:
-            errors.append(error)
-        finally:
-            done.set()
-
-    with opened(address) as store:
-        call = Background(reserve)
-        if begun is not None:
-            wait_until(begun.is_set)
-        while not done.wait(0.05):
-            store.abort()
-        call.join()
-    [error] = errors
-    assert isinstance(error, StoreUnavailableError)
-    assert not isinstance(error, OutcomeUnknownError)
-    assert error.reason is StoreReason.TIMEOUT
-
-
-def test_abort_between_reservations_does_nothing(proxy: TcpProxy, database: Database) -> None:
-    """An abort that comes too late hits neither the connection nor the next reservation."""
-    with opened(address_through(proxy, database)) as store:
-        store.abort()
-        store.reserve("test_business", 1)
-        store.abort()
-        store.reserve("test_business", 1)
-        assert proxy.accepted == 1
-
-
-def test_a_server_that_says_nothing_runs_into_the_timeout(
-    proxy: TcpProxy, database: Database
-) -> None:
-    """Without any abort, a read that gets no byte ends in a timeout."""
-    proxy.pause()
-    with opened(address_through(proxy, database), timeout=0.2) as store:
-        error = failure(lambda: store.reserve("test_business", 1))
-    assert error.reason is StoreReason.TIMEOUT
-
-
-def test_no_reservation_begins_after_the_deadline(database: Database) -> None:
-    """If the time is up after the read, the statement that reserves is not sent."""
-    add_tag(database, "order")
-    clock = JumpingClock()
-    with opened(address_of(database), clock=clock) as store:
-        store.reserve("order", 1)
-        clock.jumps = True
-        error = failure(lambda: store.reserve("order", 1))
-        assert (type(error), error.reason) == (StoreUnavailableError, StoreReason.TIMEOUT)
-    assert mark_of(database, "order") == 10
-
-
-class JumpingClock:
-    """Stands still, or leaps an hour at every look."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self.jumps = False
-
-    def __call__(self) -> float:
-        if self.jumps:
-            self.now += 3600
-        return self.now
-
-
-def test_failed_connects_are_paced(proxy: TcpProxy, database: Database) -> None:
-    """After a failed connect the same error comes at once, without traffic, for a growing time."""
-    now = 0.0
-    proxy.refuse()
-    with opened(address_through(proxy, database), clock=lambda: now, jitter=lambda: 1.0) as store:
-        error = failure(lambda: store.reserve("test_business", 1))
-        for wait in (0.1, 0.2, 0.4, 0.8, 1.0, 1.0):
-            accepted = proxy.accepted
-            now += wait - 0.01
-            again = failure(lambda: store.reserve("test_business", 1))
-            assert (str(again), again.reason) == (str(error), error.reason)
-            assert proxy.accepted == accepted
-            now += 0.02
-            error = failure(lambda: store.reserve("test_business", 1))
-            assert proxy.accepted == accepted + 1
-        proxy.refuse(on=False)
-        now += 1.01
-        assert store.reserve("test_business", 1).segment.left == 0
-
-
-def block_at(proxy: TcpProxy, marker: bytes) -> threading.Event:
-    """Have the proxy swallow what contains the marker and pass nothing on any more."""
-    blocked = threading.Event()
-
-    def swallow(data: bytes) -> bytes | None:
-        if marker not in data:
-            return data
-        proxy.on_client_bytes = None
-        proxy.pause()
-        blocked.set()
-        return None
-
-    proxy.on_client_bytes = swallow
-    return blocked
 
 
 def test_a_constructor_does_nothing(unused_port: int) -> None:
