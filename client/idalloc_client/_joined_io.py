@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from pika.adapters.select_connection import IOLoop
 from pika.adapters.utils.nbio_interface import AbstractStreamProtocol, AbstractStreamTransport
-from pika.adapters.utils.selector_ioloop_adapter import SelectorIOServicesAdapter
+from pika.adapters.utils.selector_ioloop_adapter import (
+    AbstractSelectorIOLoop,
+    SelectorIOServicesAdapter,
+)
 
 
 class JoinedIO(SelectorIOServicesAdapter):
@@ -24,7 +26,7 @@ class JoinedIO(SelectorIOServicesAdapter):
     writes leaves together with what their handlers wrote.
     """
 
-    def __init__(self, loop: IOLoop, after_read: Callable[[], None]) -> None:
+    def __init__(self, loop: AbstractSelectorIOLoop, after_read: Callable[[], None]) -> None:
         super().__init__(loop)
         self._after_read = after_read
         self._protocol: _JoiningProtocol | None = None

@@ -1,14 +1,13 @@
-"""Keeps one AMQP connection open: one thread owns it, reconnects it, and runs what others post."""
+"""Keeps one AMQP connection open on one I/O loop: connects, reconnects, stops."""
 
 import logging
-import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 import pika
-from pika.adapters.select_connection import IOLoop
+from pika.adapters.utils.selector_ioloop_adapter import AbstractSelectorIOLoop
 from pika.channel import Channel
 from pika.connection import Connection, Parameters
 
@@ -23,8 +22,15 @@ Callback = Callable[[], None]
 _STEADY_AFTER = 5.0  # seconds: a connection that lasted this long resets the backoff
 
 
+class Timer(Protocol):
+    """What `Link.call_later` returns."""
+
+    def cancel(self) -> None:
+        """Forget the callback."""
+
+
 class LinkHandler(Protocol):
-    """What the owner of a link is told, always on the link's thread."""
+    """What the owner of a link is told, always on the thread of its loop."""
 
     def on_ready(self, channel: Channel) -> None:
         """Take a fresh channel. Delivery tags and consumers of earlier ones are void."""
@@ -37,80 +43,48 @@ class LinkHandler(Protocol):
 
 
 class Link:
-    """One connection with one channel, for as long as it is started.
+    """One connection with one channel, from `connect` to `begin_stop`.
 
-    `start`, `stop` and `post` may be called from any thread; everything else belongs to the link's
-    own thread, on which the handler is called too. pika is not thread-safe, so nothing else
-    touches the connection.
+    It belongs to the thread that runs its loop, and calls its handler there. pika is not
+    thread-safe, so nothing else touches the connection.
     """
 
     def __init__(
         self,
         parameters: Parameters,
         handler: LinkHandler,
+        loop: AbstractSelectorIOLoop,
         *,
-        thread_name: str,
         backoff: Backoff | None = None,
     ) -> None:
         self._parameters = parameters
         self._handler = handler
         self._backoff = backoff or Backoff(0.1, 2.0)
-        self._thread = threading.Thread(target=self._run, name=thread_name, daemon=True)
-        self._loop: IOLoop | None = None
-        self._joined_io: JoinedIO | None = None
+        self._io = JoinedIO(loop, self._run_soon)
         self._soon: list[Callback] = []
-        self._started = threading.Event()
-        self._posted: deque[Callback] = deque()
-        self._wake_pending = False
         self._connection: Connection | None = None
         self._channel: Channel | None = None
         self._ready_since: float | None = None
         self._last_reason: str | None = None
-        self._stopping = False
-        self._stopped = False
+        self._on_stopped: Callback | None = None
 
-    # From any thread
+    def run(self, callbacks: deque[Callback]) -> None:
+        """Run callbacks, and send what they write in one piece."""
+        with self._io.one_write():
+            while callbacks:
+                self.guarded(callbacks.popleft())
+            self._run_soon()
 
-    def start(self) -> None:
-        """Start the thread; the connection follows."""
-        self._thread.start()
-        self._started.wait()
-
-    def post(self, callback: Callback) -> None:
-        """Run a callback on the link's thread, soon. After `stop` it is dropped."""
-        self._posted.append(callback)
-        loop = self._loop
-        # One wake-up serves all that is posted before the thread gets to it.
-        if not self._wake_pending and loop is not None and not self._stopped:
-            self._wake_pending = True
-            loop.add_callback_threadsafe(self._run_posted)
-
-    def stop(self, timeout: float) -> bool:
-        """Flush, close and end the thread; False if it did not end within `timeout` seconds."""
-        if not self._thread.is_alive():
-            return True
-        deadline = time.monotonic() + timeout
-        self.post(lambda: self._begin_stop(deadline))
-        if threading.current_thread() is self._thread:
-            return False  # a callback asks: the thread ends once it returns
-        self._thread.join(timeout + 1.0)
-        return not self._thread.is_alive()
-
-    # From the link's thread
-
-    def call_later(self, delay: float, callback: Callback) -> object:
-        """Run a callback after `delay` seconds; returns what `cancel_timer` takes."""
-        return self._io().call_later(max(delay, 0.0), lambda: self._guarded(callback))
+    def call_later(self, delay: float, callback: Callback) -> Timer:
+        """Run a callback after `delay` seconds."""
+        timer: Timer = self._io.call_later(max(delay, 0.0), lambda: self.guarded(callback))
+        return timer
 
     def call_soon(self, callback: Callback) -> None:
-        """Run a callback when what was read from the socket, or posted, has been handled."""
+        """Run a callback when what was read from the socket, or handed to `run`, is done."""
         self._soon.append(callback)
-        if self._joined_io is not None and not self._joined_io.holding:
-            self._io().add_callback(self._run_soon)
-
-    def cancel_timer(self, timer: Any) -> None:
-        """Forget a timer."""
-        self._io().remove_timeout(timer)
+        if not self._io.holding:
+            self._io.add_callback_threadsafe(self._run_soon)  # type: ignore[no-untyped-call]
 
     def reset_channel(self, reason: BaseException) -> None:
         """Give up the present channel, and open another one after a pause."""
@@ -121,59 +95,30 @@ class Link:
                 channel.close()
             self._reopen_channel_later()
 
-    # The thread
-
-    def _run(self) -> None:
-        self._loop = IOLoop()
-        self._joined_io = JoinedIO(self._loop, self._run_soon)
-        self._started.set()
-        self._run_posted()  # what was posted before there was a loop to wake
-        self._connect()
-        while not self._stopped:
-            try:
-                self._loop.start()
-            except Exception as error:  # noqa: BLE001  # logged, and the loop starts over
-                # pika lets an exception of its own callbacks end the loop. Start over.
-                _log.exception("The AMQP connection failed unexpectedly; reconnecting")
-                self._discard_connection(error)
-            else:
-                self._stopped = True
-        self._loop.close()
-
-    def _io(self) -> IOLoop:
-        assert self._loop is not None, "the link is not started"  # noqa: S101  # owner's mistake
-        return self._loop
-
-    def _run_posted(self) -> None:
-        assert self._joined_io is not None  # noqa: S101  # the thread has made it
-        self._wake_pending = False  # first, so that a later post wakes the thread again
-        with self._joined_io.one_write():
-            while self._posted:
-                self._guarded(self._posted.popleft())
-            self._run_soon()
-
-    def _run_soon(self) -> None:
-        callbacks, self._soon = self._soon, []
-        for callback in callbacks:
-            self._guarded(callback)
-
-    def _guarded(self, callback: Callback) -> None:
+    def guarded(self, callback: Callback) -> None:
+        """Run a callback, and log what it raises."""
         try:
             callback()
         except Exception:  # noqa: BLE001  # one bad callback must not take the connection down
             _log.exception("A callback on the AMQP thread failed")
 
+    def _run_soon(self) -> None:
+        callbacks, self._soon = self._soon, []
+        for callback in callbacks:
+            self.guarded(callback)
+
     # Connecting
 
-    def _connect(self) -> None:
-        if self._stopping:
+    def connect(self) -> None:
+        """Open the connection; from here on it is opened again whenever it is lost."""
+        if self._on_stopped is not None:
             return
         self._connection = pika.SelectConnection(
             self._parameters,
             on_open_callback=self._on_open,
             on_open_error_callback=self._on_closed,
             on_close_callback=self._on_closed,
-            custom_ioloop=self._joined_io,
+            custom_ioloop=self._io,
         )
 
     def _on_open(self, connection: Connection) -> None:
@@ -191,21 +136,22 @@ class Link:
             return  # an earlier one that was discarded
         self._connection = self._channel = None
         self._tell_lost(reason)
-        if self._stopping:
-            self._io().stop()
+        if self._on_stopped is not None:
+            self._on_stopped()
         else:
             self._reconnect_later()
 
     def _reconnect_later(self) -> None:
-        self._io().call_later(self._next_delay(), self._connect)
+        self.call_later(self._next_delay(), self.connect)
 
-    def _discard_connection(self, reason: BaseException) -> None:
+    def discard_connection(self, reason: BaseException) -> None:
+        """Give the connection up after a failure inside pika, and open another one."""
         connection, self._connection, self._channel = self._connection, None, None
         self._tell_lost(reason)
         if connection is not None and not (connection.is_closed or connection.is_closing):
-            self._guarded(connection.close)
-        if self._stopping:
-            self._stopped = True
+            self.guarded(connection.close)
+        if self._on_stopped is not None:
+            self._on_stopped()
         else:
             self._reconnect_later()
 
@@ -219,7 +165,7 @@ class Link:
 
     def _open_channel(self) -> None:
         connection = self._connection
-        if connection is not None and connection.is_open and not self._stopping:
+        if connection is not None and connection.is_open and self._on_stopped is None:
             connection.channel(on_open_callback=self._on_channel_open)
 
     def _on_channel_open(self, channel: Channel) -> None:
@@ -227,7 +173,7 @@ class Link:
         self._channel = channel
         self._last_reason = None
         self._ready_since = time.monotonic()
-        self._guarded(lambda: self._handler.on_ready(channel))
+        self.guarded(lambda: self._handler.on_ready(channel))
 
     def _on_channel_closed(self, channel: Channel, reason: BaseException) -> None:
         if channel is not self._channel:
@@ -239,37 +185,36 @@ class Link:
             self._reopen_channel_later()
 
     def _reopen_channel_later(self) -> None:
-        self._io().call_later(self._next_delay(), self._open_channel)
+        self.call_later(self._next_delay(), self._open_channel)
 
     def _tell_lost(self, reason: BaseException) -> None:
         words = describe(reason)
-        if not self._stopping:
+        if self._on_stopped is None:
             # A broker that is away for long is one line, not one for each attempt.
             level = logging.DEBUG if words == self._last_reason else logging.WARNING
             _log.log(level, "No connection to the broker: %s; trying again", words)
         self._last_reason = words
-        self._guarded(lambda: self._handler.on_lost(reason))
+        self.guarded(lambda: self._handler.on_lost(reason))
 
     def _tell_channel_lost(self, reason: BaseException) -> None:
         _log.info("The broker closed the channel: %s; opening another", describe(reason))
-        self._guarded(lambda: self._handler.on_lost(reason))
+        self.guarded(lambda: self._handler.on_lost(reason))
 
     def _tell_blocked(self, *, blocked: bool) -> None:
         if blocked:
             _log.warning("The broker blocks publishers: it is short of memory or disk space")
-        self._guarded(lambda: self._handler.on_blocked(blocked=blocked))
+        self.guarded(lambda: self._handler.on_blocked(blocked=blocked))
 
     # Stopping
 
-    def _begin_stop(self, deadline: float) -> None:
-        if self._stopping:
+    def begin_stop(self, on_stopped: Callback) -> None:
+        """Flush, close, then call `on_stopped`; a broker that is silent never lets it happen."""
+        if self._on_stopped is not None:
             return
-        self._stopping = True
+        self._on_stopped = on_stopped
         connection = self._connection
         if connection is None:
-            self._io().stop()
-            return
-        # What was written before the close is sent before it: AMQP keeps the order.
-        if not (connection.is_closed or connection.is_closing):
-            self._guarded(connection.close)
-        self._io().call_later(max(deadline - time.monotonic(), 0.0), self._io().stop)
+            on_stopped()
+        elif not (connection.is_closed or connection.is_closing):
+            # What was written before the close is sent before it: AMQP keeps the order.
+            self.guarded(connection.close)

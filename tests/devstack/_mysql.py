@@ -106,6 +106,7 @@ class PrivateMySql(PrivateServer):
 _MYSQL_ONLY = [
     "--mysqlx=OFF",
     "--skip-log-bin",
+    "--auto-generate-certs=OFF",  # no TLS: a proxy in between can then find a statement
     "--secure-file-priv=NULL",
     "--loose-innodb-redo-log-capacity=16M",  # from 8.0.30
 ]

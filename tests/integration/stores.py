@@ -18,6 +18,7 @@ from tests.devstack._database import connect
 
 TABLE = "segments"
 PASSWORD = "s3cret-p%40ss"  # of logins that fail
+NEVER = 300.0  # seconds: a store's own time limit where it must play no part
 PATIENCE = 30.0  # seconds for what is expected to happen, so that a failing test ends
 
 
@@ -31,9 +32,7 @@ def address_through(proxy: TcpProxy, database: Database) -> MySqlAddress:
 
 
 @contextmanager
-def opened(
-    address: MySqlAddress, timeout: float = PATIENCE, **options: Any
-) -> Iterator[SegmentStore]:
+def opened(address: MySqlAddress, timeout: float = NEVER, **options: Any) -> Iterator[SegmentStore]:
     """Give a store whose own time limit plays no part, unless it is the point of the test."""
     store = SegmentStore(address, TABLE, timeout, **options)
     try:
@@ -96,7 +95,7 @@ class Background:
     def __init__(self, call: Callable[[], object]) -> None:
         self._call = call
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="test-background")
+        self._thread = threading.Thread(target=self._run, name="test-background", daemon=True)
         self._thread.start()
 
     def _run(self) -> None:

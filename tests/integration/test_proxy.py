@@ -5,12 +5,12 @@ import socketserver
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from urllib.parse import urlsplit
 
 import pymysql
 import pytest
 
 from tests.devstack import Database, TcpProxy
-from tests.devstack._database import connect
 
 PATIENCE = 20.0
 BRIEF = 0.3  # long enough to see that nothing comes
@@ -220,13 +220,19 @@ def test_close_ends_everything_and_can_be_repeated(echo: int) -> None:
 
 def test_a_commit_whose_answer_is_lost(database: Database) -> None:
     """The client sees a lost connection; the database has committed."""
-    target = connect(database.server_url)
-    host, port = target.host, target.port
-    target.close()
-    with TcpProxy(host, port) as proxy:
-        through = database.server_url.replace(f"{host}:{port}", f"127.0.0.1:{proxy.port}")
-        with closing(connect(through, database.name)) as connection:
-            connection.autocommit(False)  # noqa: FBT003 - PyMySQL's own signature
+    server = urlsplit(database.server_url)
+    assert server.hostname
+    assert server.port
+    with TcpProxy(server.hostname, server.port) as proxy:
+        through = pymysql.connect(
+            host="127.0.0.1",
+            port=proxy.port,
+            user=server.username,
+            password=server.password or "",
+            database=database.name,
+            ssl_disabled=True,  # else the proxy cannot see which request it is
+        )
+        with closing(through) as connection:
             connection.cursor().execute("UPDATE segments SET max_id = max_id + 7")
             proxy.lose_answer_to(b"COMMIT")
             with pytest.raises(pymysql.OperationalError) as caught:

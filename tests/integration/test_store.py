@@ -294,6 +294,19 @@ def test_unknown_tags_do_not_keep_a_neighbour_from_being_added(database: Databas
             thread.join()
 
 
+def test_a_session_gives_locks_up_before_its_caller_does(database: Database) -> None:
+    """Whatever the server's settings, waits for locks are short, and cutting values is an error."""
+    with opened(address_of(database)) as store:
+        store.reserve("test_business", 1)
+        assert store._connection is not None
+        [settings] = run(
+            store._connection,
+            "SELECT @@innodb_lock_wait_timeout, @@lock_wait_timeout, @@autocommit, @@sql_mode",
+        )
+    assert settings[:3] == (1, 1, 1)
+    assert "STRICT_ALL_TABLES" in settings[3]
+
+
 def test_a_locked_row_is_a_definite_failure(database: Database) -> None:
     """A row that another session holds ends in lock wait timeout, and nothing is reserved."""
     with opened(address_of(database)) as store, session(database) as other:

@@ -23,11 +23,17 @@ class Lifeline:
         """Whether the operation that runs was aborted."""
         return self._aborted
 
+    def arm(self) -> None:
+        """Let `abort` count from now on for the next operation, though it has not begun."""
+        with self._lock:
+            self._running, self._aborted = True, False
+
     @contextlib.contextmanager
     def operation(self) -> Iterator[None]:
         """Mark the time in which `abort` means something: between operations it does nothing."""
         with self._lock:
-            self._running, self._aborted = True, False
+            if not self._running:
+                self._running, self._aborted = True, False
         try:
             yield
         finally:

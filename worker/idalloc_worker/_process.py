@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from idalloc_client._link import Link
+from idalloc_client._link_thread import LinkThread
 from idalloc_client._url import connection_parameters, process_name
 from idalloc_worker._engine import Engine, EngineLimits
 from idalloc_worker._properties import ignore_message_headers
@@ -25,7 +25,7 @@ def run_worker(settings: Settings, wait_for_stop: Callable[[], None]) -> int:
     engine = Engine(_limits(settings))
     service = WorkerService(engine, name=name, prefetch=settings.prefetch)
     parameters = connection_parameters(settings.amqp_url.get_secret_value(), name)
-    link = Link(parameters, service, thread_name="idalloc-worker-io")
+    link = LinkThread(parameters, service, "idalloc-worker-io")
     refiller = Refiller(
         lambda: SegmentStore(address, settings.table, settings.refill_timeout),
         settings.refill_threads,
@@ -49,7 +49,7 @@ def _limits(settings: Settings) -> EngineLimits:
 
 
 def _drain(
-    link: Link, service: WorkerService, refiller: Refiller, engine: Engine, timeout: float
+    link: LinkThread, service: WorkerService, refiller: Refiller, engine: Engine, timeout: float
 ) -> int:
     """Stop in order: no new requests, answers out, refills off, connection closed."""
     _log.info("Draining: no new requests, at most %g s", timeout)

@@ -20,6 +20,9 @@ class Store(Protocol):
     def reserve(self, app_tag: str, want: int, floor: int = 0) -> Reservation:
         """Reserve a segment or raise."""
 
+    def arm(self) -> None:
+        """Let `abort` count from now on, though the reservation has not begun."""
+
     def abort(self) -> None:
         """Make a reservation that runs in another thread fail."""
 
@@ -114,6 +117,7 @@ class Refiller:
                 self._abandoned.discard(refill.attempt)
                 return NotBegunError()
             self._running[refill.attempt] = store
+            store.arm()  # from here on `abandon` relies on it
         try:
             return store.reserve(refill.app_tag, refill.want, refill.floor)
         except Exception as error:  # noqa: BLE001  # the report carries it

@@ -13,7 +13,8 @@ from pika.channel import Channel
 from pika.exceptions import ChannelClosed
 from pika.spec import BasicProperties
 
-from idalloc_client._link import Link
+from idalloc_client._link import Timer
+from idalloc_client._link_thread import LinkThread
 from idalloc_schemas import (
     ALLOC_QUEUE,
     ALLOC_REPLY_TYPE,
@@ -74,16 +75,16 @@ class WorkerService:
         self._counters: Counter[str] = Counter()
         self._session: Session | None = None
         self._declare_first = False
-        self._timer: object | None = None
+        self._timer: Timer | None = None
         self._timer_at = inf
         self._draining: Callable[[], None] | None = None
 
-    def attach(self, link: Link, refiller: Refiller) -> None:
-        """Say on which link it runs, and who runs the refills."""
-        self._link = link
+    def attach(self, thread: LinkThread, refiller: Refiller) -> None:
+        """Say on which thread it runs, and who runs the refills."""
+        self._post = thread.post
+        self._link = thread.link
         self._refiller = refiller
-
-        link.post(self._beat)
+        thread.post(self._beat)
 
     def _beat(self) -> None:
         self._stalls.beat(self._clock())
@@ -240,7 +241,7 @@ class WorkerService:
         if wakeup >= self._timer_at:
             return  # the timer that is set comes first, and sets the next one
         if self._timer is not None:
-            self._link.cancel_timer(self._timer)
+            self._timer.cancel()
         self._timer_at = wakeup
         self._timer = self._link.call_later(wakeup - self._clock(), self._on_timer)
 
@@ -253,7 +254,7 @@ class WorkerService:
 
     def report(self, report: RefillReport) -> None:
         """Take the end of a refill from its thread."""
-        self._link.post(lambda: self._on_report(report))
+        self._post(lambda: self._on_report(report))
 
     def _on_report(self, report: RefillReport) -> None:
         now = self._clock()

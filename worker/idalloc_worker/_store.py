@@ -96,6 +96,10 @@ class SegmentStore:
         rewound_from = row.max_id if row.max_id < floor else None
         return Reservation(segment, row.step, rewound_from)
 
+    def arm(self) -> None:
+        """Make `abort` end the next reservation even if it comes before that has begun."""
+        self._lifeline.arm()
+
     def abort(self) -> None:
         """End the reservation that runs, if one does. Safe from any thread; never blocks."""
         self._lifeline.abort()

@@ -1,0 +1,71 @@
+"""Runs a link on a thread of its own, and lets other threads reach it."""
+
+import logging
+import threading
+import time
+from collections import deque
+
+from pika.adapters.select_connection import IOLoop
+from pika.connection import Parameters
+
+from idalloc_client._link import Callback, Link, LinkHandler
+
+_log = logging.getLogger("idalloc.link")
+
+
+class LinkThread:
+    """The owner of a link; `start`, `post` and `stop` may be called from any thread."""
+
+    def __init__(self, parameters: Parameters, handler: LinkHandler, name: str) -> None:
+        self._loop = IOLoop()
+        self.link = Link(parameters, handler, self._loop)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._posted: deque[Callback] = deque()
+        self._wake_pending = False
+        self._stopped = False
+
+    def start(self) -> None:
+        """Start the thread; the connection follows."""
+        self._thread.start()
+
+    def post(self, callback: Callback) -> None:
+        """Run a callback on the thread, soon. After `stop` it is dropped."""
+        self._posted.append(callback)
+        # One wake-up serves all that is posted before the thread gets to it.
+        if not self._wake_pending and not self._stopped:
+            self._wake_pending = True
+            self._loop.add_callback_threadsafe(self._run_posted)
+
+    def stop(self, timeout: float) -> bool:
+        """Flush, close and end the thread; False if it did not end within `timeout` seconds."""
+        if not self._thread.is_alive():
+            return True
+        deadline = time.monotonic() + timeout
+        self.post(lambda: self._begin_stop(deadline))
+        if threading.current_thread() is self._thread:
+            return False  # a callback asks: the thread ends once it returns
+        self._thread.join(timeout + 1.0)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        self.link.connect()
+        while not self._stopped:
+            try:
+                self._loop.start()
+            except Exception as error:  # noqa: BLE001  # logged, and the loop starts over
+                # pika lets an exception of its own callbacks end the loop.
+                _log.exception("The AMQP connection failed unexpectedly; reconnecting")
+                self.link.discard_connection(error)
+        self._loop.close()
+
+    def _run_posted(self) -> None:
+        self._wake_pending = False  # first, so that a later post wakes the thread again
+        self.link.run(self._posted)
+
+    def _begin_stop(self, deadline: float) -> None:
+        self.link.begin_stop(self._end)
+        self.link.call_later(deadline - time.monotonic(), self._end)
+
+    def _end(self) -> None:
+        self._stopped = True
+        self._loop.stop()

@@ -1,0 +1,118 @@
+"""Refill threads with a store whose reservations end when the test says so."""
+
+import queue
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from idalloc_worker._effects import StartRefill
+from idalloc_worker._lifeline import Lifeline
+from idalloc_worker._refiller import NotBegunError, Refiller, RefillReport
+from idalloc_worker._segment import Segment
+from idalloc_worker._store import Reservation
+
+
+class FakeStore:
+    """Blocks in `reserve` until it is aborted or released."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Event()
+        self.release = threading.Event()
+        self.aborted = False
+        self.closed = False
+
+    def arm(self) -> None:
+        self.aborted = False
+
+    def reserve(self, app_tag: str, want: int, floor: int = 0) -> Reservation:
+        self.entered.set()
+        self.release.wait(10)
+        if self.aborted:
+            raise TimeoutError("aborted")
+        if app_tag == "bug":
+            raise ZeroDivisionError
+        return Reservation(Segment(floor, floor + want), want)
+
+    def abort(self) -> None:
+        self.aborted = True
+        self.release.set()
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture
+def store() -> FakeStore:
+    return FakeStore()
+
+
+@pytest.fixture
+def reports() -> "queue.SimpleQueue[RefillReport]":
+    return queue.SimpleQueue()
+
+
+@pytest.fixture
+def refiller(store: FakeStore, reports: "queue.SimpleQueue[RefillReport]") -> Iterator[Refiller]:
+    running = Refiller(lambda: store, 1, reports.put)
+    running.start()
+    yield running
+    assert running.stop(10)
+    assert store.closed
+
+
+def test_reports_each_attempt_once(
+    refiller: Refiller, store: FakeStore, reports: "queue.SimpleQueue[RefillReport]"
+) -> None:
+    """A reservation, a failure and a bug all become a report, and the thread goes on."""
+    store.release.set()
+    for attempt, app_tag in enumerate(["a", "bug", "b"]):
+        refiller.request(StartRefill(app_tag, attempt, 10, 5))
+    outcomes = [reports.get(timeout=10).outcome for _ in range(3)]
+    assert outcomes[0] == Reservation(Segment(5, 15), 10)
+    assert isinstance(outcomes[1], ZeroDivisionError)
+    assert isinstance(outcomes[2], Reservation)
+
+
+def test_interrupts_what_runs(
+    refiller: Refiller, store: FakeStore, reports: "queue.SimpleQueue[RefillReport]"
+) -> None:
+    """An attempt that is abandoned while it runs fails, and is still reported."""
+    refiller.request(StartRefill("a", 1, 10, 0))
+    assert store.entered.wait(10)
+    refiller.abandon(1)
+    assert isinstance(reports.get(timeout=10).outcome, TimeoutError)
+
+
+def test_what_was_not_begun_reserves_nothing(
+    refiller: Refiller, store: FakeStore, reports: "queue.SimpleQueue[RefillReport]"
+) -> None:
+    """An attempt that is abandoned in the queue never reaches the database."""
+    refiller.request(StartRefill("a", 1, 10, 0))
+    assert store.entered.wait(10)
+    refiller.request(StartRefill("b", 2, 10, 0))
+    refiller.abandon(2)
+    store.release.set()
+    assert isinstance(reports.get(timeout=10).outcome, Reservation)
+    assert isinstance(reports.get(timeout=10).outcome, NotBegunError)
+    assert not refiller._abandoned
+
+
+def test_stop_interrupts(store: FakeStore, reports: "queue.SimpleQueue[RefillReport]") -> None:
+    """Stopping does not wait for a database that hangs."""
+    running = Refiller(lambda: store, 1, reports.put)
+    running.start()
+    running.request(StartRefill("a", 1, 10, 0))
+    assert store.entered.wait(10)
+    assert running.stop(10)
+
+
+def test_an_abort_before_the_operation_counts() -> None:
+    """The store is interrupted even in the instant between its choice and its first statement."""
+    lifeline = Lifeline()
+    lifeline.arm()
+    lifeline.abort()
+    with lifeline.operation():
+        assert lifeline.aborted
+    with lifeline.operation():
+        assert not lifeline.aborted
