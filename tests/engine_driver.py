@@ -116,7 +116,7 @@ class Driver:
         return tag
 
     def close(self) -> None:
-        self.engine.close()
+        self.engine.close(self.now)
         self._collect()
 
     # The database

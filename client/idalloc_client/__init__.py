@@ -1,5 +1,6 @@
 """What callers import: unique, increasing ids from idalloc over RabbitMQ."""
 
+from idalloc_client._async_client import AsyncIdClient
 from idalloc_client._batch import IdBatch
 from idalloc_client._client import IdClient
 from idalloc_client._errors import (
@@ -24,6 +25,7 @@ from idalloc_client._errors import (
 
 __all__ = [
     "AppTagNotFoundError",
+    "AsyncIdClient",
     "BadReplyError",
     "BusyError",
     "CallTimeoutError",

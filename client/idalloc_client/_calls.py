@@ -81,15 +81,20 @@ class CallTable:
             _, call = self._calls.popitem()
             call.finish(ClientClosedError("the client was closed during the call"))
 
-    def overdue(self, call: Call) -> IdAllocError:
+    def overdue(self, queue: str) -> IdAllocError:
         """Say why a call has no reply at its deadline."""
+        error = self._why_overdue(queue)
+        error.__cause__ = self.lost_reason
+        return error
+
+    def _why_overdue(self, queue: str) -> IdAllocError:
         if self._blocked:
             return CallTimeoutError("the broker blocks publishers: it is short of memory or disk")
         if self._channel is None:
             words = describe(self.lost_reason)
             return ConnectionLostError(f"no connection to the broker: {words}")
         return CallTimeoutError(
-            f"no reply from queue {call.request.queue!r} in time: does a worker run and keep up?"
+            f"no reply from queue {queue!r} in time: does a worker run and keep up?"
         )
 
     # What the link says

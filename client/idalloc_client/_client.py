@@ -1,18 +1,15 @@
 """The client that threads share."""
 
-import math
 import time
 import weakref
-from typing import Self, TypeVar
+from typing import Self
 
 from idalloc_client._batch import IdBatch
-from idalloc_client._errors import ShuttingDownError
-from idalloc_client._exchange import Exchange, alloc_exchange, health_exchange
+from idalloc_client._exchange import check_draw, health_exchange
 from idalloc_client._rpc import RpcClient
-from idalloc_client._url import connection_parameters, process_name
+from idalloc_client._url import checked_timeout, connection_parameters, process_name
 from idalloc_schemas import HealthReply
 
-_Result = TypeVar("_Result")
 _CLOSE_TIMEOUT = 5.0  # seconds
 
 
@@ -38,7 +35,7 @@ class IdClient:
         name: str | None = None,
         max_in_flight: int = 10_000,
     ) -> None:
-        self._timeout = _checked_timeout(timeout)
+        self._timeout = checked_timeout(timeout)
         parameters = connection_parameters(url, name or process_name("client"))
         self._rpc = RpcClient(parameters, max_in_flight=max_in_flight)
         # Also at exit and when nobody refers to the client any more: the broker gets a goodbye.
@@ -54,7 +51,9 @@ class IdClient:
         Raises:
             IdAllocError: one of its subclasses, by the deadline at the latest.
         """
-        return self._call(alloc_exchange(app_tag, 1), timeout)[0]
+        check_draw(app_tag)
+        drawn: int = self._rpc.draw(app_tag, None, self._deadline(timeout))
+        return drawn
 
     def next_ids(self, app_tag: str, count: int, *, timeout: float | None = None) -> IdBatch:
         """Return `count` ids in increasing order; they need not be contiguous.
@@ -67,7 +66,9 @@ class IdClient:
         Raises:
             IdAllocError: one of its subclasses, by the deadline at the latest.
         """
-        return self._call(alloc_exchange(app_tag, count), timeout)
+        check_draw(app_tag, count)
+        drawn: IdBatch = self._rpc.draw(app_tag, count, self._deadline(timeout))
+        return drawn
 
     def health(self, app_tag: str | None = None, *, timeout: float | None = None) -> HealthReply:
         """Return what one worker holds of a tag, or of every tag that it holds.
@@ -77,7 +78,8 @@ class IdClient:
         Raises:
             IdAllocError: one of its subclasses, by the deadline at the latest.
         """
-        return self._call(health_exchange(app_tag), timeout)
+        exchange = health_exchange(app_tag)
+        return exchange.read(self._rpc.call(exchange, self._deadline(timeout)))
 
     def close(self) -> None:
         """End every call in flight with `ClientClosedError` and disconnect. Safe to repeat."""
@@ -89,21 +91,5 @@ class IdClient:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _call(self, exchange: Exchange[_Result], timeout: float | None) -> _Result:
-        seconds = self._timeout if timeout is None else _checked_timeout(timeout)
-        deadline = time.monotonic() + seconds
-        while True:
-            try:
-                return exchange.read(self._rpc.call(exchange, deadline))
-            except ShuttingDownError as refusal:
-                # The worker is leaving; another one takes the next try.
-                pause = refusal.retry_after or 0.0
-                if time.monotonic() + pause >= deadline:
-                    raise
-            time.sleep(pause)
-
-
-def _checked_timeout(timeout: float) -> float:
-    if not (timeout >= 0 and math.isfinite(timeout)):
-        raise ValueError(f"timeout must be a number of seconds from 0 on, not {timeout!r}")
-    return timeout
+    def _deadline(self, timeout: float | None) -> float:
+        return time.monotonic() + (self._timeout if timeout is None else checked_timeout(timeout))

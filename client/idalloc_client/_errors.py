@@ -109,3 +109,12 @@ _BY_CODE: dict[RespCode, type[RefusedError]] = {
 def refused(reply: ErrorReply, app_tag: str | None) -> RefusedError:
     """Turn an error reply into the error to raise."""
     return _BY_CODE.get(reply.code, WorkerError)(reply, app_tag)
+
+
+def fresh(error: IdAllocError) -> IdAllocError:
+    """Copy an error for one more caller: a raised exception carries its caller's traceback."""
+    copy = type(error).__new__(type(error), *error.args)
+    copy.args = error.args
+    copy.__dict__.update(error.__dict__)
+    copy.__cause__ = error.__cause__
+    return copy

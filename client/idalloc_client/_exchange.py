@@ -48,10 +48,7 @@ class Exchange(Generic[_Result]):
 
 def alloc_exchange(app_tag: str, count: int) -> Exchange[IdBatch]:
     """Ask for `count` ids. Raises `InvalidRequestError` before anything is sent."""
-    try:
-        request = AllocRequest(app_tag=app_tag, count=count)
-    except ValidationError as error:
-        raise _invalid(error, app_tag) from None
+    request = check_draw(app_tag, count)
 
     def read(raw: RawReply) -> IdBatch:
         reply = _checked(parse_alloc_reply, raw.body, app_tag)
@@ -61,6 +58,14 @@ def alloc_exchange(app_tag: str, count: int) -> Exchange[IdBatch]:
 
     body = request.model_dump_json().encode()
     return Exchange(ALLOC_QUEUE, ALLOC_REQUEST_TYPE, body, read)
+
+
+def check_draw(app_tag: str, count: int = 1) -> AllocRequest:
+    """Raise `InvalidRequestError` unless the contract allows this."""
+    try:
+        return AllocRequest(app_tag=app_tag, count=count)
+    except ValidationError as error:
+        raise _invalid(error, app_tag) from None
 
 
 def health_exchange(app_tag: str | None) -> Exchange[HealthReply]:

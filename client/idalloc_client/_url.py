@@ -1,5 +1,6 @@
-"""Turns an AMQP URL into connection parameters with the defaults that an RPC needs."""
+"""What a client is constructed with: checks it, and adds the defaults that an RPC needs."""
 
+import math
 import os
 import socket
 from importlib.metadata import PackageNotFoundError, version
@@ -51,3 +52,10 @@ def product_version() -> str:
 def process_name(role: str) -> str:
     """Name this process for people: product, role, host and process id."""
     return f"idalloc {role} {socket.gethostname()}:{os.getpid()}"
+
+
+def checked_timeout(timeout: float) -> float:
+    """Return a timeout that can be kept. Raises ValueError."""
+    if not (timeout >= 0 and math.isfinite(timeout)):
+        raise ValueError(f"timeout must be a number of seconds from 0 on, not {timeout!r}")
+    return timeout

@@ -130,7 +130,7 @@ class EngineMachine(RuleBasedStateMachine):
     @rule()
     def close(self) -> None:
         self.closed = True
-        self.engine.close()
+        self.engine.close(self.now)
         self._collect()
 
     # What must hold

@@ -32,6 +32,8 @@ ALLOWED = {
 
 # The client's modules that speak AMQP. pika's API is about to change: a change must stay in here.
 TRANSPORT = {
+    "_async_session.py",
+    "_asyncio_loop.py",
     "_calls.py",
     "_joined_io.py",
     "_link.py",

@@ -8,7 +8,7 @@ import heapq
 import random
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count as counter
 from math import inf
 
@@ -48,6 +48,15 @@ class EngineLimits:
     """A request is told this long (or a tenth of its time) before its caller stops listening."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Remembered:
+    """Why a tag that never had a segment was refused."""
+
+    until: float
+    refusal: Refused
+    failures: int
+
+
 class Engine:
     """Hands out ids from memory, and says when it wants more.
 
@@ -58,10 +67,11 @@ class Engine:
         self, limits: EngineLimits, *, jitter: Callable[[], float] = random.random
     ) -> None:
         self._limits = limits
+        self._max_count = limits.max_count
         self._jitter = jitter
         self._pools: dict[str, TagPool] = {}
         self._refilling: dict[int, TagPool] = {}  # by attempt, until its report
-        self._refusals: OrderedDict[str, tuple[float, Refused]] = OrderedDict()  # unknown tags
+        self._refusals: OrderedDict[str, _Remembered] = OrderedDict()  # unknown tags
         self._attempts = counter(1)
         self._effects: list[Effect] = []
         self._timers: list[tuple[float, int, Waiter | TagPool | int, TagPool]] = []
@@ -75,7 +85,12 @@ class Engine:
     ) -> Answer | None:
         """Answer a request at once, or let it wait (None) and answer it in an effect later."""
         pool = self._pools.get(app_tag)
-        if pool is not None and pool.left >= count and not pool.waiters:
+        if (
+            pool is not None
+            and count <= pool.left
+            and not pool.waiters
+            and count <= self._max_count
+        ):
             granted = Granted(pool.take(count))
             if pool.attempt is None and pool.wants_refill:
                 self._refill_if_wanted(pool, now)
@@ -85,12 +100,12 @@ class Engine:
     def health(self, now: float, app_tag: str | None = None) -> list[TagHealth] | Refused:
         """Report the tags in memory, or one tag."""
         if app_tag is None:
-            return [_describe(pool) for _, pool in sorted(self._pools.items())]
+            return [_describe(pool, now) for _, pool in sorted(self._pools.items())]
         pool = self._pools.get(app_tag)
-        refusal = pool.refusal if pool else self._remembered_refusal(app_tag, now)
+        refusal = _refusal_in_force(pool, now) if pool else self._remembered_refusal(app_tag, now)
         if refusal is not None and refusal.code is RespCode.APP_TAG_NOT_FOUND:
             return refusal
-        return [_describe(pool) if pool else TagHealth(app_tag=app_tag, state=TagState.COLD)]
+        return [_describe(pool, now) if pool else _describe_unknown(app_tag, refusal)]
 
     def effects(self) -> list[Effect]:
         """Hand over what is to be done; each effect once."""
@@ -107,11 +122,11 @@ class Engine:
         """How many ids are in memory."""
         return sum(pool.left for pool in self._pools.values())
 
-    def close(self) -> None:
+    def close(self, now: float) -> None:
         """Stop waiting: whoever waits, or would have to, is refused with SHUTTING_DOWN."""
         self._closing = True
         for pool in self._pools.values():
-            self._refuse_waiters(pool, _SHUTTING_DOWN)
+            self._refuse_waiters(pool, _SHUTTING_DOWN, now)
 
     # What the worker reports
 
@@ -123,6 +138,9 @@ class Engine:
             return False
         pool.known = True
         pool.step = step
+        if segment.left == segment.right:
+            self._fail(pool, f"an empty segment at {segment.left}", now)
+            return False
         if segment.left < pool.mark:
             self._lose(pool, segment.right - segment.left)
             self._fail(
@@ -160,8 +178,7 @@ class Engine:
         pool.retry_at = now + self._limits.refusal_ttl
         if refusal.code is RespCode.APP_TAG_NOT_FOUND:
             pool.drop_all()  # a deleted tag is not served on
-        self._serve(pool, now)
-        self._refuse_waiters(pool, refusal)
+        self._refuse_waiters(pool, refusal, now)
         if not pool.known:
             self._forget(pool, refusal)
 
@@ -182,8 +199,8 @@ class Engine:
     def _take_slowly(
         self, app_tag: str, count: int, now: float, owner: object, deadline: float
     ) -> Answer | None:
-        if count > self._limits.max_count:
-            msg = f"count: must be at most {self._limits.max_count} on this worker"
+        if count > self._max_count:
+            msg = f"count: must be at most {self._max_count} on this worker"
             return Refused(RespCode.INVALID_REQUEST, msg)
         if (refusal := self._remembered_refusal(app_tag, now)) is not None:
             return refusal
@@ -194,6 +211,8 @@ class Engine:
             return _SHUTTING_DOWN
         if pool is None:
             pool = self._pools[app_tag] = TagPool(app_tag)
+            if (remembered := self._refusals.pop(app_tag, None)) is not None:
+                pool.failures = remembered.failures  # an outage goes on: so does its backoff
         self._wait(pool, owner, count, now, deadline)
         self._refill_if_wanted(pool, now)
         return None
@@ -242,10 +261,13 @@ class Engine:
             else:
                 return
 
-    def _refuse_waiters(self, pool: TagPool, refusal: Refused) -> None:
+    def _refuse_waiters(self, pool: TagPool, refusal: Refused, now: float) -> None:
+        """Answer everybody who waits: with ids as far as they go, else with the refusal."""
+        self._serve(pool, now)
         while (waiter := pool.first_waiter()) is not None:
             pool.dismiss(waiter)
             self._effects.append(Answered(waiter.owner, refusal))
+            self._serve(pool, now)  # the next in line may need less
 
     def _no_available_id(self, pool: TagPool, now: float) -> Refused:
         retry_after = max(pool.retry_at - now, self._limits.backoff_base)
@@ -290,7 +312,7 @@ class Engine:
         pool.retry_at = now + backoff * (1 + self._jitter()) / 2
         if pool.failures >= limits.max_failures:
             refusal = self._no_available_id(pool, now)
-            self._refuse_waiters(pool, refusal)
+            self._refuse_waiters(pool, refusal, now)
         if pool.waiters:
             self._refill_if_wanted(pool, now)  # sets the timer of the retry
         elif not pool.known:
@@ -305,18 +327,22 @@ class Engine:
     # Unknown tags
 
     def _remembered_refusal(self, app_tag: str, now: float) -> Refused | None:
-        if app_tag not in self._refusals:
+        remembered = self._refusals.get(app_tag)
+        if remembered is None:
             return None
-        until, refusal = self._refusals[app_tag]
-        if now < until:
-            return refusal
-        del self._refusals[app_tag]
+        refusal = remembered.refusal
+        if now < remembered.until:
+            if refusal.retry_after is None:
+                return refusal
+            return replace(refusal, retry_after=remembered.until - now)
+        if not remembered.failures:
+            del self._refusals[app_tag]
         return None
 
     def _forget(self, pool: TagPool, refusal: Refused) -> None:
         """Keep of a tag that never had a segment only why it was refused, and that not for long."""
         del self._pools[pool.app_tag]
-        self._refusals[pool.app_tag] = (pool.retry_at, refusal)
+        self._refusals[pool.app_tag] = _Remembered(pool.retry_at, refusal, pool.failures)
         while len(self._refusals) > self._limits.max_refusals:
             self._refusals.popitem(last=False)
 
@@ -331,10 +357,10 @@ class Engine:
 _SHUTTING_DOWN = Refused(RespCode.SHUTTING_DOWN, "the worker is shutting down", 0.1)
 
 
-def _describe(pool: TagPool) -> TagHealth:
+def _describe(pool: TagPool, now: float) -> TagHealth:
     return TagHealth(
         app_tag=pool.app_tag,
-        state=_state(pool),
+        state=_state(pool, now),
         left=pool.left,
         segments=list(pool.held()),
         step=pool.step,
@@ -346,9 +372,23 @@ def _describe(pool: TagPool) -> TagHealth:
     )
 
 
-def _state(pool: TagPool) -> TagState:
-    if pool.refusal is not None:
+def _describe_unknown(app_tag: str, refusal: Refused | None) -> TagHealth:
+    if refusal is None:
+        return TagHealth(app_tag=app_tag, state=TagState.COLD)
+    outage = refusal.code is RespCode.NO_AVAILABLE_ID
+    state = TagState.FAILING if outage else TagState.REFUSED
+    return TagHealth(app_tag=app_tag, state=state, last_error=refusal.msg)
+
+
+def _refusal_in_force(pool: TagPool, now: float) -> Refused | None:
+    return pool.refusal if now < pool.retry_at else None
+
+
+def _state(pool: TagPool, now: float) -> TagState:
+    if _refusal_in_force(pool, now) is not None:
         return TagState.REFUSED
     if pool.failures:
         return TagState.FAILING
-    return TagState.READY if pool.left else TagState.REFILLING
+    if pool.left:
+        return TagState.READY
+    return TagState.REFILLING if pool.attempt is not None else TagState.COLD

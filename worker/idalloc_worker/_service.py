@@ -277,7 +277,7 @@ class WorkerService:
 
     def _finish_drain(self) -> None:
         on_drained, self._draining = self._draining, _already_drained
-        self._engine.close()
+        self._engine.close(self._clock())
         self._run_effects()
         if self._session is not None:
             self._session.flush()

@@ -1,0 +1,104 @@
+"""The client that the tasks of an asyncio loop share."""
+
+import asyncio
+import os
+import time
+from typing import Self
+
+from idalloc_client._async_session import AsyncSession
+from idalloc_client._batch import IdBatch
+from idalloc_client._errors import ClientClosedError, ForkedClientError
+from idalloc_client._exchange import check_draw, health_exchange
+from idalloc_client._url import checked_timeout, connection_parameters, process_name
+from idalloc_schemas import HealthReply
+
+
+class AsyncIdClient:
+    """Asks idalloc for ids, from the tasks of one asyncio loop, over one connection.
+
+    Calls that are made while others are in flight travel together, so that ten thousands of them
+    a second are few messages. There is no thread: everything runs on the loop that the first call
+    was made on, and on that one only. Tasks may be cancelled at any await.
+
+    Use it as an asynchronous context manager, or call `close`. The methods, errors and deadlines
+    are those of `IdClient`.
+
+    Args:
+        url: `amqp://user:password@host:port/vhost`, with pika's URL options.
+        timeout: seconds that a call may take when it does not say so itself.
+        name: what the management UI shows; by default product, role, host and process id.
+        max_in_flight: calls that may wait at one time; one more raises `TooManyCallsError`.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout: float = 5.0,
+        name: str | None = None,
+        max_in_flight: int = 100_000,
+    ) -> None:
+        self._timeout = checked_timeout(timeout)
+        self._parameters = connection_parameters(url, name or process_name("client"))
+        self._max_in_flight = max_in_flight
+        self._session: AsyncSession | None = None
+        self._closed = False
+
+    async def next_id(self, app_tag: str, *, timeout: float | None = None) -> int:  # noqa: ASYNC109
+        """Return one id; see `IdClient.next_id`."""
+        session = self._usable()
+        if app_tag not in session.coalescer:
+            check_draw(app_tag)
+        drawn: int = await session.draw(app_tag, None, self._deadline(timeout))
+        return drawn
+
+    async def next_ids(
+        self,
+        app_tag: str,
+        count: int,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109  # it travels with the request
+    ) -> IdBatch:
+        """Return `count` ids; see `IdClient.next_ids`."""
+        check_draw(app_tag, count)
+        drawn: IdBatch = await self._usable().draw(app_tag, count, self._deadline(timeout))
+        return drawn
+
+    async def health(
+        self,
+        app_tag: str | None = None,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109  # it travels with the request
+    ) -> HealthReply:
+        """Return what one worker holds; see `IdClient.health`."""
+        exchange = health_exchange(app_tag)
+        return exchange.read(await self._usable().call(exchange, self._deadline(timeout)))
+
+    async def close(self) -> None:
+        """End every call in flight with `ClientClosedError` and disconnect. Safe to repeat."""
+        self._closed = True
+        session, self._session = self._session, None
+        if session is not None and session.pid == os.getpid():
+            await session.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    def _usable(self) -> AsyncSession:
+        if self._closed:
+            raise ClientClosedError("the client is closed")
+        loop = asyncio.get_running_loop()
+        session = self._session
+        if session is None:
+            session = self._session = AsyncSession(self._parameters, self._max_in_flight, loop)
+        elif session.pid != os.getpid():
+            raise ForkedClientError
+        elif session.loop is not loop:
+            raise RuntimeError("this client is in use on another event loop: create one for each")
+        return session
+
+    def _deadline(self, timeout: float | None) -> float:
+        return time.monotonic() + (self._timeout if timeout is None else checked_timeout(timeout))
