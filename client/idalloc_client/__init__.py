@@ -1,6 +1,7 @@
 """What callers import: unique, increasing ids from idalloc over RabbitMQ."""
 
 from idalloc_client._async_client import AsyncIdClient
+from idalloc_client._async_sequence import AsyncIdSequence
 from idalloc_client._batch import IdBatch
 from idalloc_client._client import IdClient
 from idalloc_client._errors import (
@@ -22,10 +23,12 @@ from idalloc_client._errors import (
     TooManyCallsError,
     WorkerError,
 )
+from idalloc_client._sequence import IdSequence
 
 __all__ = [
     "AppTagNotFoundError",
     "AsyncIdClient",
+    "AsyncIdSequence",
     "BadReplyError",
     "BusyError",
     "CallTimeoutError",
@@ -37,6 +40,7 @@ __all__ = [
     "IdAllocError",
     "IdBatch",
     "IdClient",
+    "IdSequence",
     "InvalidRequestError",
     "NoAvailableIdError",
     "NoRouteError",

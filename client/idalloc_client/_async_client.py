@@ -5,12 +5,16 @@ import os
 import time
 from typing import Self
 
+from idalloc_client._async_sequence import AsyncIdSequence
 from idalloc_client._async_session import AsyncSession
 from idalloc_client._batch import IdBatch
 from idalloc_client._errors import ClientClosedError, ForkedClientError
 from idalloc_client._exchange import check_draw, health_exchange
+from idalloc_client._lease_size import LeaseLimits
 from idalloc_client._url import checked_timeout, connection_parameters, process_name
 from idalloc_schemas import HealthReply
+
+_LEASE_TIMEOUT = 30.0  # seconds: nobody waits for it in vain, the sequence has its own patience
 
 
 class AsyncIdClient:
@@ -63,6 +67,24 @@ class AsyncIdClient:
         check_draw(app_tag, count)
         drawn: IdBatch = await self._usable().draw(app_tag, count, self._deadline(timeout))
         return drawn
+
+    def sequence(
+        self,
+        app_tag: str,
+        *,
+        floor: int = 100,
+        cap: int = 1_000_000,
+        cover: float = 10.0,
+        timeout: float | None = None,
+    ) -> AsyncIdSequence:
+        """Return an asynchronous iterator that leases ids ahead; see `IdClient.sequence`."""
+        check_draw(app_tag)
+        patience = self._timeout if timeout is None else checked_timeout(timeout)
+
+        def lease(count: int) -> "asyncio.Future[IdBatch]":
+            return self._usable().draw(app_tag, count, time.monotonic() + _LEASE_TIMEOUT)
+
+        return AsyncIdSequence(lease, LeaseLimits(floor, cap, cover), patience)
 
     async def health(
         self,

@@ -2,15 +2,20 @@
 
 import time
 import weakref
+from collections.abc import Callable
 from typing import Self
 
 from idalloc_client._batch import IdBatch
+from idalloc_client._errors import IdAllocError
 from idalloc_client._exchange import check_draw, health_exchange
+from idalloc_client._lease_size import LeaseLimits
 from idalloc_client._rpc import RpcClient
+from idalloc_client._sequence import IdSequence, new_sequence
 from idalloc_client._url import checked_timeout, connection_parameters, process_name
 from idalloc_schemas import HealthReply
 
 _CLOSE_TIMEOUT = 5.0  # seconds
+_LEASE_TIMEOUT = 30.0  # seconds: nobody waits for it in vain, the sequence has its own patience
 
 
 class IdClient:
@@ -69,6 +74,42 @@ class IdClient:
         check_draw(app_tag, count)
         drawn: IdBatch = self._rpc.draw(app_tag, count, self._deadline(timeout))
         return drawn
+
+    def sequence(
+        self,
+        app_tag: str,
+        *,
+        floor: int = 100,
+        cap: int = 1_000_000,
+        cover: float = 10.0,
+        timeout: float | None = None,
+    ) -> IdSequence:
+        """Return an endless iterator that leases ids ahead: `next()` costs what a counter's costs.
+
+        A lease follows the rate of use, so that it lasts about `cover` seconds, between `floor` and
+        `cap` ids. Up to three of them are in memory: that long an outage goes unnoticed, and that
+        many ids are left unused when it is closed. Ids rise within a lease, but other callers get
+        higher ones before this caller gets to the end of its lease.
+
+        Args:
+            app_tag: the tag's name.
+            floor: ids in the smallest lease.
+            cap: ids in the largest lease; not above what the workers allow in one call.
+            cover: seconds that one lease should last.
+            timeout: seconds that `next` may wait when nothing is left; by default the client's.
+
+        Raises:
+            InvalidRequestError: for a bad tag.
+            ValueError: for bad limits.
+        """
+        check_draw(app_tag)
+        limits = LeaseLimits(floor, cap, cover)
+
+        def lease(count: int, on_answer: Callable[[IdBatch | IdAllocError], None]) -> None:
+            self._rpc.draw_later(app_tag, count, _LEASE_TIMEOUT, on_answer)
+
+        patience = self._timeout if timeout is None else checked_timeout(timeout)
+        return new_sequence(lease, limits, patience)
 
     def health(self, app_tag: str | None = None, *, timeout: float | None = None) -> HealthReply:
         """Return what one worker holds of a tag, or of every tag that it holds.

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from idalloc_client._batch import IdBatch
@@ -57,6 +58,11 @@ class _Lane:
         self.in_flight = 0
         self.flush_pending = False
         self.paused = False
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing would be lost with it."""
+        return not (self.waiting or self.in_flight or self.flush_pending or self.paused)
 
 
 class GatheredCall:
@@ -116,6 +122,7 @@ class Coalescer:
         self._clock = clock
         self._max_gathered = MAX_GATHERED
         self._lanes: dict[str, _Lane] = {}
+        self._bulk_lanes: dict[str, _Lane] = {}
         self._in_flight: set[GatheredCall] = set()
         self.calls = 0
         """Callers that wait."""
@@ -132,7 +139,9 @@ class Coalescer:
             error = TooManyCallsError(f"{self._max_calls} calls are in flight already")
             settle(waiter.promise, error)
             return
-        lane = self._lanes.get(app_tag) or self._new_lane(app_tag)
+        # A huge call has a lane of its own: it shall not keep small ones from leaving.
+        lanes = self._lanes if waiter.size <= MAX_GATHERED else self._bulk_lanes
+        lane = lanes.get(app_tag) or _new_lane(lanes, app_tag)
         lane.waiting.append(waiter)
         self.calls += 1
         if lane.in_flight < REQUESTS_IN_FLIGHT and not lane.flush_pending:
@@ -142,14 +151,14 @@ class Coalescer:
 
     def waiters(self) -> Iterator[Waiter]:
         """Walk through all callers, whether their request has left or not."""
-        for lane in self._lanes.values():
+        for lane in self._all_lanes():
             yield from lane.waiting
         for call in self._in_flight:
             yield from call.waiters
 
     def close(self, error: IdAllocError) -> None:
         """End the calls whose request has not left; the call table ends the others."""
-        for lane in self._lanes.values():
+        for lane in self._all_lanes():
             waiting, lane.waiting = lane.waiting, deque()
             self.calls -= len(waiting)
             _fail(waiting, error)
@@ -185,12 +194,8 @@ class Coalescer:
             self._share(call.waiters, lane.waiting, ids)
         self._flush(lane)
 
-    def _new_lane(self, app_tag: str) -> _Lane:
-        if len(self._lanes) >= _IDLE_LANES:
-            busy = [lane for lane in self._lanes.values() if lane.waiting or lane.in_flight]
-            self._lanes = {lane.app_tag: lane for lane in busy}
-        lane = self._lanes[app_tag] = _Lane(app_tag)
-        return lane
+    def _all_lanes(self) -> Iterator[_Lane]:
+        return chain(self._lanes.values(), self._bulk_lanes.values())
 
     def _flush(self, lane: _Lane) -> None:
         lane.flush_pending = False
@@ -249,6 +254,14 @@ class Coalescer:
             self._flush(lane)
 
         self._call_later(pause, go_on)
+
+
+def _new_lane(lanes: dict[str, _Lane], app_tag: str) -> _Lane:
+    if len(lanes) >= _IDLE_LANES:
+        for idle in [lane for lane in lanes.values() if lane.idle]:
+            del lanes[idle.app_tag]
+    lane = lanes[app_tag] = _Lane(app_tag)
+    return lane
 
 
 def _give(waiter: Waiter, ids: IdBatch, taken: int) -> bool:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from pika.connection import Parameters
 
+from idalloc_client._batch import IdBatch
 from idalloc_client._calls import CallTable
 from idalloc_client._coalescer import Coalescer, Waiter
 from idalloc_client._errors import ClientClosedError, ForkedClientError, IdAllocError
@@ -77,6 +78,26 @@ class RpcClient:
         running.thread.post(lambda: running.coalescer.add(app_tag, waiter))
         return self._wait(running, promise, deadline, ALLOC_QUEUE, promise.cancel)
 
+    def draw_later(
+        self,
+        app_tag: str,
+        count: int,
+        timeout: float,
+        on_answer: Callable[[IdBatch | IdAllocError], None],
+    ) -> None:
+        """Draw ids in the background; `on_answer` is called once, on whatever thread."""
+        promise: Future[IdBatch] = Future()
+        promise.add_done_callback(lambda done: on_answer(_outcome(done)))
+        try:
+            running = self._usable()
+        except IdAllocError as error:
+            settle(promise, error)
+            return
+        waiter = Waiter(promise, count, time.monotonic() + timeout)
+        running.thread.post(lambda: running.coalescer.add(app_tag, waiter))
+        if self._closed:  # meanwhile, so that the thread may not get to it any more
+            settle(promise, ClientClosedError("the client is closed"))
+
     def call(self, request: Exchange[Any], deadline: float) -> RawReply:
         """Send a request and wait for its reply, until `deadline` in monotonic seconds."""
         running = self._usable()
@@ -138,3 +159,10 @@ class RpcClient:
                 running.thread.start()
                 self._running = running
             return self._running
+
+
+def _outcome(done: "Future[IdBatch]") -> IdBatch | IdAllocError:
+    error = done.exception()
+    if error is None:
+        return done.result()
+    return error if isinstance(error, IdAllocError) else IdAllocError(str(error))

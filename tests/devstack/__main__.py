@@ -17,7 +17,8 @@ def main() -> int:
     commands.add_parser("demo", help="hand out ids on a fresh database, check them and exit")
     commands.add_parser("up", help="run the stack and two workers until Ctrl-C")
     command = parser.parse_args().command
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):  # SIGINT: a shell's background jobs ignore it
+        signal.signal(number, _interrupt)
     try:
         demo() if command == "demo" else up()
     except DevStackError as error:
@@ -30,7 +31,7 @@ def main() -> int:
 
 
 def _interrupt(*_: object) -> Never:
-    """Let a SIGTERM stop everything in order, as a Ctrl-C does."""
+    """Stop everything in order, at a Ctrl-C and at a SIGTERM."""
     raise KeyboardInterrupt
 
 

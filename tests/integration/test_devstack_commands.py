@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -48,8 +48,10 @@ def databases(stack: Stack) -> set[str]:
         return {name for (name,) in cursor.fetchall()}
 
 
-def command(name: str, environment: dict[str, str]) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
+@contextmanager
+def command(name: str, environment: dict[str, str]) -> Iterator["subprocess.Popen[str]"]:
+    """Run a command that does not outlive its test, not even one that fails."""
+    with subprocess.Popen(
         [sys.executable, "-m", "tests.devstack", name],
         cwd=ROOT,
         env=environment,
@@ -58,7 +60,11 @@ def command(name: str, environment: dict[str, str]) -> "subprocess.Popen[str]":
         stderr=subprocess.STDOUT,
         text=True,
         process_group=0,  # as a shell does, so that a Ctrl-C reaches the whole group
-    )
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +124,7 @@ def test_up_runs_until_it_is_stopped(environment: dict[str, str], number: signal
             shown += line
         os.killpg(up.pid, number)
         shown += up.stdout.read()
+        up.wait()
     assert up.returncode == 0, shown
     assert ".venv/bin/idalloc next test_business" in shown
     assert "RabbitMQ's management UI: http://" in shown

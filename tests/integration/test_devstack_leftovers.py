@@ -1,21 +1,25 @@
 """Nothing of the stack outlives the process that asked for it, however that process ends."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 60.0
+SERVERS = re.compile("_guard.py|beam|mariadbd|mysqld")
 
 # Prints a line when the stack runs, and then waits for its end.
 HOLDER = """
-import threading
+import signal, threading
+signal.signal(signal.SIGINT, signal.default_int_handler)  # where the tests run in the background
 from tests.devstack import running_stack
 with running_stack() as stack:
     print(stack.source, flush=True)
@@ -27,10 +31,9 @@ FORKED_HOLDER = """
 import os, time
 from tests.devstack import private_mysql
 with private_mysql() as mysql:
-    if os.fork() == 0:
-        time.sleep(2)
-        os._exit(0)
-    print("private", flush=True)
+    child = os.fork()
+    if child:
+        print("private", child, flush=True)
     time.sleep(1000)
 """
 
@@ -50,8 +53,12 @@ def no_docker() -> dict[str, str]:
     return {**kept, "DOCKER_HOST": "unix:///nowhere"}
 
 
-def hold(folder: Path, environment: dict[str, str], script: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
+@contextmanager
+def hold(
+    folder: Path, environment: dict[str, str], script: str
+) -> Iterator["subprocess.Popen[str]"]:
+    """Run a script that does not outlive its test, not even one that fails."""
+    with subprocess.Popen(
         [sys.executable, "-c", script],
         cwd=ROOT,
         env={**environment, "TMPDIR": str(folder)},
@@ -59,7 +66,12 @@ def hold(folder: Path, environment: dict[str, str], script: str) -> "subprocess.
         stderr=subprocess.PIPE,
         text=True,
         process_group=0,  # as a shell does, so that a Ctrl-C reaches the whole group
-    )
+    ) as process:
+        try:
+            yield process
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 @pytest.fixture
@@ -67,7 +79,6 @@ def holder(folder: Path, no_docker: dict[str, str]) -> Iterator["subprocess.Pope
     """Give a process that is about to start a stack."""
     with hold(folder, no_docker, HOLDER) as process:
         yield process
-        process.kill()
 
 
 def processes_of(folder: Path) -> list[str]:
@@ -94,12 +105,22 @@ def wait_until_gone(folder: Path) -> None:
         time.sleep(0.05)
 
 
-def wait_until_up(process: "subprocess.Popen[str]", folder: Path) -> None:
+def wait_until_servers_are_gone(folder: Path) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while left := [command for command in processes_of(folder) if SERVERS.search(command)]:
+        assert time.monotonic() < deadline, left
+        time.sleep(0.05)
+
+
+def wait_until_up(process: "subprocess.Popen[str]", folder: Path) -> str:
+    """Return the line that the process has printed, once the stack runs."""
     assert process.stdout is not None
-    assert "private" in process.stdout.readline(), process.communicate()
+    line = process.stdout.readline()
+    assert "private" in line, process.communicate()
     commands = " ".join(processes_of(folder))
     assert "_guard.py" in commands
-    assert "beam" in commands or "mariadbd" in commands or "mysqld" in commands
+    assert SERVERS.search(commands)
+    return line
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
@@ -131,8 +152,10 @@ def test_a_child_that_the_owner_forked_keeps_nothing_alive(
 ) -> None:
     """The guardian watches its owner, not only a pipe of which a child may hold a copy."""
     with hold(folder, no_docker, FORKED_HOLDER) as process:
-        wait_until_up(process, folder)
+        child = int(wait_until_up(process, folder).split()[1])
         process.kill()
+        wait_until_servers_are_gone(folder)
+        os.kill(child, signal.SIGKILL)
         wait_until_gone(folder)
 
 
@@ -144,8 +167,4 @@ def test_servers_do_not_outlive_their_guardian(folder: Path, no_docker: dict[str
             command = entry.read_bytes() if entry.exists() else b""
             if b"_guard.py" in command and str(folder).encode() in command:
                 os.kill(int(entry.parent.name), signal.SIGKILL)
-        deadline = time.monotonic() + PATIENCE
-        while "mariadbd" in (left := " ".join(processes_of(folder))) or "beam" in left:
-            assert time.monotonic() < deadline, left
-            time.sleep(0.05)
-        process.kill()
+        wait_until_servers_are_gone(folder)

@@ -1,0 +1,136 @@
+"""Ids leased ahead, for the tasks of one asyncio loop."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import NoReturn, Self
+
+from idalloc_client._batch import IdBatch
+from idalloc_client._errors import (
+    CallTimeoutError,
+    ClientClosedError,
+    ForkedClientError,
+    IdAllocError,
+    fresh,
+)
+from idalloc_client._forks import end_in_children
+from idalloc_client._lease_book import FINAL, LeaseBook
+from idalloc_client._lease_size import LeaseLimits
+
+AsyncLease = Callable[[int], "asyncio.Future[IdBatch]"]
+"""Asks for so many ids."""
+
+_RETRY_AFTER = 0.2  # seconds, where the error does not say
+
+
+class AsyncIdSequence:
+    """An endless asynchronous iterator of ids of one tag; `AsyncIdClient.sequence` makes it.
+
+    `await anext(ids)` returns an id from memory without giving the loop a turn. It waits only when
+    the leased ids are used up and no more could be had, for at most the sequence's timeout, and
+    then raises an `IdAllocError`; the next call tries again.
+    """
+
+    def __init__(self, lease: AsyncLease, limits: LeaseLimits, timeout: float) -> None:
+        self._lease = lease
+        self._timeout = timeout
+        self._book = LeaseBook(limits, time.monotonic())
+        self._waiting: set[asyncio.Future[None]] = set()
+        self._closed_by: IdAllocError | None = None
+        self._retry_at = 0.0
+        end_in_children(self)
+
+    @property
+    def left(self) -> int:
+        """How many ids can be handed out without asking a worker."""
+        return self._book.left
+
+    @property
+    def cover(self) -> float:
+        """Seconds that they last at the rate of late: how long an outage goes unnoticed."""
+        return self._book.cover(time.monotonic())
+
+    @property
+    def unused(self) -> int:
+        """How many leased ids were given up by `close`."""
+        return self._book.unused
+
+    def close(self) -> None:
+        """Give up what is left; every later `anext` raises `ClientClosedError`. Safe to repeat."""
+        self._close(ClientClosedError("the sequence is closed"))
+
+    def after_fork(self) -> None:
+        """Leave all ids to the parent."""
+        self._waiting.clear()
+        self._close(ForkedClientError())
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> int:
+        for value in self._book.current:
+            return value
+        return await self._first_of_next_range()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __reduce_ex__(self, _protocol: object) -> NoReturn:
+        # A copy, in this process or another, would hand out the same ids again.
+        raise TypeError("a sequence of ids cannot be copied or pickled")
+
+    async def _first_of_next_range(self) -> int:
+        deadline = time.monotonic() + self._timeout
+        while self._closed_by is None:
+            ready = self._book.turn_page(time.monotonic())
+            self._ask(ready=ready)
+            if ready:
+                return next(self._book.current)
+            await self._wait(deadline)
+        raise fresh(self._closed_by)
+
+    def _ask(self, *, ready: bool) -> None:
+        if time.monotonic() < self._retry_at and (ready or self._book.error is not None):
+            return
+        for count in iter(self._book.want, None):
+            self._lease(count).add_done_callback(self._on_answer)
+
+    async def _wait(self, deadline: float) -> None:
+        now, error = time.monotonic(), self._book.error
+        if now >= deadline or isinstance(error, FINAL):
+            self._retry_at = 0.0  # the next call tries again
+            self._book.error = None
+            raise fresh(error) if error else CallTimeoutError("no ids could be leased in time")
+        until = min(deadline, self._retry_at) if self._retry_at > now else deadline
+        changed = asyncio.get_running_loop().create_future()
+        self._waiting.add(changed)
+        try:
+            await asyncio.wait([changed], timeout=until - now)
+        finally:
+            self._waiting.discard(changed)
+
+    def _on_answer(self, answer: "asyncio.Future[IdBatch]") -> None:
+        error = ClientClosedError("cancelled") if answer.cancelled() else answer.exception()
+        if isinstance(error, IdAllocError):
+            self._book.failed(error)
+            self._retry_at = time.monotonic() + (
+                getattr(error, "retry_after", None) or _RETRY_AFTER
+            )
+        else:
+            self._book.lent(answer.result())
+            if self._closed_by is not None:
+                self._book.give_up()
+        self._wake()
+
+    def _close(self, error: IdAllocError) -> None:
+        self._closed_by = self._closed_by or error
+        self._book.give_up()
+        self._wake()
+
+    def _wake(self) -> None:
+        for changed in self._waiting:
+            if not changed.done():
+                changed.set_result(None)

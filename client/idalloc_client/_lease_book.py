@@ -1,0 +1,114 @@
+"""What a sequence has leased: the ids that are there, those on their way, and what went wrong.
+
+No I/O and no waiting: `want` says what to lease, `lent` and `failed` say what came of it.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+
+from idalloc_client._batch import IdBatch
+from idalloc_client._errors import (
+    ClientClosedError,
+    ForkedClientError,
+    IdAllocError,
+    NoRouteError,
+    RefusedError,
+)
+from idalloc_client._lease_size import LeaseLimits, next_lease_size
+
+FINAL = (RefusedError, NoRouteError, ClientClosedError, ForkedClientError)
+"""Errors that somebody who waits is told at once."""
+
+_AHEAD = 2
+"""Leases that are there or on their way beyond the one in use."""
+
+
+class LeaseBook:
+    """Bookkeeping of one sequence; whoever owns it serializes the calls. Times are monotonic."""
+
+    def __init__(self, limits: LeaseLimits, now: float) -> None:
+        self._limits = limits
+        self._size = limits.floor
+        self._ready: deque[range] = deque()
+        self._on_their_way = 0
+        self._current: Iterator[int] = iter(())
+        self._taken_in = 0
+        self._counted_used = 0
+        self._counted_at = now
+        self._rate: float | None = None
+        self.error: IdAllocError | None = None
+        """Why the last lease failed, until one succeeds."""
+        self.unused = 0
+        """Ids that were leased and will not be handed out."""
+
+    @property
+    def current(self) -> Iterator[int]:
+        """The ids to hand out now."""
+        return self._current
+
+    @property
+    def left(self) -> int:
+        """How many ids can be handed out without asking anybody."""
+        return _length(self._current) + sum(map(len, self._ready))
+
+    def cover(self, now: float) -> float:
+        """Seconds that they last at the rate of late; infinite while nothing is used."""
+        rate = self._rate
+        if rate is None:
+            elapsed = now - self._counted_at
+            rate = self._used() / elapsed if elapsed > 0 else 0.0
+        return self.left / rate if rate > 0 else float("inf")
+
+    def want(self) -> int | None:
+        """Say how many ids to lease now, and note that somebody does; None if none."""
+        if self._on_their_way + min(len(self._ready), _AHEAD) >= _AHEAD:
+            return None
+        self._on_their_way += 1
+        return self._size
+
+    def lent(self, ids: IdBatch) -> None:
+        """Take a lease in."""
+        self._on_their_way -= 1
+        self.error = None
+        for left, right in ids.ranges:
+            self._ready.append(range(left, right))
+            self._taken_in += right - left
+
+    def failed(self, error: IdAllocError) -> None:
+        """Note that a lease did not come."""
+        self._on_their_way -= 1
+        self.error = error
+
+    def turn_page(self, now: float) -> bool:
+        """Go on with the next range if the current one is used up; False if there is none."""
+        if _length(self._current):
+            return True
+        if not self._ready:
+            return False
+        self._measure(now)
+        self._current = iter(self._ready.popleft())
+        return True
+
+    def give_up(self) -> None:
+        """Hand out nothing more; what is left counts as unused."""
+        self.unused += sum(map(len, self._ready))
+        self._ready.clear()
+        # One by one: another thread may take some of them at this moment.
+        self.unused += sum(1 for _ in self._current)
+
+    def _used(self) -> int:
+        return self._taken_in - self.left - self._counted_used
+
+    def _measure(self, now: float) -> None:
+        used, seconds = self._used(), now - self._counted_at
+        if used <= 0:
+            self._counted_at = now  # the time before the first id says nothing
+            return
+        self._rate = used / seconds if seconds > 0 else None
+        self._size = next_lease_size(self._limits, self._size, used, seconds)
+        self._counted_used += used
+        self._counted_at = now
+
+
+def _length(ids: Iterator[int]) -> int:
+    return int(ids.__length_hint__())  # type: ignore[attr-defined]  # range and tuple iterators

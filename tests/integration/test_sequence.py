@@ -1,0 +1,144 @@
+"""Sequences of the threaded client, on real workers."""
+
+import contextlib
+import copy
+import itertools
+import os
+import pickle
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from idalloc_client import (
+    AppTagNotFoundError,
+    ClientClosedError,
+    ForkedClientError,
+    IdAllocError,
+    IdClient,
+    InvalidRequestError,
+)
+from tests.workers import Fleet
+
+
+def test_ids_come_once_and_rise(fleet: Fleet) -> None:
+    """A single thread sees rising ids across many leases."""
+    fleet.start()
+    with IdClient(fleet.amqp_url) as client, client.sequence("test_business", floor=7) as ids:
+        drawn = [next(ids) for _ in range(100_000)]
+    assert all(first < second for first, second in itertools.pairwise(drawn))
+
+
+def test_threads_share_a_sequence(fleet: Fleet) -> None:
+    """Eight threads on one sequence never see an id twice, and no lease is lost between them."""
+    fleet.start()
+    drawn: list[list[int]] = []
+    with IdClient(fleet.amqp_url) as client:
+        ids = client.sequence("test_business", floor=10, cap=500)
+
+        def draw() -> None:
+            drawn.append([next(ids) for _ in range(20_000)])
+
+        threads = [threading.Thread(target=draw) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        ids.close()
+        flat = sorted(value for mine in drawn for value in mine)
+        assert len(set(flat)) == 160_000
+        assert flat[-1] - flat[0] + 1 - len(flat) <= ids.unused
+
+
+def test_an_outage_goes_unnoticed_while_cover_lasts(fleet: Fleet) -> None:
+    """With all workers gone the leased ids go on; then an error, then ids again."""
+    (worker,) = fleet.start()
+    with IdClient(fleet.amqp_url) as client:
+        ids = client.sequence("test_business", floor=1000, timeout=0.5)
+        next(ids)
+        while ids.left < 2900:  # both leases ahead are there
+            time.sleep(0.01)
+        worker.kill()
+        left = ids.left
+        assert [next(ids) for _ in range(left)]
+        with pytest.raises(IdAllocError):
+            next(ids)
+        fleet.start()
+        recovered = False
+        for _ in range(100):
+            with contextlib.suppress(IdAllocError):
+                recovered = recovered or next(ids) > 0
+        assert recovered
+
+
+def test_close_returns_nothing_more(fleet: Fleet) -> None:
+    """What is left is counted, and a second close changes nothing."""
+    fleet.start()
+    with IdClient(fleet.amqp_url) as client:
+        ids = client.sequence("test_business", floor=50)
+        first = next(ids)
+        ids.close()
+        ids.close()
+        assert ids.left == 0
+        assert ids.unused >= 49
+        for _ in range(3):
+            with pytest.raises(ClientClosedError):
+                next(ids)
+        assert client.next_id("test_business") > first
+
+
+def test_a_closed_client_ends_its_sequences(fleet: Fleet) -> None:
+    """What is leased may still be used; then the error says that the client is closed."""
+    fleet.start()
+    client = IdClient(fleet.amqp_url)
+    ids = client.sequence("test_business", floor=5)
+    next(ids)
+    client.close()
+    for _ in range(ids.left):
+        next(ids)
+    with pytest.raises(ClientClosedError):
+        next(ids)
+
+
+def test_errors_do_not_end_a_sequence(fleet: Fleet) -> None:
+    """A tag that is not there is told at each call, until it is."""
+    fleet.start()
+    with IdClient(fleet.amqp_url) as client:
+        ids = client.sequence("nope")
+        for _ in range(3):
+            with pytest.raises(AppTagNotFoundError):
+                next(ids)
+        with pytest.raises(InvalidRequestError):
+            client.sequence("a b")
+
+
+def test_a_sequence_cannot_be_copied(fleet: Fleet) -> None:
+    """A copy would hand out the same ids."""
+    fleet.start()
+    with IdClient(fleet.amqp_url) as client:
+        ids = client.sequence("test_business")
+        next(ids)
+        for attempt in (copy.copy, copy.deepcopy, pickle.dumps):
+            with pytest.raises(TypeError, match="cop"):
+                attempt(ids)
+
+
+def test_a_forked_child_has_no_ids(fleet: Fleet, tmp_path: Path) -> None:
+    """Leased ids belong to the process that leased them."""
+    fleet.start()
+    verdict = tmp_path / "verdict"
+    with IdClient(fleet.amqp_url) as client:
+        ids = client.sequence("test_business", floor=1000)
+        next(ids)
+        child = os.fork()
+        if child == 0:  # pragma: no cover  # another process
+            try:
+                next(ids)
+            except ForkedClientError:
+                verdict.write_text("refused")
+            finally:
+                os._exit(0)
+        os.waitpid(child, 0)
+        assert verdict.read_text() == "refused"
+        assert next(ids) > 0

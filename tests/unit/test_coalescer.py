@@ -1,0 +1,284 @@
+"""Calls that travel together, against a worker that hands out the next ids of a counter."""
+
+import json
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from idalloc_client import CallTimeoutError, IdAllocError, InvalidRequestError, TooManyCallsError
+from idalloc_client._coalescer import (
+    MAX_GATHERED,
+    REQUESTS_IN_FLIGHT,
+    Coalescer,
+    GatheredCall,
+    Waiter,
+)
+from idalloc_client._exchange import RawReply
+from idalloc_schemas import encode_alloc_success
+
+
+class Timer:
+    def __init__(self, at: float, callback: Callable[[], None]) -> None:
+        self.at = at
+        self.callback = callback
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+class World:
+    """The loop, the call table and the worker around one coalescer."""
+
+    def __init__(self, max_calls: int = 1000) -> None:
+        self.now = 0.0
+        self.soon: list[Callable[[], None]] = []
+        self.timers: list[Timer] = []
+        self.sent: list[GatheredCall] = []
+        self.requests = 0
+        self.next_id = 1
+        calls: Any = self
+        self.coalescer = Coalescer(
+            calls=calls,
+            call_soon=self.soon.append,
+            call_later=self._call_later,
+            max_calls=max_calls,
+            clock=lambda: self.now,
+        )
+
+    # What the coalescer sees of the call table
+
+    def add(self, call: GatheredCall) -> str:
+        self.sent.append(call)
+        self.requests += 1
+        return str(self.requests)
+
+    def forget(self, _correlation_id: str) -> None:
+        """Nothing to do: `sent` is what the worker got."""
+
+    def overdue(self, _queue: str) -> IdAllocError:
+        return CallTimeoutError("late")
+
+    # What the test does
+
+    def ask(self, count: int | None = None, patience: float = 5.0, tag: str = "a") -> "Future[Any]":
+        promise: Future[Any] = Future()
+        self.coalescer.add(tag, Waiter(promise, count, self.now + patience))
+        return promise
+
+    def turn(self) -> None:
+        soon, self.soon[:] = list(self.soon), []
+        for callback in soon:
+            callback()
+
+    def answer(self, index: int = 0) -> None:
+        call = self.sent.pop(index)
+        count = json.loads(call.request.body)["count"]
+        left, self.next_id = self.next_id, self.next_id + count
+        call.finish(RawReply(encode_alloc_success([(left, self.next_id)]), "w"))
+
+    def refuse(self, code: int) -> None:
+        body = b'{"resp_code":%d,"msg":"no","retry_after_ms":100}' % code
+        self.sent.pop(0).finish(RawReply(body, "w"))
+
+    def pass_time(self, seconds: float) -> None:
+        self.now += seconds
+        for timer in [timer for timer in self.timers if timer.at <= self.now]:
+            self.timers.remove(timer)
+            if not timer.cancelled:
+                timer.callback()
+
+    def _call_later(self, delay: float, callback: Callable[[], None]) -> Timer:
+        timer = Timer(self.now + delay, callback)
+        self.timers.append(timer)
+        return timer
+
+
+def test_a_lone_call_leaves_at_once() -> None:
+    """It does not wait for company."""
+    world = World()
+    call = world.ask()
+    world.turn()
+    world.answer()
+    assert call.result(0) == 1
+
+
+def test_calls_gather_while_others_are_in_flight() -> None:
+    """A hundred calls in one turn are one request; those that come later leave with the next."""
+    world = World()
+    first = [world.ask() for _ in range(100)]
+    world.turn()
+    assert world.requests == 1
+    for _ in range(REQUESTS_IN_FLIGHT - 1):
+        world.ask()
+        world.turn()
+    later = [world.ask() for _ in range(50)]
+    world.turn()
+    assert world.requests == REQUESTS_IN_FLIGHT
+    world.answer()
+    assert [call.result(0) for call in first] == list(range(1, 101))
+    assert world.requests == REQUESTS_IN_FLIGHT + 1
+    while world.sent:
+        world.answer()
+    assert [call.result(0) for call in later] == sorted(call.result(0) for call in later)
+
+
+def test_first_come_first_served() -> None:
+    """Within a tag nobody gets a lower id than one who called before."""
+    world = World()
+    calls = []
+    for _ in range(10):
+        calls += [world.ask(), world.ask(3)]
+        world.turn()
+    while world.sent:
+        world.answer()
+    firsts = [result if isinstance(result, int) else result[0] for result in map(_result, calls)]
+    assert firsts == sorted(firsts)
+
+
+def _result(call: "Future[Any]") -> Any:
+    return call.result(0)
+
+
+def test_a_huge_batch_does_not_hold_up_single_calls() -> None:
+    """Single calls leave although as many batches as allowed are in flight."""
+    world = World()
+    for _ in range(REQUESTS_IN_FLIGHT + 1):
+        world.ask(MAX_GATHERED + 1)
+    world.turn()
+    single = world.ask()
+    world.turn()
+    world.answer(len(world.sent) - 1)
+    assert single.done()
+
+
+def test_who_left_does_not_take_an_id_along() -> None:
+    """The id of a caller that gave up goes to the next one, or is counted."""
+    world = World()
+    leaver = world.ask()
+    world.turn()
+    leaver.cancel()
+    for _ in range(REQUESTS_IN_FLIGHT - 1):
+        world.ask()
+        world.turn()
+    follower = world.ask()
+    world.turn()
+    world.answer()
+    assert follower.result(0) == 1
+    assert world.coalescer.ids_unused == 0
+    lone = World()
+    lone.ask().cancel()
+    quitter = lone.ask()
+    lone.turn()
+    quitter.cancel()
+    lone.answer()
+    assert lone.coalescer.ids_unused == 1
+
+
+def test_an_error_reaches_every_caller_as_its_own() -> None:
+    """Each gets an exception of its own, with the fields of the first."""
+    world = World()
+    calls = [world.ask() for _ in range(3)]
+    world.turn()
+    world.refuse(-3)
+    errors = [call.exception(0) for call in calls]
+    assert len({id(error) for error in errors}) == 3
+    assert {type(error).__name__ for error in errors} == {"AppTagNotFoundError"}
+    assert {error.retry_after for error in errors} == {0.1}  # type: ignore[union-attr]
+
+
+def test_a_leaving_worker_is_asked_again_only_in_time() -> None:
+    """SHUTTING_DOWN is tried again after the pause, for those who can wait that long."""
+    world = World()
+    patient, hasty = world.ask(), world.ask(patience=0.05)
+    world.turn()
+    world.refuse(-7)
+    assert type(hasty.exception(0)).__name__ == "ShuttingDownError"
+    world.pass_time(0.1)
+    world.answer()
+    assert patient.result(0) == 1
+
+
+def test_a_sum_that_is_too_large_is_split() -> None:
+    """A worker that allows fewer ids in a request gets smaller requests, not unhappy callers."""
+    world = World()
+    calls = [world.ask(40) for _ in range(8)]
+    world.turn()
+    for _ in range(200):
+        if not world.sent:
+            world.pass_time(0.0)
+            world.turn()
+        elif json.loads(world.sent[0].request.body)["count"] > 100:
+            world.refuse(-2)
+        else:
+            world.answer()
+    assert sorted(call.result(0)[0] for call in calls) == [1, 41, 81, 121, 161, 201, 241, 281]
+
+
+def test_a_call_that_is_too_large_alone_is_told() -> None:
+    """INVALID_REQUEST for a single caller is that caller's error."""
+    world = World()
+    call = world.ask(500)
+    world.turn()
+    world.refuse(-2)
+    assert isinstance(call.exception(0), InvalidRequestError)
+
+
+def test_calls_are_limited() -> None:
+    """One call more than allowed fails at once."""
+    world = World(max_calls=2)
+    world.ask()
+    world.ask()
+    assert isinstance(world.ask().exception(0), TooManyCallsError)
+
+
+def _play(world: World, calls: "list[Future[Any]]", step: str, amount: int) -> None:
+    match step:
+        case "ask":
+            calls.append(world.ask(None, 1 + amount / 10))
+        case "batch":
+            calls.append(world.ask(amount + 1, 1 + amount / 10))
+        case "turn":
+            world.turn()
+        case "answer" if world.sent:
+            world.answer(amount % len(world.sent))
+        case "refuse" if world.sent:
+            world.refuse([-1, -7, -8][amount % 3])
+        case "leave" if calls:
+            calls[amount % len(calls)].cancel()
+        case "wait":
+            world.pass_time(amount / 20)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["ask", "batch", "turn", "answer", "refuse", "leave", "wait"]),
+            st.integers(0, 50),
+        ),
+        max_size=60,
+    )
+)
+def test_every_call_ends_once_and_nothing_is_left(steps: list[tuple[str, int]]) -> None:
+    """Whatever the order: no id twice, every call ends, and the books are empty."""
+    world = World()
+    calls: list[Future[Any]] = []
+    for step, amount in steps:
+        _play(world, calls, step, amount)
+    for _ in range(100):
+        world.turn()
+        while world.sent:
+            world.answer()
+        world.pass_time(0.2)
+    assert all(call.done() for call in calls)
+    assert world.coalescer.calls == 0
+    assert not list(world.coalescer.waiters())
+    ids: list[int] = []
+    for call in calls:
+        if not call.cancelled() and call.exception(0) is None:
+            result = call.result(0)
+            ids += [result] if isinstance(result, int) else result
+    assert len(set(ids)) == len(ids)
