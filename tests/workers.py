@@ -1,6 +1,7 @@
 """Real worker processes for tests, started with the command that operators use."""
 
 import contextlib
+import ctypes
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from typing import Self
 import pika
 
 _START_TIMEOUT = 30.0
+_LIBC = ctypes.CDLL(None)
 
 
 class WorkerFailedError(Exception):
@@ -39,7 +41,12 @@ class Worker:
         command = [sys.executable, "-m", "idalloc_worker", "worker"]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                command, env=self._environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL
+                command,
+                env=self._environment,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                preexec_fn=_end_with_parent,  # noqa: PLW1509  # one system call, no lock
             )
         return self
 
@@ -147,6 +154,11 @@ class Fleet:
             for worker in self.workers:
                 print(f"--- {worker.log.name}\n{worker.tail()}")  # noqa: T201
         self._folder.cleanup()
+
+
+def _end_with_parent() -> None:
+    """Have the kernel kill the worker if the test run dies (Linux: PR_SET_PDEATHSIG)."""
+    _LIBC.prctl(1, signal.SIGKILL)
 
 
 def _state(task: Path) -> str:

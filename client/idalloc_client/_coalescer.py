@@ -27,6 +27,10 @@ REQUESTS_IN_FLIGHT = 2
 """Requests of one tag on their way before later calls gather: one is being answered while the next
 travels. More share the same work among more messages; measured with 256 tasks and 64 threads."""
 
+SLOW = 0.2
+"""Seconds after which a request no longer keeps later calls from leaving: it may be with a worker
+that is frozen or gone, or lost, while other workers answer."""
+
 MAX_GATHERED = 10_000
 """Ids in a request that was gathered; a call for more goes out by itself."""
 
@@ -73,12 +77,15 @@ class GatheredCall:
         "_finished",
         "correlation_id",
         "deadline",
+        "holds_slot",
         "lane",
         "request",
+        "slow_timer",
         "timer",
         "waiters",
     )
 
+    slow_timer: Timer
     timer: Timer
 
     def __init__(
@@ -91,6 +98,7 @@ class GatheredCall:
         self._coalescer = coalescer
         self._finished = False
         self.correlation_id = ""
+        self.holds_slot = True  # of its lane's few
         self.lane = lane
         self.waiters = waiters
         self.request: Exchange[Any] = request
@@ -167,9 +175,10 @@ class Coalescer:
         """Share an outcome out among the callers of a request."""
         self._in_flight.discard(call)
         call.timer.cancel()
+        call.slow_timer.cancel()
         self._calls.forget(call.correlation_id)
         lane = call.lane
-        lane.in_flight -= 1
+        self._free_slot(call)
         self.calls -= len(call.waiters)
         try:
             if isinstance(outcome, IdAllocError):
@@ -228,7 +237,17 @@ class Coalescer:
             call.deadline - self._clock(),
             lambda: call.finish(self._calls.overdue(call.request.queue)),
         )
+        call.slow_timer = self._call_later(SLOW, lambda: self._on_slow(call))
         call.correlation_id = self._calls.add(call)
+
+    def _free_slot(self, call: GatheredCall) -> None:
+        if call.holds_slot:
+            call.holds_slot = False
+            call.lane.in_flight -= 1
+
+    def _on_slow(self, call: GatheredCall) -> None:
+        self._free_slot(call)
+        self._flush(call.lane)
 
     def _share(self, waiters: list[Waiter], waiting: deque[Waiter], ids: IdBatch) -> None:
         taken = 0

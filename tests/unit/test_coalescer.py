@@ -190,6 +190,26 @@ def test_an_error_reaches_every_caller_as_its_own() -> None:
     assert {error.retry_after for error in errors} == {0.1}  # type: ignore[union-attr]
 
 
+def test_a_slow_request_does_not_hold_up_the_tag() -> None:
+    """While some requests are stuck at a frozen worker, later calls reach another one."""
+    world = World()
+    stuck = []
+    for _ in range(REQUESTS_IN_FLIGHT):
+        stuck.append(world.ask())
+        world.turn()
+    later = world.ask()
+    world.turn()
+    assert len(world.sent) == REQUESTS_IN_FLIGHT
+    world.pass_time(0.3)
+    world.answer(len(world.sent) - 1)
+    assert later.result(0) == 1
+    world.pass_time(10)
+    assert all(isinstance(call.exception(0), CallTimeoutError) for call in stuck)
+    assert world.ask() is not None
+    world.turn()
+    world.answer(len(world.sent) - 1)
+
+
 def test_a_leaving_worker_is_asked_again_only_in_time() -> None:
     """SHUTTING_DOWN is tried again after the pause, for those who can wait that long."""
     world = World()
