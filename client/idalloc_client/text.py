@@ -1,7 +1,7 @@
 """Ids as text, and numbers that do not tell how many there are: each mapping with its inverse.
 
-Every mapping here is a bijection between the whole numbers below its `limit` and its image, needs no
-I/O, and may be shared by threads.
+Every mapping here is a bijection from the whole numbers below its `limit`, does no I/O, and may be
+shared by threads.
 """
 
 import hmac
@@ -40,8 +40,8 @@ class MalformedTextError(IdTextError):
 class FixedDecimal:
     """Decimal digits behind a prefix, always the same number of them: `ORD-000000000042`.
 
-    The domain is `[0, 10**width)`, and at most `[0, 2**64)`. Texts sort as their numbers do. Width 19
-    covers every id.
+    The domain is `[0, 10**width)`, and at most `[0, 2**64)`. Texts sort as their numbers do. Width
+    19 covers every id.
 
     Args:
         width: how many digits, 1 to 20.
@@ -57,7 +57,8 @@ class FixedDecimal:
     @property
     def limit(self) -> int:
         """The end of the domain, itself not in it."""
-        return min(10**self.width, _WORD)
+        power: int = 10**self.width
+        return min(power, _WORD)
 
     def encode(self, value: int) -> str:
         """Write a number. Raises `OutOfDomainError`."""
@@ -84,13 +85,14 @@ _LONGEST: Final = 11  # 62**11 > 2**64 > 62**10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Base62:
-    """Digits and letters, `0-9A-Za-z` in this order: `aZl8N0y58M7` is the highest id.
+    """Digits and letters, `0-9A-Za-z` in this order: the highest id is `AzL8n0Y58m6`.
 
-    With a width, the domain is `[0, 62**width)`, at most `[0, 2**64)`, and texts sort as their numbers
-    do wherever they are compared byte by byte. Without one, the text is as short as can be, the domain
-    is `[0, 2**64)`, and the order is lost. Width 11 covers every id.
+    With a width, the domain is `[0, 62**width)`, at most `[0, 2**64)`, and texts sort as their
+    numbers do wherever they are compared byte by byte. Without one, the text is as short as can be,
+    the domain is `[0, 2**64)`, and the order is lost. Width 11 covers every id.
 
-    Upper and lower case differ: a database column for it needs a binary or case-sensitive collation.
+    Upper and lower case differ: a database column for it needs a binary or case-sensitive
+    collation.
 
     Args:
         width: how many characters, 1 to 11; None for as few as the number needs.
@@ -155,26 +157,26 @@ class KeyedPermutation:
     Equal arguments give the same mapping in every process and in every version of idalloc.
 
     It is a Feistel network of ten rounds over two halves of nearly equal size, that is, the shape
-    and the number of rounds of FF1 (NIST SP 800-38G), with HMAC-SHA256 as the round function instead
-    of AES: it needs nothing but the standard library. Where the product of the halves is larger than
-    `limit`, it walks on to the next number inside (Black and Rogaway, "Ciphers with Arbitrary Finite
-    Domains", 2002). It is not FF1 and carries no certificate.
+    and the number of rounds of FF1 (NIST SP 800-38G), with HMAC-SHA256 as the round function
+    instead of AES: it needs nothing but the standard library. The product of the halves can be
+    larger than `limit`: then it walks on until it is inside (Black and Rogaway, "Ciphers with
+    Arbitrary Finite Domains", 2002). It is not FF1 and carries no certificate.
 
-    What it does not do: it authenticates nothing. Every number of the domain decodes to some id, so
-    that a domain that is nearly full is easily guessed; check who asks, and choose `limit` far above
-    the ids that will ever be. Attacks on Feistel networks over small domains are known (Bellare,
-    Hoang and Tessaro 2016; Durak and Vaudenay 2017; Hoang, Tessaro and Trieu 2018). As NIST's
-    revision of the standard does, this class refuses domains below a million. Who knows pairs of id
-    and public number learns these pairs, and who knows the key learns all.
+    It authenticates nothing: every number of the domain decodes to some id, and in a domain that is
+    nearly full almost every guess hits. Check who asks, and choose `limit` far above the ids that
+    will ever be. There are attacks on Feistel networks over small domains (Bellare, Hoang and
+    Tessaro 2016; Durak and Vaudenay 2017; Hoang, Tessaro and Trieu 2018): like the draft revision
+    of NIST's standard, this class refuses domains below a million. Who learns an id with its public
+    number knows this pair; who learns the key knows all.
 
     Args:
-        key: a secret of at least 16 bytes, 32 random ones at best. It cannot be changed later without
-            changing every number.
+        key: a secret of at least 16 bytes, at best 32 random ones. Another key is another mapping:
+            it cannot be changed for numbers that are out.
         limit: the end of the domain, from 1,000,000 to 2**64; often a format's `limit`.
         purpose: keeps mappings under one key apart, such as those of two app tags.
     """
 
-    __slots__ = ("_columns", "_rows", "_subkey", "limit", "purpose")
+    __slots__ = ("_columns", "_mac", "_rows", "limit", "purpose")
 
     def __init__(self, key: bytes, *, limit: int, purpose: str = "") -> None:
         _check_key(key)
@@ -186,7 +188,8 @@ class KeyedPermutation:
         self._rows: Final = isqrt(limit - 1) + 1
         self._columns: Final = -(-limit // self._rows)
         about = _DERIVATION + limit.to_bytes(16, "big") + purpose.encode()
-        self._subkey: Final = hmac.digest(key, about, "sha256")
+        subkey = hmac.digest(key, about, "sha256")
+        self._mac: Final = hmac.new(subkey, digestmod="sha256")  # a copy costs less than a new one
 
     def encode(self, value: int) -> int:
         """Turn an id into its public number. Raises `OutOfDomainError`."""
@@ -221,8 +224,9 @@ class KeyedPermutation:
 
     def _mix(self, number: int, half: int) -> int:
         """Give 128 bits, so many that no remainder of them is noticeably more likely."""
-        message = number.to_bytes(1, "big") + half.to_bytes(8, "big")
-        return int.from_bytes(hmac.digest(self._subkey, message, "sha256")[:16], "big")
+        mac = self._mac.copy()
+        mac.update(number.to_bytes(1, "big") + half.to_bytes(8, "big"))
+        return int.from_bytes(mac.digest()[:16], "big")
 
 
 def _checked(value: int, limit: int) -> int:

@@ -1,0 +1,78 @@
+"""The Python in the documentation: all of it parses, and what needs no broker runs."""
+
+import ast
+import doctest
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FILE_NAME = re.compile(r"# (\w+\.py)\n")  # a block that is a file begins with its name
+
+
+def blocks(page: Path) -> Iterator[tuple[int, str]]:
+    """Give each block of Python with the number of its first line, counted from 0."""
+    text = page.read_text()
+    for found in BLOCK.finditer(text):
+        yield text.count("\n", 0, found.start(1)), found[1]
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def examples(page: Path) -> doctest.DocTest:
+    """Join the examples with prompts of a page, since they build on one another."""
+    parser = doctest.DocTestParser()
+    found = []
+    for line, block in blocks(page):
+        for example in parser.get_examples(block, name_of(page)):
+            example.lineno += line
+            found.append(example)
+    return doctest.DocTest(found, {}, name_of(page), str(page), 0, page.read_text())
+
+
+WITH_EXAMPLES = [page for page in PAGES if examples(page).examples]
+WITH_FILES = [page for page in PAGES if any(FILE_NAME.match(block) for _, block in blocks(page))]
+
+
+def test_there_are_examples() -> None:
+    """The search finds the pages that are known to have examples."""
+    assert {ROOT / "docs/text.md", ROOT / "docs/testing.md"} <= set(WITH_EXAMPLES)
+    assert ROOT / "docs/testing.md" in WITH_FILES
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_python_in_the_documentation_parses(page: Path) -> None:
+    """No block of Python has a syntax error; `await` may stand outside of functions."""
+    for line, block in blocks(page):
+        if ">>> " not in block:
+            compile(block, f"{name_of(page)}:{line}", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+
+
+@pytest.mark.parametrize("page", WITH_EXAMPLES, ids=name_of)
+def test_examples_print_what_the_page_says(page: Path) -> None:
+    """Each example with a prompt gives the output below it."""
+    report: list[str] = []
+    runner = doctest.DocTestRunner(verbose=False, optionflags=doctest.FAIL_FAST)
+    runner.run(examples(page), out=report.append)
+    assert not runner.failures, "".join(report)
+
+
+@pytest.mark.parametrize("page", WITH_FILES, ids=name_of)
+def test_test_files_in_the_documentation_pass(page: Path, tmp_path: Path) -> None:
+    """The test files that a page shows pass beside the modules that it shows, without warnings."""
+    for _, block in blocks(page):
+        if named := FILE_NAME.match(block):
+            (tmp_path / named[1]).write_text(block)
+    command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider"]
+    run = subprocess.run(
+        [*command, "--rootdir=.", "."], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
