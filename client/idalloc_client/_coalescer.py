@@ -13,6 +13,7 @@ from typing import Any
 from idalloc_client._batch import IdBatch
 from idalloc_client._calls import CallTable
 from idalloc_client._errors import (
+    ExhaustedError,
     IdAllocError,
     InvalidRequestError,
     ShuttingDownError,
@@ -54,19 +55,21 @@ class Waiter:
 class _Lane:
     """The calls of one tag."""
 
-    __slots__ = ("app_tag", "flush_pending", "in_flight", "paused", "waiting")
+    __slots__ = ("app_tag", "flush_pending", "in_flight", "lanes", "paused", "waiting")
 
-    def __init__(self, app_tag: str) -> None:
+    def __init__(self, app_tag: str, lanes: "dict[str, _Lane]") -> None:
         self.app_tag = app_tag
+        self.lanes = lanes  # where it stands
         self.waiting: deque[Waiter] = deque()
         self.in_flight = 0
         self.flush_pending = False
         self.paused = False
 
-    @property
-    def idle(self) -> bool:
-        """Whether nothing would be lost with it."""
-        return not (self.waiting or self.in_flight or self.flush_pending or self.paused)
+    def leave_if_idle(self) -> None:
+        """Keep the lanes of tags that are not used from piling up."""
+        idle = not (self.waiting or self.in_flight or self.flush_pending or self.paused)
+        if idle and len(self.lanes) > _IDLE_LANES and self.lanes.get(self.app_tag) is self:
+            del self.lanes[self.app_tag]
 
 
 class GatheredCall:
@@ -149,7 +152,9 @@ class Coalescer:
             return
         # A huge call has a lane of its own: it shall not keep small ones from leaving.
         lanes = self._lanes if waiter.size <= MAX_GATHERED else self._bulk_lanes
-        lane = lanes.get(app_tag) or _new_lane(lanes, app_tag)
+        lane = lanes.get(app_tag)
+        if lane is None:
+            lane = lanes[app_tag] = _Lane(app_tag, lanes)
         lane.waiting.append(waiter)
         self.calls += 1
         if lane.in_flight < REQUESTS_IN_FLIGHT and not lane.flush_pending:
@@ -192,16 +197,23 @@ class Coalescer:
             self._try_again(lane, [w for w in call.waiters if w.deadline > in_time], pause)
         except InvalidRequestError as error:
             # Each of them is valid, so it is their sum that the worker does not allow.
-            if len(call.waiters) == 1:
-                _fail(call.waiters, error)
-            else:
+            if len(call.waiters) > 1:
                 self._max_gathered = max(sum(w.size for w in call.waiters) // 2, 1)
                 self._try_again(lane, call.waiters, 0.0)
+            else:
+                _fail(call.waiters, error)
+        except ExhaustedError as error:
+            # There may be ids for some of them: the last ones before the end of the id space.
+            if len(call.waiters) > 1:
+                self._ask_in_halves(lane, call.waiters)
+            else:
+                _fail(call.waiters, error)
         except IdAllocError as error:
             _fail(call.waiters, error)
         else:
             self._share(call.waiters, lane.waiting, ids)
         self._flush(lane)
+        lane.leave_if_idle()
 
     def _all_lanes(self) -> Iterator[_Lane]:
         return chain(self._lanes.values(), self._bulk_lanes.values())
@@ -262,6 +274,12 @@ class Coalescer:
                 taken += waiter.size
         self.ids_unused += len(ids) - taken
 
+    def _ask_in_halves(self, lane: _Lane, waiters: list[Waiter]) -> None:
+        middle = len(waiters) // 2
+        for half in (waiters[:middle], waiters[middle:]):
+            self.calls += len(half)
+            self._send_for(lane, half)
+
     def _try_again(self, lane: _Lane, waiters: list[Waiter], pause: float) -> None:
         """Let callers stand in front again, and send for them after a pause in seconds."""
         self.calls += len(waiters)
@@ -273,14 +291,6 @@ class Coalescer:
             self._flush(lane)
 
         self._call_later(pause, go_on)
-
-
-def _new_lane(lanes: dict[str, _Lane], app_tag: str) -> _Lane:
-    if len(lanes) >= _IDLE_LANES:
-        for idle in [lane for lane in lanes.values() if lane.idle]:
-            del lanes[idle.app_tag]
-    lane = lanes[app_tag] = _Lane(app_tag)
-    return lane
 
 
 def _give(waiter: Waiter, ids: IdBatch, taken: int) -> bool:

@@ -97,7 +97,7 @@ class PrivateMySql(PrivateServer):
             # A commit is written at once but not synced: it survives kill -9, which is all that
             # a test does to the server.
             "--innodb-flush-log-at-trx-commit=2",
-            "--performance-schema=ON",
+            "--performance-schema=ON",  # MariaDB's default is off; it keeps the clients' names
             # Root may run a server only by saying so.
             *(["--user=root"] if os.geteuid() == 0 else []),
         ]

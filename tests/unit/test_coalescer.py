@@ -238,6 +238,35 @@ def test_a_sum_that_is_too_large_is_split() -> None:
     assert sorted(call.result(0)[0] for call in calls) == [1, 41, 81, 121, 161, 201, 241, 281]
 
 
+def test_the_last_ids_are_not_refused_to_a_crowd() -> None:
+    """When fewer ids are left than callers gathered, as many callers as possible get one."""
+    world = World()
+    calls = [world.ask() for _ in range(10)]
+    world.turn()
+    left = 6
+    while world.sent:
+        count = json.loads(world.sent[0].request.body)["count"]
+        if count <= left:
+            left -= count
+            world.answer()
+        else:
+            world.refuse(-4)
+    served = [call for call in calls if call.exception(0) is None]
+    assert len(served) == 6
+    assert world.coalescer.calls == 0
+
+
+def test_lanes_of_tags_that_are_not_used_do_not_pile_up() -> None:
+    """Ten thousand tags, one after the other, leave a bounded number of lanes."""
+    world = World()
+    for number in range(10_000):
+        call = world.ask(tag=f"tag-{number}")
+        world.turn()
+        world.answer()
+        assert call.done()
+    assert len(world.coalescer._lanes) <= 1001
+
+
 def test_a_call_that_is_too_large_alone_is_told() -> None:
     """INVALID_REQUEST for a single caller is that caller's error."""
     world = World()

@@ -11,7 +11,7 @@ import threading
 from idalloc_worker._logging import configure_logging
 from idalloc_worker._process import run_worker
 from idalloc_worker._settings import Settings
-from idalloc_worker._signals import Mailbox, on_stop_signals
+from idalloc_worker._signals import Mailbox, on_stop_signals, unblock_stop_signals
 
 
 def main() -> int:
@@ -19,6 +19,7 @@ def main() -> int:
     stop: Mailbox[None] = Mailbox()
     # Ctrl-C reaches the whole group; the supervisor is the one to act on it.
     on_stop_signals(lambda: stop.put(None), ignore_sigint=True)
+    unblock_stop_signals()
     settings = pickle.load(sys.stdin.buffer)  # noqa: S301  # written by our own parent
     if not isinstance(settings, Settings):
         raise TypeError("standard input must hold the settings of a supervisor")

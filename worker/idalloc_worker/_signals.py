@@ -3,12 +3,14 @@
 import os
 import queue
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import count
 from types import FrameType
 from typing import Generic, TypeVar
 
 FORCED_EXIT = 1
+_STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
 
 _Item = TypeVar("_Item")
 
@@ -54,6 +56,21 @@ def on_stop_signals(
 
     signal.signal(signal.SIGTERM, handle)
     signal.signal(signal.SIGINT, signal.SIG_IGN if ignore_sigint else handle)
+
+
+@contextmanager
+def stop_signals_blocked() -> Iterator[None]:
+    """Start a child inside: it inherits that SIGTERM and SIGINT wait for it to be ready."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def unblock_stop_signals() -> None:
+    """Take the signals that waited, in a child that was started as above."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
 
 
 def _exit_now() -> None:

@@ -12,7 +12,7 @@ from enum import Enum, auto
 
 from idalloc_client._backoff import Backoff
 from idalloc_worker._settings import Settings
-from idalloc_worker._signals import Mailbox, on_stop_signals
+from idalloc_worker._signals import Mailbox, on_stop_signals, stop_signals_blocked
 
 _log = logging.getLogger("idalloc.supervisor")
 
@@ -83,8 +83,10 @@ class Supervisor:
                 self._kill()
 
     def _spawn(self, slot: _Slot) -> None:
-        command = [sys.executable, "-m", "idalloc_worker._child"]
-        process = subprocess.Popen(command, stdin=subprocess.PIPE)  # noqa: S603  # our own module
+        # -P: what lies in the working directory is not to be imported.
+        command = [sys.executable, "-P", "-m", "idalloc_worker._child"]
+        with stop_signals_blocked():  # until the child knows what to do with them
+            process = subprocess.Popen(command, stdin=subprocess.PIPE)  # noqa: S603  # our own
         slot.process, slot.started_at = process, time.monotonic()
         try:
             assert process.stdin is not None  # noqa: S101  # it was asked for
