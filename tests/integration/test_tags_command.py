@@ -202,6 +202,11 @@ def test_ctrl_c_at_the_question_ends_with_130(database: Database, idalloc: Idall
     assert len(row_of(database, "test_business")) == 1
 
 
+def heed_sigint() -> None:
+    """Undo what a shell does to commands that it runs in the background."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_sigint_while_the_database_is_silent_ends_with_130(database: Database) -> None:
     """An interrupt also ends a command that waits for the database, without a traceback."""
     address = address_of(database)
@@ -209,7 +214,10 @@ def test_sigint_while_the_database_is_silent_ends_with_130(database: Database) -
         proxy.pause()
         idalloc = Idalloc(f"mysql://u:pw@127.0.0.1:{proxy.port}/x")
         with subprocess.Popen(
-            [*COMMAND, "tags", "list"], env=idalloc.environment, stderr=subprocess.PIPE
+            [*COMMAND, "tags", "list"],
+            env=idalloc.environment,
+            stderr=subprocess.PIPE,
+            preexec_fn=heed_sigint,  # noqa: PLW1509  # no lock is taken
         ) as process:
             wait_until(lambda: proxy.accepted == 1)
             process.send_signal(signal.SIGINT)

@@ -1,5 +1,8 @@
 """The `idalloc` command: its group, and how errors become messages and exit codes."""
 
+import contextlib
+import os
+import sys
 from collections.abc import Sequence
 from typing import Final
 
@@ -75,6 +78,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except (click.ClickException, IdAllocWorkerError, IdAllocError, OSError) as error:
         _report(error)
+        if isinstance(error, OSError):
+            _forget_output()
         return MISUSED if isinstance(error, (click.UsageError, SettingsError)) else FAILED
     return code if isinstance(code, int) else OK
 
@@ -92,6 +97,12 @@ def _report(error: Exception) -> None:
         _complain(error.format_message())
     else:
         _complain(str(error))
+
+
+def _forget_output() -> None:
+    """Drop what could not be written: Python would try again at exit, and end with status 120."""
+    with contextlib.suppress(OSError, ValueError):  # no such descriptor, where there is no stdout
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(message: str) -> None:
