@@ -3,6 +3,7 @@
 import asyncio
 import os
 import time
+import weakref
 from typing import Self
 
 from idalloc_client._async_sequence import AsyncIdSequence
@@ -51,7 +52,7 @@ class AsyncIdClient:
     async def next_id(self, app_tag: str, *, timeout: float | None = None) -> int:  # noqa: ASYNC109
         """Return one id; see `IdClient.next_id`."""
         session = self._usable()
-        if app_tag not in session.coalescer:
+        if not (isinstance(app_tag, str) and app_tag in session.coalescer):
             check_draw(app_tag)
         drawn: int = await session.draw(app_tag, None, self._deadline(timeout))
         return drawn
@@ -100,8 +101,10 @@ class AsyncIdClient:
         """End every call in flight with `ClientClosedError` and disconnect. Safe to repeat."""
         self._closed = True
         session, self._session = self._session, None
-        if session is not None and session.pid == os.getpid():
-            await session.close()
+        if session is not None:
+            self._finalizer.detach()
+            if session.pid == os.getpid():
+                await session.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -116,6 +119,9 @@ class AsyncIdClient:
         session = self._session
         if session is None:
             session = self._session = AsyncSession(self._parameters, self._max_in_flight, loop)
+            # For a client that nobody refers to any more: its connection would stay for ever.
+            self._finalizer = weakref.finalize(self, session.abandon)
+            self._finalizer.atexit = False
         elif session.pid != os.getpid():
             raise ForkedClientError
         elif session.loop is not loop:

@@ -90,6 +90,11 @@ class AsyncSession:
         self._link.begin_stop(on_stopped)
         await asyncio.wait([stopped], timeout=_CLOSE_TIMEOUT)
 
+    def abandon(self) -> None:
+        """Disconnect without waiting; the garbage collector may call it, on any thread."""
+        if self.pid == os.getpid() and not self.loop.is_closed():
+            self.loop.call_soon_threadsafe(self._link.begin_stop, _nothing)
+
     def _call_soon(self, callback: Callable[[], None]) -> None:
         if not self._due:
             self.loop.call_soon(self._run_due)
@@ -119,3 +124,7 @@ class AsyncSession:
                 earliest = waiter.deadline
         if earliest < float("inf"):
             self._sweep_no_later_than(earliest)
+
+
+def _nothing() -> None:
+    """Take note of an end that nobody waits for."""

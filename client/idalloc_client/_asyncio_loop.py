@@ -42,7 +42,9 @@ class AsyncioSelectorLoop(AbstractSelectorIOLoop):
 
     def add_callback(self, callback: Callable[[], None]) -> None:
         """Run a callback soon; may be called from any thread, as pika's resolver does."""
-        self._loop.call_soon_threadsafe(callback)
+        # It may have ended meanwhile, with pika's resolver still at work.
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(callback)
 
     def add_handler(self, fd: int, handler: Handler, events: int) -> None:
         """Watch a descriptor."""

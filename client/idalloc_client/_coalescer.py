@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain
+from math import frexp
 from typing import Any
 
 from idalloc_client._batch import IdBatch
@@ -16,6 +16,7 @@ from idalloc_client._errors import (
     ExhaustedError,
     IdAllocError,
     InvalidRequestError,
+    NoAvailableIdError,
     ShuttingDownError,
     TooManyCallsError,
     fresh,
@@ -36,6 +37,10 @@ MAX_GATHERED = 10_000
 """Ids in a request that was gathered; a call for more goes out by itself."""
 
 _IDLE_LANES = 1000
+_KNOWN_TAGS = 10_000
+
+_Key = tuple[str, int]
+"""A tag, and the magnitude of the time that a call has: the exponent of two of its seconds."""
 
 
 @dataclass(slots=True, eq=False)
@@ -53,23 +58,39 @@ class Waiter:
 
 
 class _Lane:
-    """The calls of one tag."""
+    """The calls of one tag whose callers have about the same time."""
 
-    __slots__ = ("app_tag", "flush_pending", "in_flight", "lanes", "paused", "waiting")
+    __slots__ = ("app_tag", "flush_pending", "in_flight", "key", "paused", "waiting", "wanted")
 
-    def __init__(self, app_tag: str, lanes: "dict[str, _Lane]") -> None:
-        self.app_tag = app_tag
-        self.lanes = lanes  # where it stands
+    def __init__(self, key: _Key) -> None:
+        self.key = key
+        self.app_tag = key[0]
         self.waiting: deque[Waiter] = deque()
+        self.wanted = 0  # ids, by all who wait
         self.in_flight = 0
         self.flush_pending = False
         self.paused = False
 
-    def leave_if_idle(self) -> None:
-        """Keep the lanes of tags that are not used from piling up."""
-        idle = not (self.waiting or self.in_flight or self.flush_pending or self.paused)
-        if idle and len(self.lanes) > _IDLE_LANES and self.lanes.get(self.app_tag) is self:
-            del self.lanes[self.app_tag]
+    @property
+    def idle(self) -> bool:
+        """Whether nothing would be lost with it."""
+        return not (self.waiting or self.in_flight or self.flush_pending or self.paused)
+
+    def stand_behind(self, waiter: Waiter) -> None:
+        """Take a caller in."""
+        self.waiting.append(waiter)
+        self.wanted += waiter.size
+
+    def stand_in_front(self, waiters: list[Waiter]) -> None:
+        """Take callers in again, before all others."""
+        self.waiting.extendleft(reversed(waiters))
+        self.wanted += sum(waiter.size for waiter in waiters)
+
+    def leave(self) -> Waiter:
+        """Let the first one go."""
+        waiter = self.waiting.popleft()
+        self.wanted -= waiter.size
+        return waiter
 
 
 class GatheredCall:
@@ -83,6 +104,7 @@ class GatheredCall:
         "holds_slot",
         "lane",
         "request",
+        "rest",
         "slow_timer",
         "timer",
         "waiters",
@@ -96,16 +118,24 @@ class GatheredCall:
         coalescer: "Coalescer",
         lane: _Lane,
         waiters: list[Waiter],
+        rest: list[Waiter],
         request: Exchange[IdBatch],
     ) -> None:
         self._coalescer = coalescer
         self._finished = False
         self.correlation_id = ""
-        self.holds_slot = True  # of its lane's few
+        self.holds_slot = False  # of its lane's few, which full requests do not need
         self.lane = lane
         self.waiters = waiters
+        self.rest = rest
+        """Callers whose turn depends on what becomes of this one."""
         self.request: Exchange[Any] = request
         self.deadline = max(waiter.deadline for waiter in waiters)
+
+    @property
+    def everybody(self) -> list[Waiter]:
+        """All callers that are not in a lane."""
+        return self.waiters + self.rest
 
     def finish(self, outcome: RawReply | IdAllocError) -> None:
         """Hand the outcome on to the callers."""
@@ -132,8 +162,8 @@ class Coalescer:
         self._max_calls = max_calls
         self._clock = clock
         self._max_gathered = MAX_GATHERED
-        self._lanes: dict[str, _Lane] = {}
-        self._bulk_lanes: dict[str, _Lane] = {}
+        self._lanes: dict[_Key, _Lane] = {}
+        self._known_tags: set[str] = set()
         self._in_flight: set[GatheredCall] = set()
         self.calls = 0
         """Callers that wait."""
@@ -142,7 +172,7 @@ class Coalescer:
 
     def __contains__(self, app_tag: object) -> bool:
         """Whether a tag was asked for lately, and so is a valid one."""
-        return app_tag in self._lanes
+        return app_tag in self._known_tags
 
     def add(self, app_tag: str, waiter: Waiter) -> None:
         """Take a call; `app_tag` is valid."""
@@ -150,29 +180,28 @@ class Coalescer:
             error = TooManyCallsError(f"{self._max_calls} calls are in flight already")
             settle(waiter.promise, error)
             return
-        # A huge call has a lane of its own: it shall not keep small ones from leaving.
-        lanes = self._lanes if waiter.size <= MAX_GATHERED else self._bulk_lanes
-        lane = lanes.get(app_tag)
-        if lane is None:
-            lane = lanes[app_tag] = _Lane(app_tag, lanes)
-        lane.waiting.append(waiter)
+        # Callers with a second and callers with a minute do not share a request: it has one
+        # expiration, and one answer to "in time".
+        key = app_tag, frexp(waiter.deadline - self._clock())[1]
+        lane = self._lanes.get(key) or self._new_lane(key)
+        lane.stand_behind(waiter)
         self.calls += 1
-        if lane.in_flight < REQUESTS_IN_FLIGHT and not lane.flush_pending:
+        if not lane.flush_pending and self._may_leave(lane):
             # Not at once: what else is called in this turn of the loop travels along.
             lane.flush_pending = True
             self._call_soon(lambda: self._flush(lane))
 
     def waiters(self) -> Iterator[Waiter]:
         """Walk through all callers, whether their request has left or not."""
-        for lane in self._all_lanes():
+        for lane in self._lanes.values():
             yield from lane.waiting
         for call in self._in_flight:
-            yield from call.waiters
+            yield from call.everybody
 
     def close(self, error: IdAllocError) -> None:
         """End the calls whose request has not left; the call table ends the others."""
-        for lane in self._all_lanes():
-            waiting, lane.waiting = lane.waiting, deque()
+        for lane in self._lanes.values():
+            waiting = [lane.leave() for _ in range(len(lane.waiting))]
             self.calls -= len(waiting)
             _fail(waiting, error)
 
@@ -184,7 +213,13 @@ class Coalescer:
         self._calls.forget(call.correlation_id)
         lane = call.lane
         self._free_slot(call)
-        self.calls -= len(call.waiters)
+        self.calls -= len(call.everybody)
+        self._conclude(call, outcome)
+        self._flush(lane)
+        if len(self._lanes) > _IDLE_LANES and lane.idle and self._lanes.get(lane.key) is lane:
+            del self._lanes[lane.key]
+
+    def _conclude(self, call: GatheredCall, outcome: RawReply | IdAllocError) -> None:
         try:
             if isinstance(outcome, IdAllocError):
                 raise outcome
@@ -193,46 +228,51 @@ class Coalescer:
             # The worker is leaving: another one is asked, after the pause that this one suggests.
             pause = error.retry_after or 0.0
             in_time = self._clock() + pause
-            _fail((w for w in call.waiters if w.deadline <= in_time), error)
-            self._try_again(lane, [w for w in call.waiters if w.deadline > in_time], pause)
+            _fail((w for w in call.everybody if w.deadline <= in_time), error)
+            self._try_again(call.lane, [w for w in call.everybody if w.deadline > in_time], pause)
         except InvalidRequestError as error:
             # Each of them is valid, so it is their sum that the worker does not allow.
             if len(call.waiters) > 1:
                 self._max_gathered = max(sum(w.size for w in call.waiters) // 2, 1)
-                self._try_again(lane, call.waiters, 0.0)
+                self._try_again(call.lane, call.everybody, 0.0)
             else:
                 _fail(call.waiters, error)
-        except ExhaustedError as error:
-            # There may be ids for some of them: the last ones before the end of the id space.
-            if len(call.waiters) > 1:
-                self._ask_in_halves(lane, call.waiters)
-            else:
-                _fail(call.waiters, error)
+                self._try_again(call.lane, call.rest, 0.0)
+        except (ExhaustedError, NoAvailableIdError) as error:
+            self._ask_for_fewer(call, error)
         except IdAllocError as error:
-            _fail(call.waiters, error)
+            _fail(call.everybody, error)
         else:
-            self._share(call.waiters, lane.waiting, ids)
-        self._flush(lane)
-        lane.leave_if_idle()
+            self._share(call.waiters, ids)
+            self._max_gathered = min(self._max_gathered * 2, MAX_GATHERED)
+            self._stand_in_front(call.lane, call.rest)
 
-    def _all_lanes(self) -> Iterator[_Lane]:
-        return chain(self._lanes.values(), self._bulk_lanes.values())
+    def _new_lane(self, key: _Key) -> _Lane:
+        if len(self._known_tags) >= _KNOWN_TAGS:
+            self._known_tags.clear()
+        self._known_tags.add(key[0])
+        lane = self._lanes[key] = _Lane(key)
+        return lane
+
+    def _may_leave(self, lane: _Lane) -> bool:
+        """Whether it is of no use to wait for company: few are on their way, or enough wait."""
+        return lane.in_flight < REQUESTS_IN_FLIGHT or lane.wanted >= self._max_gathered
 
     def _flush(self, lane: _Lane) -> None:
         lane.flush_pending = False
-        while lane.waiting and lane.in_flight < REQUESTS_IN_FLIGHT and not lane.paused:
-            waiters = self._gather(lane.waiting)
+        while lane.waiting and not lane.paused and self._may_leave(lane):
+            waiters = self._gather(lane)
             if waiters:
-                self._send_for(lane, waiters)
+                self._send_for(lane, waiters, [])
 
-    def _gather(self, waiting: deque[Waiter]) -> list[Waiter]:
+    def _gather(self, lane: _Lane) -> list[Waiter]:
         gathered: list[Waiter] = []
         total = 0
-        while waiting:
-            size = waiting[0].size
+        while lane.waiting:
+            size = lane.waiting[0].size
             if gathered and total + size > self._max_gathered:
                 break
-            waiter = waiting.popleft()
+            waiter = lane.leave()
             if waiter.promise.done():
                 self.calls -= 1
             else:
@@ -240,10 +280,11 @@ class Coalescer:
                 total += size
         return gathered
 
-    def _send_for(self, lane: _Lane, waiters: list[Waiter]) -> None:
+    def _send_for(self, lane: _Lane, waiters: list[Waiter], rest: list[Waiter]) -> None:
         total = sum(waiter.size for waiter in waiters)
-        call = GatheredCall(self, lane, waiters, alloc_exchange(lane.app_tag, total))
-        lane.in_flight += 1
+        call = GatheredCall(self, lane, waiters, rest, alloc_exchange(lane.app_tag, total))
+        call.holds_slot = total < self._max_gathered
+        lane.in_flight += call.holds_slot
         self._in_flight.add(call)
         call.timer = self._call_later(
             call.deadline - self._clock(),
@@ -261,29 +302,34 @@ class Coalescer:
         self._free_slot(call)
         self._flush(call.lane)
 
-    def _share(self, waiters: list[Waiter], waiting: deque[Waiter], ids: IdBatch) -> None:
+    def _share(self, waiters: list[Waiter], ids: IdBatch) -> None:
         taken = 0
         for waiter in waiters:
             if _give(waiter, ids, taken):
                 taken += waiter.size
-        # What callers that left meanwhile did not take serves those who came later.
-        while waiting and taken + waiting[0].size <= len(ids):
-            waiter = waiting.popleft()
-            self.calls -= 1
-            if _give(waiter, ids, taken):
-                taken += waiter.size
+        # Not for those who came later: another client may have got higher ids before they called.
         self.ids_unused += len(ids) - taken
 
-    def _ask_in_halves(self, lane: _Lane, waiters: list[Waiter]) -> None:
-        middle = len(waiters) // 2
-        for half in (waiters[:middle], waiters[middle:]):
-            self.calls += len(half)
-            self._send_for(lane, half)
+    def _ask_for_fewer(self, call: GatheredCall, error: IdAllocError) -> None:
+        """Serve as many as there are ids for: the worker gives all that a request asks for or none.
+
+        Half of the callers at a time, so that it takes few requests to find out.
+        """
+        alive = [waiter for waiter in call.everybody if not waiter.promise.done()]
+        middle = len(call.waiters) // 2
+        if middle == 0:
+            _fail(alive, error)
+        elif alive:
+            self.calls += len(alive)
+            self._send_for(call.lane, alive[:middle], alive[middle:])
+
+    def _stand_in_front(self, lane: _Lane, waiters: list[Waiter]) -> None:
+        self.calls += len(waiters)
+        lane.stand_in_front(waiters)
 
     def _try_again(self, lane: _Lane, waiters: list[Waiter], pause: float) -> None:
         """Let callers stand in front again, and send for them after a pause in seconds."""
-        self.calls += len(waiters)
-        lane.waiting.extendleft(reversed(waiters))
+        self._stand_in_front(lane, waiters)
         lane.paused = True
 
         def go_on() -> None:

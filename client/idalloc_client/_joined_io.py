@@ -18,16 +18,24 @@ from pika.adapters.utils.selector_ioloop_adapter import (
     SelectorIOServicesAdapter,
 )
 
+from idalloc_client._guarded_loop import GuardedLoop
+
 
 class JoinedIO(SelectorIOServicesAdapter):
     """I/O services for `pika.SelectConnection(custom_ioloop=...)`: one thread, one connection.
 
     `after_read` is called after each read from the socket, with all its frames handled: what it
-    writes leaves together with what their handlers wrote.
+    writes leaves together with what their handlers wrote. `on_failure` is given what a callback of
+    pika raises.
     """
 
-    def __init__(self, loop: AbstractSelectorIOLoop, after_read: Callable[[], None]) -> None:
-        super().__init__(loop)
+    def __init__(
+        self,
+        loop: AbstractSelectorIOLoop,
+        after_read: Callable[[], None],
+        on_failure: Callable[["JoinedIO", Exception], None],
+    ) -> None:
+        super().__init__(GuardedLoop(loop, lambda error: on_failure(self, error)))
         self._after_read = after_read
         self._protocol: _JoiningProtocol | None = None
         self.holding = False

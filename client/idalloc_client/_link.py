@@ -19,6 +19,7 @@ _log = logging.getLogger("idalloc.link")
 
 Callback = Callable[[], None]
 
+_GIVE_UP_TIME = 0.05  # seconds that pika has to take back what it began
 _STEADY_AFTER = 5.0  # seconds: a connection that lasted this long resets the backoff
 
 
@@ -60,12 +61,14 @@ class Link:
         self._parameters = parameters
         self._handler = handler
         self._backoff = backoff or Backoff(0.1, 2.0)
-        self._io = JoinedIO(loop, self._run_soon)
+        self._loop = loop
+        self._io = self._new_io()
         self._soon: list[Callback] = []
         self._connection: Connection | None = None
         self._channel: Channel | None = None
         self._ready_since: float | None = None
         self._last_reason: str | None = None
+        self._channel_reasons: set[str] = set()  # that were told since the connection was opened
         self._on_stopped: Callback | None = None
 
     def run(self, callbacks: deque[Callback]) -> None:
@@ -113,18 +116,34 @@ class Link:
         """Open the connection; from here on it is opened again whenever it is lost."""
         if self._on_stopped is not None:
             return
-        self._connection = pika.SelectConnection(
-            self._parameters,
-            on_open_callback=self._on_open,
-            on_open_error_callback=self._on_closed,
-            on_close_callback=self._on_closed,
-            custom_ioloop=self._io,
-        )
+        self._io = self._new_io()
+        try:
+            self._connection = pika.SelectConnection(
+                self._parameters,
+                on_open_callback=self._on_open,
+                on_open_error_callback=self._on_closed,
+                on_close_callback=self._on_closed,
+                custom_ioloop=self._io,
+            )
+        except Exception as error:  # noqa: BLE001  # no descriptor or thread to be had, say
+            self._on_failure(self._io, error)
+
+    def _new_io(self) -> JoinedIO:
+        return JoinedIO(self._loop, self._run_soon, self._on_failure)
+
+    def _on_failure(self, io: JoinedIO, error: Exception) -> None:
+        if io is not self._io or self._on_stopped is not None:
+            # pika's goodbye to a connection that was given up before it was open.
+            _log.debug("A connection that was given up failed", exc_info=error)
+            return
+        _log.error("The AMQP connection failed unexpectedly: %r", error)
+        self._discard_connection(error)
 
     def _on_open(self, connection: Connection) -> None:
         if connection is not self._connection:
             return
         _log.info("Connected to the broker")
+        self._channel_reasons.clear()
         connection.add_on_connection_blocked_callback(lambda *_: self._tell_blocked(blocked=True))
         connection.add_on_connection_unblocked_callback(
             lambda *_: self._tell_blocked(blocked=False)
@@ -144,16 +163,14 @@ class Link:
     def _reconnect_later(self) -> None:
         self.call_later(self._next_delay(), self.connect)
 
-    def discard_connection(self, reason: BaseException) -> None:
+    def _discard_connection(self, reason: BaseException) -> None:
         """Give the connection up after a failure inside pika, and open another one."""
         connection, self._connection, self._channel = self._connection, None, None
+        self._io = self._new_io()  # what the old one still says is not listened to
         self._tell_lost(reason)
         if connection is not None and not (connection.is_closed or connection.is_closing):
             self.guarded(connection.close)
-        if self._on_stopped is not None:
-            self._on_stopped()
-        else:
-            self._reconnect_later()
+        self._reconnect_later()
 
     def _next_delay(self) -> float:
         ready_since, self._ready_since = self._ready_since, None
@@ -197,7 +214,10 @@ class Link:
         self.guarded(lambda: self._handler.on_lost(reason))
 
     def _tell_channel_lost(self, reason: BaseException) -> None:
-        _log.info("The broker closed the channel: %s; opening another", describe(reason))
+        words = describe(reason)
+        level = logging.DEBUG if words in self._channel_reasons else logging.INFO
+        _log.log(level, "The broker closed the channel: %s; opening another", words)
+        self._channel_reasons.add(words)
         self.guarded(lambda: self._handler.on_lost(reason))
 
     def _tell_blocked(self, *, blocked: bool) -> None:
@@ -215,6 +235,11 @@ class Link:
         connection = self._connection
         if connection is None:
             on_stopped()
-        elif not (connection.is_closed or connection.is_closing):
+        elif not (connection.is_open or connection.is_closing):
+            # It is being opened. pika reports that it is given up to nobody, over some turns.
+            self._connection = None
+            self.guarded(connection.close)
+            self.call_later(_GIVE_UP_TIME, on_stopped)
+        elif not connection.is_closing:
             # What was written before the close is sent before it: AMQP keeps the order.
             self.guarded(connection.close)

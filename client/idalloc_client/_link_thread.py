@@ -16,7 +16,15 @@ _log = logging.getLogger("idalloc.link")
 class LinkThread:
     """The owner of a link; `start`, `post` and `stop` may be called from any thread."""
 
-    def __init__(self, parameters: Parameters, handler: LinkHandler, name: str) -> None:
+    def __init__(
+        self,
+        parameters: Parameters,
+        handler: LinkHandler,
+        name: str,
+        on_death: Callback | None = None,
+    ) -> None:
+        """`on_death` is called on the thread if its loop cannot go on."""
+        self._on_death = on_death
         self._loop = IOLoop()
         self.link = Link(parameters, handler, self._loop)
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -48,14 +56,17 @@ class LinkThread:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        self.link.connect()
-        while not self._stopped:
-            try:
-                self._loop.start()
-            except Exception as error:  # noqa: BLE001  # logged, and the loop starts over
-                # pika lets an exception of its own callbacks end the loop.
-                _log.exception("The AMQP connection failed unexpectedly; reconnecting")
-                self.link.discard_connection(error)
+        try:
+            self.link.connect()
+            self._loop.start()
+        except Exception:
+            # The link guards what runs on the loop, so the loop itself is broken.
+            _log.critical("The AMQP thread ended", exc_info=True)
+            if self._on_death is not None:
+                self._on_death()
+            raise
+        finally:
+            self._stopped = True
         self._loop.close()
 
     def _run_posted(self) -> None:
@@ -67,5 +78,4 @@ class LinkThread:
         self.link.call_later(deadline - time.monotonic(), self._end)
 
     def _end(self) -> None:
-        self._stopped = True
         self._loop.stop()

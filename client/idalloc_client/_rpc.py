@@ -138,9 +138,11 @@ class RpcClient:
         try:
             return promise.result(max(deadline - time.monotonic(), 0.0))
         except FutureTimeoutError:
-            give_up()
             error = running.calls.overdue(queue)
             raise error from error.__cause__
+        finally:
+            if not promise.done() or promise.cancelled():  # its time is up, or it is interrupted
+                give_up()
 
     def _usable(self) -> _Running:
         running = self._running

@@ -1,12 +1,14 @@
 """What a client is constructed with: checks it, and adds the defaults that an RPC needs."""
 
-import math
 import os
 import socket
 from importlib.metadata import PackageNotFoundError, version
 from urllib.parse import parse_qs, urlsplit
 
 import pika
+
+MAX_TIMEOUT = 30 * 24 * 3600
+"""Seconds; RabbitMQ keeps no message's expiration beyond 49 days."""
 
 _FORM = "amqp://user:password@host:port/vhost"
 _HEARTBEAT = 15  # seconds: a peer that vanished without a word is noticed within two of them
@@ -23,8 +25,12 @@ def connection_parameters(url: str, name: str) -> pika.URLParameters:
         raise ValueError(f"the AMQP URL must look like {_FORM}")
     try:
         parameters = pika.URLParameters(url)
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, SyntaxError):
         raise ValueError(f"the AMQP URL must look like {_FORM}: bad port or option") from None
+    except OSError as error:
+        raise ValueError(
+            f"the AMQP URL's ssl_options name a file that cannot be used: {error.strerror}"
+        ) from None
     given = parse_qs(parts.query)
     if "heartbeat" not in given:
         parameters.heartbeat = _HEARTBEAT
@@ -56,6 +62,8 @@ def process_name(role: str) -> str:
 
 def checked_timeout(timeout: float) -> float:
     """Return a timeout that can be kept. Raises ValueError."""
-    if not (timeout >= 0 and math.isfinite(timeout)):
-        raise ValueError(f"timeout must be a number of seconds from 0 on, not {timeout!r}")
+    if not 0 <= timeout <= MAX_TIMEOUT:
+        raise ValueError(
+            f"timeout must be a number of seconds from 0 to {MAX_TIMEOUT}, not {timeout!r}"
+        )
     return timeout

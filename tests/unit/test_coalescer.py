@@ -155,27 +155,68 @@ def test_a_huge_batch_does_not_hold_up_single_calls() -> None:
     assert single.done()
 
 
-def test_who_left_does_not_take_an_id_along() -> None:
-    """The id of a caller that gave up goes to the next one, or is counted."""
+def test_the_id_of_a_caller_that_left_goes_to_nobody() -> None:
+    """Whoever called after the worker allotted it may have seen a higher one elsewhere."""
     world = World()
-    leaver = world.ask()
+    leaver, stayer = world.ask(), world.ask()
     world.turn()
     leaver.cancel()
-    for _ in range(REQUESTS_IN_FLIGHT - 1):
-        world.ask()
-        world.turn()
-    follower = world.ask()
-    world.turn()
     world.answer()
-    assert follower.result(0) == 1
-    assert world.coalescer.ids_unused == 0
-    lone = World()
-    lone.ask().cancel()
-    quitter = lone.ask()
-    lone.turn()
-    quitter.cancel()
-    lone.answer()
-    assert lone.coalescer.ids_unused == 1
+    assert stayer.result(0) == 1
+    assert world.coalescer.ids_unused == 1
+
+
+def test_full_groups_do_not_wait() -> None:
+    """Calls that would fill a request by themselves leave, however many are in flight."""
+    world = World()
+    batches = [world.ask(MAX_GATHERED) for _ in range(20)]
+    world.turn()
+    assert world.requests == 20
+    while world.sent:
+        world.answer()
+    assert all(call.done() for call in batches)
+
+
+def test_callers_in_a_hurry_travel_by_themselves() -> None:
+    """A request has one expiration: a second and a minute do not share it."""
+    world = World()
+    world.ask(patience=60)
+    world.ask(patience=1)
+    world.turn()
+    assert sorted(call.deadline for call in world.sent) == [1, 60]
+
+
+def test_what_a_worker_has_left_is_used_up() -> None:
+    """While the database is away, a crowd gets what is in memory, then the error, in few calls."""
+    world = World()
+    calls = [world.ask() for _ in range(500)]
+    world.turn()
+    left = 123
+    while world.sent:
+        count = json.loads(world.sent[0].request.body)["count"]
+        if count <= left:
+            left -= count
+            world.answer()
+        else:
+            world.refuse(-1)
+    served = [call for call in calls if call.exception(0) is None]
+    assert len(served) == 123
+    assert world.requests < 60
+    assert world.coalescer.calls == 0
+
+
+def test_a_narrow_worker_is_not_remembered_for_ever() -> None:
+    """Groups grow again when another worker allows more."""
+    world = World()
+    calls = [world.ask() for _ in range(100)]
+    world.turn()
+    world.refuse(-2)
+    for _ in range(20):
+        world.pass_time(0.0)
+        while world.sent:
+            world.answer()
+    assert all(call.done() for call in calls)
+    assert world.coalescer._max_gathered > 100
 
 
 def test_an_error_reaches_every_caller_as_its_own() -> None:
@@ -215,6 +256,7 @@ def test_a_leaving_worker_is_asked_again_only_in_time() -> None:
     world = World()
     patient, hasty = world.ask(), world.ask(patience=0.05)
     world.turn()
+    world.refuse(-7)
     world.refuse(-7)
     assert type(hasty.exception(0)).__name__ == "ShuttingDownError"
     world.pass_time(0.1)

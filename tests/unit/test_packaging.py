@@ -35,6 +35,7 @@ TRANSPORT = {
     "_async_session.py",
     "_asyncio_loop.py",
     "_calls.py",
+    "_guarded_loop.py",
     "_joined_io.py",
     "_link.py",
     "_link_thread.py",

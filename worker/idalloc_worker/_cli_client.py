@@ -6,12 +6,13 @@ import logging
 import click
 
 from idalloc_client import IdClient
+from idalloc_client._url import MAX_TIMEOUT
 from idalloc_schemas import HealthReply, TagHealth
 from idalloc_worker._cli_options import app_tag_name, config_option, settings_of_command
 
 _timeout = click.option(
     "--timeout",
-    type=click.FloatRange(0, min_open=True),
+    type=click.FloatRange(0, MAX_TIMEOUT, min_open=True),
     default=5.0,
     show_default=True,
     metavar="SECONDS",

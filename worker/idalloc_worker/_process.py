@@ -12,6 +12,7 @@ from idalloc_worker._properties import ignore_message_headers
 from idalloc_worker._refiller import Refiller
 from idalloc_worker._service import WorkerService
 from idalloc_worker._settings import Settings
+from idalloc_worker._signals import exit_now
 from idalloc_worker._store import SegmentStore
 
 _log = logging.getLogger("idalloc.worker")
@@ -25,7 +26,7 @@ def run_worker(settings: Settings, wait_for_stop: Callable[[], None]) -> int:
     engine = Engine(_limits(settings))
     service = WorkerService(engine, name=name, prefetch=settings.prefetch)
     parameters = connection_parameters(settings.amqp_url.get_secret_value(), name)
-    link = LinkThread(parameters, service, "idalloc-worker-io")
+    link = LinkThread(parameters, service, "idalloc-worker-io", on_death=exit_now)
     refiller = Refiller(
         lambda: SegmentStore(address, settings.table, settings.refill_timeout),
         settings.refill_threads,

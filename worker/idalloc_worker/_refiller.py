@@ -107,7 +107,10 @@ class Refiller:
         store = self._make_store()
         try:
             while (refill := self._jobs.get()) is not None:
-                self._report(RefillReport(refill, self._attempt(store, refill)))
+                outcome = self._attempt(store, refill)
+                with self._lock:
+                    self._abandoned.discard(refill.attempt)  # it came when the attempt had ended
+                self._report(RefillReport(refill, outcome))
         finally:
             store.close()
 

@@ -104,8 +104,19 @@ class WorkerService:
             self._declare_first = False
             channel.queue_declare(ALLOC_QUEUE, durable=True)
             channel.queue_declare(HEALTH_QUEUE, durable=True)
-        self._session.consume(ALLOC_QUEUE, f"{self._name} alloc", self._on_delivery)
-        self._session.consume(HEALTH_QUEUE, f"{self._name} health", self._on_delivery)
+        session = self._session
+
+        def consume_requests() -> None:
+            if not self._draining:
+                self._consume(session, ALLOC_QUEUE, _log_serving)
+
+        # Requests only once all else is in place: ids would be spent on a channel that a missing
+        # queue is about to close.
+        self._consume(session, HEALTH_QUEUE, consume_requests)
+
+    def _consume(self, session: Session, queue: str, on_consuming: Callable[[], None]) -> None:
+        consumer_tag = f"{self._name} {queue.removeprefix('id.')}"
+        session.consume(queue, consumer_tag, self._on_delivery, on_consuming)
 
     def on_lost(self, reason: BaseException) -> None:
         """Forget the channel: its unanswered requests go to other workers."""
@@ -115,7 +126,9 @@ class WorkerService:
             # only where a queue is missing is it declared.
             self._declare_first = reason.reply_code == _NOT_FOUND
             if reason.reply_code == _ACCESS_REFUSED:
-                _log.error(
+                self._throttled.warning(
+                    self._clock(),
+                    "access refused",
                     "RabbitMQ refuses this user: %s. It needs read permission on %s and %s, and "
                     "configure permission to create them where they do not exist",
                     reason.reply_text,
@@ -283,6 +296,10 @@ class WorkerService:
             self._session.flush()
         if on_drained is not None:
             on_drained()
+
+
+def _log_serving() -> None:
+    _log.info("Serving")
 
 
 def _already_drained() -> None:

@@ -71,7 +71,13 @@ class Session:
         """How many deliveries have no outcome yet."""
         return self._acks.unfinished
 
-    def consume(self, queue: str, consumer_tag: str, on_delivery: OnDelivery) -> None:
+    def consume(
+        self,
+        queue: str,
+        consumer_tag: str,
+        on_delivery: OnDelivery,
+        on_consuming: Callable[[], None],
+    ) -> None:
         """Start to take messages; a queue that does not exist closes the channel with 404."""
 
         def on_message(
@@ -89,7 +95,9 @@ class Session:
             )
             on_delivery(delivery, properties, body)
 
-        self._channel.basic_consume(queue, on_message, consumer_tag=consumer_tag)
+        self._channel.basic_consume(
+            queue, on_message, consumer_tag=consumer_tag, callback=lambda _frame: on_consuming()
+        )
         self._consumer_tags.append(consumer_tag)
 
     def reply(self, delivery: Delivery, body: bytes, message_type: str) -> None:

@@ -19,6 +19,7 @@ from pydantic import (
     ValidationError,
 )
 
+from idalloc_client._url import connection_parameters
 from idalloc_worker._errors import IdAllocWorkerError
 from idalloc_worker._mysql_url import MySqlAddress
 from idalloc_worker._server_url import split_server_url
@@ -47,8 +48,10 @@ class SettingsError(IdAllocWorkerError):
 
 
 def _amqp_url(secret: SecretStr) -> SecretStr:
-    if not split_server_url(secret.get_secret_value(), ("amqp", "amqps")).host:
+    url = secret.get_secret_value()
+    if not split_server_url(url, ("amqp", "amqps")).host:
         raise ValueError("names no host")
+    connection_parameters(url, "")  # all that pika has against it, before anything starts
     return secret
 
 
@@ -203,7 +206,10 @@ def _parse(path: Path) -> dict[str, Any]:
     parser = _PARSERS.get(path.suffix.lower())
     if parser is None:
         raise ValueError("its name must end in .toml or .json")
-    content = parser(path.read_text(encoding="utf-8"))
+    try:
+        content = parser(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
     if not isinstance(content, dict):
         raise ValueError("it must hold one object, with a key for each setting")  # noqa: TRY004
     return content

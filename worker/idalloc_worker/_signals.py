@@ -52,7 +52,7 @@ def on_stop_signals(
         if next(signals) == 0:
             ask()
         else:
-            (force or _exit_now)()
+            (force or exit_now)()
 
     signal.signal(signal.SIGTERM, handle)
     signal.signal(signal.SIGINT, signal.SIG_IGN if ignore_sigint else handle)
@@ -73,5 +73,6 @@ def unblock_stop_signals() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
 
 
-def _exit_now() -> None:
+def exit_now() -> None:
+    """End the process without further ado: whoever runs it starts another one."""
     os._exit(FORCED_EXIT)  # threads may be stuck in a system call

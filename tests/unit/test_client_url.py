@@ -1,0 +1,29 @@
+"""What a client can be constructed with."""
+
+import pytest
+
+from idalloc_client import IdClient
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "amqp://u:s3cr3t@h/?heartbeat=abc",
+        "amqp://u:s3cr3t@h/?heartbeat=-5",
+        "amqp://u:s3cr3t@h/?ssl_options={bad",
+        "amqps://u:s3cr3t@h/?ssl_options=%7B%27cafile%27%3A%27%2Fnowhere%2Fca.pem%27%7D",
+        "amqp://u:s3cr3t@h:99999/",
+    ],
+)
+def test_a_url_that_cannot_work_is_refused_at_once(url: str) -> None:
+    """It is a ValueError that speaks of the AMQP URL, and never repeats the password."""
+    with pytest.raises(ValueError, match="AMQP URL") as caught:
+        IdClient(url)
+    assert "s3cr3t" not in str(caught.value)
+
+
+@pytest.mark.parametrize("timeout", [-1, float("nan"), float("inf"), 1e10])
+def test_a_timeout_that_cannot_be_kept_is_refused(timeout: float) -> None:
+    """It says what is allowed."""
+    with pytest.raises(ValueError, match="timeout must be"):
+        IdClient("amqp://localhost/", timeout=timeout)
