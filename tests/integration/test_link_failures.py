@@ -173,7 +173,8 @@ def test_an_interrupted_call_leaves_no_entry(fleet: Fleet) -> None:
         before = signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             calls: list[Callable[[], object]] = [client.health] * 6
-            for call in [*calls, lambda: client.next_id("test_business")]:
+            calls.append(lambda: client.next_id("test_business"))
+            for call in calls:
                 timer = threading.Timer(0.1, signal.pthread_kill, [main, signal.SIGINT])
                 timer.start()
                 with pytest.raises(KeyboardInterrupt):
