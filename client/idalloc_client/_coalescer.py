@@ -36,6 +36,7 @@ that is frozen or gone, or lost, while other workers answer."""
 MAX_GATHERED = 10_000
 """Ids in a request that was gathered; a call for more goes out by itself."""
 
+_SUCCESSES_TO_WIDEN = 50
 _IDLE_LANES = 1000
 _KNOWN_TAGS = 10_000
 
@@ -162,6 +163,7 @@ class Coalescer:
         self._max_calls = max_calls
         self._clock = clock
         self._max_gathered = MAX_GATHERED
+        self._successes = 0
         self._lanes: dict[_Key, _Lane] = {}
         self._known_tags: set[str] = set()
         self._in_flight: set[GatheredCall] = set()
@@ -234,6 +236,7 @@ class Coalescer:
             # Each of them is valid, so it is their sum that the worker does not allow.
             if len(call.waiters) > 1:
                 self._max_gathered = max(sum(w.size for w in call.waiters) // 2, 1)
+                self._successes = 0
                 self._try_again(call.lane, call.everybody, 0.0)
             else:
                 _fail(call.waiters, error)
@@ -244,8 +247,16 @@ class Coalescer:
             _fail(call.everybody, error)
         else:
             self._share(call.waiters, ids)
-            self._max_gathered = min(self._max_gathered * 2, MAX_GATHERED)
+            self._widen()
             self._stand_in_front(call.lane, call.rest)
+
+    def _widen(self) -> None:
+        """Let groups grow again, now and then: the worker that allowed less may be gone."""
+        if self._max_gathered < MAX_GATHERED:
+            self._successes += 1
+            if self._successes >= _SUCCESSES_TO_WIDEN:
+                self._successes = 0
+                self._max_gathered = min(self._max_gathered * 2, MAX_GATHERED)
 
     def _new_lane(self, key: _Key) -> _Lane:
         if len(self._known_tags) >= _KNOWN_TAGS:
