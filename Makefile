@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo up test check format build clean
+.PHONY: help install demo up test bench check format build clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ up: $(INSTALLED) ## Run RabbitMQ, MySQL and two workers until Ctrl-C.
 
 test: $(INSTALLED) ## Run all tests; ARGS go to pytest.
 	$(BIN)/python -m pytest $(ARGS)
+
+bench: $(INSTALLED) ## Measure the client beside what one would use instead.
+	@$(BIN)/python -m benchmarks
 
 check: $(INSTALLED) ## Lint, check the format and the types.
 	$(BIN)/ruff check .

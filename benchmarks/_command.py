@@ -1,0 +1,91 @@
+"""The command line that all benchmarks share."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from benchmarks._machine import environment
+from benchmarks._report import as_json, as_text
+from benchmarks._runner import BenchmarkError, Plan, Report
+from tests.devstack import DevStackError
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user asked for."""
+
+    plan: Plan
+    json: Path | None
+
+
+def parse(description: str | None, arguments: Sequence[str] | None, default: Plan) -> Options:
+    """Read the arguments."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--rounds", type=_positive_int, default=default.rounds, metavar="N")
+    parser.add_argument(
+        "--seconds",
+        type=_positive,
+        default=default.seconds,
+        metavar="S",
+        help="how long each contender runs in a round (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--budget",
+        type=_positive,
+        default=default.budget,
+        metavar="S",
+        help="start no further round after so many seconds (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--patience",
+        type=_not_negative,
+        default=default.patience,
+        metavar="S",
+        help="wait so many seconds, at most, before each turn for a quiet machine (default: 0)",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the report there as well")
+    given = parser.parse_args(arguments)
+    return Options(Plan(given.rounds, given.seconds, given.budget, given.patience), given.json)
+
+
+def main(
+    measure: Callable[[Plan], Report],
+    description: str | None,
+    default: Plan,
+    arguments: Sequence[str] | None = None,
+) -> int:
+    """Run one benchmark; return 0 if it kept its bars, 1 if not, 2 if it could not run."""
+    options = parse(description, arguments, default)
+    try:
+        report = replace(measure(options.plan), environment=environment())
+    except (BenchmarkError, DevStackError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    if options.json is not None:
+        options.json.write_text(json.dumps(as_json(report), indent=2) + "\n")
+    print(as_text(report))
+    return 0 if report.met else 1
+
+
+def _positive_int(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return value
+
+
+def _not_negative(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError("must be a number of seconds")
+    return value
+
+
+def _positive(text: str) -> float:
+    value = _not_negative(text)
+    if not value:
+        raise argparse.ArgumentTypeError("must be above 0")
+    return value

@@ -1,0 +1,87 @@
+"""Looks at this machine and its processes through /proc."""
+
+import os
+import platform
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_LISTENING = "0A"
+_PACKAGES = ("idalloc", "pika", "aio-pika", "redis", "uvloop")
+
+
+def cpu_seconds(pids: Iterable[int]) -> float:
+    """Add up the CPU seconds, user and system, of processes with all their threads."""
+    return sum(_cpu_seconds_of(pid) for pid in pids)
+
+
+def _cpu_seconds_of(pid: int) -> float:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0  # it has ended
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def busy_seconds() -> float:
+    """Tell how many CPU seconds this machine has spent on work since it started."""
+    user, nice, system, _idle, _wait, *interrupts = _first_line(Path("/proc/stat")).split()[1:8]
+    return sum(map(int, (user, nice, system, *interrupts))) / _TICKS
+
+
+def _first_line(path: Path) -> str:
+    with path.open() as file:
+        return file.readline()
+
+
+def listeners(port: int) -> list[int]:
+    """Find the processes that listen on a local TCP port, as far as this user may see them."""
+    sockets = {f"socket:[{inode}]" for inode in _listening_inodes(port)}
+    pids = (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
+    return [pid for pid in pids if sockets and sockets & _descriptors(pid)]
+
+
+def _listening_inodes(port: int) -> set[str]:
+    inodes = set()
+    for table in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):
+        for line in table.read_text().splitlines()[1:] if table.exists() else ():
+            columns = line.split()
+            if columns[3] == _LISTENING and int(columns[1].rpartition(":")[2], 16) == port:
+                inodes.add(columns[9])
+    return inodes
+
+
+def _descriptors(pid: int) -> set[str]:
+    targets = set()
+    try:
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            targets.add(str(descriptor.readlink()))
+    except OSError:
+        pass  # it has ended, or belongs to somebody else
+    return targets
+
+
+def environment() -> dict[str, str]:
+    """Describe the machine and the versions that were measured."""
+    found = {
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "system": f"{platform.system()} {platform.machine()}",
+        "cpu": f"{os.cpu_count()} x {_cpu_model()}",
+        "load": f"{os.getloadavg()[0]:.1f}",
+    }
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return "unknown"
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, "unknown")

@@ -1,0 +1,93 @@
+"""Shows a report as text or as JSON."""
+
+from typing import Any
+
+from benchmarks._runner import Report, Verdict
+
+Row = list[str]
+
+
+def as_text(report: Report) -> str:
+    """Write a report for people."""
+    lines = [report.title, ""]
+    lines += table([_HEAD, *(_result_rows(report))])
+    lines += ["", *(verdict_line(verdict) for verdict in report.verdicts)]
+    lines += ["", "; ".join(f"{key} {value}" for key, value in report.environment.items())]
+    return "\n".join(lines) + "\n"
+
+
+_HEAD = ["contender", "median", "low", "high", "", "CPU seconds per second"]
+
+
+def _result_rows(report: Report) -> list[Row]:
+    return [
+        [
+            result.name,
+            *(_number(n) for n in (result.figures.median, result.figures.low, result.figures.high)),
+            report.unit,
+            ", ".join(f"{name} {used:.2f}" for name, used in result.cpu.items() if used >= 0.01),
+        ]
+        for result in report.results
+    ]
+
+
+def verdict_line(verdict: Verdict) -> str:
+    """Write one bar and what came of it on one line."""
+    bar = verdict.bar
+    ratios = verdict.ratios
+    sign = ">=" if bar.at_least else "<="
+    outcome = "met" if verdict.met else "MISSED"
+    return (
+        f"{outcome:<6} {bar.subject} / {verdict.peer}: {ratios.median:.2f} "
+        f"(rounds {ratios.low:.2f} to {ratios.high:.2f}), bar {sign} {bar.limit:g}"
+    )
+
+
+def table(rows: list[Row]) -> list[str]:
+    """Align columns: the first to the left, numbers to the right."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = [
+            cell.rjust(width) if 0 < index < 4 else cell.ljust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append(("  " + "  ".join(cells)).rstrip())
+    return lines
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def as_json(report: Report) -> dict[str, Any]:
+    """Write a report for programs."""
+    return {
+        "title": report.title,
+        "unit": report.unit,
+        "rounds": report.rounds,
+        "met": report.met,
+        "environment": dict(report.environment),
+        "contenders": [
+            {
+                "name": result.name,
+                "median": result.figures.median,
+                "figures": list(result.figures.values),
+                "cpu_seconds_per_second": dict(result.cpu),
+            }
+            for result in report.results
+        ],
+        "bars": [
+            {
+                "subject": verdict.bar.subject,
+                "peer": verdict.peer,
+                "limit": verdict.bar.limit,
+                "at_least": verdict.bar.at_least,
+                "ratio": verdict.ratios.median,
+                "ratios": list(verdict.ratios.values),
+                "met": verdict.met,
+                "line": verdict_line(verdict),
+            }
+            for verdict in report.verdicts
+        ],
+    }

@@ -1,0 +1,227 @@
+"""Runs contenders in turns and compares them round by round.
+
+A shared machine is fast in one second and slow in the next. Contenders that take turns, A B A B,
+meet the same weather, and the ratio of one round says more than two figures of different minutes.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+
+from benchmarks._machine import busy_seconds, cpu_seconds
+
+OTHERS = "others"
+"""The name under which CPU time is shown that none of the processes taking part has used."""
+
+_SHORTEST_WARM_UP = 0.2  # seconds
+_QUIET = 0.2  # CPU seconds per second that others may use
+_LISTEN = 0.25  # seconds
+
+
+class BenchmarkError(Exception):
+    """A benchmark cannot run; the text tells the person at the terminal what to do."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long to measure.
+
+    Args:
+        rounds: turns of each contender.
+        seconds: the length of one turn.
+        budget: seconds after which no further round starts; the first one always runs.
+        patience: seconds to wait before a turn, at most, for other work on the machine to end.
+    """
+
+    rounds: int = 5
+    seconds: float = 2.0
+    budget: float = 120.0
+    patience: float = 0.0
+
+    @property
+    def warm_up(self) -> float:
+        """Seconds of a first turn that does not count."""
+        return max(self.seconds / 2, _SHORTEST_WARM_UP)
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One way to get ids; `measure` runs it for some seconds and returns its figure."""
+
+    name: str
+    measure: Callable[[float], float]
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A ratio to keep: subject / peer. Of several peers the best one counts."""
+
+    subject: str
+    peers: tuple[str, ...]
+    limit: float
+    at_least: bool = True
+    """Whether figures are rates, of which more is better; else they are times."""
+
+    def met_by(self, ratio: float) -> bool:
+        """Tell whether a ratio keeps the bar."""
+        return ratio >= self.limit if self.at_least else ratio <= self.limit
+
+    def best_peer(self, medians: Mapping[str, float]) -> str:
+        """Name the peer that is hardest to beat."""
+        choose = max if self.at_least else min
+        return choose(self.peers, key=lambda name: medians[name])
+
+
+@dataclass(frozen=True)
+class Spread:
+    """What several rounds gave."""
+
+    values: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        """The middle value: one disturbed round does not move it far."""
+        return median(self.values)
+
+    @property
+    def low(self) -> float:
+        """The smallest value."""
+        return min(self.values)
+
+    @property
+    def high(self) -> float:
+        """The largest value."""
+        return max(self.values)
+
+
+@dataclass(frozen=True)
+class Result:
+    """One contender's figures, and the CPU seconds per second that each process used."""
+
+    name: str
+    figures: Spread
+    cpu: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A bar and the ratio of each round."""
+
+    bar: Bar
+    peer: str
+    ratios: Spread
+
+    @property
+    def met(self) -> bool:
+        """Whether the median ratio keeps the bar."""
+        return self.bar.met_by(self.ratios.median)
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that one benchmark found."""
+
+    title: str
+    unit: str = ""
+    results: tuple[Result, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
+    rounds: int = 0
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def met(self) -> bool:
+        """Whether every bar is kept."""
+        return all(verdict.met for verdict in self.verdicts)
+
+
+@dataclass(frozen=True)
+class Race:
+    """A benchmark ready to run; `processes` are those whose CPU time is of interest."""
+
+    title: str
+    unit: str
+    contenders: Sequence[Contender]
+    bars: Sequence[Bar]
+    processes: Mapping[str, Sequence[int]] = field(default_factory=dict)
+
+
+def run(race: Race, plan: Plan, clock: Callable[[], float] = time.monotonic) -> Report:
+    """Warm each contender up, then let them take turns."""
+    started = clock()
+    for contender in race.contenders:
+        progress(f"{race.title}: warming up {contender.name}")
+        contender.measure(plan.warm_up)
+    figures: dict[str, list[float]] = {contender.name: [] for contender in race.contenders}
+    cpu: dict[str, list[dict[str, float]]] = {contender.name: [] for contender in race.contenders}
+    rounds = 0
+    longest = 0.0
+    while rounds < plan.rounds:
+        before = clock()
+        if rounds and before - started + longest > plan.budget:
+            progress(f"{race.title}: out of time after {rounds} rounds")
+            break
+        for contender in race.contenders:
+            wait_for_quiet(plan.patience)
+            figure, used = _turn(contender, race.processes, plan.seconds, clock)
+            figures[contender.name].append(figure)
+            cpu[contender.name].append(used)
+            progress(f"{race.title}: {rounds + 1}/{plan.rounds} {contender.name} {figure:,.1f}")
+        rounds += 1
+        longest = max(longest, clock() - before)
+    spreads = {name: Spread(tuple(values)) for name, values in figures.items()}
+    return Report(
+        title=race.title,
+        unit=race.unit,
+        results=tuple(
+            Result(name, spread, _median_cpu(cpu[name])) for name, spread in spreads.items()
+        ),
+        verdicts=tuple(judge(bar, spreads) for bar in race.bars),
+        rounds=rounds,
+    )
+
+
+def judge(bar: Bar, figures: Mapping[str, Spread]) -> Verdict:
+    """Compare the subject with its best peer, round by round."""
+    peer = bar.best_peer({name: spread.median for name, spread in figures.items()})
+    pairs = zip(figures[bar.subject].values, figures[peer].values, strict=True)
+    return Verdict(bar, peer, Spread(tuple(subject / other for subject, other in pairs)))
+
+
+def progress(text: str) -> None:
+    """Tell the person who waits how far it is."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def wait_for_quiet(patience: float) -> None:
+    """Return once the machine has next to nothing else to do, or patience is at its end."""
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        before = busy_seconds()
+        time.sleep(_LISTEN)
+        if busy_seconds() - before < _QUIET * _LISTEN:
+            return
+
+
+def _turn(
+    contender: Contender,
+    processes: Mapping[str, Sequence[int]],
+    seconds: float,
+    clock: Callable[[], float],
+) -> tuple[float, dict[str, float]]:
+    before = _used(processes)
+    started = clock()
+    figure = contender.measure(seconds)
+    elapsed = clock() - started
+    after = _used(processes)
+    return figure, {name: (after[name] - before[name]) / elapsed for name in after}
+
+
+def _used(processes: Mapping[str, Sequence[int]]) -> dict[str, float]:
+    used = {name: cpu_seconds(pids) for name, pids in processes.items()}
+    return {**used, OTHERS: busy_seconds() - sum(used.values())}
+
+
+def _median_cpu(turns: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {name: median(turn[name] for turn in turns) for name in turns[0]}

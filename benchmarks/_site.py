@@ -1,0 +1,149 @@
+"""Gives a benchmark its servers: a virtual host, a database, a worker, peers and a Redis."""
+
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from benchmarks._machine import listeners
+from benchmarks._runner import BenchmarkError
+from tests.devstack import running_stack, scratch_database, scratch_vhost
+from tests.workers import Fleet
+
+TAG = "test_business"
+"""The tag that schema.sql creates; its step is as shipped, so refills are part of the measure."""
+
+Peer = Literal["aio-pika", "echo", "tutorial"]
+
+_START_TIMEOUT = 20.0  # seconds
+_AMQP_URL = "IDALLOC_BENCHMARK_AMQP_URL"
+_ROOT = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where the worker answers, and the processes that take part."""
+
+    amqp_url: str
+    processes: Mapping[str, list[int]]
+
+    def with_processes(self, **more: int) -> dict[str, list[int]]:
+        """List the processes together with some others."""
+        return {**self.processes, **{name: [pid] for name, pid in more.items()}}
+
+
+@contextmanager
+def one_worker() -> Iterator[Site]:
+    """Have one worker process run, on a virtual host and a database of its own."""
+    name = f"idalloc-benchmark-{secrets.token_hex(6)}"
+    with (
+        running_stack() as stack,
+        scratch_vhost(stack.amqp_url, stack.management_url, name) as vhost,
+        scratch_database(stack.mysql_url) as database,
+        Fleet(vhost, database.url) as fleet,
+    ):
+        [worker] = fleet.start(1)
+        processes = {
+            "client": [os.getpid()],
+            "worker": _with_children(worker.pid),
+            "broker": listeners(urlsplit(stack.amqp_url).port or 5672),
+            "mysql": listeners(urlsplit(stack.mysql_url).port or 3306),
+        }
+        yield Site(vhost, processes)
+
+
+@contextmanager
+def peer(kind: Peer, amqp_url: str) -> Iterator[int]:
+    """Have the server that a peer calls run, as a process of its own; yield its process id."""
+    module = {
+        "aio-pika": "benchmarks._aio_pika_peer",
+        "echo": "benchmarks._echo_peer",
+        "tutorial": "benchmarks._tutorial_peer",
+    }[kind]
+    process = subprocess.Popen(
+        [sys.executable, "-m", module],
+        env={**os.environ, _AMQP_URL: amqp_url},  # not an argument: those are for all to see
+        cwd=_ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        if process.stdout.readline() != "ready\n":
+            raise BenchmarkError(f"the {kind} peer did not start; its reason stands above")
+        yield process.pid
+    finally:
+        _end(process)
+
+
+def peer_amqp_url() -> str:
+    """Tell a peer where the broker is."""
+    return os.environ[_AMQP_URL]
+
+
+@contextmanager
+def redis_server() -> Iterator[tuple[int, int]]:
+    """Have a Redis run that keeps nothing; yield its port and its process id."""
+    program = shutil.which("redis-server")
+    if program is None:
+        raise BenchmarkError("redis-server is missing; install it: apt-get install redis-server")
+    port = _free_port()
+    process = subprocess.Popen(
+        [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        _wait_for_port(port, process)
+        yield port, process.pid
+    finally:
+        _end(process)
+
+
+def _with_children(pid: int) -> list[int]:
+    """List a process and all below it, which do the work."""
+    found = [pid]
+    for parent in found:
+        for task in Path(f"/proc/{parent}/task").iterdir():
+            found += [int(child) for child in (task / "children").read_text().split()]
+    return found
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + _START_TIMEOUT
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise BenchmarkError("redis-server did not start") from None
+            time.sleep(0.02)
+        else:
+            return
+
+
+def _end(process: "subprocess.Popen[str] | subprocess.Popen[bytes]") -> None:
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
