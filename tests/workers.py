@@ -12,8 +12,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Self
+from urllib.parse import urlsplit
 
 import pika
+
+from tests.devstack import TcpProxy
 
 _START_TIMEOUT = 30.0
 _LIBC = ctypes.CDLL(None)
@@ -163,6 +166,13 @@ def _end_with_parent() -> None:
 
 def _state(task: Path) -> str:
     return (task / "stat").read_text().rpartition(")")[2].split()[0]
+
+
+def through(proxy: TcpProxy, amqp_url: str) -> str:
+    """Rewrite a URL to go through a proxy."""
+    parts = urlsplit(amqp_url)
+    user_info = parts.netloc.rpartition("@")[0]
+    return parts._replace(netloc=f"{user_info}@127.0.0.1:{proxy.port}").geturl()
 
 
 def consumer_counts(amqp_url: str) -> tuple[int, int]:

@@ -1,10 +1,11 @@
 """Fixtures for tests with real workers."""
 
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import pytest
 
-from tests.devstack import Database
+from tests.devstack import Database, TcpProxy
 from tests.workers import Fleet
 
 
@@ -12,4 +13,12 @@ from tests.workers import Fleet
 def fleet(vhost: str, database: Database) -> Iterator[Fleet]:
     """Workers of this test alone, on its own virtual host and database."""
     with Fleet(vhost, database.url) as running:
+        yield running
+
+
+@pytest.fixture
+def proxy(vhost: str) -> Iterator[TcpProxy]:
+    """Stand in front of the broker; `through` turns an AMQP URL towards it."""
+    parts = urlsplit(vhost)
+    with TcpProxy(parts.hostname or "", parts.port or 5672) as running:
         yield running

@@ -5,10 +5,8 @@ import gc
 import os
 import random
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pika
 import pytest
@@ -26,20 +24,7 @@ from idalloc_client import (
 from idalloc_schemas import encode_alloc_success, parse_alloc_request
 from tests.devstack import TcpProxy
 from tests.stub_worker import StubWorker, send
-from tests.workers import Fleet, blocking_connection
-
-
-@pytest.fixture
-def proxy(vhost: str) -> Iterator[TcpProxy]:
-    parts = urlsplit(vhost)
-    with TcpProxy(parts.hostname or "", parts.port or 5672) as running:
-        yield running
-
-
-def through(proxy: TcpProxy, amqp_url: str) -> str:
-    parts = urlsplit(amqp_url)
-    user_info = parts.netloc.rpartition("@")[0]
-    return parts._replace(netloc=f"{user_info}@127.0.0.1:{proxy.port}").geturl()
+from tests.workers import Fleet, blocking_connection, through
 
 
 def open_descriptors() -> int:

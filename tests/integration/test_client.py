@@ -31,7 +31,7 @@ from idalloc_client import (
 from idalloc_schemas import encode_alloc_success, parse_alloc_request
 from tests.devstack import PrivateRabbitMq, TcpProxy, private_rabbitmq
 from tests.stub_worker import StubWorker, send
-from tests.workers import blocking_connection
+from tests.workers import blocking_connection, through
 
 
 class Counter:
@@ -58,20 +58,6 @@ def in_flight(client: IdClient) -> int:
     """Count the calls that wait."""
     running = client._rpc._running
     return running.coalescer.calls if running else 0
-
-
-def through(proxy: TcpProxy, amqp_url: str) -> str:
-    """Rewrite a URL to go through the proxy."""
-    parts = urlsplit(amqp_url)
-    user_info = parts.netloc.rpartition("@")[0]
-    return parts._replace(netloc=f"{user_info}@127.0.0.1:{proxy.port}").geturl()
-
-
-@pytest.fixture
-def proxy(vhost: str) -> Iterator[TcpProxy]:
-    parts = urlsplit(vhost)
-    with TcpProxy(parts.hostname or "", parts.port or 5672) as running:
-        yield running
 
 
 def test_single_ids_and_batches(vhost: str) -> None:

@@ -8,30 +8,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
 from idalloc_client import AsyncIdClient, IdAllocError, IdClient
 from tests.devstack import Database, TcpProxy
-from tests.workers import Fleet, consumer_counts
-
-
-@pytest.fixture
-def proxy(vhost: str) -> Iterator[TcpProxy]:
-    parts = urlsplit(vhost)
-    with TcpProxy(parts.hostname or "", parts.port or 5672) as running:
-        yield running
-
-
-def through(proxy: TcpProxy, amqp_url: str) -> str:
-    parts = urlsplit(amqp_url)
-    user_info = parts.netloc.rpartition("@")[0]
-    return parts._replace(netloc=f"{user_info}@127.0.0.1:{proxy.port}").geturl()
-
+from tests.workers import Fleet, consumer_counts, through
 
 STARVED_CALLER = """
 import asyncio, resource, sys
