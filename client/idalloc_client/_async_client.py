@@ -47,6 +47,7 @@ class AsyncIdClient:
         self._parameters = connection_parameters(url, name or process_name("client"))
         self._max_in_flight = max_in_flight
         self._session: AsyncSession | None = None
+        self._finalizer: weakref.finalize[..., AsyncIdClient] | None = None
         self._closed = False
 
     async def next_id(self, app_tag: str, *, timeout: float | None = None) -> int:  # noqa: ASYNC109
@@ -102,7 +103,8 @@ class AsyncIdClient:
         self._closed = True
         session, self._session = self._session, None
         if session is not None:
-            self._finalizer.detach()
+            if self._finalizer is not None:
+                self._finalizer.detach()
             if session.pid == os.getpid():
                 await session.close()
 

@@ -188,6 +188,9 @@ class _FakeSession(AsyncSession):
     async def close(self) -> None:
         self._ended = True
 
+    def abandon(self) -> None:
+        self._ended = True
+
     def _soon(self, answer: Callable[[], _Result]) -> "asyncio.Future[_Result]":
         # Not at once: other tasks run during a real call, and it may be cancelled.
         promise: asyncio.Future[_Result] = self.loop.create_future()
