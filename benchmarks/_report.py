@@ -36,11 +36,13 @@ def verdict_line(verdict: Verdict) -> str:
     bar = verdict.bar
     ratios = verdict.ratios
     sign = ">=" if bar.at_least else "<="
-    outcome = "met" if verdict.met else "MISSED"
-    return (
-        f"{outcome:<6} {bar.subject} / {verdict.peer}: {ratios.median:.2f} "
-        f"(rounds {ratios.low:.2f} to {ratios.high:.2f}), bar {sign} {bar.limit:g}"
+    found = (
+        f"{bar.subject} / {verdict.peer}: {ratios.median:.2f} "
+        f"(rounds {ratios.low:.2f} to {ratios.high:.2f})"
     )
+    if bar.limit is None:
+        return f"info   {found}"
+    return f"{'met' if verdict.met else 'MISSED':<6} {found}, bar {sign} {bar.limit:g}"
 
 
 def table(rows: list[Row]) -> list[str]:

@@ -60,12 +60,15 @@ class Bar:
 
     subject: str
     peers: tuple[str, ...]
-    limit: float
+    limit: float | None
+    """None where the ratio is worth knowing and nothing depends on it."""
     at_least: bool = True
     """Whether figures are rates, of which more is better; else they are times."""
 
     def met_by(self, ratio: float) -> bool:
         """Tell whether a ratio keeps the bar."""
+        if self.limit is None:
+            return True
         return ratio >= self.limit if self.at_least else ratio <= self.limit
 
     def best_peer(self, medians: Mapping[str, float]) -> str:

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from benchmarks._machine import listeners
 from benchmarks._runner import BenchmarkError
 from tests.devstack import running_stack, scratch_database, scratch_vhost
-from tests.workers import Fleet
+from tests.workers import Fleet, end_with_parent
 
 TAG = "test_business"
 """The tag that schema.sql creates; its step is as shipped, so refills are part of the measure."""
@@ -76,6 +76,7 @@ def peer(kind: Peer, amqp_url: str) -> Iterator[int]:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         text=True,
+        preexec_fn=end_with_parent,  # noqa: PLW1509  # one system call, no lock
     )
     try:
         assert process.stdout is not None
@@ -102,6 +103,7 @@ def redis_server() -> Iterator[tuple[int, int]]:
         [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
+        preexec_fn=end_with_parent,  # noqa: PLW1509  # one system call, no lock
     )
     try:
         _wait_for_port(port, process)

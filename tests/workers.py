@@ -49,7 +49,7 @@ class Worker:
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,
-                preexec_fn=_end_with_parent,  # noqa: PLW1509  # one system call, no lock
+                preexec_fn=end_with_parent,  # noqa: PLW1509  # one system call, no lock
             )
         return self
 
@@ -159,8 +159,8 @@ class Fleet:
         self._folder.cleanup()
 
 
-def _end_with_parent() -> None:
-    """Have the kernel kill the worker if the test run dies (Linux: PR_SET_PDEATHSIG)."""
+def end_with_parent() -> None:
+    """Have the kernel kill a child if this process dies (Linux: PR_SET_PDEATHSIG)."""
     _LIBC.prctl(1, signal.SIGKILL)
 
 
