@@ -27,8 +27,8 @@ up: $(INSTALLED) ## Run RabbitMQ, MySQL and two workers until Ctrl-C.
 test: $(INSTALLED) ## Run all tests; ARGS go to pytest.
 	$(BIN)/python -m pytest $(ARGS)
 
-bench: $(INSTALLED) ## Measure the client beside what one would use instead.
-	@$(BIN)/python -m benchmarks
+bench: $(INSTALLED) ## Measure the client beside its peers; ARGS go to each benchmark.
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 check: $(INSTALLED) ## Lint, check the format and the types.
 	$(BIN)/ruff check .

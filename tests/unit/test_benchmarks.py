@@ -103,6 +103,15 @@ def test_a_bar_on_times_is_a_ceiling() -> None:
     assert not bar.met_by(1.16)
 
 
+def test_a_ratio_without_a_bar() -> None:
+    """Such a ratio is told, and nothing is missed by it."""
+    bars = (Bar("a", ("b",), None),)
+    contenders = (from_figures("a", [1, 1, 1]), from_figures("b", [9, 9, 9]))
+    report = run(race(*contenders, bars=bars), PLAN)
+    assert report.met
+    assert "info   a / b: 0.11 (rounds 0.11 to 0.11)\n" in as_text(report)
+
+
 def test_no_round_starts_past_the_budget() -> None:
     """The first round always runs; a next one only if it is likely to end in time."""
     contender = from_figures("a", [1.0, 2.0, 3.0])
