@@ -14,13 +14,11 @@ from idalloc_client._errors import (
     fresh,
 )
 from idalloc_client._forks import end_in_children
-from idalloc_client._lease_book import FINAL, LeaseBook
+from idalloc_client._lease_book import FINAL, LeaseBook, retry_pause
 from idalloc_client._lease_size import LeaseLimits
 
 AsyncLease = Callable[[int], "asyncio.Future[IdBatch]"]
 """Asks for so many ids."""
-
-_RETRY_AFTER = 0.2  # seconds, where the error does not say
 
 
 class AsyncIdSequence:
@@ -116,9 +114,7 @@ class AsyncIdSequence:
         error = ClientClosedError("cancelled") if answer.cancelled() else answer.exception()
         if isinstance(error, IdAllocError):
             self._book.failed(error)
-            self._retry_at = time.monotonic() + (
-                getattr(error, "retry_after", None) or _RETRY_AFTER
-            )
+            self._retry_at = time.monotonic() + retry_pause(error)
         else:
             self._book.lent(answer.result())
             if self._closed_by is not None:

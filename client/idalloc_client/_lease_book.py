@@ -19,6 +19,7 @@ from idalloc_client._lease_size import LeaseLimits, next_lease_size
 FINAL = (RefusedError, NoRouteError, ClientClosedError, ForkedClientError)
 """Errors that somebody who waits is told at once."""
 
+_RETRY_AFTER = 0.2  # seconds, where the error does not say
 _AHEAD = 2
 """Leases that are there or on their way beyond the one in use."""
 
@@ -108,6 +109,11 @@ class LeaseBook:
         self._size = next_lease_size(self._limits, self._size, used, seconds)
         self._counted_used += used
         self._counted_at = now
+
+
+def retry_pause(error: IdAllocError) -> float:
+    """Say how many seconds to wait before asking again after an error."""
+    return getattr(error, "retry_after", None) or _RETRY_AFTER
 
 
 def _length(ids: Iterator[int]) -> int:

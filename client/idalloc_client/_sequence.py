@@ -20,13 +20,11 @@ from idalloc_client._errors import (
     fresh,
 )
 from idalloc_client._forks import end_in_children
-from idalloc_client._lease_book import FINAL, LeaseBook
+from idalloc_client._lease_book import FINAL, LeaseBook, retry_pause
 from idalloc_client._lease_size import LeaseLimits
 
 Lease = Callable[[int, Callable[[IdBatch | IdAllocError], None]], None]
 """Asks for so many ids, and calls back from another thread, once."""
-
-_RETRY_AFTER = 0.2  # seconds, where the error does not say
 
 
 class IdSequence(itertools.chain[int]):
@@ -176,8 +174,7 @@ class _Source:
         with self._changed:
             if isinstance(answer, IdAllocError):
                 self._book.failed(answer)
-                pause = getattr(answer, "retry_after", None) or _RETRY_AFTER
-                self._retry_at = time.monotonic() + pause
+                self._retry_at = time.monotonic() + retry_pause(answer)
             else:
                 self._book.lent(answer)
                 if self._closed_by is not None:

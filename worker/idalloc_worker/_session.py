@@ -66,11 +66,6 @@ class Session:
         """Whether answers can still be sent: after this, the broker delivers again elsewhere."""
         return bool(self._channel.is_open)
 
-    @property
-    def unfinished(self) -> int:
-        """How many deliveries have no outcome yet."""
-        return self._acks.unfinished
-
     def consume(
         self,
         queue: str,
