@@ -1,9 +1,10 @@
 """The client that the tasks of an asyncio loop share."""
 
 import asyncio
-import os
-import time
 import weakref
+from asyncio import CancelledError, Future
+from threading import get_ident
+from time import monotonic
 from typing import Self
 
 from idalloc_client._async_sequence import AsyncIdSequence
@@ -15,6 +16,7 @@ from idalloc_client._lease_size import LeaseLimits
 from idalloc_client._url import checked_timeout, connection_parameters, process_name
 from idalloc_schemas import HealthReply
 
+_OTHER_LOOP = "this client is in use on another event loop: create one for each"
 _LEASE_TIMEOUT = 30.0  # seconds: nobody waits for it in vain, the sequence has its own patience
 
 
@@ -52,10 +54,26 @@ class AsyncIdClient:
 
     async def next_id(self, app_tag: str, *, timeout: float | None = None) -> int:  # noqa: ASYNC109
         """Return one id; see `IdClient.next_id`."""
-        session = self._usable()
-        if not (isinstance(app_tag, str) and app_tag in session.coalescer):
-            check_draw(app_tag)
-        drawn: int = await session.draw(app_tag, None, self._deadline(timeout))
+        # The way of most calls, as short as it can be made: each step here costs every caller.
+        session = self._session
+        if timeout is None and session is not None and session.thread_id == get_ident():
+            lane = session.lanes.get(app_tag) if type(app_tag) is str else None
+            if lane is not None:
+                promise: Future[int] = session.create_future()
+                deadline = monotonic() + self._timeout
+                if not lane.join(promise, deadline):
+                    session.coalescer.refuse(promise)
+                elif deadline < session.sweep_at:
+                    session.sweep_no_later_than(deadline)
+                try:
+                    return await promise
+                except CancelledError:
+                    lane.plain = False  # one who waits has gone
+                    raise
+                except RuntimeError as error:  # asyncio's, for a task of another loop
+                    raise RuntimeError(_OTHER_LOOP) from error
+        check_draw(app_tag)
+        drawn: int = await self._usable().draw(app_tag, None, self._time(timeout))
         return drawn
 
     async def next_ids(
@@ -67,7 +85,7 @@ class AsyncIdClient:
     ) -> IdBatch:
         """Return `count` ids; see `IdClient.next_ids`."""
         check_draw(app_tag, count)
-        drawn: IdBatch = await self._usable().draw(app_tag, count, self._deadline(timeout))
+        drawn: IdBatch = await self._usable().draw(app_tag, count, self._time(timeout))
         return drawn
 
     def sequence(
@@ -84,7 +102,7 @@ class AsyncIdClient:
         patience = self._timeout if timeout is None else checked_timeout(timeout)
 
         def lease(count: int) -> "asyncio.Future[IdBatch]":
-            return self._usable().draw(app_tag, count, time.monotonic() + _LEASE_TIMEOUT)
+            return self._usable().draw(app_tag, count, _LEASE_TIMEOUT)
 
         return AsyncIdSequence(lease, LeaseLimits(floor, cap, cover), patience)
 
@@ -96,7 +114,7 @@ class AsyncIdClient:
     ) -> HealthReply:
         """Return what one worker holds; see `IdClient.health`."""
         exchange = health_exchange(app_tag)
-        return exchange.read(await self._usable().call(exchange, self._deadline(timeout)))
+        return exchange.read(await self._usable().call(exchange, self._time(timeout)))
 
     async def close(self) -> None:
         """End every call in flight with `ClientClosedError` and disconnect. Safe to repeat."""
@@ -105,7 +123,7 @@ class AsyncIdClient:
         if session is not None:
             if self._finalizer is not None:
                 self._finalizer.detach()
-            if session.pid == os.getpid():
+            if not session.forked:
                 await session.close()
 
     async def __aenter__(self) -> Self:
@@ -120,15 +138,17 @@ class AsyncIdClient:
         loop = asyncio.get_running_loop()
         session = self._session
         if session is None:
-            session = self._session = AsyncSession(self._parameters, self._max_in_flight, loop)
+            session = self._session = AsyncSession(
+                self._parameters, self._max_in_flight, self._timeout, loop
+            )
             # For a client that nobody refers to any more: its connection would stay for ever.
             self._finalizer = weakref.finalize(self, session.abandon)
             self._finalizer.atexit = False
-        elif session.pid != os.getpid():
+        elif session.forked:
             raise ForkedClientError
         elif session.loop is not loop:
-            raise RuntimeError("this client is in use on another event loop: create one for each")
+            raise RuntimeError(_OTHER_LOOP)
         return session
 
-    def _deadline(self, timeout: float | None) -> float:
-        return time.monotonic() + (self._timeout if timeout is None else checked_timeout(timeout))
+    def _time(self, timeout: float | None) -> float:
+        return self._timeout if timeout is None else checked_timeout(timeout)

@@ -1,22 +1,25 @@
 """Calls from the tasks of one asyncio loop, on a link that runs on that loop."""
 
 import asyncio
-import os
 import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from threading import get_ident
 from typing import Any
 
 from pika.connection import Parameters
 
 from idalloc_client._asyncio_loop import AsyncioSelectorLoop
 from idalloc_client._calls import CallTable
-from idalloc_client._coalescer import Coalescer, Waiter
+from idalloc_client._coalescer import Coalescer
 from idalloc_client._errors import ClientClosedError, IdAllocError
 from idalloc_client._exchange import Exchange, RawReply
+from idalloc_client._forks import end_in_children
 from idalloc_client._link import Link
 from idalloc_client._promise import settle
+from idalloc_client._tracing import Carrier, capture
+from idalloc_client._url import user_id
 from idalloc_schemas import ALLOC_QUEUE
 
 _CLOSE_TIMEOUT = 5.0  # seconds
@@ -27,6 +30,7 @@ class _Call:
     request: Exchange[Any]
     deadline: float
     reply: "asyncio.Future[RawReply]"
+    carrier: Carrier | None = None
 
     def finish(self, outcome: RawReply | IdAllocError) -> None:
         """End the call; the first outcome stands."""
@@ -37,11 +41,18 @@ class AsyncSession:
     """What exists once the client is used; it belongs to its loop."""
 
     def __init__(
-        self, parameters: Parameters, max_in_flight: int, loop: asyncio.AbstractEventLoop
+        self,
+        parameters: Parameters,
+        max_in_flight: int,
+        timeout: float,
+        loop: asyncio.AbstractEventLoop,
     ) -> None:
+        """`timeout` is that of calls that do not say, in seconds."""
         self.loop = loop
-        self.pid = os.getpid()  # the process whose socket it is
-        self._calls = CallTable(max_in_flight=max_in_flight)
+        self.thread_id = get_ident()
+        self.forked = False
+        self.create_future = loop.create_future
+        self._calls = CallTable(max_in_flight=max_in_flight, user_id=user_id(parameters))
         self._link = Link(parameters, self._calls, AsyncioSelectorLoop(loop))
         self._due: deque[Callable[[], None]] = deque()
         self.coalescer = Coalescer(
@@ -50,24 +61,32 @@ class AsyncSession:
             call_later=self._link.call_later,
             max_calls=max_in_flight,
         )
-        self._sweep_at = float("inf")
+        self.lanes = self.coalescer.lanes(timeout)
+        """Where calls that do not say otherwise wait, by tag."""
+        self.sweep_at = float("inf")
+        """The first deadline that a timer is set for; `sweep_no_later_than` brings it forward."""
         self._sweep: asyncio.TimerHandle | None = None
+        end_in_children(self)
         self._link.connect()
 
-    def draw(self, app_tag: str, count: int | None, deadline: float) -> "asyncio.Future[Any]":
+    def draw(self, app_tag: str, count: int | None, timeout: float) -> "asyncio.Future[Any]":
         """Draw ids: an int where `count` is None, else an `IdBatch`. `app_tag` is valid."""
-        promise = self.loop.create_future()
-        self.coalescer.add(app_tag, Waiter(promise, count, deadline))
-        if deadline < self._sweep_at:
-            self._sweep_no_later_than(deadline)
+        promise = self.create_future()
+        deadline = time.monotonic() + timeout
+        self.coalescer.add(app_tag, (promise, count, deadline), timeout)
+        if deadline < self.sweep_at:
+            self.sweep_no_later_than(deadline)
         return promise
 
-    async def call(self, request: Exchange[Any], deadline: float) -> RawReply:
+    async def call(self, request: Exchange[Any], timeout: float) -> RawReply:  # noqa: ASYNC109  # it travels along
         """Send a request by itself."""
-        promise: asyncio.Future[RawReply] = self.loop.create_future()
-        correlation_id = self._calls.add(_Call(request, deadline, promise))
+        promise: asyncio.Future[RawReply] = self.create_future()
+        call = _Call(request, time.monotonic() + timeout, promise)
+        if capture is not None:
+            call.carrier = capture()
+        correlation_id = self._calls.add(call)
         timer = self.loop.call_later(
-            deadline - time.monotonic(),
+            timeout,
             lambda: settle(promise, self._calls.overdue(request.queue)),
         )
         try:
@@ -90,9 +109,14 @@ class AsyncSession:
         self._link.begin_stop(on_stopped)
         await asyncio.wait([stopped], timeout=_CLOSE_TIMEOUT)
 
+    def after_fork(self) -> None:
+        """Leave the connection to the parent, in the child."""
+        self.forked = True
+        self.thread_id = 0  # nobody's, so that each call is looked at closely
+
     def abandon(self) -> None:
         """Disconnect without waiting; the garbage collector may call it, on any thread."""
-        if self.pid == os.getpid() and not self.loop.is_closed():
+        if not self.forked and not self.loop.is_closed():
             self.loop.call_soon_threadsafe(self._link.begin_stop, _nothing)
 
     def _call_soon(self, callback: Callable[[], None]) -> None:
@@ -101,29 +125,33 @@ class AsyncSession:
         self._due.append(callback)
 
     def _run_due(self) -> None:
-        self._link.run(self._due)
+        due, self._due = self._due, deque()  # what these ask for is for the next turn
+        self._link.run(due)
 
     # One timer for all callers: most calls end long before their deadline.
 
-    def _sweep_no_later_than(self, deadline: float) -> None:
+    def sweep_no_later_than(self, deadline: float) -> None:
         if self._sweep is not None:
             self._sweep.cancel()
-        self._sweep_at = deadline
+        self.sweep_at = deadline
         self._sweep = self.loop.call_later(deadline - time.monotonic(), self._end_overdue)
 
     def _end_overdue(self) -> None:
-        self._sweep, self._sweep_at = None, float("inf")
+        self._sweep, self.sweep_at = None, float("inf")
         now = time.monotonic()
         earliest = float("inf")
-        for waiter in self.coalescer.waiters():
-            if waiter.promise.done():
+        for promise, _, deadline in self.coalescer.waiters():
+            if promise.done():
                 continue
-            if waiter.deadline <= now:
-                settle(waiter.promise, self._calls.overdue(ALLOC_QUEUE))
-            elif waiter.deadline < earliest:
-                earliest = waiter.deadline
+            if deadline <= now:
+                error = self._calls.overdue(ALLOC_QUEUE)
+                self.coalescer.tallies.overdue(error)
+                settle(promise, error)
+                self.coalescer.some_have_left()
+            elif deadline < earliest:
+                earliest = deadline
         if earliest < float("inf"):
-            self._sweep_no_later_than(earliest)
+            self.sweep_no_later_than(earliest)
 
 
 def _nothing() -> None:

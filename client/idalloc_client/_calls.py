@@ -8,8 +8,8 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any, Protocol
 
-import pika
 from pika.channel import Channel
+from pika.exceptions import ChannelClosedByBroker
 from pika.spec import Basic, BasicProperties
 
 from idalloc_client._errors import (
@@ -21,12 +21,19 @@ from idalloc_client._errors import (
     TooManyCallsError,
 )
 from idalloc_client._exchange import Exchange, RawReply
+from idalloc_client._frames import DeliveryHead, Properties
 from idalloc_client._reason import describe
+from idalloc_client._tallies import Tallies
+from idalloc_client._tracing import Carrier
+from idalloc_client._wire import Wire
 from idalloc_schemas import CONTENT_TYPE
 
 _log = logging.getLogger("idalloc.client")
 
-_REPLY_TO = "amq.rabbitmq.reply-to"
+_REPLY_TO = b"amq.rabbitmq.reply-to"
+_CONSUMER_TAG = "replies"
+_CONTENT_TYPE = CONTENT_TYPE.encode()
+_PRECONDITION_FAILED = 406
 _MAX_EXPIRATION_MS = 2**32 - 1  # the broker refuses a longer one
 
 
@@ -36,6 +43,8 @@ class Call(Protocol):
     request: Exchange[Any]
     deadline: float
     """On the clock of the call table."""
+    carrier: Carrier | None
+    """The trace context to pass on."""
 
     def finish(self, outcome: RawReply | IdAllocError) -> None:
         """End the call; may come twice, and the first outcome stands."""
@@ -44,13 +53,22 @@ class Call(Protocol):
 class CallTable:
     """A link's handler, over RabbitMQ's direct reply-to. It belongs to the link's thread."""
 
-    def __init__(self, *, max_in_flight: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        *,
+        max_in_flight: int,
+        user_id: str | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`user_id` is the broker's user, whom it vouches for to workers that ask for one."""
         self._max_in_flight = max_in_flight
+        self._user_id = None if user_id is None else user_id.encode()
         self._clock = clock
+        self.tallies = Tallies()
         self._numbers = count(1)
-        self._prefix = uuid.uuid4().hex
-        self._calls: dict[str, Call] = {}
-        self._channel: Channel | None = None
+        self._prefix = uuid.uuid4().hex.encode()
+        self._calls: dict[bytes, Call] = {}
+        self._wire: Wire | None = None
         self._blocked = False
         self._closed = False
         self.lost_reason: BaseException | None = None
@@ -58,9 +76,9 @@ class CallTable:
     def __len__(self) -> int:
         return len(self._calls)
 
-    def add(self, call: Call) -> str:
+    def add(self, call: Call) -> bytes:
         """Take a call, send it as soon as there is a channel, and return its correlation id."""
-        correlation_id = f"{self._prefix}-{next(self._numbers)}"
+        correlation_id = b"%s-%d" % (self._prefix, next(self._numbers))
         if self._closed:
             call.finish(ClientClosedError("the client is closed"))
         elif len(self._calls) >= self._max_in_flight:
@@ -70,7 +88,7 @@ class CallTable:
             self._send(correlation_id, call)
         return correlation_id
 
-    def forget(self, correlation_id: str) -> None:
+    def forget(self, correlation_id: bytes) -> None:
         """Stop waiting for a reply."""
         self._calls.pop(correlation_id, None)
 
@@ -90,7 +108,7 @@ class CallTable:
     def _why_overdue(self, queue: str) -> IdAllocError:
         if self._blocked:
             return CallTimeoutError("the broker blocks publishers: it is short of memory or disk")
-        if self._channel is None:
+        if self._wire is None:
             words = describe(self.lost_reason)
             return ConnectionLostError(f"no connection to the broker: {words}")
         return CallTimeoutError(
@@ -99,23 +117,34 @@ class CallTable:
 
     # What the link says
 
-    def on_ready(self, channel: Channel) -> None:
+    def on_ready(self, wire: Wire) -> None:
         """Listen for replies, then send what waited or may have been lost with the connection."""
-        channel.add_on_return_callback(self._on_return)
-        channel.basic_consume(_REPLY_TO, self._on_reply, auto_ack=True)
-        self._channel = channel
+        self.tallies.connects += 1
+        wire.channel.add_on_return_callback(self._on_return)
+        wire.take(_CONSUMER_TAG, self._on_reply)
+        wire.channel.basic_consume(
+            _REPLY_TO.decode(), _not_taken, auto_ack=True, consumer_tag=_CONSUMER_TAG
+        )
+        self._wire = wire
         self.lost_reason = None
         self._send_all()
 
     def on_lost(self, reason: BaseException) -> None:
         """Keep the calls: they are sent again as soon as there is a channel."""
-        self._channel = None
+        if self._wire is not None:
+            self.tallies.connections_lost += 1
+            self.tallies.resent += len(self._calls)
+        self._wire = None
+        if isinstance(reason, ChannelClosedByBroker) and _is_about_user_id(reason):
+            # The broker knows this user under another name (a certificate's or a token's).
+            self._user_id = None
         self.lost_reason = reason
         self._blocked = False
 
     def on_blocked(self, *, blocked: bool) -> None:
         """Hold requests back while the broker does not read: they would leave out of date."""
         self._blocked = blocked
+        self.tallies.blocked += blocked
         if not blocked:
             self._send_all()
 
@@ -125,33 +154,42 @@ class CallTable:
         for correlation_id, call in list(self._calls.items()):
             self._send(correlation_id, call)
 
-    def _send(self, correlation_id: str, call: Call) -> None:
+    def _send(self, correlation_id: bytes, call: Call) -> None:
         remaining_ms = math.ceil((call.deadline - self._clock()) * 1000)
-        if self._channel is None or self._blocked or remaining_ms <= 0:
+        wire = self._wire
+        if wire is None or not wire.is_open or self._blocked or remaining_ms <= 0:
             return
         request = call.request
-        properties = BasicProperties(
-            content_type=CONTENT_TYPE,
-            delivery_mode=pika.DeliveryMode.Transient,
+        properties = Properties(
+            content_type=_CONTENT_TYPE,
             correlation_id=correlation_id,
             reply_to=_REPLY_TO,
-            expiration=str(min(remaining_ms, _MAX_EXPIRATION_MS)),
-            type=request.message_type,
+            expiration=b"%d" % min(remaining_ms, _MAX_EXPIRATION_MS),
+            type=request.message_type.encode(),
+            user_id=self._user_id,
+            headers=call.carrier,
         )
-        self._channel.basic_publish("", request.queue, request.body, properties, mandatory=True)
+        wire.publish(request.queue.encode(), properties, request.body, mandatory=True)
 
-    def _on_reply(
-        self, _channel: Channel, _method: Basic.Deliver, properties: BasicProperties, body: bytes
-    ) -> None:
-        call = self._calls.pop(str(properties.correlation_id), None)
+    def _on_reply(self, _head: DeliveryHead, properties: Properties, body: bytes) -> None:
+        call = self._calls.pop(properties.correlation_id or b"", None)
         if call is None:
+            self.tallies.late_replies += 1
             _log.debug("Ignored a reply that is late or was not asked for")
         else:
-            call.finish(RawReply(body, str(properties.app_id or "")))
+            call.finish(RawReply(body, (properties.app_id or b"").decode(errors="replace")))
 
     def _on_return(
         self, _channel: Channel, method: Basic.Return, properties: BasicProperties, _body: bytes
     ) -> None:
-        call = self._calls.pop(str(properties.correlation_id), None)
+        call = self._calls.pop(str(properties.correlation_id).encode(), None)
         if call is not None:
             call.finish(NoRouteError(str(method.routing_key)))
+
+
+def _not_taken(*_: object) -> None:
+    """Stand where pika wants a callback: the wire takes every reply before pika sees it."""
+
+
+def _is_about_user_id(reason: ChannelClosedByBroker) -> bool:
+    return reason.reply_code == _PRECONDITION_FAILED and "user_id" in reason.reply_text

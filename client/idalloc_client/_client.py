@@ -1,6 +1,5 @@
 """The client that threads share."""
 
-import time
 import weakref
 from collections.abc import Callable
 from typing import Self
@@ -42,7 +41,7 @@ class IdClient:
     ) -> None:
         self._timeout = checked_timeout(timeout)
         parameters = connection_parameters(url, name or process_name("client"))
-        self._rpc = RpcClient(parameters, max_in_flight=max_in_flight)
+        self._rpc = RpcClient(parameters, max_in_flight=max_in_flight, timeout=timeout)
         # Also at exit and when nobody refers to the client any more: the broker gets a goodbye.
         self._finalizer = weakref.finalize(self, self._rpc.close, _CLOSE_TIMEOUT)
 
@@ -56,8 +55,7 @@ class IdClient:
         Raises:
             IdAllocError: one of its subclasses, by the deadline at the latest.
         """
-        check_draw(app_tag)
-        drawn: int = self._rpc.draw(app_tag, None, self._deadline(timeout))
+        drawn: int = self._rpc.draw(app_tag, None, self._time(timeout))
         return drawn
 
     def next_ids(self, app_tag: str, count: int, *, timeout: float | None = None) -> IdBatch:
@@ -71,8 +69,7 @@ class IdClient:
         Raises:
             IdAllocError: one of its subclasses, by the deadline at the latest.
         """
-        check_draw(app_tag, count)
-        drawn: IdBatch = self._rpc.draw(app_tag, count, self._deadline(timeout))
+        drawn: IdBatch = self._rpc.draw(app_tag, count, self._time(timeout))
         return drawn
 
     def sequence(
@@ -120,7 +117,7 @@ class IdClient:
             IdAllocError: one of its subclasses, by the deadline at the latest.
         """
         exchange = health_exchange(app_tag)
-        return exchange.read(self._rpc.call(exchange, self._deadline(timeout)))
+        return exchange.read(self._rpc.call(exchange, self._time(timeout)))
 
     def close(self) -> None:
         """End every call in flight with `ClientClosedError` and disconnect. Safe to repeat."""
@@ -132,5 +129,5 @@ class IdClient:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _deadline(self, timeout: float | None) -> float:
-        return time.monotonic() + (self._timeout if timeout is None else checked_timeout(timeout))
+    def _time(self, timeout: float | None) -> float:
+        return self._timeout if timeout is None else checked_timeout(timeout)

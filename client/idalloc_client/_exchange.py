@@ -20,6 +20,7 @@ from idalloc_schemas import (
     HealthRequest,
     InvalidMessageError,
     RespCode,
+    encode_alloc_request,
     explain,
     parse_alloc_reply,
     parse_health_reply,
@@ -47,8 +48,7 @@ class Exchange(Generic[_Result]):
 
 
 def alloc_exchange(app_tag: str, count: int) -> Exchange[IdBatch]:
-    """Ask for `count` ids. Raises `InvalidRequestError` before anything is sent."""
-    request = check_draw(app_tag, count)
+    """Ask for `count` ids of a tag; both have passed `check_draw`, or are sums of what has."""
 
     def read(raw: RawReply) -> IdBatch:
         reply = _checked(parse_alloc_reply, raw.body, app_tag)
@@ -56,8 +56,7 @@ def alloc_exchange(app_tag: str, count: int) -> Exchange[IdBatch]:
             raise BadReplyError(f"asked for {count} ids of {app_tag!r}, got {reply.count}")
         return IdBatch(reply.ranges, raw.worker)
 
-    body = request.model_dump_json().encode()
-    return Exchange(ALLOC_QUEUE, ALLOC_REQUEST_TYPE, body, read)
+    return Exchange(ALLOC_QUEUE, ALLOC_REQUEST_TYPE, encode_alloc_request(app_tag, count), read)
 
 
 def check_draw(app_tag: str, count: int = 1) -> AllocRequest:

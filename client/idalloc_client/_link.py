@@ -14,6 +14,7 @@ from pika.connection import Connection, Parameters
 from idalloc_client._backoff import Backoff
 from idalloc_client._joined_io import JoinedIO
 from idalloc_client._reason import describe
+from idalloc_client._wire import Wire
 
 _log = logging.getLogger("idalloc.link")
 
@@ -33,7 +34,7 @@ class Timer(Protocol):
 class LinkHandler(Protocol):
     """What the owner of a link is told, always on the thread of its loop."""
 
-    def on_ready(self, channel: Channel) -> None:
+    def on_ready(self, wire: Wire) -> None:
         """Take a fresh channel. Delivery tags and consumers of earlier ones are void."""
 
     def on_lost(self, reason: BaseException) -> None:
@@ -106,9 +107,10 @@ class Link:
             _log.exception("A callback on the AMQP thread failed")
 
     def _run_soon(self) -> None:
-        callbacks, self._soon = self._soon, []
-        for callback in callbacks:
-            self.guarded(callback)
+        while self._soon:
+            callbacks, self._soon = self._soon, []
+            for callback in callbacks:
+                self.guarded(callback)
 
     # Connecting
 
@@ -129,7 +131,12 @@ class Link:
             self._on_failure(self._io, error)
 
     def _new_io(self) -> JoinedIO:
-        return JoinedIO(self._loop, self._run_soon, self._on_failure)
+        return JoinedIO(self._loop, self._run_soon, self._on_taken, self._on_failure)
+
+    def _on_taken(self, size: int) -> None:
+        # pika would take a connection for dead on which it sees nothing.
+        if self._connection is not None:
+            self._connection.bytes_received += size
 
     def _on_failure(self, io: JoinedIO, error: Exception) -> None:
         if io is not self._io or self._on_stopped is not None:
@@ -186,11 +193,13 @@ class Link:
             connection.channel(on_open_callback=self._on_channel_open)
 
     def _on_channel_open(self, channel: Channel) -> None:
+        wire = Wire(channel, self._io.write, self._io.shortcut)
+        channel.add_on_close_callback(lambda *_: wire.forget())
         channel.add_on_close_callback(self._on_channel_closed)
         self._channel = channel
         self._last_reason = None
         self._ready_since = time.monotonic()
-        self.guarded(lambda: self._handler.on_ready(channel))
+        self.guarded(lambda: self._handler.on_ready(wire))
 
     def _on_channel_closed(self, channel: Channel, reason: BaseException) -> None:
         if channel is not self._channel:

@@ -1,6 +1,8 @@
 """Runs a link on a thread of its own, and lets other threads reach it."""
 
+import contextlib
 import logging
+import socket
 import threading
 import time
 from collections import deque
@@ -11,6 +13,8 @@ from pika.connection import Parameters
 from idalloc_client._link import Callback, Link, LinkHandler
 
 _log = logging.getLogger("idalloc.link")
+
+_WAKE_BYTES = 4096
 
 
 class LinkThread:
@@ -29,20 +33,22 @@ class LinkThread:
         self.link = Link(parameters, handler, self._loop)
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._posted: deque[Callback] = deque()
+        self._waker: _Waker | None = None
         self._wake_pending = False
-        self._stopped = False
 
     def start(self) -> None:
         """Start the thread; the connection follows."""
+        self._waker = _Waker(self._loop, self._run_posted)
+        self._waker.wake()  # for what was posted before
         self._thread.start()
 
     def post(self, callback: Callback) -> None:
         """Run a callback on the thread, soon. After `stop` it is dropped."""
         self._posted.append(callback)
         # One wake-up serves all that is posted before the thread gets to it.
-        if not self._wake_pending and not self._stopped:
+        if not self._wake_pending and self._waker is not None:
             self._wake_pending = True
-            self._loop.add_callback_threadsafe(self._run_posted)
+            self._waker.wake()
 
     def stop(self, timeout: float) -> bool:
         """Flush, close and end the thread; False if it did not end within `timeout` seconds."""
@@ -66,8 +72,13 @@ class LinkThread:
                 self._on_death()
             raise
         finally:
-            self._stopped = True
+            self._close_waker()
         self._loop.close()
+
+    def _close_waker(self) -> None:
+        waker, self._waker = self._waker, None
+        if waker is not None:
+            waker.close()
 
     def _run_posted(self) -> None:
         self._wake_pending = False  # first, so that a later post wakes the thread again
@@ -79,3 +90,31 @@ class LinkThread:
 
     def _end(self) -> None:
         self._loop.stop()
+
+
+class _Waker:
+    """Interrupts a loop that waits. No lock is taken, so a signal handler may do it as well."""
+
+    def __init__(self, loop: IOLoop, on_wake: Callback) -> None:
+        self._loop = loop
+        self._on_wake = on_wake
+        self._receiver, self._sender = socket.socketpair()
+        self._receiver.settimeout(0)
+        self._sender.settimeout(0)
+        loop.add_handler(self._receiver.fileno(), self._on_readable, IOLoop.READ)
+
+    def wake(self) -> None:
+        """Have `on_wake` called on the loop; from any thread."""
+        with contextlib.suppress(OSError):  # full: it will wake; closed: there is nobody to wake
+            self._sender.send(b"\0")
+
+    def close(self) -> None:
+        """Give the sockets back, on the loop's thread or after its end."""
+        self._loop.remove_handler(self._receiver.fileno())
+        self._receiver.close()
+        self._sender.close()
+
+    def _on_readable(self, _fd: int, _events: int) -> None:
+        with contextlib.suppress(BlockingIOError):
+            self._receiver.recv(_WAKE_BYTES)
+        self._on_wake()

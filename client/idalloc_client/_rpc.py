@@ -1,39 +1,41 @@
 """Blocking calls from any thread, on a link that runs on a thread of its own."""
 
 import logging
-import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 from pika.connection import Parameters
 
 from idalloc_client._batch import IdBatch
 from idalloc_client._calls import CallTable
-from idalloc_client._coalescer import Coalescer, Waiter
+from idalloc_client._coalescer import Coalescer
 from idalloc_client._errors import ClientClosedError, ForkedClientError, IdAllocError
-from idalloc_client._exchange import Exchange, RawReply
+from idalloc_client._exchange import Exchange, RawReply, check_draw
+from idalloc_client._forks import end_in_children
+from idalloc_client._lane import Waiter
 from idalloc_client._link_thread import LinkThread
-from idalloc_client._promise import settle
+from idalloc_client._promise import ThreadPromise, settle
+from idalloc_client._tracing import Carrier, capture
+from idalloc_client._url import user_id
 from idalloc_schemas import ALLOC_QUEUE
 
 _log = logging.getLogger("idalloc.client")
 
 _THREAD = "idalloc-client-io"
 
-_Result = TypeVar("_Result")
-
 
 @dataclass(slots=True, eq=False)
 class _BlockingCall:
     request: Exchange[Any]
     deadline: float
-    correlation_id: str = ""
-    reply: "Future[RawReply]" = field(default_factory=Future)
+    correlation_id: bytes = b""
+    reply: ThreadPromise = field(default_factory=ThreadPromise)
+    carrier: Carrier | None = None
 
     def finish(self, outcome: RawReply | IdAllocError) -> None:
         """End the call; the first outcome stands."""
@@ -43,40 +45,76 @@ class _BlockingCall:
 class _Running:
     """What exists once the client is used: the thread, and what belongs to it."""
 
-    def __init__(self, parameters: Parameters, max_in_flight: int) -> None:
-        self.calls = CallTable(max_in_flight=max_in_flight)
+    def __init__(self, parameters: Parameters, max_in_flight: int, timeout: float) -> None:
+        self.calls = CallTable(max_in_flight=max_in_flight, user_id=user_id(parameters))
         self.thread = LinkThread(parameters, self.calls, _THREAD)
         self.coalescer = Coalescer(
             calls=self.calls,
             call_soon=self.thread.link.call_soon,
             call_later=self.thread.link.call_later,
             max_calls=max_in_flight,
+            before_flush=self._take_in,
         )
-        self.pid = os.getpid()  # the process whose socket it is
+        self._timeout = timeout
+        self.lanes = self.coalescer.lanes(timeout)
+        """Where calls that do not say otherwise wait, by tag."""
+        self._door: deque[tuple[str, float, Waiter]] = deque()
+        self._woken = False
+
+    def enter(self, app_tag: str, timeout: float, waiter: Waiter) -> None:
+        """Let a caller in, from any thread.
+
+        Where the tag's requests are all on their way, the thread is not woken: it looks here when
+        the first of them comes back. It marks the lane as not full before it looks, and callers
+        come in before they look at the lane, so that nobody is overlooked.
+        """
+        self._door.append((app_tag, timeout, waiter))
+        lane = self.lanes.get(app_tag)
+        if lane is not None and lane.full and timeout == self._timeout and waiter[1] is None:
+            return
+        if not self._woken:
+            self._woken = True
+            self.thread.post(self._take_in)
 
     def close(self) -> None:
         """End every call, on the thread."""
+        self._take_in()
         self.coalescer.close(ClientClosedError("the client was closed during the call"))
         self.calls.close()
 
+    def _take_in(self) -> None:
+        self._woken = False  # first, so that who comes in from now on wakes the thread again
+        door, add = self._door, self.coalescer.add
+        while door:
+            app_tag, timeout, waiter = door.popleft()
+            add(app_tag, waiter, timeout)
+
 
 class RpcClient:
-    """Sends requests and waits for replies; every method may be called from any thread."""
+    """Sends requests and waits for replies; every method may be called from any thread.
 
-    def __init__(self, parameters: Parameters, *, max_in_flight: int) -> None:
+    `timeout` is that of most calls, in seconds.
+    """
+
+    def __init__(self, parameters: Parameters, *, max_in_flight: int, timeout: float) -> None:
         self._parameters = parameters
         self._max_in_flight = max_in_flight
+        self._timeout = timeout
         self._start_lock = threading.Lock()
         self._running: _Running | None = None
         self._closed = False
+        self._forked = False
+        end_in_children(self)
 
-    def draw(self, app_tag: str, count: int | None, deadline: float) -> Any:
-        """Draw ids: an int where `count` is None, else an `IdBatch`. `app_tag` is valid."""
-        running = self._usable()
-        promise: Future[Any] = Future()
-        waiter = Waiter(promise, count, deadline)
-        running.thread.post(lambda: running.coalescer.add(app_tag, waiter))
-        return self._wait(running, promise, deadline, ALLOC_QUEUE, promise.cancel)
+    def draw(self, app_tag: str, count: int | None, timeout: float) -> Any:
+        """Draw ids: an int where `count` is None, else an `IdBatch`."""
+        running = self._running or self._start()
+        if count is not None or type(app_tag) is not str or app_tag not in running.lanes:
+            check_draw(app_tag, 1 if count is None else count)
+        promise = ThreadPromise()
+        deadline = time.monotonic() + timeout
+        running.enter(app_tag, timeout, (promise, count, deadline))
+        return self._wait(running, promise, timeout, ALLOC_QUEUE)
 
     def draw_later(
         self,
@@ -89,28 +127,30 @@ class RpcClient:
         promise: Future[IdBatch] = Future()
         promise.add_done_callback(lambda done: on_answer(_outcome(done)))
         try:
-            running = self._usable()
+            running = self._running or self._start()
         except IdAllocError as error:
             settle(promise, error)
             return
-        waiter = Waiter(promise, count, time.monotonic() + timeout)
-        running.thread.post(lambda: running.coalescer.add(app_tag, waiter))
+        running.enter(app_tag, timeout, (promise, count, time.monotonic() + timeout))
         if self._closed:  # meanwhile, so that the thread may not get to it any more
             settle(promise, ClientClosedError("the client is closed"))
 
-    def call(self, request: Exchange[Any], deadline: float) -> RawReply:
-        """Send a request and wait for its reply, until `deadline` in monotonic seconds."""
-        running = self._usable()
-        call = _BlockingCall(request, deadline)
+    def call(self, request: Exchange[Any], timeout: float) -> RawReply:
+        """Send a request and wait so many seconds for its reply."""
+        running = self._running or self._start()
+        call = _BlockingCall(request, time.monotonic() + timeout)
+        if capture is not None:
+            call.carrier = capture()
 
         def add() -> None:
             call.correlation_id = running.calls.add(call)
 
-        def give_up() -> None:
-            running.thread.post(lambda: running.calls.forget(call.correlation_id))
-
         running.thread.post(add)
-        return self._wait(running, call.reply, deadline, request.queue, give_up)
+        try:
+            reply: RawReply = self._wait(running, call.reply, timeout, request.queue)
+        finally:
+            running.thread.post(lambda: running.calls.forget(call.correlation_id))
+        return reply
 
     def close(self, timeout: float) -> None:
         """End every call with `ClientClosedError`, then the connection. Safe to repeat."""
@@ -118,46 +158,39 @@ class RpcClient:
             return
         with self._start_lock:
             self._closed = True
-        running = self._running
-        if running is None or running.pid != os.getpid():
+            running, self._running = self._running, None
+        if running is None:
             return  # never used, or the parent's
         running.thread.post(running.close)
         if not running.thread.stop(timeout):
             _log.warning("Thread %s did not stop within %g s", _THREAD, timeout)
 
-    def _wait(
-        self,
-        running: _Running,
-        promise: "Future[_Result]",
-        deadline: float,
-        queue: str,
-        give_up: Callable[[], object],
-    ) -> _Result:
+    def after_fork(self) -> None:
+        """Leave the connection to the parent, in the child; an unused client serves there, too."""
+        self._start_lock = threading.Lock()  # another thread may have held it
+        self._forked = self._forked or self._running is not None
+        self._running = None
+
+    def _wait(self, running: _Running, promise: ThreadPromise, timeout: float, queue: str) -> Any:
         if self._closed:  # meanwhile, so that the thread may not get to it any more
             settle(promise, ClientClosedError("the client is closed"))
         try:
-            return promise.result(max(deadline - time.monotonic(), 0.0))
-        except FutureTimeoutError:
-            error = running.calls.overdue(queue)
-            raise error from error.__cause__
+            if promise.wait(timeout):
+                return promise.outcome()
         finally:
-            if not promise.done() or promise.cancelled():  # its time is up, or it is interrupted
-                give_up()
-
-    def _usable(self) -> _Running:
-        running = self._running
-        if running is not None and running.pid != os.getpid():
-            raise ForkedClientError
-        if self._closed:
-            raise ClientClosedError("the client is closed")
-        return running or self._start()
+            promise.cancel()  # its time is up, or it is interrupted
+        error = running.calls.overdue(queue)
+        running.thread.post(lambda: running.calls.tallies.overdue(error))
+        raise error from error.__cause__
 
     def _start(self) -> _Running:
         with self._start_lock:
+            if self._forked:
+                raise ForkedClientError
             if self._closed:
                 raise ClientClosedError("the client is closed")
             if self._running is None:
-                running = _Running(self._parameters, self._max_in_flight)
+                running = _Running(self._parameters, self._max_in_flight, self._timeout)
                 running.thread.start()
                 self._running = running
             return self._running

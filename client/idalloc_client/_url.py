@@ -47,6 +47,12 @@ def connection_parameters(url: str, name: str) -> pika.URLParameters:
     return parameters
 
 
+def user_id(parameters: pika.connection.Parameters) -> str | None:
+    """Tell the user that the broker can vouch for; None where it goes by something else."""
+    credentials = parameters.credentials
+    return credentials.username if isinstance(credentials, pika.PlainCredentials) else None
+
+
 def product_version() -> str:
     """Tell the installed version; a checkout that is not installed has none."""
     try:

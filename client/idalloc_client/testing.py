@@ -5,18 +5,16 @@ deadlines, errors, sequences, closing, is the real clients' own code.
 """
 
 import asyncio
-import os
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 
 from idalloc_client._async_client import AsyncIdClient
 from idalloc_client._async_session import AsyncSession
 from idalloc_client._batch import IdBatch
 from idalloc_client._client import IdClient
-from idalloc_client._coalescer import Coalescer
 from idalloc_client._errors import (
     CallTimeoutError,
     ClientClosedError,
@@ -27,6 +25,7 @@ from idalloc_client._errors import (
     refused,
 )
 from idalloc_client._exchange import Exchange, RawReply, check_draw
+from idalloc_client._forks import end_in_children
 from idalloc_client._promise import settle
 from idalloc_client._rpc import RpcClient
 from idalloc_schemas import (
@@ -133,10 +132,14 @@ class _FakeRpc(RpcClient):
         # The base's constructor prepares a connection, and there is none.
         self._worker = worker
         self._closed = False
-        self._pid: int | None = None  # of the first call, as with a real connection
+        self._used = False
+        self._forked = False
+        end_in_children(self)
 
-    def draw(self, app_tag: str, count: int | None, deadline: float) -> Any:
+    def draw(self, app_tag: str, count: int | None, timeout: float) -> Any:
+        deadline = time.monotonic() + timeout
         self._check_usable()
+        check_draw(app_tag, 1 if count is None else count)
         return self._worker.draw(app_tag, count, deadline)
 
     def draw_later(
@@ -148,24 +151,27 @@ class _FakeRpc(RpcClient):
     ) -> None:
         answer: IdBatch | IdAllocError
         try:
-            answer = self.draw(app_tag, count, time.monotonic() + timeout)
+            answer = self.draw(app_tag, count, timeout)
         except IdAllocError as error:
             answer = error
         on_answer(answer)
 
-    def call(self, request: Exchange[Any], deadline: float) -> RawReply:
+    def call(self, request: Exchange[Any], timeout: float) -> RawReply:
         self._check_usable()
-        return self._worker.health(request, deadline)
+        return self._worker.health(request, time.monotonic() + timeout)
 
     def close(self, timeout: float) -> None:  # noqa: ARG002  # there is nothing to wait for
         self._closed = True
 
     def _check_usable(self) -> None:
-        if self._pid not in (None, os.getpid()):
+        if self._forked:
             raise ForkedClientError
         if self._closed:
             raise ClientClosedError("the client is closed")
-        self._pid = os.getpid()
+        self._used = True
+
+    def after_fork(self) -> None:
+        self._forked = self._used
 
 
 class _FakeSession(AsyncSession):
@@ -174,15 +180,19 @@ class _FakeSession(AsyncSession):
     def __init__(self, worker: "_FakeWorker", loop: asyncio.AbstractEventLoop) -> None:
         # The base's constructor connects.
         self.loop = loop
-        self.pid = os.getpid()
-        self.coalescer = cast(Coalescer, ())  # it knows no tag, so every call is checked
+        self.thread_id = threading.get_ident()
+        self.forked = False
+        self.lanes = {}  # none, so that every call is checked
         self._worker = worker
         self._ended = False
+        end_in_children(self)
 
-    def draw(self, app_tag: str, count: int | None, deadline: float) -> "asyncio.Future[Any]":
+    def draw(self, app_tag: str, count: int | None, timeout: float) -> "asyncio.Future[Any]":
+        deadline = time.monotonic() + timeout
         return self._soon(lambda: self._worker.draw(app_tag, count, deadline))
 
-    async def call(self, request: Exchange[Any], deadline: float) -> RawReply:
+    async def call(self, request: Exchange[Any], timeout: float) -> RawReply:  # noqa: ASYNC109
+        deadline = time.monotonic() + timeout
         return await self._soon(lambda: self._worker.health(request, deadline))
 
     async def close(self) -> None:
@@ -190,6 +200,13 @@ class _FakeSession(AsyncSession):
 
     def abandon(self) -> None:
         self._ended = True
+
+    def after_fork(self) -> None:
+        self.forked = True
+        self.thread_id = 0
+
+    def sweep_no_later_than(self, deadline: float) -> None:
+        """There is no connection that could take its time."""
 
     def _soon(self, answer: Callable[[], _Result]) -> "asyncio.Future[_Result]":
         # Not at once: other tasks run during a real call, and it may be cancelled.

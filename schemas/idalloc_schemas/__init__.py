@@ -1,6 +1,11 @@
 """The wire contract of idalloc, version 1: queue names, codes, requests and replies."""
 
-from idalloc_schemas._alloc import AllocReply, AllocRequest, encode_alloc_success
+from idalloc_schemas._alloc import (
+    AllocReply,
+    AllocRequest,
+    encode_alloc_request,
+    encode_alloc_success,
+)
 from idalloc_schemas._codes import RespCode
 from idalloc_schemas._errors import ErrorReply
 from idalloc_schemas._fields import MAX_APP_TAG_LENGTH, MAX_ID, AppTag, IdRange
@@ -44,6 +49,7 @@ __all__ = [
     "RespCode",
     "TagHealth",
     "TagState",
+    "encode_alloc_request",
     "encode_alloc_success",
     "explain",
     "parse_alloc_reply",

@@ -44,6 +44,16 @@ class AllocReply(BaseModel):
         return sum(right - left for left, right in self.ranges)
 
 
+def encode_alloc_request(app_tag: str, count: int) -> bytes:
+    """Write a request for a valid tag and count.
+
+    It equals `AllocRequest(...).model_dump_json()` at a fraction of its cost.
+    """
+    # Of printable ASCII, JSON escapes these two; the backslash first.
+    tag = app_tag.replace("\\", "\\\\").replace('"', '\\"')
+    return b'{"app_tag":"%s","count":%d}' % (tag.encode("ascii"), count)
+
+
 def encode_alloc_success(ranges: Sequence[tuple[int, int]]) -> bytes:
     """Write a success reply.
 

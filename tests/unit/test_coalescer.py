@@ -12,11 +12,12 @@ from idalloc_client import CallTimeoutError, IdAllocError, InvalidRequestError, 
 from idalloc_client._coalescer import (
     MAX_GATHERED,
     REQUESTS_IN_FLIGHT,
+    SMALLEST_PIECE,
     Coalescer,
-    GatheredCall,
-    Waiter,
 )
 from idalloc_client._exchange import RawReply
+from idalloc_client._gathered_call import GatheredCall
+from idalloc_client._tallies import Tallies
 from idalloc_schemas import encode_alloc_success
 
 
@@ -40,6 +41,7 @@ class World:
         self.sent: list[GatheredCall] = []
         self.requests = 0
         self.next_id = 1
+        self.tallies = Tallies()
         calls: Any = self
         self.coalescer = Coalescer(
             calls=calls,
@@ -51,12 +53,12 @@ class World:
 
     # What the coalescer sees of the call table
 
-    def add(self, call: GatheredCall) -> str:
+    def add(self, call: GatheredCall) -> bytes:
         self.sent.append(call)
         self.requests += 1
-        return str(self.requests)
+        return b"%d" % self.requests
 
-    def forget(self, _correlation_id: str) -> None:
+    def forget(self, _correlation_id: bytes) -> None:
         """Nothing to do: `sent` is what the worker got."""
 
     def overdue(self, _queue: str) -> IdAllocError:
@@ -66,7 +68,7 @@ class World:
 
     def ask(self, count: int | None = None, patience: float = 5.0, tag: str = "a") -> "Future[Any]":
         promise: Future[Any] = Future()
-        self.coalescer.add(tag, Waiter(promise, count, self.now + patience))
+        self.coalescer.add(tag, (promise, count, self.now + patience), patience)
         return promise
 
     def turn(self) -> None:
@@ -79,10 +81,12 @@ class World:
         count = json.loads(call.request.body)["count"]
         left, self.next_id = self.next_id, self.next_id + count
         call.finish(RawReply(encode_alloc_success([(left, self.next_id)]), "w"))
+        self.turn()
 
     def refuse(self, code: int) -> None:
         body = b'{"resp_code":%d,"msg":"no","retry_after_ms":100}' % code
         self.sent.pop(0).finish(RawReply(body, "w"))
+        self.turn()
 
     def pass_time(self, seconds: float) -> None:
         self.now += seconds
@@ -162,8 +166,8 @@ def test_the_id_of_a_caller_that_left_goes_to_nobody() -> None:
     world.turn()
     leaver.cancel()
     world.answer()
-    assert stayer.result(0) == 1
-    assert world.coalescer.ids_unused == 1
+    assert stayer.result(0) == 2
+    assert world.tallies.ids_unused == 1
 
 
 def test_full_groups_do_not_wait() -> None:
@@ -308,7 +312,7 @@ def test_lanes_of_tags_that_are_not_used_do_not_pile_up() -> None:
         world.turn()
         world.answer()
         assert call.done()
-    assert len(world.coalescer._lanes) <= 1001
+    assert sum(map(len, world.coalescer._lanes.values())) <= 1001
 
 
 def test_a_call_that_is_too_large_alone_is_told() -> None:
@@ -375,3 +379,60 @@ def test_every_call_ends_once_and_nothing_is_left(steps: list[tuple[str, int]]) 
             result = call.result(0)
             ids += [result] if isinstance(result, int) else result
     assert len(set(ids)) == len(ids)
+
+
+def test_a_crowd_is_served_in_pieces() -> None:
+    """Callers who come at once travel in as many requests as may leave, none of them tiny."""
+    world = World()
+    calls = [world.ask() for _ in range(REQUESTS_IN_FLIGHT * SMALLEST_PIECE)]
+    world.turn()
+    assert [json.loads(call.request.body)["count"] for call in world.sent] == (
+        [SMALLEST_PIECE] * REQUESTS_IN_FLIGHT
+    )
+    while world.sent:
+        world.answer()
+    assert [call.result(0) for call in calls] == list(range(1, len(calls) + 1))
+
+
+def test_replies_that_come_together_are_shared_out_in_turns() -> None:
+    """The callers of the first reply have their next request on its way before the others wake."""
+    world = World()
+    calls = [world.ask() for _ in range(2 * SMALLEST_PIECE)]
+    world.turn()
+    first, second = world.sent
+    first.finish(RawReply(encode_alloc_success([(1, SMALLEST_PIECE + 1)]), "w"))
+    second.finish(RawReply(encode_alloc_success([(1001, 1001 + SMALLEST_PIECE)]), "w"))
+    assert [call.done() for call in calls] == [True] * SMALLEST_PIECE + [False] * SMALLEST_PIECE
+    world.turn()
+    assert all(call.done() for call in calls)
+
+
+def test_what_happens_is_counted() -> None:
+    """Served, failed, gone and late calls, requests and ids: each appears in one tally."""
+    world = World()
+    world.ask()
+    leaver = world.ask()
+    world.ask(10)
+    world.turn()
+    leaver.cancel()
+    world.answer()
+    world.ask()
+    world.turn()
+    world.refuse(-3)
+    tallies = world.tallies
+    assert (tallies.requests, tallies.gathered) == (2, 4)
+    assert (tallies.served, tallies.left, tallies.ids, tallies.ids_unused) == (2, 1, 12, 1)
+    assert tallies.failed == {"AppTagNotFoundError": 1}
+    assert sum(tallies.round_trip.counts) == 2
+
+
+def test_callers_that_have_gone_are_not_asked_for() -> None:
+    """No id is spent on a caller that left before its request did."""
+    world = World()
+    first = world.ask()
+    first.cancel()
+    second = world.ask()
+    world.turn()
+    world.answer()
+    assert second.result(0) == 1
+    assert world.tallies.ids == 1

@@ -241,16 +241,30 @@ def test_an_asynchronous_fake_belongs_to_one_loop() -> None:
 
 @pytest.mark.parametrize("kind", [FakeIdClient, AsyncFakeIdClient])
 def test_a_fake_that_was_in_use_does_not_survive_a_fork(
-    kind: type[FakeIdClient | AsyncFakeIdClient], monkeypatch: pytest.MonkeyPatch
+    kind: type[FakeIdClient | AsyncFakeIdClient],
 ) -> None:
     """In another process, a client that was in use raises `ForkedClientError`."""
+    client = kind({"order": 1})
+    fork_and_call(client, expected="ids")
 
     async def test() -> None:
-        client = kind({"order": 1})
         await outcome(client, "next_id", "order")
-        pid = os.getpid()
-        monkeypatch.setattr(os, "getpid", lambda: pid + 1)
-        with pytest.raises(ForkedClientError):
-            await outcome(client, "next_id", "order")
+        fork_and_call(client, expected="ForkedClientError")
 
     run_async(test)
+
+
+def fork_and_call(client: FakeIdClient | AsyncFakeIdClient, expected: str) -> None:
+    """Ask for an id in a child, which has a loop of its own if it needs one."""
+    child = os.fork()
+    if child == 0:  # pragma: no cover  # another process
+        status = 1
+        try:
+            asyncio._set_running_loop(None)
+            asyncio.run(outcome(client, "next_id", "order"))
+            status = 0 if expected == "ids" else 1
+        except ForkedClientError:
+            status = 0 if expected == "ForkedClientError" else 1
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -18,7 +18,7 @@ PACKAGES = {
 # worker -> client -> schemas.
 ALLOWED = {
     "idalloc_schemas": {"pydantic", "pydantic_core"},
-    "idalloc_client": {"idalloc_schemas", "pika", "pydantic"},
+    "idalloc_client": {"idalloc_schemas", "pika", "pydantic", "opentelemetry"},
     "idalloc_worker": {
         "idalloc_schemas",
         "idalloc_client",
@@ -42,6 +42,7 @@ TRANSPORT = {
     "_reason.py",
     "_rpc.py",
     "_url.py",
+    "_wire.py",
 }
 
 MAX_LINES = 400

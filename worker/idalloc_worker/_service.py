@@ -11,10 +11,11 @@ from math import inf
 
 from pika.channel import Channel
 from pika.exceptions import ChannelClosed
-from pika.spec import BasicProperties
 
+from idalloc_client._frames import Properties
 from idalloc_client._link import Timer
 from idalloc_client._link_thread import LinkThread
+from idalloc_client._wire import Wire
 from idalloc_schemas import (
     ALLOC_QUEUE,
     ALLOC_REPLY_TYPE,
@@ -92,12 +93,13 @@ class WorkerService:
 
     # The link's life
 
-    def on_ready(self, channel: Channel) -> None:
+    def on_ready(self, wire: Wire) -> None:
         """Consume both queues on a fresh channel."""
         if self._draining:
             return
         self._counters["connects"] += 1
-        self._session = Session(channel, self._name, self._link.call_soon)
+        channel = wire.channel
+        self._session = Session(wire, self._name, self._link.call_soon)
         channel.basic_qos(prefetch_count=self._prefetch)
         channel.add_on_cancel_callback(lambda _frame: self._on_cancelled_by_broker(channel))
         if self._declare_first:
@@ -149,7 +151,7 @@ class WorkerService:
 
     # Requests
 
-    def _on_delivery(self, delivery: Delivery, properties: BasicProperties, body: bytes) -> None:
+    def _on_delivery(self, delivery: Delivery, properties: Properties, body: bytes) -> None:
         now = self._clock()
         self._counters["requests"] += 1
         self._counters["redelivered"] += delivery.redelivered
@@ -306,7 +308,7 @@ def _already_drained() -> None:
     """Stand in for the callback that was called."""
 
 
-def _deadline(properties: BasicProperties, now: float) -> float:
+def _deadline(properties: Properties, now: float) -> float:
     """Tell until when the caller waits. Its clock is not ours, so the time counts from delivery."""
     expiration = properties.expiration
     if not expiration:

@@ -2,17 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
-import pika
-from pika.channel import Channel
 from pika.exceptions import AMQPError
-from pika.spec import Basic, BasicProperties
 
+from idalloc_client._frames import DeliveryHead, Properties
+from idalloc_client._wire import Wire
 from idalloc_schemas import ALLOC_QUEUE, CONTENT_TYPE, HEALTH_QUEUE
 from idalloc_worker._acks import AckTracker
 
-_UNUSABLE_REPLY_TO = frozenset({None, "", b"", "amq.rabbitmq.reply-to", ALLOC_QUEUE, HEALTH_QUEUE})
+_UNUSABLE_REPLY_TO = frozenset(
+    {None, b"", b"amq.rabbitmq.reply-to", ALLOC_QUEUE.encode(), HEALTH_QUEUE.encode()}
+)
+_CONTENT_TYPE = CONTENT_TYPE.encode()
 
 
 @dataclass(slots=True, eq=False)
@@ -22,8 +24,8 @@ class Delivery:
     session: "Session"
     tag: int
     queue: str
-    reply_to: Any
-    correlation_id: Any
+    reply_to: bytes | None
+    correlation_id: bytes | None
     redelivered: bool
     finished: bool = False
 
@@ -36,7 +38,7 @@ class Delivery:
 class OnDelivery(Protocol):
     """Takes what a consumer was sent."""
 
-    def __call__(self, delivery: Delivery, properties: BasicProperties, body: bytes) -> None:
+    def __call__(self, delivery: Delivery, properties: Properties, body: bytes) -> None:
         """Handle one message."""
 
 
@@ -49,12 +51,13 @@ class Session:
 
     def __init__(
         self,
-        channel: Channel,
+        wire: Wire,
         worker: str,
         call_soon: Callable[[Callable[[], None]], None],
     ) -> None:
-        self._channel = channel
-        self._worker = worker
+        self._wire = wire
+        self._channel = wire.channel
+        self._worker = worker.encode()
         self._call_soon = call_soon
         self._acks = AckTracker()
         self._flush_pending = False
@@ -64,7 +67,7 @@ class Session:
     @property
     def usable(self) -> bool:
         """Whether answers can still be sent: after this, the broker delivers again elsewhere."""
-        return bool(self._channel.is_open)
+        return self._wire.is_open
 
     def consume(
         self,
@@ -75,10 +78,8 @@ class Session:
     ) -> None:
         """Start to take messages; a queue that does not exist closes the channel with 404."""
 
-        def on_message(
-            _channel: Channel, method: Basic.Deliver, properties: BasicProperties, body: bytes
-        ) -> None:
-            tag = method.delivery_tag
+        def on_message(head: DeliveryHead, properties: Properties, body: bytes) -> None:
+            tag = head.delivery_tag
             self._acks.delivered(tag)
             delivery = Delivery(
                 self,
@@ -86,29 +87,29 @@ class Session:
                 queue,
                 properties.reply_to,
                 properties.correlation_id,
-                bool(method.redelivered),
+                head.redelivered,
             )
             on_delivery(delivery, properties, body)
 
+        self._wire.take(consumer_tag, on_message)
         self._channel.basic_consume(
-            queue, on_message, consumer_tag=consumer_tag, callback=lambda _frame: on_consuming()
+            queue, _not_taken, consumer_tag=consumer_tag, callback=lambda _frame: on_consuming()
         )
         self._consumer_tags.append(consumer_tag)
 
     def reply(self, delivery: Delivery, body: bytes, message_type: str) -> None:
         """Write the answer, then count the request as done: in this order on one channel."""
-        if delivery.finished or not self.usable:
+        if delivery.finished or delivery.reply_to is None or not self.usable:
             return
-        properties = BasicProperties(
-            content_type=CONTENT_TYPE,
-            delivery_mode=pika.DeliveryMode.Transient,
+        properties = Properties(
+            content_type=_CONTENT_TYPE,
             correlation_id=delivery.correlation_id,
-            type=message_type,
+            type=message_type.encode(),
             app_id=self._worker,
         )
         # Not mandatory: up to RabbitMQ 4.1 a reply to a direct reply-to address would be
         # returned as unroutable although it was delivered.
-        self._channel.basic_publish("", delivery.reply_to, body, properties)
+        self._wire.publish(delivery.reply_to, properties, body)
         self.finish(delivery)
 
     def finish(self, delivery: Delivery) -> None:
@@ -134,7 +135,7 @@ class Session:
         self._flush_pending = False
         if self.usable:
             for tag, multiple in self._acks.flush():
-                self._channel.basic_ack(tag, multiple)
+                self._wire.ack(tag, multiple=multiple)
 
     def cancel(self, on_cancelled: Callable[[], None]) -> None:
         """Stop taking messages; what was delivered until then is still to be answered."""
@@ -156,3 +157,7 @@ class Session:
             delivery.finished = True
             self._acks.rejected(delivery.tag)
             self._channel.basic_reject(delivery.tag, requeue)
+
+
+def _not_taken(*_: object) -> None:
+    """Stand where pika wants a callback: the wire takes every delivery before pika sees it."""

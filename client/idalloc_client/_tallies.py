@@ -1,0 +1,59 @@
+"""What a client counts while it works; it costs nothing per id, only per request."""
+
+from bisect import bisect_left
+from collections import Counter
+
+ROUND_TRIP_BUCKETS = (
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+)  # fmt: skip
+"""Upper bounds in seconds; a last bucket takes what is above."""
+
+
+class Histogram:
+    """Times by bucket, with their sum. One thread writes; reading from another is safe."""
+
+    def __init__(self, bounds: tuple[float, ...] = ROUND_TRIP_BUCKETS) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.sum = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Count one."""
+        self.counts[bisect_left(self.bounds, seconds)] += 1
+        self.sum += seconds
+
+
+class Tallies:
+    """Counters of one connection; they belong to the thread or loop that owns it."""
+
+    def __init__(self) -> None:
+        self.served = 0
+        """Calls that got their ids."""
+        self.left = 0
+        """Calls whose caller had gone when their turn came: cancelled, or out of time."""
+        self.failed: Counter[str] = Counter()
+        """Calls that got an error, by its class."""
+        self.requests = 0
+        """Messages on `id.alloc`, those that were sent again not counted."""
+        self.gathered = 0
+        """Calls in these requests."""
+        self.resent = 0
+        """Requests that were sent again after a lost connection."""
+        self.retried = 0
+        """Calls that were asked for again because of what a worker answered."""
+        self.ids = 0
+        """Ids that came."""
+        self.ids_unused = 0
+        """Ids that came when nobody wanted them any more."""
+        self.late_replies = 0
+        self.connects = 0
+        self.connections_lost = 0
+        self.blocked = 0
+        """Times that the broker stopped reading from publishers."""
+        self.round_trip = Histogram()
+        """From handing a request to the connection to its reply."""
+
+    def overdue(self, error: Exception) -> None:
+        """Count a caller that runs out of time; it will be found to have left."""
+        self.failed[type(error).__name__] += 1
+        self.left -= 1

@@ -1,0 +1,27 @@
+"""Passes the caller's trace context on, where OpenTelemetry is installed.
+
+The W3C headers `traceparent` and `tracestate` travel as message headers, as OpenTelemetry's own
+instrumentation of AMQP clients does it: whatever the application's propagator writes goes along.
+A request that carries several callers has the context of the first one.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+Carrier = dict[str, str]
+
+try:
+    from opentelemetry import propagate, trace
+except ImportError:  # the application does without it
+    capture: Callable[[], Carrier | None] | None = None
+else:
+
+    def _capture() -> Carrier | None:
+        """Write down the context of the running caller, if it is in a span."""
+        if not trace.get_current_span().get_span_context().is_valid:
+            return None
+        carrier: dict[str, Any] = {}
+        propagate.inject(carrier)
+        return {str(key): str(value) for key, value in carrier.items()} or None
+
+    capture = _capture

@@ -1,0 +1,210 @@
+"""The short way for frequent frames: the same bytes as pika writes and reads, whatever the cuts."""
+
+from itertools import pairwise
+from typing import Any
+
+import pika.frame
+import pika.spec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from idalloc_client._frames import (
+    FRAME_HEADER,
+    METHOD,
+    DeliveryHead,
+    Properties,
+    ack,
+    content,
+    frame,
+    publish_method,
+    read_content_header,
+    short_string,
+)
+from idalloc_client._shortcut import Shortcut
+
+_BODY_MAX = 100
+
+Texts = dict[str, str | None]
+
+short = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=40)
+maybe = st.none() | short
+properties: st.SearchStrategy[Texts] = st.builds(
+    dict,
+    content_type=maybe,
+    correlation_id=maybe,
+    reply_to=maybe,
+    expiration=maybe,
+    type=maybe,
+    user_id=maybe,
+    app_id=maybe,
+)
+
+
+def ours(texts: Texts, headers: dict[str, str] | None = None) -> Properties:
+    encoded = {key: None if value is None else value.encode() for key, value in texts.items()}
+    return Properties(**encoded, headers=headers)
+
+
+def pikas(channel: int, method: Any, texts: Texts, body: bytes, **more: object) -> bytes:
+    spec = pika.spec.BasicProperties(**texts, delivery_mode=1, **more)
+    frames = [
+        pika.frame.Method(channel, method).marshal(),
+        pika.frame.Header(channel, len(body), spec).marshal(),
+        *(
+            pika.frame.Body(channel, body[start : start + _BODY_MAX]).marshal()
+            for start in range(0, len(body), _BODY_MAX)
+        ),
+    ]
+    return b"".join(frames)
+
+
+@given(
+    st.integers(1, 65535),
+    short,
+    st.booleans(),
+    properties,
+    st.dictionaries(short, short, max_size=3),
+    st.binary(max_size=350),
+)
+def test_a_message_is_written_as_pika_writes_it(  # noqa: PLR0917
+    channel: int,
+    routing_key: str,
+    mandatory: bool,  # noqa: FBT001
+    texts: Texts,
+    headers: dict[str, str],
+    body: bytes,
+) -> None:
+    """Method, header and body frames, byte for byte."""
+    publish = pika.spec.Basic.Publish(exchange="", routing_key=routing_key, mandatory=mandatory)
+    more = {"headers": headers} if headers else {}
+    written = publish_method(channel, routing_key.encode(), mandatory=mandatory) + content(
+        channel, ours(texts, headers), body, _BODY_MAX
+    )
+    assert written == pikas(channel, publish, texts, body, **more)
+
+
+@given(st.integers(1, 65535), st.integers(1, 2**63), st.booleans())
+def test_an_acknowledgement_is_written_as_pika_writes_it(
+    channel: int,
+    tag: int,
+    multiple: bool,  # noqa: FBT001
+) -> None:
+    """Byte for byte."""
+    method = pika.frame.Method(channel, pika.spec.Basic.Ack(tag, multiple))
+    assert ack(channel, tag, multiple=multiple) == method.marshal()
+
+
+def test_a_string_that_is_too_long_is_refused() -> None:
+    """Its length has one byte."""
+    with pytest.raises(ValueError, match="255"):
+        short_string(b"x" * 256)
+
+
+class Reader:
+    """A shortcut with one consumer, and what it made of the stream."""
+
+    def __init__(self) -> None:
+        self.passed = b""
+        self.taken: list[tuple[int, bool, Properties, bytes]] = []
+        self.shortcut = Shortcut(self._pass)
+        self.shortcut.take(1, b"mine", self._take)
+
+    def feed(self, stream: bytes, cuts: list[int]) -> None:
+        """Feed the stream in pieces."""
+        edges = [0, *sorted(cut % (len(stream) + 1) for cut in cuts), len(stream)]
+        for start, end in pairwise(edges):
+            if start < end:
+                self.shortcut.feed(stream[start:end])
+
+    def _pass(self, data: bytes) -> None:
+        self.passed += data
+
+    def _take(self, head: DeliveryHead, found: Properties, body: bytes) -> None:
+        self.taken.append((head.delivery_tag, head.redelivered, found, body))
+
+
+message = st.tuples(
+    st.integers(1, 2),
+    st.sampled_from(["mine", "other"]),
+    st.booleans(),
+    properties,
+    st.fixed_dictionaries({}, optional={"a": st.integers(0, 9), "b": short}),
+    st.binary(max_size=350),
+)
+
+
+@given(st.lists(message, max_size=6), st.lists(st.integers(0, 5000), max_size=12))
+def test_deliveries_are_taken_and_the_rest_is_passed_on(
+    messages: list[tuple[int, str, bool, Texts, dict[str, object], bytes]], cuts: list[int]
+) -> None:
+    """However the stream is cut, each message of the consumer arrives, and nothing else is gone."""
+    stream, passed, expected = b"", b"", []
+    for number, (channel, tag, redelivered, texts, headers, body) in enumerate(messages, 1):
+        deliver = pika.spec.Basic.Deliver(tag, number, redelivered, "", "key")
+        more = {"priority": 3, "timestamp": 5, "message_id": "m", "content_encoding": "e"}
+        frames = pikas(channel, deliver, texts, body, headers=headers, **more)
+        heartbeat = pika.frame.Heartbeat().marshal()
+        stream += heartbeat + frames
+        passed += heartbeat
+        if (channel, tag) == (1, "mine"):
+            expected.append((number, redelivered, ours(texts), body))
+        else:
+            passed += frames
+    reader = Reader()
+    reader.feed(stream, cuts)
+    assert reader.taken == expected
+    assert reader.passed == passed
+    assert reader.shortcut.taken == len(stream) - len(passed)
+
+
+def test_a_channel_that_ended_is_left_to_pika() -> None:
+    """Its number may be used again, by a consumer of the same name."""
+    reader = Reader()
+    stream = pikas(
+        1,
+        pika.spec.Basic.Deliver("mine", 1, redelivered=False, exchange="", routing_key="key"),
+        {},
+        b"x",
+    )
+    reader.shortcut.feed(stream[:30])
+    reader.shortcut.forget(1)
+    reader.feed(stream, [])
+    assert not reader.taken
+
+
+def test_the_brokers_protocol_header_is_passed_on() -> None:
+    """It is no frame: the broker says which version it speaks, and hangs up."""
+    reader = Reader()
+    reader.shortcut.feed(b"AMQP\0\0\x09\x01")
+    assert reader.passed == b"AMQP\0\0\x09\x01"
+
+
+@given(st.binary(max_size=60), st.integers(0, 0xFFFF))
+def test_properties_that_are_no_properties_do_no_harm(rubbish: bytes, flags: int) -> None:
+    """The broker hands on what a publisher wrote: the message counts as one without properties."""
+    payload = b"\x00\x3c\x00\x00" + (7).to_bytes(8, "big") + flags.to_bytes(2, "big") + rubbish
+    size, found = read_content_header(payload)
+    assert size == 7
+    assert isinstance(found, Properties)
+
+
+def test_a_message_without_a_body_arrives() -> None:
+    """There is no body frame to wait for."""
+    reader = Reader()
+    reader.feed(
+        pikas(
+            1,
+            pika.spec.Basic.Deliver("mine", 1, redelivered=True, exchange="", routing_key="key"),
+            {},
+            b"",
+        ),
+        [],
+    )
+    assert [(tag, body) for tag, _, _, body in reader.taken] == [(1, b"")]
+
+
+def test_frames_have_the_form_of_the_specification() -> None:
+    """Type, channel, size, payload, end octet."""
+    assert frame(METHOD, 258, b"ab") == b"\x01\x01\x02\x00\x00\x00\x02ab\xce"
+    assert FRAME_HEADER.size == 7
