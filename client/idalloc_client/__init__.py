@@ -24,6 +24,7 @@ from idalloc_client._errors import (
     WorkerError,
 )
 from idalloc_client._sequence import IdSequence
+from idalloc_client._stats import ClientStats, RoundTrips, SequenceStats
 
 __all__ = [
     "AppTagNotFoundError",
@@ -33,6 +34,7 @@ __all__ = [
     "BusyError",
     "CallTimeoutError",
     "ClientClosedError",
+    "ClientStats",
     "ConnectionLostError",
     "ExhaustedError",
     "ForbiddenError",
@@ -45,6 +47,8 @@ __all__ = [
     "NoAvailableIdError",
     "NoRouteError",
     "RefusedError",
+    "RoundTrips",
+    "SequenceStats",
     "ShuttingDownError",
     "TooManyCallsError",
     "WorkerError",

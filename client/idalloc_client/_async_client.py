@@ -13,6 +13,10 @@ from idalloc_client._batch import IdBatch
 from idalloc_client._errors import ClientClosedError, ForkedClientError
 from idalloc_client._exchange import check_draw, health_exchange
 from idalloc_client._lease_size import LeaseLimits
+from idalloc_client._sequence_roll import SequenceRoll
+from idalloc_client._stats import ClientStats, snapshot
+from idalloc_client._tallies import Tallies
+from idalloc_client._tracing import capture
 from idalloc_client._url import checked_timeout, connection_parameters, process_name
 from idalloc_schemas import HealthReply
 
@@ -48,6 +52,8 @@ class AsyncIdClient:
         self._timeout = checked_timeout(timeout)
         self._parameters = connection_parameters(url, name or process_name("client"))
         self._max_in_flight = max_in_flight
+        self._tallies = Tallies()
+        self._sequences = SequenceRoll()
         self._session: AsyncSession | None = None
         self._finalizer: weakref.finalize[..., AsyncIdClient] | None = None
         self._closed = False
@@ -61,6 +67,8 @@ class AsyncIdClient:
             if lane is not None:
                 promise: Future[int] = session.create_future()
                 deadline = monotonic() + self._timeout
+                if capture is not None and not lane.waiting:
+                    lane.carrier = capture()
                 if not lane.join(promise, deadline):
                     session.coalescer.refuse(promise)
                 elif deadline < session.sweep_at:
@@ -104,7 +112,8 @@ class AsyncIdClient:
         def lease(count: int) -> "asyncio.Future[IdBatch]":
             return self._usable().draw(app_tag, count, _LEASE_TIMEOUT)
 
-        return AsyncIdSequence(lease, LeaseLimits(floor, cap, cover), patience)
+        limits = LeaseLimits(floor, cap, cover)
+        return AsyncIdSequence(lease, limits, patience, self._sequences)
 
     async def health(
         self,
@@ -115,6 +124,16 @@ class AsyncIdClient:
         """Return what one worker holds; see `IdClient.health`."""
         exchange = health_exchange(app_tag)
         return exchange.read(await self._usable().call(exchange, self._time(timeout)))
+
+    def stats(self) -> ClientStats:
+        """Return what this client has done so far, and what waits now. It costs no message."""
+        session = self._session
+        return snapshot(
+            self._tallies,
+            waiting=session.waiting if session else 0,
+            connected=session is not None and session.connected,
+            sequences=self._sequences.stats(),
+        )
 
     async def close(self) -> None:
         """End every call in flight with `ClientClosedError` and disconnect. Safe to repeat."""
@@ -139,7 +158,7 @@ class AsyncIdClient:
         session = self._session
         if session is None:
             session = self._session = AsyncSession(
-                self._parameters, self._max_in_flight, self._timeout, loop
+                self._parameters, self._max_in_flight, self._timeout, self._tallies, loop
             )
             # For a client that nobody refers to any more: its connection would stay for ever.
             self._finalizer = weakref.finalize(self, session.abandon)

@@ -16,6 +16,7 @@ from idalloc_client._errors import (
 from idalloc_client._forks import end_in_children
 from idalloc_client._lease_book import FINAL, LeaseBook, retry_pause
 from idalloc_client._lease_size import LeaseLimits
+from idalloc_client._sequence_roll import SequenceRoll
 
 AsyncLease = Callable[[int], "asyncio.Future[IdBatch]"]
 """Asks for so many ids."""
@@ -29,14 +30,22 @@ class AsyncIdSequence:
     then raises an `IdAllocError`; the next call tries again.
     """
 
-    def __init__(self, lease: AsyncLease, limits: LeaseLimits, timeout: float) -> None:
+    def __init__(
+        self,
+        lease: AsyncLease,
+        limits: LeaseLimits,
+        timeout: float,
+        roll: SequenceRoll | None = None,
+    ) -> None:
         self._lease = lease
         self._timeout = timeout
-        self._book = LeaseBook(limits, time.monotonic())
+        roll = roll or SequenceRoll()
+        self._book = LeaseBook(limits, time.monotonic(), roll.tallies)
         self._waiting: set[asyncio.Future[None]] = set()
         self._closed_by: IdAllocError | None = None
         self._retry_at = 0.0
         end_in_children(self)
+        roll.add(self)
 
     @property
     def left(self) -> int:
@@ -52,6 +61,11 @@ class AsyncIdSequence:
     def unused(self) -> int:
         """How many leased ids were given up by `close`."""
         return self._book.unused
+
+    @property
+    def closed(self) -> bool:
+        """Whether it hands out nothing more."""
+        return self._closed_by is not None
 
     def close(self) -> None:
         """Give up what is left; every later `anext` raises `ClientClosedError`. Safe to repeat."""

@@ -18,6 +18,7 @@ from idalloc_client._exchange import Exchange, RawReply
 from idalloc_client._forks import end_in_children
 from idalloc_client._link import Link
 from idalloc_client._promise import settle
+from idalloc_client._tallies import Tallies
 from idalloc_client._tracing import Carrier, capture
 from idalloc_client._url import user_id
 from idalloc_schemas import ALLOC_QUEUE
@@ -45,6 +46,7 @@ class AsyncSession:
         parameters: Parameters,
         max_in_flight: int,
         timeout: float,
+        tallies: Tallies,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         """`timeout` is that of calls that do not say, in seconds."""
@@ -52,7 +54,9 @@ class AsyncSession:
         self.thread_id = get_ident()
         self.forked = False
         self.create_future = loop.create_future
-        self._calls = CallTable(max_in_flight=max_in_flight, user_id=user_id(parameters))
+        self._calls = CallTable(
+            max_in_flight=max_in_flight, user_id=user_id(parameters), tallies=tallies
+        )
         self._link = Link(parameters, self._calls, AsyncioSelectorLoop(loop))
         self._due: deque[Callable[[], None]] = deque()
         self.coalescer = Coalescer(
@@ -69,11 +73,22 @@ class AsyncSession:
         end_in_children(self)
         self._link.connect()
 
+    @property
+    def connected(self) -> bool:
+        """Whether requests leave at once."""
+        return self._calls.connected
+
+    @property
+    def waiting(self) -> int:
+        """How many calls wait."""
+        return self.coalescer.calls
+
     def draw(self, app_tag: str, count: int | None, timeout: float) -> "asyncio.Future[Any]":
         """Draw ids: an int where `count` is None, else an `IdBatch`. `app_tag` is valid."""
         promise = self.create_future()
         deadline = time.monotonic() + timeout
-        self.coalescer.add(app_tag, (promise, count, deadline), timeout)
+        carrier = None if capture is None else capture()
+        self.coalescer.add(app_tag, (promise, count, deadline), timeout, carrier)
         if deadline < self.sweep_at:
             self.sweep_no_later_than(deadline)
         return promise

@@ -58,13 +58,14 @@ class CallTable:
         *,
         max_in_flight: int,
         user_id: str | None = None,
+        tallies: Tallies | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`user_id` is the broker's user, whom it vouches for to workers that ask for one."""
         self._max_in_flight = max_in_flight
         self._user_id = None if user_id is None else user_id.encode()
         self._clock = clock
-        self.tallies = Tallies()
+        self.tallies = tallies or Tallies()
         self._numbers = count(1)
         self._prefix = uuid.uuid4().hex.encode()
         self._calls: dict[bytes, Call] = {}
@@ -72,6 +73,11 @@ class CallTable:
         self._blocked = False
         self._closed = False
         self.lost_reason: BaseException | None = None
+
+    @property
+    def connected(self) -> bool:
+        """Whether requests leave at once."""
+        return self._wire is not None
 
     def __len__(self) -> int:
         return len(self._calls)

@@ -10,6 +10,8 @@ from idalloc_client._exchange import check_draw, health_exchange
 from idalloc_client._lease_size import LeaseLimits
 from idalloc_client._rpc import RpcClient
 from idalloc_client._sequence import IdSequence, new_sequence
+from idalloc_client._sequence_roll import SequenceRoll
+from idalloc_client._stats import ClientStats
 from idalloc_client._url import checked_timeout, connection_parameters, process_name
 from idalloc_schemas import HealthReply
 
@@ -42,6 +44,7 @@ class IdClient:
         self._timeout = checked_timeout(timeout)
         parameters = connection_parameters(url, name or process_name("client"))
         self._rpc = RpcClient(parameters, max_in_flight=max_in_flight, timeout=timeout)
+        self._sequences = SequenceRoll()
         # Also at exit and when nobody refers to the client any more: the broker gets a goodbye.
         self._finalizer = weakref.finalize(self, self._rpc.close, _CLOSE_TIMEOUT)
 
@@ -106,7 +109,7 @@ class IdClient:
             self._rpc.draw_later(app_tag, count, _LEASE_TIMEOUT, on_answer)
 
         patience = self._timeout if timeout is None else checked_timeout(timeout)
-        return new_sequence(lease, limits, patience)
+        return new_sequence(lease, limits, patience, self._sequences)
 
     def health(self, app_tag: str | None = None, *, timeout: float | None = None) -> HealthReply:
         """Return what one worker holds of a tag, or of every tag that it holds.
@@ -118,6 +121,10 @@ class IdClient:
         """
         exchange = health_exchange(app_tag)
         return exchange.read(self._rpc.call(exchange, self._time(timeout)))
+
+    def stats(self) -> ClientStats:
+        """Return what this client has done so far, and what waits now. It costs no message."""
+        return self._rpc.stats(self._sequences.stats())
 
     def close(self) -> None:
         """End every call in flight with `ClientClosedError` and disconnect. Safe to repeat."""

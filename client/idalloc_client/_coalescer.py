@@ -24,6 +24,7 @@ from idalloc_client._gathered_call import GatheredCall
 from idalloc_client._lane import Book, Group, Lane, Waiter
 from idalloc_client._promise import Promise, settle
 from idalloc_client._tallies import Tallies
+from idalloc_client._tracing import Carrier
 
 REQUESTS_IN_FLIGHT = 2
 """Requests of one tag on their way before later calls gather: while one is answered, the callers of
@@ -109,10 +110,14 @@ class Coalescer:
             self._lane_count += 1
         return lane
 
-    def add(self, app_tag: str, waiter: Waiter, timeout: float) -> None:
-        """Take a call; `app_tag` is valid."""
+    def add(
+        self, app_tag: str, waiter: Waiter, timeout: float, carrier: Carrier | None = None
+    ) -> None:
+        """Take a call; `app_tag` is valid, and `carrier` has the caller's trace context."""
         promise, count, deadline = waiter
         lane = self.lane(app_tag, timeout)
+        if not lane.waiting:
+            lane.carrier = carrier
         if count is None:
             joined = lane.join(promise, deadline)
             lane.plain = False  # it may leave without a word

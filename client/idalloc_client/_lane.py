@@ -5,7 +5,7 @@ from operator import itemgetter
 
 from idalloc_client._batch import IdBatch
 from idalloc_client._promise import TOO_LATE, Promise, settle
-from idalloc_client._tracing import Carrier, capture
+from idalloc_client._tracing import Carrier
 
 Waiter = tuple[Promise, int | None, float]
 """A caller: its promise, how many ids it wants (None: one, as an int), and its deadline.
@@ -104,7 +104,7 @@ class Lane:
         self.flush_pending = False
         self.paused = False
         self.carrier: Carrier | None = None
-        """The trace context of the first one who waits."""
+        """The trace context of the first one who waits; whoever lets callers join sets it."""
 
     @property
     def wanted(self) -> int:
@@ -122,10 +122,7 @@ class Lane:
         if book.calls >= book.max_calls:
             return False
         book.calls += 1
-        waiting = self.waiting
-        if capture is not None and not waiting:
-            self.carrier = capture()
-        waiting.append((promise, None, deadline))
+        self.waiting.append((promise, None, deadline))
         if self.eager:
             self.eager = False
             self._on_wanted(self)

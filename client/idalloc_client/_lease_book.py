@@ -15,6 +15,7 @@ from idalloc_client._errors import (
     RefusedError,
 )
 from idalloc_client._lease_size import LeaseLimits, next_lease_size
+from idalloc_client._tallies import LeaseTallies
 
 FINAL = (RefusedError, NoRouteError, ClientClosedError, ForkedClientError)
 """Errors that somebody who waits is told at once."""
@@ -27,8 +28,11 @@ _AHEAD = 2
 class LeaseBook:
     """Bookkeeping of one sequence; whoever owns it serializes the calls. Times are monotonic."""
 
-    def __init__(self, limits: LeaseLimits, now: float) -> None:
+    def __init__(
+        self, limits: LeaseLimits, now: float, tallies: LeaseTallies | None = None
+    ) -> None:
         self._limits = limits
+        self._tallies = tallies or LeaseTallies()
         self._size = limits.floor
         self._ready: deque[range] = deque()
         self._on_their_way = 0
@@ -74,11 +78,13 @@ class LeaseBook:
         for left, right in ids.ranges:
             self._ready.append(range(left, right))
             self._taken_in += right - left
+        self._tallies.lent(len(ids))
 
     def failed(self, error: IdAllocError) -> None:
         """Note that a lease did not come."""
         self._on_their_way -= 1
         self.error = error
+        self._tallies.failed()
 
     def turn_page(self, now: float) -> bool:
         """Go on with the next range if the current one is used up; False if there is none."""
@@ -92,10 +98,12 @@ class LeaseBook:
 
     def give_up(self) -> None:
         """Hand out nothing more; what is left counts as unused."""
-        self.unused += sum(map(len, self._ready))
+        given_up = sum(map(len, self._ready))
         self._ready.clear()
         # One by one: another thread may take some of them at this moment.
-        self.unused += sum(1 for _ in self._current)
+        given_up += sum(1 for _ in self._current)
+        self.unused += given_up
+        self._tallies.gave_up(given_up)
 
     def _used(self) -> int:
         return self._taken_in - self.left - self._counted_used

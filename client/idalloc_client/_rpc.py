@@ -20,6 +20,8 @@ from idalloc_client._forks import end_in_children
 from idalloc_client._lane import Waiter
 from idalloc_client._link_thread import LinkThread
 from idalloc_client._promise import ThreadPromise, settle
+from idalloc_client._stats import ClientStats, SequenceStats, snapshot
+from idalloc_client._tallies import Tallies
 from idalloc_client._tracing import Carrier, capture
 from idalloc_client._url import user_id
 from idalloc_schemas import ALLOC_QUEUE
@@ -45,8 +47,12 @@ class _BlockingCall:
 class _Running:
     """What exists once the client is used: the thread, and what belongs to it."""
 
-    def __init__(self, parameters: Parameters, max_in_flight: int, timeout: float) -> None:
-        self.calls = CallTable(max_in_flight=max_in_flight, user_id=user_id(parameters))
+    def __init__(
+        self, parameters: Parameters, max_in_flight: int, timeout: float, tallies: Tallies
+    ) -> None:
+        self.calls = CallTable(
+            max_in_flight=max_in_flight, user_id=user_id(parameters), tallies=tallies
+        )
         self.thread = LinkThread(parameters, self.calls, _THREAD)
         self.coalescer = Coalescer(
             calls=self.calls,
@@ -58,7 +64,7 @@ class _Running:
         self._timeout = timeout
         self.lanes = self.coalescer.lanes(timeout)
         """Where calls that do not say otherwise wait, by tag."""
-        self._door: deque[tuple[str, float, Waiter]] = deque()
+        self._door: deque[tuple[str, Waiter, float, Carrier | None]] = deque()
         self._woken = False
 
     def enter(self, app_tag: str, timeout: float, waiter: Waiter) -> None:
@@ -68,7 +74,8 @@ class _Running:
         the first of them comes back. It marks the lane as not full before it looks, and callers
         come in before they look at the lane, so that nobody is overlooked.
         """
-        self._door.append((app_tag, timeout, waiter))
+        carrier = None if capture is None else capture()
+        self._door.append((app_tag, waiter, timeout, carrier))
         lane = self.lanes.get(app_tag)
         if lane is not None and lane.full and timeout == self._timeout and waiter[1] is None:
             return
@@ -86,8 +93,7 @@ class _Running:
         self._woken = False  # first, so that who comes in from now on wakes the thread again
         door, add = self._door, self.coalescer.add
         while door:
-            app_tag, timeout, waiter = door.popleft()
-            add(app_tag, waiter, timeout)
+            add(*door.popleft())
 
 
 class RpcClient:
@@ -100,6 +106,7 @@ class RpcClient:
         self._parameters = parameters
         self._max_in_flight = max_in_flight
         self._timeout = timeout
+        self._tallies = Tallies()
         self._start_lock = threading.Lock()
         self._running: _Running | None = None
         self._closed = False
@@ -152,6 +159,16 @@ class RpcClient:
             running.thread.post(lambda: running.calls.forget(call.correlation_id))
         return reply
 
+    def stats(self, sequences: SequenceStats) -> ClientStats:
+        """Say what was done so far."""
+        running = self._running
+        return snapshot(
+            self._tallies,
+            waiting=running.coalescer.calls if running else 0,
+            connected=running is not None and running.calls.connected,
+            sequences=sequences,
+        )
+
     def close(self, timeout: float) -> None:
         """End every call with `ClientClosedError`, then the connection. Safe to repeat."""
         if self._closed:
@@ -190,7 +207,9 @@ class RpcClient:
             if self._closed:
                 raise ClientClosedError("the client is closed")
             if self._running is None:
-                running = _Running(self._parameters, self._max_in_flight, self._timeout)
+                running = _Running(
+                    self._parameters, self._max_in_flight, self._timeout, self._tallies
+                )
                 running.thread.start()
                 self._running = running
             return self._running

@@ -22,6 +22,8 @@ from idalloc_client._errors import (
 from idalloc_client._forks import end_in_children
 from idalloc_client._lease_book import FINAL, LeaseBook, retry_pause
 from idalloc_client._lease_size import LeaseLimits
+from idalloc_client._sequence_roll import SequenceRoll
+from idalloc_client._tallies import LeaseTallies
 
 Lease = Callable[[int, Callable[[IdBatch | IdAllocError], None]], None]
 """Asks for so many ids, and calls back from another thread, once."""
@@ -52,6 +54,11 @@ class IdSequence(itertools.chain[int]):
         """How many leased ids were given up by `close`."""
         return self._source.unused
 
+    @property
+    def closed(self) -> bool:
+        """Whether it hands out nothing more."""
+        return self._source.closed
+
     def close(self) -> None:
         """Give up what is left; every later `next` raises `ClientClosedError`. Safe to repeat."""
         self._source.close(ClientClosedError("the sequence is closed"))
@@ -79,22 +86,28 @@ class IdSequence(itertools.chain[int]):
         self.__reduce__()
 
 
-def new_sequence(lease: Lease, limits: LeaseLimits, timeout: float) -> IdSequence:
+def new_sequence(
+    lease: Lease, limits: LeaseLimits, timeout: float, roll: SequenceRoll | None = None
+) -> IdSequence:
     """Make a sequence; nothing is leased before its first use."""
-    source = _Source(lease, limits, timeout)
+    roll = roll or SequenceRoll()
+    source = _Source(lease, limits, timeout, roll.tallies)
     ids = cast(IdSequence, IdSequence.from_iterable(source))  # of the class that it is called on
     ids._source = source  # noqa: SLF001  # chain has no place for it in its constructor
     end_in_children(ids)
+    roll.add(ids)
     return ids
 
 
 class _Source:
     """Gives the chain one range after the other. Its lock guards the book."""
 
-    def __init__(self, lease: Lease, limits: LeaseLimits, timeout: float) -> None:
+    def __init__(
+        self, lease: Lease, limits: LeaseLimits, timeout: float, tallies: LeaseTallies
+    ) -> None:
         self._lease = lease
         self._timeout = timeout
-        self._book = LeaseBook(limits, time.monotonic())
+        self._book = LeaseBook(limits, time.monotonic(), tallies)
         self._changed = threading.Condition()
         self._closed_by: IdAllocError | None = None
         self._retry_at = 0.0
@@ -123,6 +136,10 @@ class _Source:
     def unused(self) -> int:
         with self._changed:
             return self._book.unused
+
+    @property
+    def closed(self) -> bool:
+        return self._closed_by is not None
 
     def close(self, error: IdAllocError) -> None:
         with self._changed:

@@ -1,5 +1,6 @@
 """What a client counts while it works; it costs nothing per id, only per request."""
 
+import threading
 from bisect import bisect_left
 from collections import Counter
 
@@ -53,7 +54,44 @@ class Tallies:
         self.round_trip = Histogram()
         """From handing a request to the connection to its reply."""
 
+    def copy_of_failed(self) -> dict[str, int]:
+        """Return the failed calls by error; another thread may count meanwhile."""
+        while True:
+            try:
+                return dict(self.failed)
+            except RuntimeError:  # a new kind of error came just now
+                continue
+
     def overdue(self, error: Exception) -> None:
         """Count a caller that runs out of time; it will be found to have left."""
         self.failed[type(error).__name__] += 1
         self.left -= 1
+
+
+class LeaseTallies:
+    """What all sequences of a client have counted; threads share it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.leases = 0
+        self.leases_failed = 0
+        self.ids = 0
+        """Ids that were leased."""
+        self.ids_unused = 0
+        """Leased ids that were given up."""
+
+    def lent(self, ids: int) -> None:
+        """Count a lease that came."""
+        with self._lock:
+            self.leases += 1
+            self.ids += ids
+
+    def failed(self) -> None:
+        """Count a lease that did not come."""
+        with self._lock:
+            self.leases_failed += 1
+
+    def gave_up(self, ids: int) -> None:
+        """Count ids that will not be handed out."""
+        with self._lock:
+            self.ids_unused += ids

@@ -5,9 +5,10 @@ deadlines, errors, sequences, closing, is the real clients' own code.
 """
 
 import asyncio
+import contextlib
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -28,6 +29,8 @@ from idalloc_client._exchange import Exchange, RawReply, check_draw
 from idalloc_client._forks import end_in_children
 from idalloc_client._promise import settle
 from idalloc_client._rpc import RpcClient
+from idalloc_client._stats import ClientStats, SequenceStats, snapshot
+from idalloc_client._tallies import Tallies
 from idalloc_schemas import (
     MAX_ID,
     ErrorReply,
@@ -121,7 +124,8 @@ class AsyncFakeIdClient(AsyncIdClient):
 
     def _usable(self) -> AsyncSession:
         if self._session is None and not self._closed:
-            self._session = _FakeSession(self._worker, asyncio.get_running_loop())
+            loop = asyncio.get_running_loop()
+            self._session = _FakeSession(self._worker, self._tallies, loop)
         return super()._usable()
 
 
@@ -131,6 +135,7 @@ class _FakeRpc(RpcClient):
     def __init__(self, worker: "_FakeWorker") -> None:
         # The base's constructor prepares a connection, and there is none.
         self._worker = worker
+        self._tallies = Tallies()
         self._closed = False
         self._used = False
         self._forked = False
@@ -140,7 +145,8 @@ class _FakeRpc(RpcClient):
         deadline = time.monotonic() + timeout
         self._check_usable()
         check_draw(app_tag, 1 if count is None else count)
-        return self._worker.draw(app_tag, count, deadline)
+        with _counted(self._tallies, count):
+            return self._worker.draw(app_tag, count, deadline)
 
     def draw_later(
         self,
@@ -160,6 +166,10 @@ class _FakeRpc(RpcClient):
         self._check_usable()
         return self._worker.health(request, time.monotonic() + timeout)
 
+    def stats(self, sequences: SequenceStats) -> ClientStats:
+        usable = self._used and not self._closed
+        return snapshot(self._tallies, waiting=0, connected=usable, sequences=sequences)
+
     def close(self, timeout: float) -> None:  # noqa: ARG002  # there is nothing to wait for
         self._closed = True
 
@@ -177,23 +187,40 @@ class _FakeRpc(RpcClient):
 class _FakeSession(AsyncSession):
     """Stands where the connection of an `AsyncIdClient` is."""
 
-    def __init__(self, worker: "_FakeWorker", loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, worker: "_FakeWorker", tallies: Tallies, loop: asyncio.AbstractEventLoop
+    ) -> None:
         # The base's constructor connects.
         self.loop = loop
         self.thread_id = threading.get_ident()
         self.forked = False
         self.lanes = {}  # none, so that every call is checked
         self._worker = worker
+        self._tallies = tallies
+        self._waiting = 0
         self._ended = False
         end_in_children(self)
 
     def draw(self, app_tag: str, count: int | None, timeout: float) -> "asyncio.Future[Any]":
         deadline = time.monotonic() + timeout
-        return self._soon(lambda: self._worker.draw(app_tag, count, deadline))
+
+        def answer() -> int | IdBatch:
+            with _counted(self._tallies, count):
+                return self._worker.draw(app_tag, count, deadline)
+
+        return self._soon(answer)
 
     async def call(self, request: Exchange[Any], timeout: float) -> RawReply:  # noqa: ASYNC109
         deadline = time.monotonic() + timeout
         return await self._soon(lambda: self._worker.health(request, deadline))
+
+    @property
+    def connected(self) -> bool:
+        return not self._ended
+
+    @property
+    def waiting(self) -> int:
+        return self._waiting
 
     async def close(self) -> None:
         self._ended = True
@@ -211,11 +238,14 @@ class _FakeSession(AsyncSession):
     def _soon(self, answer: Callable[[], _Result]) -> "asyncio.Future[_Result]":
         # Not at once: other tasks run during a real call, and it may be cancelled.
         promise: asyncio.Future[_Result] = self.loop.create_future()
+        self._waiting += 1
         self.loop.call_soon(self._answer, promise, answer)
         return promise
 
     def _answer(self, promise: "asyncio.Future[_Result]", answer: Callable[[], _Result]) -> None:
+        self._waiting -= 1
         if promise.done():
+            self._tallies.left += 1
             return  # cancelled: that uses up no id
         outcome: _Result | IdAllocError
         try:
@@ -225,6 +255,20 @@ class _FakeSession(AsyncSession):
         except IdAllocError as error:
             outcome = error
         settle(promise, outcome)
+
+
+@contextlib.contextmanager
+def _counted(tallies: Tallies, count: int | None) -> Iterator[None]:
+    """Count a call as one that travelled by itself."""
+    tallies.requests += 1
+    tallies.gathered += 1
+    try:
+        yield
+    except IdAllocError as error:
+        tallies.failed[type(error).__name__] += 1
+        raise
+    tallies.served += 1
+    tallies.ids += count or 1
 
 
 @dataclass(slots=True, eq=False)

@@ -18,7 +18,7 @@ PACKAGES = {
 # worker -> client -> schemas.
 ALLOWED = {
     "idalloc_schemas": {"pydantic", "pydantic_core"},
-    "idalloc_client": {"idalloc_schemas", "pika", "pydantic", "opentelemetry"},
+    "idalloc_client": {"idalloc_schemas", "pika", "pydantic", "opentelemetry", "prometheus_client"},
     "idalloc_worker": {
         "idalloc_schemas",
         "idalloc_client",
