@@ -108,7 +108,11 @@ class AsyncIdSequence:
         if time.monotonic() < self._retry_at and (ready or self._book.error is not None):
             return
         for count in iter(self._book.want, None):
-            self._lease(count).add_done_callback(self._on_answer)
+            try:
+                self._lease(count).add_done_callback(self._on_answer)
+            except IdAllocError as error:  # the client is closed
+                self._on_failure(error)
+                return
 
     async def _wait(self, deadline: float) -> None:
         now, error = time.monotonic(), self._book.error
@@ -127,12 +131,16 @@ class AsyncIdSequence:
     def _on_answer(self, answer: "asyncio.Future[IdBatch]") -> None:
         error = ClientClosedError("cancelled") if answer.cancelled() else answer.exception()
         if isinstance(error, IdAllocError):
-            self._book.failed(error)
-            self._retry_at = time.monotonic() + retry_pause(error)
-        else:
-            self._book.lent(answer.result())
-            if self._closed_by is not None:
-                self._book.give_up()
+            self._on_failure(error)
+            return
+        self._book.lent(answer.result())
+        if self._closed_by is not None:
+            self._book.give_up()
+        self._wake()
+
+    def _on_failure(self, error: IdAllocError) -> None:
+        self._book.failed(error)
+        self._retry_at = time.monotonic() + retry_pause(error)
         self._wake()
 
     def _close(self, error: IdAllocError) -> None:

@@ -42,7 +42,7 @@ class LeaseBook:
         self._counted_at = now
         self._rate: float | None = None
         self.error: IdAllocError | None = None
-        """Why the last lease failed, until one succeeds."""
+        """Why the last lease failed, until another one is asked for."""
         self.unused = 0
         """Ids that were leased and will not be handed out."""
 
@@ -69,6 +69,8 @@ class LeaseBook:
         if self._on_their_way + min(len(self._ready), _AHEAD) >= _AHEAD:
             return None
         self._on_their_way += 1
+        # What was wrong then says nothing about the lease that is on its way now.
+        self.error = None
         return self._size
 
     def lent(self, ids: IdBatch) -> None:

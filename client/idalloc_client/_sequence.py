@@ -120,7 +120,7 @@ class _Source:
         try:
             return self._next_range()
         except BaseException as error:  # noqa: BLE001  # also KeyboardInterrupt
-            return _Raises(error)
+            return _RAISES.to_this_thread(error)
 
     @property
     def left(self) -> int:
@@ -200,14 +200,30 @@ class _Source:
 
 
 class _Raises:
-    """Stands where a range would: raises once, then lets the chain ask for a range again."""
+    """Stands where a range would: raises a thread's error, then lets the chain go on to a range.
 
-    def __init__(self, error: BaseException) -> None:
-        self._error: BaseException | None = error
+    There is one for all, with the errors by thread. Two threads may be between two ranges at a
+    time; the chain then overwrites what it holds without letting go of it. With one object for
+    each error that would be a leak, and one thread could raise what another one waited for.
+    """
 
-    def __iter__(self) -> Iterator[int]:
+    def __init__(self) -> None:
+        self._errors: dict[int, BaseException] = {}
+
+    def to_this_thread(self, error: BaseException) -> Self:
+        """Take the error that the calling thread is to raise next."""
+        self._errors[threading.get_ident()] = error
+        return self
+
+    def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> int:
-        error, self._error = self._error, None
-        raise error or StopIteration
+        error = self._errors.pop(threading.get_ident(), None)
+        try:
+            raise error or StopIteration
+        finally:
+            del error  # its traceback holds this frame
+
+
+_RAISES = _Raises()
