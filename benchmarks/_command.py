@@ -24,17 +24,17 @@ class Options:
 def parse(description: str | None, arguments: Sequence[str] | None, default: Plan) -> Options:
     """Read the arguments."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--rounds", type=_positive_int, default=default.rounds, metavar="N")
+    parser.add_argument("--rounds", type=positive_int, default=default.rounds, metavar="N")
     parser.add_argument(
         "--seconds",
-        type=_positive,
+        type=positive,
         default=default.seconds,
         metavar="S",
         help="how long each contender runs in a round (default: %(default)s)",
     )
     parser.add_argument(
         "--budget",
-        type=_positive,
+        type=positive,
         default=default.budget,
         metavar="S",
         help="start no further round after so many seconds (default: %(default)s)",
@@ -70,7 +70,8 @@ def main(
     return 0 if report.met else 1
 
 
-def _positive_int(text: str) -> int:
+def positive_int(text: str) -> int:
+    """Read a count."""
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError("must be 1 or more")
@@ -84,7 +85,8 @@ def _not_negative(text: str) -> float:
     return value
 
 
-def _positive(text: str) -> float:
+def positive(text: str) -> float:
+    """Read a time or the like."""
     value = _not_negative(text)
     if not value:
         raise argparse.ArgumentTypeError("must be above 0")

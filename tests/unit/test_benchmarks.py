@@ -166,7 +166,8 @@ def test_every_benchmark_has_a_command_line(name: str) -> None:
     command = [sys.executable, "-m", f"benchmarks.{name}", "--help"]
     shown = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert shown.returncode == 0, shown.stderr
-    assert "--rounds" in shown.stdout
+    assert ("--rounds" in shown.stdout) == (name in everything.RACES)
+    assert "--json" in shown.stdout
 
 
 @pytest.mark.parametrize("name", everything.SCRIPTS)
