@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import contextlib
 import random
 import threading
 import time
@@ -53,6 +54,11 @@ class Outcome:
 def hasty(chance: random.Random) -> float:
     """Return seconds that are not enough, or just enough; each magnitude is as likely."""
     return _SHORT * 2 ** chance.uniform(-12, 0)
+
+
+def magnitudes() -> list[float]:
+    """Return seconds of every magnitude that a call of these mixes may have left."""
+    return [0.75 * 2.0**exponent for exponent in range(-24, 7)] * 4
 
 
 class TaskMix:
@@ -153,6 +159,13 @@ class TaskMix:
             await self._call(hasty(self._chance))
 
 
+async def call_with_all_magnitudes(client: AsyncIdClient) -> None:
+    """Have the client make what it keeps for each magnitude of time."""
+    for timeout in magnitudes():
+        with contextlib.suppress(CallTimeoutError):
+            await client.next_id(TAG, timeout=timeout)
+
+
 async def leave_while_connecting(url: str, clients: int, seed: int) -> None:
     """Cancel the first calls of new clients, and the closing of half of them."""
     chance = random.Random(seed)
@@ -168,6 +181,13 @@ async def leave_while_connecting(url: str, clients: int, seed: int) -> None:
             closing.cancel()
         await asyncio.wait([closing])
         await client.close()
+
+
+def call_with_all_magnitudes_in_thread(client: IdClient) -> None:
+    """Do the same with the client of threads."""
+    for timeout in magnitudes():
+        with contextlib.suppress(CallTimeoutError):
+            client.next_id(TAG, timeout=timeout)
 
 
 class ThreadMix:

@@ -16,7 +16,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from benchmarks._interruptions import Outcome, TaskMix, ThreadMix, leave_while_connecting
+from benchmarks._interruptions import (
+    Outcome,
+    TaskMix,
+    ThreadMix,
+    call_with_all_magnitudes,
+    call_with_all_magnitudes_in_thread,
+    leave_while_connecting,
+)
 from benchmarks._level import growth, level, settle
 from benchmarks._proof import Effort, Finding, Proof, main
 from benchmarks._runner import progress
@@ -28,7 +35,7 @@ DEFAULT = Effort(amount=10_000, seconds=None, budget=240.0)
 
 _WARM_UP = 5  # part of the calls
 _SETTLE = 5.0  # seconds for what is on its way to come to its end
-_LANES = 16  # one is kept for each magnitude of time that callers gave; the dose may miss some
+_KEPT = 8  # objects: the client keeps one for each magnitude of time; the dose may miss a rare one
 _QUIET = 1.0  # seconds after the small dose
 _BETWEEN_LOOKS = 0.1  # seconds
 _CLIENTS = 20  # that are left while they connect
@@ -77,7 +84,7 @@ def judge(trials: Sequence[Trial], calls: int) -> list[Finding]:
             Finding(
                 f"{name}: errors of calls that were left alone", len(outcome.errors), at_most=0
             ),
-            _left(f"{name}: left behind in use", trial.left_over, _LANES),
+            _left(f"{name}: left behind in use", trial.left_over, _KEPT),
             _left(f"{name}: left behind after the close", trial.left_at_end, 0),
         ]
     ids = [value for trial in trials for value in trial.outcome.ids]
@@ -119,6 +126,7 @@ def _try_tasks(make: Make, url: str, calls: int, until: float) -> tuple[Outcome,
 async def _tasks(url: str, calls: int, until: float) -> tuple[Outcome, Counter[str]]:
     async with AsyncIdClient(url) as client:
         await client.next_id(TAG)  # whoever is in haste before there is a connection is told so
+        await call_with_all_magnitudes(client)
         warm_up = await TaskMix(client, calls // _WARM_UP, seed=1).run(until)
         await leave_while_connecting(url, _CLIENTS, seed=1)
         await asyncio.sleep(_QUIET)
@@ -147,6 +155,7 @@ async def _settle_on_loop(before: Counter[str]) -> Counter[str]:
 def _try_threads(url: str, calls: int, until: float) -> tuple[Outcome, Counter[str]]:
     with IdClient(url) as client:
         client.next_id(TAG)  # whoever is in haste before there is a connection is told so
+        call_with_all_magnitudes_in_thread(client)
         warm_up = ThreadMix(client, calls // _WARM_UP, seed=1).run(until)
         time.sleep(_QUIET)
         before = level()

@@ -5,14 +5,17 @@ import copy
 import itertools
 import os
 import pickle
+import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from idalloc_client import (
     AppTagNotFoundError,
+    CallTimeoutError,
     ClientClosedError,
     ForkedClientError,
     IdAllocError,
@@ -20,6 +23,15 @@ from idalloc_client import (
     InvalidRequestError,
 )
 from tests.workers import Fleet
+
+
+@pytest.fixture
+def quick_switches() -> Iterator[None]:
+    """Have threads meet in each other's way."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    yield
+    sys.setswitchinterval(before)
 
 
 def test_ids_come_once_and_rise(fleet: Fleet) -> None:
@@ -49,6 +61,83 @@ def test_threads_share_a_sequence(fleet: Fleet) -> None:
         flat = sorted(value for mine in drawn for value in mine)
         assert len(set(flat)) == 160_000
         assert flat[-1] - flat[0] + 1 - len(flat) <= ids.unused
+
+
+def test_the_history_of_a_shared_sequence(fleet: Fleet, quick_switches: None) -> None:
+    """Four threads: each id once, each thread's ids rise, and every leased id is accounted for."""
+    fleet.start()  # one worker, so that one lease lies above the other
+    drawn: list[list[int]] = []
+    with IdClient(fleet.amqp_url) as client:
+        ids = client.sequence("test_business", floor=3, cap=200)
+
+        def draw() -> None:
+            drawn.append([next(ids) for _ in range(20_000)])
+
+        threads = [threading.Thread(target=draw) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        ids.close()
+        # It comes after the leases that were on their way: one connection, one queue, one worker.
+        client.next_id("test_business")
+        unused = ids.unused
+        [tag] = client.health("test_business").tags
+    flat = [value for mine in drawn for value in mine]
+    assert len(flat) == len(set(flat)) == 80_000
+    for mine in drawn:
+        assert all(first < second for first, second in itertools.pairwise(mine))
+    assert tag.ids_handed_out == len(flat) + unused + 1
+
+
+def test_a_dead_fleet_is_told_at_the_timeout(fleet: Fleet) -> None:
+    """Threads go on for what is leased; each then waits its time, hears why, and goes on later."""
+    fleet.start(2)
+    timeout = 0.5
+    told: list[float] = []
+    drawn: list[list[int]] = []
+    all_told = threading.Barrier(5)
+    workers_again = threading.Event()
+    with IdClient(fleet.amqp_url) as client:
+        ids = client.sequence("test_business", floor=1000, timeout=timeout)
+
+        def draw() -> None:
+            mine: list[int] = []
+            drawn.append(mine)
+            while True:
+                started = time.monotonic()
+                try:
+                    mine.append(next(ids))
+                except CallTimeoutError:
+                    told.append(time.monotonic() - started)
+                    break
+            all_told.wait(60)
+            workers_again.wait(60)
+            for _ in range(100):
+                with contextlib.suppress(IdAllocError):
+                    mine.append(next(ids))
+                    return
+
+        first = next(ids)
+        while ids.left < 2900:  # both leases ahead are there
+            time.sleep(0.01)
+        for worker in fleet.alive():
+            worker.kill()
+        left = ids.left
+        threads = [threading.Thread(target=draw) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        all_told.wait(60)
+        before = [len(mine) for mine in drawn]
+        fleet.start()
+        workers_again.set()
+        for thread in threads:
+            thread.join()
+    flat = [first, *(value for mine in drawn for value in mine)]
+    assert sum(before) >= left
+    assert min(told) >= timeout
+    assert [len(mine) for mine in drawn] == [count + 1 for count in before]
+    assert len(flat) == len(set(flat))
 
 
 def test_an_outage_goes_unnoticed_while_cover_lasts(fleet: Fleet) -> None:
