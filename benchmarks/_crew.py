@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from benchmarks._drawers import DRAWERS, URL
+from benchmarks._drawers import DRAWERS, URL, Lease
 from benchmarks._runner import BenchmarkError
 from tests.workers import end_with_parent
 
@@ -25,7 +25,7 @@ _LOOK_EVERY = 0.1  # seconds
 class Drawers:
     """One process; a thread of ours reads what it says."""
 
-    def __init__(self, kind: str, folder: Path, url: str, rate: float) -> None:
+    def __init__(self, kind: str, folder: Path, url: str, rate: float, lease: Lease) -> None:
         self.state: dict[str, Any] = {
             "drawn": 0,
             "cover": 0.0,
@@ -36,7 +36,10 @@ class Drawers:
         self.least_cover = float("inf")
         """Seconds: the lowest since it was set."""
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks._drawers", kind, str(folder), f"--rate={rate}"],
+            [
+                *(sys.executable, "-m", "benchmarks._drawers", kind, str(folder)),
+                *(f"--rate={rate}", f"--cover={lease.cover}", f"--floor={lease.floor}"),
+            ],
             env={**os.environ, URL: url},  # not an argument: those are for all to see
             cwd=_ROOT,
             stdin=subprocess.PIPE,
@@ -136,12 +139,19 @@ class Crew:
 
 
 @contextmanager
-def crew(folder: Path, url: str, ids_per_second: float, until: float) -> Iterator[Crew]:
-    """Have the processes run; `until` is when to give up, in monotonic seconds."""
-    rate = ids_per_second / (len(KINDS) * DRAWERS)
+def crew(folder: Path, url: str, rate: float, lease: Lease, until: float) -> Iterator[Crew]:
+    """Have the processes run.
+
+    Args:
+        folder: where they write their ids.
+        url: the broker.
+        rate: ids per second of each drawer.
+        lease: what their sequences are asked for.
+        until: when to give up, in monotonic seconds.
+    """
     drawers: list[Drawers] = []
     try:
-        drawers.extend(Drawers(kind, folder, url, rate) for kind in KINDS)
+        drawers.extend(Drawers(kind, folder, url, rate, lease) for kind in KINDS)
         yield Crew(drawers, until)
     finally:
         for process in drawers:

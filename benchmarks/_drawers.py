@@ -28,11 +28,11 @@ DRAWERS = 8
 """Threads or tasks in one process."""
 
 URL = "IDALLOC_BENCHMARK_AMQP_URL"
-COVER = 15.0  # seconds that a lease should last
 CAP = 300_000  # ids: what is drained and leased anew at the end is bounded by it
+SHARING = 6
+"""Drawers of one process that share a sequence; the others have one each."""
 PATIENCE = 2.0  # seconds that a call may wait when nothing is left
 
-_WITH_THEIR_OWN = 2  # of the drawers
 _CHUNK = 100  # ids between two looks at the clock
 _RECOVERY = 60.0  # seconds, before it counts as failed
 _PAUSE = 0.05  # seconds between tries, where errors come at once
@@ -53,6 +53,14 @@ class Drawer:
     waited: float = 0.0
     """Seconds until the error that ended the draining."""
     recovered: bool = False
+
+
+@dataclass(frozen=True)
+class Lease:
+    """What the sequences are asked for: ids at first, and the seconds that they should last."""
+
+    floor: int
+    cover: float
 
 
 class Stage:
@@ -122,11 +130,16 @@ def draw_in_thread(ids: IdSequence, drawer: Drawer, stage: Stage, rate: float) -
             time.sleep(_PAUSE)
 
 
-def run_threads(url: str, drawers: Sequence[Drawer], stage: Stage, rate: float) -> int:
+def run_threads(
+    url: str, drawers: Sequence[Drawer], stage: Stage, rate: float, lease: Lease
+) -> int:
     """Draw in threads that share a client; return how many ids were leased in vain."""
     sys.setswitchinterval(_SWITCH_INTERVAL)
     with IdClient(url, timeout=PATIENCE) as client:
-        sequences = [client.sequence(TAG, cover=COVER, cap=CAP) for _ in range(_WITH_THEIR_OWN + 1)]
+        sequences = [
+            client.sequence(TAG, floor=lease.floor, cap=CAP, cover=lease.cover)
+            for _ in range(DRAWERS - SHARING + 1)
+        ]
         threads = [
             threading.Thread(
                 target=draw_in_thread, args=(_one_of(sequences, n), drawer, stage, rate)
@@ -174,10 +187,15 @@ async def draw_in_task(ids: AsyncIdSequence, drawer: Drawer, stage: Stage, rate:
             await asyncio.sleep(_PAUSE)
 
 
-async def run_tasks(url: str, drawers: Sequence[Drawer], stage: Stage, rate: float) -> int:
+async def run_tasks(
+    url: str, drawers: Sequence[Drawer], stage: Stage, rate: float, lease: Lease
+) -> int:
     """Draw in tasks that share a client; return how many ids were leased in vain."""
     async with AsyncIdClient(url, timeout=PATIENCE) as client:
-        sequences = [client.sequence(TAG, cover=COVER, cap=CAP) for _ in range(_WITH_THEIR_OWN + 1)]
+        sequences = [
+            client.sequence(TAG, floor=lease.floor, cap=CAP, cover=lease.cover)
+            for _ in range(DRAWERS - SHARING + 1)
+        ]
         drawing = asyncio.gather(
             *(
                 draw_in_task(_one_of(sequences, n), drawer, stage, rate)
@@ -236,7 +254,10 @@ def main() -> None:
     parser.add_argument("kind", choices=["threads", "tasks"])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--rate", type=float, required=True, help="ids per second of each drawer")
+    parser.add_argument("--cover", type=float, required=True, help="seconds that a lease lasts")
+    parser.add_argument("--floor", type=int, required=True, help="ids in the first lease")
     given = parser.parse_args()
+    lease = Lease(given.floor, given.cover)
     stage = Stage()
     threading.Thread(target=_follow_commands, args=(stage,), daemon=True).start()
     with ExitStack() as closing:
@@ -245,9 +266,9 @@ def main() -> None:
             for n in range(DRAWERS)
         ]
         if given.kind == "threads":
-            unused = run_threads(os.environ[URL], drawers, stage, given.rate)
+            unused = run_threads(os.environ[URL], drawers, stage, given.rate, lease)
         else:
-            unused = asyncio.run(run_tasks(os.environ[URL], drawers, stage, given.rate))
+            unused = asyncio.run(run_tasks(os.environ[URL], drawers, stage, given.rate, lease))
     _write(
         ended=True,
         drawn=sum(drawer.ledger.count for drawer in drawers),

@@ -18,8 +18,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks._census import Census, take_census
-from benchmarks._crew import Crew, crew
-from benchmarks._drawers import COVER, PATIENCE
+from benchmarks._crew import KINDS, Crew, crew
+from benchmarks._drawers import CAP, DRAWERS, PATIENCE, SHARING, Lease
 from benchmarks._proof import Effort, Finding, Proof, main
 from benchmarks._runner import BenchmarkError, progress
 from benchmarks._site import TAG
@@ -37,7 +37,10 @@ from tests.workers import Fleet
 TITLE = "Sequences in 4 processes of 8 threads or tasks, the broker restarted twice"
 DEFAULT = Effort(amount=10_000_000, seconds=90.0, budget=240.0)
 
-_ENOUGH = 1.8 * COVER  # seconds in memory before the broker goes: near the two leases ahead
+_COVER = 15.0  # seconds that a lease should last; it grows to that from the smallest one
+_SMALL = 1_000_000  # ids: a run of fewer has no time to grow
+_SMALL_COVER = 60.0  # seconds: it is for any machine, also for one on which brokers start slowly
+_ENOUGH = 1.8  # leases in memory before the broker goes: near the two that are leased ahead
 _IN_TIME = 1.0  # seconds beyond its patience that a drawer may wait for its error
 _GIVEN_MYSQL = "IDALLOC_TEST_MYSQL_URL"
 
@@ -52,11 +55,13 @@ def prove(effort: Effort) -> Proof:
         TemporaryDirectory(prefix="idalloc-outage-") as folder,
     ):
         fleet.start(1)  # one worker, so that every drawer's ids must rise
-        speed = effort.amount / (effort.seconds or 1.0)
-        with crew(Path(folder), broker.url, speed, until) as drawing:
+        rate = effort.amount / (effort.seconds or 1.0) / (len(KINDS) * DRAWERS)
+        lease = lease_for(effort, rate)
+        with crew(Path(folder), broker.url, rate, lease, until) as drawing:
+            enough = _ENOUGH * lease.cover
             findings = [
-                _outage(drawing, broker, "graceful restart", broker.stop),
-                _outage(drawing, broker, "kill -9", broker.kill),
+                _outage(drawing, broker, enough, "graceful restart", broker.stop),
+                _outage(drawing, broker, enough, "kill -9", broker.kill),
             ]
             progress(f"drawing {effort.amount:,} ids")
             drawing.wait_until(lambda: drawing.sum("drawn") >= effort.amount, "all are drawn")
@@ -74,18 +79,29 @@ def prove(effort: Effort) -> Proof:
     return Proof(TITLE, findings + account(census, last_words, tag, int(max_id)))
 
 
+def lease_for(effort: Effort, rate: float) -> Lease:
+    """Say what to lease at `rate` ids per second of each drawer."""
+    if effort.amount >= _SMALL:
+        return Lease(floor=100, cover=_COVER)
+    return Lease(floor=min(int(rate * SHARING * _SMALL_COVER) + 1, CAP), cover=_SMALL_COVER)
+
+
 def _outage(
-    drawing: Crew, broker: PrivateRabbitMq, name: str, strike: Callable[[], None]
+    drawing: Crew,
+    broker: PrivateRabbitMq,
+    enough: float,
+    name: str,
+    strike: Callable[[], None],
 ) -> Finding:
-    progress(f"waiting for {_ENOUGH:g} s of cover, then: {name}")
-    drawing.wait_until(lambda: drawing.least("cover") >= _ENOUGH, "there is cover")
+    progress(f"waiting for {enough:g} s of cover, then: {name}")
+    drawing.wait_until(lambda: drawing.least("cover") >= enough, "there is cover")
     cover, drawn = drawing.least("cover"), drawing.sum("drawn")
     drawing.watch_cover()
     started = time.monotonic()
     strike()
     broker.start()
     lasted = time.monotonic() - started
-    drawing.wait_until(lambda: drawing.least("cover") >= _ENOUGH, "the cover is back")
+    drawing.wait_until(lambda: drawing.least("cover") >= enough, "the cover is back")
     if lasted > cover:
         raise BenchmarkError(
             f"the broker was away for {lasted:.0f} s, longer than the cover of {cover:.0f} s: "
