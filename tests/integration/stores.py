@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from pymysql.connections import Connection
 
+from idalloc_worker._mysql_hosts import MySqlHosts
 from idalloc_worker._mysql_url import MySqlAddress
 from idalloc_worker._store import SegmentStore
 from idalloc_worker._store_errors import StoreUnavailableError
@@ -32,9 +33,15 @@ def address_through(proxy: TcpProxy, database: Database) -> MySqlAddress:
 
 
 @contextmanager
-def opened(address: MySqlAddress, timeout: float = NEVER, **options: Any) -> Iterator[SegmentStore]:
+def opened(
+    address: MySqlAddress | MySqlHosts,
+    timeout: float = NEVER,
+    clock: Callable[[], float] = time.monotonic,
+    **options: Any,
+) -> Iterator[SegmentStore]:
     """Give a store whose own time limit plays no part, unless it is the point of the test."""
-    store = SegmentStore(address, TABLE, timeout, **options)
+    hosts = address if isinstance(address, MySqlHosts) else MySqlHosts(address, clock, **options)
+    store = SegmentStore(hosts, TABLE, timeout, clock)
     try:
         yield store
     finally:

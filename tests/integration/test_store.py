@@ -7,6 +7,7 @@ import pytest
 from pymysql.cursors import Cursor
 
 from idalloc_schemas import MAX_ID
+from idalloc_worker._mysql_hosts import MySqlHosts
 from idalloc_worker._segment import Segment
 from idalloc_worker._sql import READ_ROW, RESERVE, Statement
 from idalloc_worker._store import Reservation, SegmentStore
@@ -298,9 +299,9 @@ def test_a_session_gives_locks_up_before_its_caller_does(database: Database) -> 
     """Whatever the server's settings, waits for locks are short, and cutting values is an error."""
     with opened(address_of(database)) as store:
         store.reserve("test_business", 1)
-        assert store._connection is not None
+        assert store._host is not None
         [settings] = run(
-            store._connection,
+            store._host.connection,
             "SELECT @@innodb_lock_wait_timeout, @@lock_wait_timeout, @@autocommit, @@sql_mode",
         )
     assert settings[:3] == (1, 1, 1)
@@ -358,7 +359,7 @@ def test_operators_see_the_program_name(database: Database) -> None:
 
 def test_a_closed_store_reserves_nothing(database: Database) -> None:
     """After close, which may be repeated, a store refuses and opens no connection."""
-    store = SegmentStore(address_of(database), TABLE)
+    store = SegmentStore(MySqlHosts(address_of(database)), TABLE)
     store.reserve("test_business", 1)
     store.close()
     store.close()

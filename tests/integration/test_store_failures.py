@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from idalloc_worker._mysql_hosts import MySqlHosts
 from idalloc_worker._mysql_url import MySqlAddress
 from idalloc_worker._segment import Segment
 from idalloc_worker._store import SegmentStore
@@ -237,7 +238,7 @@ def waits_for_a_lock(database: Database, number: int) -> bool:
 
 def test_a_constructor_does_nothing(unused_port: int) -> None:
     """Making a store connects to nothing; only a bad table name is refused at once."""
-    address = MySqlAddress(user="u", host="127.0.0.1", port=unused_port)
-    SegmentStore(address, TABLE).close()
+    hosts = MySqlHosts(MySqlAddress(user="u", host="127.0.0.1", port=unused_port))
+    SegmentStore(hosts, TABLE).close()
     with pytest.raises(ValueError, match="letters"):
-        SegmentStore(address, "segments; DROP TABLE x")
+        SegmentStore(hosts, "segments; DROP TABLE x")

@@ -131,7 +131,14 @@ def test_without_the_extra_it_says_what_to_install(
     """A plain install has the command, which names the extra that it needs."""
     for module in [name for name in sys.modules if name.startswith("idalloc_worker._cli")]:
         monkeypatch.delitem(sys.modules, module)
-    for module in ("_logging", "_store", "_mysql_errors", "_mysql_connection", "_admin_session"):
+    for module in (
+        "_logging",
+        "_store",
+        "_mysql_errors",
+        "_mysql_connection",
+        "_mysql_hosts",
+        "_admin_session",
+    ):
         monkeypatch.delitem(sys.modules, f"idalloc_worker.{module}", raising=False)
     for module in [name for name in sys.modules if name.partition(".")[0] == missing]:
         monkeypatch.delitem(sys.modules, module)

@@ -42,6 +42,28 @@ def test_an_ipv6_host_stands_in_brackets() -> None:
     assert (address.host, address.port, str(address)) == ("::1", 3307, "[::1]:3307/ids")
 
 
+def test_several_hosts_stand_between_commas() -> None:
+    """Each has its own port or the default one; login, database and options hold for all."""
+    address = MySqlAddress.parse("mysql://me:s3cret@db1,db2:3307,[::1],[::2]:3308/ids?ssl=true")
+    assert str(address) == "db1:3306,db2:3307,[::1]:3306,[::2]:3308/ids"
+    each = address.each()
+    assert [str(one) for one in each] == [
+        "db1:3306/ids",
+        "db2:3307/ids",
+        "[::1]:3306/ids",
+        "[::2]:3308/ids",
+    ]
+    assert {(one.user, one.password, one.ssl, one.further_hosts) for one in each} == {
+        ("me", SECRET, True, ())
+    }
+
+
+def test_a_single_host_is_each_of_itself() -> None:
+    """Taken apart, an address of one host is that address."""
+    address = MySqlAddress.parse("mysql://me@db:3307/ids?unix_socket=/run/my.sock")
+    assert address.each() == (address,)
+
+
 def test_a_socket_needs_no_host() -> None:
     """With unix_socket the host may be left out, and a log line names the socket."""
     address = MySqlAddress.parse("mysql://me@/ids?unix_socket=/run/my%20sql.sock")
@@ -88,6 +110,24 @@ def test_percent_encoding_holds_any_text(user: str, password: str, database: str
         ("mysql://me:s3cret@db?ssl=perhaps", "ssl must be true or false"),
         ("mysql://me:s3cret@db?ssl_ca=", "no value for ssl_ca"),
         ("mysql://me:s3cret@db?ssl=false&ssl_ca=/ca.pem", "at once"),
+        ("mysql://me:s3cret@db1,", "host 2 of 2 is empty; a comma stands between two hosts"),
+        ("mysql://me:s3cret@,db2", "host 1 of 2 is empty"),
+        ("mysql://me:s3cret@db1,,db2/ids", "host 2 of 3 is empty"),
+        ("mysql://me:s3cret@db1,db2:x/ids", "host 2 of 2: must have a port from 1 to 65535"),
+        ("mysql://me:s3cret@db1:3306;db2:3307/ids", "a comma stands between two hosts"),
+        ("mysql://me:s3cret@db1, db2/ids", "spaces"),
+        ("mysql://me:s3cret@db1,[::1/ids", "host 2 of 2: is not a URL"),
+        ("mysql://me:s3cret@db1,::1/ids", "host 2 of 2: must have a port"),
+        ("mysql://me:s3cret@db1,db2:3307,db2:3307/ids", "same host and port twice"),
+        ("mysql://me:s3cret@db1,db1:3306/ids", "same host and port twice"),
+        ("mysql://me:s3cret@db1/ids,db2/ids", "all hosts first, then one database"),
+        ("mysql://me:s3cret@db1/ids,db2", "all hosts first, then one database"),
+        ("mysql://me:s3cret@db1,you:s3cret@db2/ids", "one login before the first host"),
+        ("mysql://me:s3cret@db1,mysql://me:s3cret@db2/ids", "more than one URL"),
+        ("mysql://me:s3cret@db1,db2/ids?unix_socket=/run/my.sock", "drop either"),
+        ("mysql://db1,db2/ids", "names no user"),
+        ("mysql://:s3cret@db1,db2/ids", "names no user"),
+        ("postgres://me:s3cret@db1,db2", "host 1 of 2: must begin with mysql://"),
     ],
 )
 def test_a_bad_url_is_explained_without_its_password(url: str, problem: str) -> None:

@@ -106,7 +106,7 @@ def test_every_problem_is_named_at_once(tmp_path: Path) -> None:
         f"log_level in {config}: must be one of debug, info, warning, error, not 'loud'",
         f"max_waiters in {config}: must be a whole number from 1 to 1000000, not 0",
         "--processes: must be a whole number from 1 to 256, not 500",
-        "IDALLOC_MYSQL_URL: names no host (expected: mysql://user:password@host:port/database)",
+        "IDALLOC_MYSQL_URL: names no host (expected: mysql://user:password@host:port[,host:port]/database)",
         f"IDALLOC_AMQP_URL: must begin with amqp:// or amqps:// (expected: {AMQP_FORM})",
         f"IDALLOC_WAIT_TIMEOUT: {SECONDS}, not 'soon'",
         "IDALLOC_TABLE: must be 1 to 64 letters (A-Z, a-z), digits, _ or $, not 'a b'",

@@ -1,18 +1,12 @@
 """A short-lived database connection for the command line."""
 
-import contextlib
 import time
-from typing import TYPE_CHECKING, Any, Final, Self
-
-from pymysql.err import MySQLError
+from typing import Any, Final, Self
 
 from idalloc_worker._lifeline import Lifeline
-from idalloc_worker._mysql_connection import open_connection
 from idalloc_worker._mysql_errors import unavailable
+from idalloc_worker._mysql_hosts import MySqlHosts, OpenHost
 from idalloc_worker._mysql_url import MySqlAddress
-
-if TYPE_CHECKING:
-    from pymysql.connections import Connection
 
 TIMEOUT: Final = 10.0
 """Seconds to connect, and for each answer."""
@@ -21,36 +15,31 @@ TIMEOUT: Final = 10.0
 class AdminSession:
     """A connection from `__enter__` to `__exit__`, each statement a transaction of its own.
 
-    `database` replaces the address's; empty means none. Raises StoreUnavailableError.
+    Of several hosts it uses the first that takes writes. `database` replaces the address's; empty
+    means none. Raises StoreUnavailableError.
     """
 
     def __init__(self, address: MySqlAddress, database: str | None = None) -> None:
-        self._address = address
+        self._hosts = MySqlHosts(address)
         self._database = database
         self._lifeline = Lifeline()
-        self._connection: Connection | None = None
+        self._host: OpenHost | None = None
 
     def __enter__(self) -> Self:
         deadline = time.monotonic() + TIMEOUT
-        try:
-            self._connection = open_connection(
-                self._address,
-                self._lifeline,
-                lambda: deadline - time.monotonic(),
-                TIMEOUT,
-                database=self._database,
-            )
-        except Exception as error:
-            self._lifeline.detach()
-            raise unavailable(self._address, error) from error
+        self._host = self._hosts.connect(self._lifeline, deadline, TIMEOUT, self._database)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._lifeline.detach()
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            with contextlib.suppress(MySQLError):  # already closed
-                connection.close()
+        host, self._host = self._host, None
+        if host is not None:
+            host.close()
+
+    @property
+    def address(self) -> MySqlAddress:
+        """The host in use."""
+        return self._opened().address
 
     def rows(self, sql: str, arguments: dict[str, object] | None = None) -> list[tuple[Any, ...]]:
         """Run a statement that returns rows."""
@@ -63,11 +52,15 @@ class AdminSession:
     def _run(
         self, sql: str, arguments: dict[str, object] | None
     ) -> tuple[int, list[tuple[Any, ...]]]:
-        if self._connection is None:
-            raise AssertionError("used outside of its with block")
+        host = self._opened()
         try:
-            with self._connection.cursor() as cursor:
+            with host.connection.cursor() as cursor:
                 count = cursor.execute(sql, arguments)
                 return count, list(cursor.fetchall())
         except Exception as error:
-            raise unavailable(self._address, error) from error
+            raise unavailable(host.address, error) from error
+
+    def _opened(self) -> OpenHost:
+        if self._host is None:
+            raise AssertionError("used outside of its with block")
+        return self._host

@@ -1,6 +1,6 @@
 """Maps what PyMySQL and the sockets raise to a reason and a sentence for the operator."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from pymysql.err import MySQLError
@@ -54,6 +54,17 @@ _AMBIGUOUS: Final = frozenset({1053, 1180, 1317, 1927, 3100, 3101, 3169})
 
 _LONGEST_DETAIL: Final = 300
 
+# What stands further ahead is what an operator has to put right if several hosts fail differently.
+_BY_WEIGHT: Final = (
+    StoreReason.MISSING_DATABASE,
+    StoreReason.ACCESS_DENIED,
+    StoreReason.OTHER,
+    StoreReason.READ_ONLY,
+    StoreReason.TIMEOUT,
+    StoreReason.LOST_CONNECTION,
+    StoreReason.UNREACHABLE,
+)
+
 
 def errno_of(error: BaseException) -> int | None:
     """MySQL's error number, if the error has one."""
@@ -76,6 +87,25 @@ def unavailable(
     reason = StoreReason.TIMEOUT if aborted and not is_definite(error) else _reason(error)
     message = f"the database at {address} {_ADVICE[reason]} ({_detail(error)})"
     return StoreUnavailableError(reason, message, errno=errno_of(error))
+
+
+def read_only(address: MySqlAddress, settings: Sequence[str]) -> StoreUnavailableError:
+    """Say that a server takes no writes, by its own `settings`."""
+    message = f"the database at {address} is read-only ({', '.join(sorted(settings))} is on)"
+    return StoreUnavailableError(StoreReason.READ_ONLY, message)
+
+
+def several_unavailable(failures: Sequence[StoreUnavailableError]) -> StoreUnavailableError:
+    """Say why none of the hosts can be used: its own error for one, for several the gravest."""
+    gravest = min(failures, key=lambda failure: _weight(failure.reason))
+    message = "; ".join(map(str, failures))
+    if len(failures) > 1:
+        message = f"no database host can be used: {message}"
+    return StoreUnavailableError(gravest.reason, message, errno=gravest.errno)
+
+
+def _weight(reason: StoreReason) -> int:
+    return _BY_WEIGHT.index(reason) if reason in _BY_WEIGHT else 0
 
 
 def _reason(error: BaseException) -> StoreReason:

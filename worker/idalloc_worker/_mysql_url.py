@@ -1,10 +1,10 @@
 """Where the database is and how to log in there, from a `mysql://` URL."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Self
 from urllib.parse import parse_qsl, unquote
 
-from idalloc_worker._server_url import ServerUrl, split_server_url
+from idalloc_worker._server_url import ServerUrl, split_server_urls
 
 DEFAULT_DATABASE: Final = "id_alloc_db"
 DEFAULT_PORT: Final = 3306
@@ -15,10 +15,11 @@ _BOOLEANS: Final = {"true": True, "1": True, "false": False, "0": False}
 
 @dataclass(frozen=True, slots=True)
 class MySqlAddress:
-    """A database and the login for it. Its repr hides the password.
+    """A database, the login for it, and the host or hosts where it may be.
 
-    `ssl` None means TLS where the server offers it, True that it must, False never. With `ssl_ca`,
-    or with `ssl_verify_identity`, the server's certificate is checked.
+    `further_hosts` are for where `host` does not serve; `each` takes them apart. `ssl` None means
+    TLS where the server offers it, True that it must, False never. With `ssl_ca`, or with
+    `ssl_verify_identity`, the server's certificate is checked. Its repr hides the password.
     """
 
     user: str
@@ -26,6 +27,7 @@ class MySqlAddress:
     host: str = "localhost"
     port: int = DEFAULT_PORT
     database: str = DEFAULT_DATABASE
+    further_hosts: tuple[tuple[str, int], ...] = ()
     unix_socket: str | None = None
     ssl: bool | None = None
     ssl_ca: str | None = None
@@ -35,11 +37,15 @@ class MySqlAddress:
     def parse(cls, url: str) -> Self:
         """Read `mysql://user:password@host:port/database?ssl_ca=/path&unix_socket=/path`.
 
+        Several hosts stand between commas: `host1:port,host2:port`; the rest holds for all.
+
         Raises ValueError, whose message shows nothing of the URL but known option names.
         """
-        parts = split_server_url(url, ("mysql",))
+        listed = split_server_urls(url, ("mysql",))
+        parts = listed[0]
         options = _options(parts.query)
         unix_socket = options.get("unix_socket")
+        hosts = _hosts(listed, unix_socket)
         if not parts.host and not unix_socket:
             raise ValueError("names no host")
         if not parts.user:
@@ -51,9 +57,10 @@ class MySqlAddress:
         return cls(
             user=parts.user,
             password=parts.password,
-            host=parts.host or "localhost",
-            port=parts.port or DEFAULT_PORT,
+            host=hosts[0][0],
+            port=hosts[0][1],
             database=_database(parts),
+            further_hosts=hosts[1:],
             unix_socket=unix_socket,
             ssl=ssl,
             ssl_ca=options.get("ssl_ca"),
@@ -72,15 +79,38 @@ class MySqlAddress:
             return self.ssl_ca is not None
         return self.ssl_verify_identity
 
+    def each(self) -> tuple[Self, ...]:
+        """Give one address for each host, in their order."""
+        hosts = ((self.host, self.port), *self.further_hosts)
+        return tuple(replace(self, host=host, port=port, further_hosts=()) for host, port in hosts)
+
     def __str__(self) -> str:
-        """Name the server for a log line, without the login."""
+        """Name the server, or servers, for a log line, without the login."""
         if self.unix_socket:
             return f"{self.unix_socket}/{self.database}"
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}/{self.database}"
+        hosts = ((self.host, self.port), *self.further_hosts)
+        return f"{','.join(_host_port(*each) for each in hosts)}/{self.database}"
+
+
+def _host_port(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _hosts(listed: list[ServerUrl], unix_socket: str | None) -> tuple[tuple[str, int], ...]:
+    hosts = tuple((parts.host or "localhost", parts.port or DEFAULT_PORT) for parts in listed)
+    if unix_socket and len(hosts) > 1:
+        raise ValueError("names several hosts and a unix_socket, which is one server; drop either")
+    if len(set(hosts)) < len(hosts):
+        raise ValueError("names the same host and port twice; name each server once")
+    return hosts
 
 
 def _database(parts: ServerUrl) -> str:
+    if "," in parts.path:
+        raise ValueError(
+            "has a comma after the hosts; write all hosts first, then one database: "
+            "host1:port,host2:port/database (a comma in a name is written %2C)"
+        )
     try:
         name = unquote(parts.path.removeprefix("/"), errors="strict")
     except UnicodeDecodeError:  # it carries the text

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from idalloc_client._link_thread import LinkThread
 from idalloc_client._url import connection_parameters, process_name
 from idalloc_worker._engine import Engine, EngineLimits
+from idalloc_worker._mysql_hosts import MySqlHosts
 from idalloc_worker._properties import ignore_message_headers
 from idalloc_worker._refiller import Refiller
 from idalloc_worker._service import WorkerService
@@ -27,8 +28,9 @@ def run_worker(settings: Settings, wait_for_stop: Callable[[], None]) -> int:
     service = WorkerService(engine, name=name, prefetch=settings.prefetch)
     parameters = connection_parameters(settings.amqp_url.get_secret_value(), name)
     link = LinkThread(parameters, service, "idalloc-worker-io", on_death=exit_now)
+    hosts = MySqlHosts(address)
     refiller = Refiller(
-        lambda: SegmentStore(address, settings.table, settings.refill_timeout),
+        lambda: SegmentStore(hosts, settings.table, settings.refill_timeout),
         settings.refill_threads,
         service.report,
     )

@@ -1,10 +1,13 @@
 """Takes a server's URL apart, and never repeats it in a message: it holds a password."""
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from typing import Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
 _ENCODE_HINT = "characters such as / ? # @ : in a user name or password are written %2F %3F %23 %40"
+_LOGIN_AMONG_HOSTS: Final = re.compile(r"@[^@,]*,")  # in what stands before the last @
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +42,51 @@ def split_server_url(url: str, schemes: Collection[str]) -> ServerUrl:
     )
 
 
-def _split(url: str) -> SplitResult:
+def split_server_urls(url: str, schemes: Collection[str]) -> list[ServerUrl]:
+    """Split a URL that may list hosts, `host:port,host:port`, into one URL for each of them.
+
+    Raises ValueError like `split_server_url`, saying which of several hosts it is about.
+    """
+    _check_characters(url)
+    scheme, separator, rest = url.partition("://")
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    login, at, hosts = authority.rpartition("@")
+    listed = hosts.split(",")
+    if "," in authority and "://" in rest.partition("?")[0]:
+        raise ValueError("is more than one URL; write one, with its hosts as host1:port,host2:port")
+    if ";" in hosts:
+        raise ValueError("has a semicolon among the hosts; a comma stands between two hosts")
+    if _LOGIN_AMONG_HOSTS.search(login):
+        raise ValueError(
+            "gives a login among the hosts; one login before the first host serves all of them, "
+            "and in a password @ is written %40 and a comma %2C"
+        )
+    if len(listed) == 1:
+        return [split_server_url(url, schemes)]
+    after = rest.removeprefix(authority)
+    return [
+        _split_one_of(f"{scheme}{separator}{login}{at}{host}{after}", schemes, number, len(listed))
+        for number, host in enumerate(listed, start=1)
+    ]
+
+
+def _split_one_of(url: str, schemes: Collection[str], number: int, count: int) -> ServerUrl:
+    try:
+        parts = split_server_url(url, schemes)
+    except ValueError as error:  # its text shows nothing of the URL
+        raise ValueError(f"host {number} of {count}: {error}") from None
+    if not parts.host:
+        raise ValueError(f"host {number} of {count} is empty; a comma stands between two hosts")
+    return parts
+
+
+def _check_characters(url: str) -> None:
     if any(not char.isprintable() or char.isspace() for char in url):
         raise ValueError("must not contain spaces or control characters")
+
+
+def _split(url: str) -> SplitResult:
+    _check_characters(url)
     try:
         return urlsplit(url)
     except ValueError:  # its text may repeat the password

@@ -31,7 +31,7 @@ _LONGEST_SHOWN: Final = 40
 _PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {".toml": tomllib.loads, ".json": json.loads}
 _URL_FORMS: Final[Mapping[str, str]] = {
     "amqp_url": "amqp://user:password@host:port/vhost",
-    "mysql_url": "mysql://user:password@host:port/database",
+    "mysql_url": "mysql://user:password@host:port[,host:port]/database",
 }
 """The settings that hold a password, which no message repeats."""
 

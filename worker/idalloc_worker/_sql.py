@@ -49,6 +49,13 @@ SESSION: Final = Statement(
     "SESSION sql_mode = 'TRADITIONAL'",
 )
 
+READ_ONLY_SETTINGS: Final = Statement(
+    "Asks whether a server takes writes. SHOW, because naming a variable that a server does not "
+    "have (MariaDB has no super_read_only) is an error; needs no right.",
+    "SHOW GLOBAL VARIABLES WHERE Variable_name IN "
+    "('read_only', 'super_read_only', 'innodb_read_only')",
+)
+
 READ_ROW: Final = Statement(
     "Reads a tag's mark and step. A plain read: it takes no lock, also where there is no row.",
     "SELECT max_id, step FROM <table> WHERE <this tag>",

@@ -1,7 +1,5 @@
 """Reserves segments in MySQL: reads a tag's row, then moves its mark up in one statement."""
 
-import contextlib
-import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,11 +9,9 @@ from pymysql.connections import Connection
 from pymysql.err import MySQLError
 
 from idalloc_schemas import MAX_ID
-from idalloc_worker._connect_pacing import ConnectPacing
 from idalloc_worker._lifeline import Lifeline
-from idalloc_worker._mysql_connection import open_connection
 from idalloc_worker._mysql_errors import OVERFLOW, errno_of, is_definite, unavailable
-from idalloc_worker._mysql_url import MySqlAddress
+from idalloc_worker._mysql_hosts import MySqlHosts, OpenHost
 from idalloc_worker._segment import Segment
 from idalloc_worker._sql import READ_ROW, RESERVE
 from idalloc_worker._store_errors import (
@@ -60,21 +56,23 @@ class SegmentStore:
 
     def __init__(
         self,
-        address: MySqlAddress,
+        hosts: MySqlHosts,
         table: str,
         timeout: float = 2.0,
         clock: Callable[[], float] = time.monotonic,
-        jitter: Callable[[], float] = random.random,
     ) -> None:
-        """`timeout` is in seconds, for a whole reservation. Raises ValueError for a bad `table`."""
-        self._address = address
+        """`timeout` is in seconds, for a whole reservation; the stores of a process share `hosts`.
+
+        Raises ValueError for a bad `table`.
+        """
+        self._hosts = hosts
         self._timeout = timeout
         self._clock = clock
         self._read_row_sql = READ_ROW.on(table)
         self._reserve_sql = RESERVE.on(table)
-        self._pacing = ConnectPacing(jitter)
         self._lifeline = Lifeline()
-        self._connection: Connection | None = None
+        self._host: OpenHost | None = None
+        self._began = 0.0
         self._closed = False
 
     def reserve(self, app_tag: str, want: int, floor: int = 0) -> Reservation:
@@ -87,7 +85,8 @@ class SegmentStore:
         StoreUnavailableError where nothing was reserved, and OutcomeUnknownError where that is
         not known. Ends within the timeout if each read does; `abort` ends it where none does.
         """
-        deadline = self._clock() + self._timeout
+        self._began = self._clock()
+        deadline = self._began + self._timeout
         with self._lifeline.operation():
             row = self._read_row(app_tag, deadline)
             count = _count(app_tag, row, want, floor)
@@ -110,7 +109,7 @@ class SegmentStore:
         self._discard()
 
     def _read_row(self, app_tag: str, deadline: float) -> _Row:
-        idle = self._connection is not None
+        idle = self._host is not None
         try:
             found = self._query_row(app_tag, deadline)
         except StoreUnavailableError as error:
@@ -133,12 +132,11 @@ class SegmentStore:
             raise self._gave_up(error) from error
 
     def _move_mark(self, app_tag: str, count: int, floor: int) -> Segment:
-        connection = self._connection
-        if connection is None:
+        if self._host is None:
             raise AssertionError("the mark is moved on the connection that read it")
         arguments = {"app_tag": app_tag, "count": count, "floor": floor}
         try:
-            with connection.cursor() as cursor:
+            with self._host.connection.cursor() as cursor:
                 rows = cursor.execute(self._reserve_sql, arguments)
                 mark = cursor.lastrowid
         except MySQLError as error:
@@ -163,7 +161,10 @@ class SegmentStore:
         )
 
     def _gave_up(self, error: Exception) -> StoreUnavailableError:
-        failure = unavailable(self._address, error, aborted=self._lifeline.aborted)
+        address = self._hosts.address if self._host is None else self._host.address
+        failure = unavailable(address, error, aborted=self._lifeline.aborted)
+        if self._host is not None and failure.reason is StoreReason.READ_ONLY:
+            self._hosts.refused(self._host, self._began, failure)
         if failure.reason not in _HARMLESS:
             self._discard()
         return failure
@@ -178,29 +179,17 @@ class SegmentStore:
     def _connected(self, deadline: float) -> Connection:
         if self._closed:
             raise StoreUnavailableError(StoreReason.OTHER, "the store is closed")
-        if self._connection is None:
-            self._pacing.check(self._clock())
-            self._connection = self._connect(deadline)
-        return self._connection
-
-    def _connect(self, deadline: float) -> Connection:
-        try:
-            connection = open_connection(
-                self._address, self._lifeline, lambda: deadline - self._clock(), self._timeout
-            )
-        except Exception as error:
-            failure = self._gave_up(error)
-            self._pacing.failed(self._clock(), failure)
-            raise failure from error
-        self._pacing.succeeded()
-        return connection
+        if self._host is not None and not self._hosts.in_use(self._host):
+            self._discard()  # nothing of a host that was left is used again
+        if self._host is None:
+            self._host = self._hosts.connect(self._lifeline, deadline, self._timeout)
+        return self._host.connection
 
     def _discard(self) -> None:
         self._lifeline.detach()
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            with contextlib.suppress(MySQLError):  # already closed
-                connection.close()
+        host, self._host = self._host, None
+        if host is not None:
+            host.close()
 
 
 def _checked(app_tag: str, max_id: object, step: object) -> _Row:
