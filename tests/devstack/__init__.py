@@ -6,7 +6,14 @@ from tests.devstack._guarded import Guarded
 from tests.devstack._management import Management, scratch_vhost
 from tests.devstack._mysql import PrivateMySql
 from tests.devstack._rabbitmq import PrivateRabbitMq
-from tests.devstack._stack import Stack, private_mysql, private_rabbitmq, running_stack
+from tests.devstack._replication import ReplicatedPair, set_read_only
+from tests.devstack._stack import (
+    Stack,
+    private_mysql,
+    private_rabbitmq,
+    replicated_pair,
+    running_stack,
+)
 from tests.devstack.proxy import TcpProxy
 
 __all__ = [
@@ -17,12 +24,15 @@ __all__ = [
     "NotInstalledError",
     "PrivateMySql",
     "PrivateRabbitMq",
+    "ReplicatedPair",
     "ServerFailedError",
     "Stack",
     "TcpProxy",
     "private_mysql",
     "private_rabbitmq",
+    "replicated_pair",
     "running_stack",
     "scratch_database",
     "scratch_vhost",
+    "set_read_only",
 ]

@@ -33,14 +33,20 @@ def find_mysql() -> Path | None:
 
 
 class PrivateMySql(PrivateServer):
-    """A MySQL or MariaDB with its own data; user and password idalloc, all privileges."""
+    """A MySQL or MariaDB with its own data; user and password idalloc, all privileges.
+
+    With a `server_id` it can be one side of a replication.
+    """
 
     kind = "MySQL"
     probe_errors = (OSError, pymysql.Error)
 
-    def __init__(self) -> None:
+    def __init__(self, server_id: int | None = None) -> None:
         super().__init__()
         self.port = free_port()
+        self.read_only = False
+        """Whether the next start makes it refuse the writes of those who may not override that."""
+        self._server_id = server_id
 
     @property
     def url(self) -> str:
@@ -60,7 +66,8 @@ class PrivateMySql(PrivateServer):
                 "--skip-test-db",
             ]
         else:
-            argv = [program, *self._common(guarded.folder), *_MYSQL_ONLY, "--initialize-insecure"]
+            argv = [program, *self._common(guarded.folder), *_MYSQL_ONLY, "--skip-log-bin"]
+            argv.append("--initialize-insecure")
         self._run(guarded, argv, _environment(guarded.folder))
 
     def _launch(self, guarded: Guarded) -> None:
@@ -70,6 +77,7 @@ class PrivateMySql(PrivateServer):
             program,
             *self._common(folder),
             *only,
+            *self._replication(),
             f"--port={self.port}",
             "--bind-address=127.0.0.1",
             "--skip-name-resolve",
@@ -77,6 +85,16 @@ class PrivateMySql(PrivateServer):
             f"--init-file={folder / 'accounts.sql'}",
         ]
         guarded.start(argv, _environment(folder), log=folder / "server.log")
+
+    def _replication(self) -> list[str]:
+        if self._server_id is None:
+            return ["--skip-log-bin"]
+        return [
+            f"--server-id={self._server_id}",
+            "--log-bin=binlog",
+            "--loose-binlog-format=ROW",  # MariaDB's default is another
+            f"--read-only={int(self.read_only)}",
+        ]
 
     def _probe(self) -> None:
         with closing(connect(self.url)) as connection, connection.cursor() as cursor:
@@ -105,7 +123,6 @@ class PrivateMySql(PrivateServer):
 
 _MYSQL_ONLY = [
     "--mysqlx=OFF",
-    "--skip-log-bin",
     "--auto-generate-certs=OFF",  # no TLS: a proxy in between can then find a statement
     "--secure-file-priv=NULL",
     "--loose-innodb-redo-log-capacity=16M",  # from 8.0.30

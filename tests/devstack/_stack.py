@@ -12,6 +12,7 @@ from tests.devstack import _docker, _install
 from tests.devstack._errors import DevStackError
 from tests.devstack._mysql import PrivateMySql
 from tests.devstack._rabbitmq import PrivateRabbitMq
+from tests.devstack._replication import ReplicatedPair
 
 AMQP_URL = "IDALLOC_TEST_AMQP_URL"
 MANAGEMENT_URL = "IDALLOC_TEST_MANAGEMENT_URL"
@@ -128,6 +129,15 @@ def private_mysql() -> PrivateMySql:
     """
     _install.ensure_installed(rabbitmq=False, mysql=True)
     return PrivateMySql()
+
+
+def replicated_pair() -> ReplicatedPair:
+    """Return two MySQL of our own, not yet started, of which one is to copy the other.
+
+    Raises NotInstalledError.
+    """
+    _install.ensure_installed(rabbitmq=False, mysql=True)
+    return ReplicatedPair()
 
 
 @contextmanager

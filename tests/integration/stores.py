@@ -32,6 +32,11 @@ def address_through(proxy: TcpProxy, database: Database) -> MySqlAddress:
     return replace(address_of(database), host="127.0.0.1", port=proxy.port, ssl=False)
 
 
+def several(*addresses: MySqlAddress) -> MySqlAddress:
+    """Make one address of several, with the login of the first."""
+    return replace(addresses[0], further_hosts=tuple((a.host, a.port) for a in addresses[1:]))
+
+
 @contextmanager
 def opened(
     address: MySqlAddress | MySqlHosts,
