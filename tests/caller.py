@@ -55,13 +55,17 @@ class Caller:
 
 
 def draw(arguments: argparse.Namespace) -> Summary:
-    """Draw ids until there are enough and the time is over."""
+    """Draw ids until there are enough, the time is over and nobody wants more."""
     chance = random.Random(arguments.name)
     summary, errors = Summary(), Counter[str]()
     tags = arguments.tags.split(",")
     until = time.monotonic() + arguments.seconds
     with IdClient(arguments.url) as client, Recorder(arguments.folder) as recorder:
-        while summary.ids < arguments.ids or time.monotonic() < until:
+        while (
+            summary.ids < arguments.ids
+            or time.monotonic() < until
+            or (arguments.until is not None and not arguments.until.exists())
+        ):
             app_tag = chance.choice(tags)
             count = 1 if chance.random() < 0.8 else chance.randint(2, arguments.batch)
             sent_at = time.monotonic()
@@ -103,6 +107,7 @@ def main() -> None:
     parser.add_argument("--tags", default="test_business")
     parser.add_argument("--ids", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=0.0)
+    parser.add_argument("--until", type=Path, help="go on until there is such a file")
     parser.add_argument("--timeout", type=float, default=5.0)
     parser.add_argument("--batch", type=int, default=200)
     parser.add_argument("--pause", type=float, default=0.0)
