@@ -35,7 +35,7 @@ class _InOrder(click.Group):
 _EPILOG = """\b
 Settings come from the environment or from --config FILE. The most important:
   IDALLOC_AMQP_URL    amqp://user:password@host:port/vhost
-  IDALLOC_MYSQL_URL   mysql://user:password@host:port/database
+  IDALLOC_MYSQL_URL   mysql://user:password@host:port[,host:port]/database
   IDALLOC_TABLE       segments
 
 \b

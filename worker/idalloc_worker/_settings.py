@@ -91,7 +91,7 @@ class Settings(BaseModel):
         description="where the broker is; amqps:// for TLS",
     )
     mysql_url: Annotated[SecretStr, AfterValidator(_mysql_url)] | None = Field(
-        default=None, description="where the database is"
+        default=None, description="where the database is; several hosts with commas between them"
     )
     table: Annotated[str, AfterValidator(check_table_name)] = Field(
         default="segments", description="the table that holds the tags"
