@@ -122,6 +122,32 @@ def test_a_host_that_says_nothing_leaves_time_for_the_next(
             assert store.reserve("test_business", 1).segment == Segment(0, 100_000)
 
 
+def test_a_host_that_falls_silent_while_serving_is_left(
+    proxies: tuple[TcpProxy, TcpProxy], both: MySqlAddress
+) -> None:
+    """The reservation that it leaves without an answer fails; the next one goes elsewhere."""
+    with opened(both, timeout=1.0) as store:
+        store.reserve("test_business", 1)
+        proxies[0].pause()
+        error = failure(lambda: store.reserve("test_business", 1))
+        assert (type(error), error.reason) == (StoreUnavailableError, StoreReason.TIMEOUT)
+        assert store.reserve("test_business", 1).segment == Segment(100_000, 200_000)
+    assert proxies[1].accepted == 1
+
+
+def test_time_that_is_up_is_no_fault_of_a_host(
+    proxies: tuple[TcpProxy, TcpProxy], both: MySqlAddress
+) -> None:
+    """A reservation without time left tries no host, and none has to rest for it."""
+    hosts = MySqlHosts(both)
+    with opened(hosts, timeout=0.0) as hurried:
+        error = failure(lambda: hurried.reserve("test_business", 1))
+        assert error.reason is StoreReason.TIMEOUT
+    assert [proxy.accepted for proxy in proxies] == [0, 0]
+    with opened(hosts) as store:
+        assert store.reserve("test_business", 1).segment == Segment(0, 100_000)
+
+
 def test_a_host_that_drips_leaves_time_for_the_next(
     database: Database, proxies: tuple[TcpProxy, TcpProxy]
 ) -> None:

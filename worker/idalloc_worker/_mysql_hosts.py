@@ -77,19 +77,23 @@ class MySqlHosts:
         Raises StoreUnavailableError, at once where all hosts rest after a failure.
         """
         with self._lock:
-            order = self._choice.order(self._clock())
+            order, failures = self._choice.order(self._clock()), dict(self._failures)
         for position, number in enumerate(order):
             began = self._clock()
-            share = max(deadline - began, 0.0) / (len(order) - position)
+            if began >= deadline:  # no fault of this host
+                error = TimeoutError("the time was up before it was tried")
+                raise unavailable(self._addresses[number], error)
+            share = (deadline - began) / (len(order) - position)
             try:
                 opened = self._open(number, lifeline, began + share, read_timeout, database)
             except StoreUnavailableError as failure:
+                failures[number] = failure
                 self._note_failure(number, began, failure)
                 if lifeline.aborted:
                     raise
             else:
                 return self._adopted(opened, lifeline)
-        raise self._failure() from None
+        raise several_unavailable([failure for _, failure in sorted(failures.items())])
 
     def in_use(self, opened: OpenHost) -> bool:
         """Whether the process has not moved to another host than that of this connection."""
@@ -152,11 +156,6 @@ class MySqlHosts:
         with self._lock:
             self._failures[number] = failure
             self._choice.failed(number, began, self._clock())
-
-    def _failure(self) -> StoreUnavailableError:
-        with self._lock:
-            failures = [failure for _, failure in sorted(self._failures.items())]
-        return several_unavailable(failures)
 
 
 def _writable(opened: OpenHost) -> OpenHost:
