@@ -73,7 +73,8 @@ def test_a_replica_without_the_last_commits_is_promoted(
     workers.start(count)
     callers = load_on()
     site.wait_for_mark(2 * count * STEP)
-    site.lose_commits_and_promote()
+    lost = site.lose_commits_and_promote()
+    site.wait_for_mark(lost + 3 * count * STEP)  # until what was held at that time has gone out
     with IdClient(workers.amqp_url) as client:
         assert rewinds_repaired(client, count) >= 1
     summaries = callers.end()
