@@ -43,10 +43,12 @@ class Site:
 
     def wait_for_mark(self, at_least: int) -> None:
         """Wait until workers have reserved so far."""
-        deadline = time.monotonic() + _PATIENCE
-        while self.mark() < at_least:
-            assert time.monotonic() < deadline, f"the mark stays at {self.mark()}"
-            time.sleep(0.02)
+        mark, risen_at = self.mark(), time.monotonic()
+        while mark < at_least:
+            time.sleep(0.05)
+            now, before, mark = time.monotonic(), mark, self.mark()
+            risen_at = now if mark > before else risen_at
+            assert now < risen_at + _PATIENCE, f"the mark stays at {mark}"
 
     def lose_commits_and_promote(self, segments: int = 3) -> int:
         """Kill the primary when the replica lacks so many segments; return the mark that is lost.
