@@ -10,8 +10,9 @@ from typing import Self
 from idalloc_client._async_sequence import AsyncIdSequence
 from idalloc_client._async_session import AsyncSession
 from idalloc_client._batch import IdBatch
-from idalloc_client._errors import ClientClosedError, ForkedClientError
+from idalloc_client._errors import ClientClosedError, ForkedClientError, IdAllocError
 from idalloc_client._exchange import check_draw, health_exchange
+from idalloc_client._lease_book import no_lease_in_time
 from idalloc_client._lease_size import LeaseLimits
 from idalloc_client._sequence_roll import SequenceRoll
 from idalloc_client._stats import ClientStats, snapshot
@@ -113,7 +114,7 @@ class AsyncIdClient:
             return self._usable().draw(app_tag, count, _LEASE_TIMEOUT)
 
         limits = LeaseLimits(floor, cap, cover)
-        return AsyncIdSequence(lease, limits, patience, self._sequences)
+        return AsyncIdSequence(lease, limits, patience, self._sequences, self._overdue)
 
     async def health(
         self,
@@ -150,6 +151,9 @@ class AsyncIdClient:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+    def _overdue(self) -> IdAllocError:
+        return self._session.overdue() if self._session is not None else no_lease_in_time()
 
     def _usable(self) -> AsyncSession:
         if self._closed:

@@ -7,14 +7,13 @@ from typing import NoReturn, Self
 
 from idalloc_client._batch import IdBatch
 from idalloc_client._errors import (
-    CallTimeoutError,
     ClientClosedError,
     ForkedClientError,
     IdAllocError,
     fresh,
 )
 from idalloc_client._forks import end_in_children
-from idalloc_client._lease_book import FINAL, LeaseBook, retry_pause
+from idalloc_client._lease_book import FINAL, LeaseBook, no_lease_in_time, retry_pause
 from idalloc_client._lease_size import LeaseLimits
 from idalloc_client._sequence_roll import SequenceRoll
 
@@ -36,8 +35,11 @@ class AsyncIdSequence:
         limits: LeaseLimits,
         timeout: float,
         roll: SequenceRoll | None = None,
+        overdue: Callable[[], IdAllocError] = no_lease_in_time,
     ) -> None:
+        """`overdue` says why no lease came in time."""
         self._lease = lease
+        self._overdue = overdue
         self._timeout = timeout
         roll = roll or SequenceRoll()
         self._book = LeaseBook(limits, time.monotonic(), roll.tallies)
@@ -119,7 +121,7 @@ class AsyncIdSequence:
         if now >= deadline or isinstance(error, FINAL):
             self._retry_at = 0.0  # the next call tries again
             self._book.error = None
-            raise fresh(error) if error else CallTimeoutError("no ids could be leased in time")
+            raise fresh(error) if error else self._overdue()
         until = min(deadline, self._retry_at) if self._retry_at > now else deadline
         changed = asyncio.get_running_loop().create_future()
         self._waiting.add(changed)

@@ -83,6 +83,10 @@ class AsyncSession:
         """How many calls wait."""
         return self.coalescer.calls
 
+    def overdue(self) -> IdAllocError:
+        """Say why ids that were asked for are not there in time."""
+        return self._calls.overdue(ALLOC_QUEUE)
+
     def draw(self, app_tag: str, count: int | None, timeout: float) -> "asyncio.Future[Any]":
         """Draw ids: an int where `count` is None, else an `IdBatch`. `app_tag` is valid."""
         promise = self.create_future()

@@ -109,7 +109,7 @@ class IdClient:
             self._rpc.draw_later(app_tag, count, _LEASE_TIMEOUT, on_answer)
 
         patience = self._timeout if timeout is None else checked_timeout(timeout)
-        return new_sequence(lease, limits, patience, self._sequences)
+        return new_sequence(lease, limits, patience, self._sequences, self._rpc.overdue)
 
     def health(self, app_tag: str | None = None, *, timeout: float | None = None) -> HealthReply:
         """Return what one worker holds of a tag, or of every tag that it holds.

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from idalloc_client._batch import IdBatch
 from idalloc_client._errors import (
+    CallTimeoutError,
     ClientClosedError,
     ForkedClientError,
     IdAllocError,
@@ -119,6 +120,11 @@ class LeaseBook:
         self._size = next_lease_size(self._limits, self._size, used, seconds)
         self._counted_used += used
         self._counted_at = now
+
+
+def no_lease_in_time() -> IdAllocError:
+    """Say that no lease came, where nobody knows more."""
+    return CallTimeoutError("no ids could be leased in time")
 
 
 def retry_pause(error: IdAllocError) -> float:

@@ -18,6 +18,7 @@ from idalloc_client._errors import ClientClosedError, ForkedClientError, IdAlloc
 from idalloc_client._exchange import Exchange, RawReply, check_draw
 from idalloc_client._forks import end_in_children
 from idalloc_client._lane import Waiter
+from idalloc_client._lease_book import no_lease_in_time
 from idalloc_client._link_thread import LinkThread
 from idalloc_client._promise import ThreadPromise, settle
 from idalloc_client._stats import ClientStats, SequenceStats, snapshot
@@ -158,6 +159,11 @@ class RpcClient:
         finally:
             running.thread.post(lambda: running.calls.forget(call.correlation_id))
         return reply
+
+    def overdue(self) -> IdAllocError:
+        """Say why ids that were asked for are not there in time."""
+        running = self._running
+        return running.calls.overdue(ALLOC_QUEUE) if running else no_lease_in_time()
 
     def stats(self, sequences: SequenceStats) -> ClientStats:
         """Say what was done so far."""

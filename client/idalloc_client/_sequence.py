@@ -13,14 +13,13 @@ from typing import Any, NoReturn, Self, cast
 
 from idalloc_client._batch import IdBatch
 from idalloc_client._errors import (
-    CallTimeoutError,
     ClientClosedError,
     ForkedClientError,
     IdAllocError,
     fresh,
 )
 from idalloc_client._forks import end_in_children
-from idalloc_client._lease_book import FINAL, LeaseBook, retry_pause
+from idalloc_client._lease_book import FINAL, LeaseBook, no_lease_in_time, retry_pause
 from idalloc_client._lease_size import LeaseLimits
 from idalloc_client._sequence_roll import SequenceRoll
 from idalloc_client._tallies import LeaseTallies
@@ -87,11 +86,15 @@ class IdSequence(itertools.chain[int]):
 
 
 def new_sequence(
-    lease: Lease, limits: LeaseLimits, timeout: float, roll: SequenceRoll | None = None
+    lease: Lease,
+    limits: LeaseLimits,
+    timeout: float,
+    roll: SequenceRoll | None = None,
+    overdue: Callable[[], IdAllocError] = no_lease_in_time,
 ) -> IdSequence:
-    """Make a sequence; nothing is leased before its first use."""
+    """Make a sequence; nothing is leased before its first use. `overdue` says why no lease came."""
     roll = roll or SequenceRoll()
-    source = _Source(lease, limits, timeout, roll.tallies)
+    source = _Source(lease, limits, timeout, roll.tallies, overdue)
     ids = cast(IdSequence, IdSequence.from_iterable(source))  # of the class that it is called on
     ids._source = source  # noqa: SLF001  # chain has no place for it in its constructor
     end_in_children(ids)
@@ -103,9 +106,15 @@ class _Source:
     """Gives the chain one range after the other. Its lock guards the book."""
 
     def __init__(
-        self, lease: Lease, limits: LeaseLimits, timeout: float, tallies: LeaseTallies
+        self,
+        lease: Lease,
+        limits: LeaseLimits,
+        timeout: float,
+        tallies: LeaseTallies,
+        overdue: Callable[[], IdAllocError],
     ) -> None:
         self._lease = lease
+        self._overdue = overdue
         self._timeout = timeout
         self._book = LeaseBook(limits, time.monotonic(), tallies)
         self._changed = threading.Condition()
@@ -183,7 +192,7 @@ class _Source:
             if now >= deadline or isinstance(error, FINAL):
                 self._retry_at = 0.0  # the next call tries again
                 self._book.error = None
-                raise fresh(error) if error else CallTimeoutError("no ids could be leased in time")
+                raise fresh(error) if error else self._overdue()
             until = min(deadline, self._retry_at) if self._retry_at > now else deadline
             self._changed.wait(until - now)
 

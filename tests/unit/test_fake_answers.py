@@ -23,7 +23,8 @@ from idalloc_client import (
     NoAvailableIdError,
     RefusedError,
 )
-from idalloc_client.testing import AsyncFakeIdClient, FakeIdClient, _Counter
+from idalloc_client._fake_worker import _Counter
+from idalloc_client.testing import AsyncFakeIdClient, FakeIdClient
 from idalloc_schemas import MAX_ID, RespCode, TagState
 
 ERRORS = [code for code in RespCode if code is not RespCode.SUCCESS]

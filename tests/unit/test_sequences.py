@@ -9,7 +9,16 @@ from itertools import islice
 
 import pytest
 
-from idalloc_client import ClientClosedError, IdAllocError, IdBatch, IdSequence, NoAvailableIdError
+from idalloc_client import (
+    AsyncIdClient,
+    ClientClosedError,
+    ConnectionLostError,
+    IdAllocError,
+    IdBatch,
+    IdClient,
+    IdSequence,
+    NoAvailableIdError,
+)
 from idalloc_client import _sequence as sequences
 from idalloc_client._async_sequence import AsyncIdSequence
 from idalloc_client._lease_size import LeaseLimits
@@ -188,5 +197,22 @@ def test_a_closed_client_leaves_the_leased_ids_to_tasks() -> None:
         for _ in range(5):
             with pytest.raises(ClientClosedError):
                 await anext(ids)
+
+    asyncio.run(run())
+
+
+def test_a_sequence_without_a_broker_says_so() -> None:
+    """What was missing is the connection, not a worker's answer: as for any other call."""
+    with (
+        IdClient("amqp://127.0.0.1:1/") as client,
+        client.sequence("order", timeout=0.05) as ids,
+        pytest.raises(ConnectionLostError),
+    ):
+        next(ids)
+
+    async def run() -> None:
+        async with AsyncIdClient("amqp://127.0.0.1:1/") as client:
+            with pytest.raises(ConnectionLostError):
+                await anext(client.sequence("order", timeout=0.05))
 
     asyncio.run(run())
