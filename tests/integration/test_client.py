@@ -363,3 +363,27 @@ def _call_until_it_fails(client: IdClient) -> None:
 
 def _open_descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_a_name_that_the_broker_does_not_vouch_for_is_left_out(
+    vhost: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A user may go by another name at the broker: the first request finds out, the rest work."""
+    monkeypatch.setattr("idalloc_client._rpc.user_id", lambda _parameters: "somebody else")
+    with StubWorker(vhost, Counter()), IdClient(vhost) as client:
+        assert [client.next_id("order"), client.next_id("order")] == [1, 2]
+        stats = client.stats()
+    assert (stats.connects, stats.connections_lost, stats.resent) == (2, 1, 1)
+
+
+def test_the_users_name_goes_along(vhost: str) -> None:
+    """The broker vouches for it, so that a worker can tell who asks."""
+    names: list[str | None] = []
+
+    def answer(channel: Any, request: pika.BasicProperties, body: bytes) -> None:
+        names.append(request.user_id)
+        Counter()(channel, request, body)
+
+    with StubWorker(vhost, answer), IdClient(vhost) as client:
+        client.next_id("order")
+    assert names == ["guest"]
