@@ -1,9 +1,11 @@
 """Errors of PyMySQL and of sockets get a reason and a sentence that helps."""
 
+from dataclasses import replace
+
 import pytest
 from pymysql.err import InterfaceError, InternalError, OperationalError
 
-from idalloc_worker._mysql_errors import is_definite, unavailable
+from idalloc_worker._mysql_errors import is_definite, read_only, several_unavailable, unavailable
 from idalloc_worker._mysql_url import MySqlAddress
 from idalloc_worker._store_errors import StoreReason
 
@@ -76,3 +78,15 @@ def test_an_aborted_call_is_a_timeout_unless_it_was_answered(errno: int) -> None
     error = unavailable(ADDRESS, OperationalError(errno, "x"), aborted=True)
     expected = StoreReason.LOCK_WAIT_TIMEOUT if errno == 1205 else StoreReason.TIMEOUT
     assert error.reason is expected
+
+
+def test_of_several_hosts_the_gravest_reason_counts() -> None:
+    """The message names each host; the reason is what an operator has to put right first."""
+    away = unavailable(replace(ADDRESS, host="db1"), ConnectionRefusedError(111, "refused"))
+    replica = read_only(replace(ADDRESS, host="db2"), ["read_only"])
+    empty = unavailable(replace(ADDRESS, host="db3"), OperationalError(1049, "Unknown database"))
+    error = several_unavailable([away, replica, empty])
+    assert (error.reason, error.errno) == (StoreReason.MISSING_DATABASE, 1049)
+    assert all(f"db{number}:3306/" in str(error) for number in (1, 2, 3))
+    assert several_unavailable([away, replica]).reason is StoreReason.READ_ONLY
+    assert str(several_unavailable([away])) == str(away)
