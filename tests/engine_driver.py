@@ -16,9 +16,12 @@ from idalloc_worker._effects import (
 )
 from idalloc_worker._engine import Engine, EngineLimits
 from idalloc_worker._segment import Segment
+from idalloc_worker._tag_settings import TagSettings
 
 NOT_FOUND = Refused(RespCode.APP_TAG_NOT_FOUND, "app_tag not found")
 EXHAUSTED = Refused(RespCode.EXHAUSTED, "the id space of this app_tag is used up")
+
+ONE_BY_ONE = TagSettings(step=1)
 
 
 @dataclass(eq=False)
@@ -66,6 +69,10 @@ class Row:
     max_id: int = 0
     exact: bool = False
     """Reserve one step whatever is wanted, as the reference service does."""
+
+    @property
+    def settings(self) -> TagSettings:
+        return TagSettings(step=self.step)
 
     def reserve(self, want: int, floor: int) -> Segment:
         steps = 1 if self.exact else -(-want // self.step)
@@ -130,7 +137,7 @@ class Driver:
             self.engine.refill_refused(refill.attempt, NOT_FOUND, self.now)
         else:
             segment = row.reserve(refill.want, refill.floor)
-            accepted = self.engine.segment_arrived(refill.attempt, segment, row.step, self.now)
+            accepted = self.engine.segment_arrived(refill.attempt, segment, row.settings, self.now)
         self._collect()
         return accepted
 
@@ -142,7 +149,7 @@ class Driver:
     def arrive(self, left: int, right: int) -> bool:
         """Let a refill bring this very segment."""
         attempt = self.refills.pop(0).attempt
-        accepted = self.engine.segment_arrived(attempt, Segment(left, right), 1, self.now)
+        accepted = self.engine.segment_arrived(attempt, Segment(left, right), ONE_BY_ONE, self.now)
         self._collect()
         return accepted
 

@@ -18,6 +18,7 @@ from idalloc_worker._store_errors import (
     TagExhaustedError,
     TagNotFoundError,
 )
+from idalloc_worker._tag_settings import TagSettings
 from tests.devstack import Database
 from tests.integration.stores import (
     TABLE,
@@ -37,7 +38,9 @@ PLAIN_COLUMNS = "app_tag VARCHAR(32) PRIMARY KEY, max_id BIGINT NOT NULL, step B
 def test_first_segment_is_one_step_from_zero(database: Database) -> None:
     """The first reservation of a fresh tag is [0, step), and the row's mark is its end."""
     with opened(address_of(database)) as store:
-        assert store.reserve("test_business", 1) == Reservation(Segment(0, 100_000), 100_000)
+        assert store.reserve("test_business", 1) == Reservation(
+            Segment(0, 100_000), TagSettings(step=100_000)
+        )
     assert mark_of(database, "test_business") == 100_000
 
 
@@ -66,7 +69,7 @@ def test_a_row_below_the_floor_is_raised_above_it(database: Database) -> None:
     add_tag(database, "order", max_id=40)
     with opened(address_of(database)) as store:
         reservation = store.reserve("order", 1, floor=1000)
-    assert reservation == Reservation(Segment(1000, 1010), 10, rewound_from=40)
+    assert reservation == Reservation(Segment(1000, 1010), TagSettings(step=10), rewound_from=40)
     assert mark_of(database, "order") == 1010
 
 
@@ -74,7 +77,9 @@ def test_a_row_at_the_floor_is_not_rewound(database: Database) -> None:
     """A mark that equals the highest end seen is the normal case."""
     add_tag(database, "order", max_id=40)
     with opened(address_of(database)) as store:
-        assert store.reserve("order", 1, floor=40) == Reservation(Segment(40, 50), 10)
+        assert store.reserve("order", 1, floor=40) == Reservation(
+            Segment(40, 50), TagSettings(step=10)
+        )
 
 
 def test_a_row_set_back_between_the_statements_is_still_raised(
@@ -93,7 +98,7 @@ def test_a_new_step_counts_from_the_next_reservation(database: Database) -> None
     with opened(address_of(database)) as store:
         store.reserve("order", 1)
         database.query(f"UPDATE {TABLE} SET step = 25 WHERE app_tag = 'order'")
-        assert store.reserve("order", 1) == Reservation(Segment(10, 35), 25)
+        assert store.reserve("order", 1) == Reservation(Segment(10, 35), TagSettings(step=25))
 
 
 def test_an_unknown_tag_is_not_found(database: Database) -> None:

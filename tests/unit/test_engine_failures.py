@@ -187,7 +187,7 @@ def test_a_segment_that_comes_too_late_is_lost_and_counted() -> None:
     late = row.reserve(abandoned.want, abandoned.floor)
     d.reserve(1)
     ids = d.health().ids_reserved
-    assert not d.engine.segment_arrived(abandoned.attempt, late, row.step, d.now)
+    assert not d.engine.segment_arrived(abandoned.attempt, late, row.settings, d.now)
     d.refills.remove(abandoned)
     assert (d.health().ids_lost, d.health().ids_reserved) == (5, ids + 5)
     assert d.get().id == 15

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from hypothesis import settings
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -19,6 +19,7 @@ from idalloc_worker._effects import (
 )
 from idalloc_worker._engine import Engine, EngineLimits
 from idalloc_worker._segment import Segment
+from idalloc_worker._tag_settings import TagSettings
 
 LIMITS = EngineLimits(max_count=500, max_waiters=5, max_refusals=3)
 TAGS = ("a", "b", "c", "d", "e", "f")
@@ -90,7 +91,8 @@ class EngineMachine(RuleBasedStateMachine):
             self.engine.refill_refused(refill.attempt, refusal, self.now)
         else:
             segment = row.reserve(refill.want, refill.floor)
-            accepted = self.engine.segment_arrived(refill.attempt, segment, row.step, self.now)
+            settings = TagSettings(step=row.step)
+            accepted = self.engine.segment_arrived(refill.attempt, segment, settings, self.now)
             assert accepted == (refill.attempt not in self.abandoned)
         self._collect()
 
@@ -218,4 +220,4 @@ class EngineMachine(RuleBasedStateMachine):
 
 
 TestEngine = EngineMachine.TestCase
-TestEngine.settings = settings(max_examples=200, stateful_step_count=60, deadline=None)
+TestEngine.settings = hypothesis_settings(max_examples=200, stateful_step_count=60, deadline=None)

@@ -11,6 +11,7 @@ from idalloc_worker._lifeline import Lifeline
 from idalloc_worker._refiller import NotBegunError, Refiller, RefillReport
 from idalloc_worker._segment import Segment
 from idalloc_worker._store import Reservation
+from idalloc_worker._tag_settings import TagSettings
 
 
 class FakeStore:
@@ -32,7 +33,7 @@ class FakeStore:
             raise TimeoutError("aborted")
         if app_tag == "bug":
             raise ZeroDivisionError
-        return Reservation(Segment(floor, floor + want), want)
+        return Reservation(Segment(floor, floor + want), TagSettings(step=want))
 
     def abort(self) -> None:
         self.aborted = True
@@ -69,7 +70,7 @@ def test_reports_each_attempt_once(
     for attempt, app_tag in enumerate(["a", "bug", "b"]):
         refiller.request(StartRefill(app_tag, attempt, 10, 5))
     outcomes = [reports.get(timeout=10).outcome for _ in range(3)]
-    assert outcomes[0] == Reservation(Segment(5, 15), 10)
+    assert outcomes[0] == Reservation(Segment(5, 15), TagSettings(step=10))
     assert isinstance(outcomes[1], ZeroDivisionError)
     assert isinstance(outcomes[2], Reservation)
 

@@ -25,6 +25,7 @@ from idalloc_worker._effects import (
 )
 from idalloc_worker._pool import TagPool, Waiter
 from idalloc_worker._segment import Segment
+from idalloc_worker._tag_settings import TagSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,14 +131,16 @@ class Engine:
 
     # What the worker reports
 
-    def segment_arrived(self, attempt: int, segment: Segment, step: int, now: float) -> bool:
+    def segment_arrived(
+        self, attempt: int, segment: Segment, settings: TagSettings, now: float
+    ) -> bool:
         """Take in a committed reservation. False: it came too late or too low, and is lost."""
         pool, current = self._end_attempt(attempt)
         if not current:
             self._lose(pool, segment.right - segment.left)
             return False
         pool.known = True
-        pool.step = step
+        pool.settings = settings
         if segment.left == segment.right:
             self._fail(pool, f"an empty segment at {segment.left}", now)
             return False
@@ -363,7 +366,7 @@ def _describe(pool: TagPool, now: float) -> TagHealth:
         state=_state(pool, now),
         left=pool.left,
         segments=list(pool.held()),
-        step=pool.step,
+        step=pool.settings.step if pool.settings else 0,
         waiters=pool.waiters,
         ids_reserved=pool.reserved,
         ids_handed_out=pool.handed_out,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from idalloc_worker._effects import Range, Refused
 from idalloc_worker._segment import Segment
+from idalloc_worker._tag_settings import TagSettings
 
 SEGMENTS_WANTED = 2
 """A double buffer: one segment to hand out from, one to go on with."""
@@ -44,7 +45,7 @@ class TagPool:
         "reserved",
         "retry_at",
         "retry_timer_at",
-        "step",
+        "settings",
     )
 
     def __init__(self, app_tag: str) -> None:
@@ -62,7 +63,7 @@ class TagPool:
         self.last_error: str | None = None
         self.known = False  # whether the table ever had a row for the tag
         self.mark = 0  # no segment below it is accepted any more
-        self.step = 0
+        self.settings: TagSettings | None = None  # as the row had them at the last refill
         self.reserved = self.handed_out = self.lost = 0
 
     def __repr__(self) -> str:

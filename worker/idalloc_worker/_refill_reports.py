@@ -50,7 +50,7 @@ def _record_reservation(
             rewound_from,
             refill.floor,
         )
-    accepted = engine.segment_arrived(refill.attempt, segment, reservation.step, now)
+    accepted = engine.segment_arrived(refill.attempt, segment, reservation.settings, now)
     if not accepted:
         log.warning(
             now,

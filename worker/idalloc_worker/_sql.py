@@ -1,6 +1,7 @@
 """Every SQL statement, named and described; nothing else in the package holds SQL."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -41,6 +42,16 @@ def quoted(identifier: str) -> str:
     return "`" + identifier.replace("`", "``") + "`"
 
 
+def named_row(
+    description: Sequence[Sequence[object]], row: Sequence[object] | None
+) -> dict[str, object] | None:
+    """Join a row with the names of its columns, which MySQL compares without regard to case."""
+    if row is None:
+        return None
+    names = [str(column[0]).lower() for column in description]
+    return dict(zip(names, row, strict=True))
+
+
 SESSION: Final = Statement(
     "Sets up a connection. Waits for locks give up before the caller does, so that the answer is a "
     "definite one. Strict mode, because without it a value too large for the column would be cut "
@@ -57,8 +68,9 @@ READ_ONLY_SETTINGS: Final = Statement(
 )
 
 READ_ROW: Final = Statement(
-    "Reads a tag's mark and step. A plain read: it takes no lock, also where there is no row.",
-    "SELECT max_id, step FROM <table> WHERE <this tag>",
+    "Reads all that the table says of a tag, whichever columns it has by now. A plain read: it "
+    "takes no lock, also where there is no row.",
+    "SELECT * FROM <table> WHERE <this tag>",
 )
 
 RESERVE: Final = Statement(

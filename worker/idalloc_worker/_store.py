@@ -1,9 +1,9 @@
 """Reserves segments in MySQL: reads a tag's row, then moves its mark up in one statement."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from pymysql.connections import Connection
 from pymysql.err import MySQLError
@@ -13,7 +13,7 @@ from idalloc_worker._lifeline import Lifeline
 from idalloc_worker._mysql_errors import OVERFLOW, errno_of, is_definite, unavailable
 from idalloc_worker._mysql_hosts import MySqlHosts, OpenHost
 from idalloc_worker._segment import Segment
-from idalloc_worker._sql import READ_ROW, RESERVE
+from idalloc_worker._sql import READ_ROW, RESERVE, named_row
 from idalloc_worker._store_errors import (
     InvalidRowError,
     OutcomeUnknownError,
@@ -22,6 +22,7 @@ from idalloc_worker._store_errors import (
     TagExhaustedError,
     TagNotFoundError,
 )
+from idalloc_worker._tag_settings import TagSettings
 
 # After these the connection is as good as before. After any other failure it is given up: on a lost
 # one nothing can be trusted any more, and a primary that became read-only, a table or a right that
@@ -31,21 +32,26 @@ _HARMLESS: Final = frozenset({StoreReason.LOCK_WAIT_TIMEOUT, StoreReason.DEADLOC
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """A segment that is committed, and the step that the row had.
+    """A segment that is committed, and the settings that the row had.
 
     `rewound_from` is the row's mark if it lay below the floor, which means that the database lost
     writes (a restore, a failover). The reservation has repaired it.
     """
 
     segment: Segment
-    step: int
+    settings: TagSettings
     rewound_from: int | None = None
+
+    @property
+    def step(self) -> int:
+        """The row's step."""
+        return self.settings.step
 
 
 @dataclass(frozen=True, slots=True)
 class _Row:
     max_id: int
-    step: int
+    settings: TagSettings
 
 
 class SegmentStore:
@@ -93,7 +99,7 @@ class SegmentStore:
             self._check_time(deadline)
             segment = self._move_mark(app_tag, count, floor)
         rewound_from = row.max_id if row.max_id < floor else None
-        return Reservation(segment, row.step, rewound_from)
+        return Reservation(segment, row.settings, rewound_from)
 
     def arm(self) -> None:
         """Make `abort` end the next reservation even if it comes before that has begun."""
@@ -120,14 +126,14 @@ class SegmentStore:
             found = self._query_row(app_tag, deadline)
         if found is None:
             raise TagNotFoundError(app_tag)
-        return _checked(app_tag, *found)
+        return _checked(app_tag, found)
 
-    def _query_row(self, app_tag: str, deadline: float) -> tuple[Any, ...] | None:
+    def _query_row(self, app_tag: str, deadline: float) -> dict[str, object] | None:
         connection = self._connected(deadline)
         try:
             with connection.cursor() as cursor:
                 cursor.execute(self._read_row_sql, {"app_tag": app_tag})
-                return cursor.fetchone()
+                return named_row(cursor.description, cursor.fetchone())
         except Exception as error:
             raise self._gave_up(error) from error
 
@@ -192,18 +198,18 @@ class SegmentStore:
             host.close()
 
 
-def _checked(app_tag: str, max_id: object, step: object) -> _Row:
+def _checked(app_tag: str, row: Mapping[str, object]) -> _Row:
+    max_id = row.get("max_id")
     if not isinstance(max_id, int) or max_id < 0:
         raise InvalidRowError(app_tag, f"max_id is {max_id}, which must be 0 or more")
-    if not isinstance(step, int) or step < 1:
-        raise InvalidRowError(app_tag, f"step is {step}, which must be 1 or more")
-    return _Row(max_id, step)
+    return _Row(max_id, TagSettings.from_row(app_tag, row))
 
 
 def _count(app_tag: str, row: _Row, want: int, floor: int) -> int:
     """Count the ids to reserve: whole steps, at least `want`, no more than there are."""
-    steps = -(-max(want, 1) // row.step)
-    count = min(steps * row.step, MAX_ID - max(row.max_id, floor))
+    step = row.settings.step
+    steps = -(-max(want, 1) // step)
+    count = min(steps * step, MAX_ID - max(row.max_id, floor))
     if count < 1:
         raise TagExhaustedError(app_tag)
     return count
