@@ -15,7 +15,9 @@ from idalloc_worker._effects import (
     StartRefill,
 )
 from idalloc_worker._engine import Engine, EngineLimits
+from idalloc_worker._id_space import end_of_space
 from idalloc_worker._segment import Segment
+from idalloc_worker._step_size import reservation_size
 from idalloc_worker._tag_settings import TagSettings
 
 NOT_FOUND = Refused(RespCode.APP_TAG_NOT_FOUND, "app_tag not found")
@@ -69,15 +71,29 @@ class Row:
     max_id: int = 0
     exact: bool = False
     """Reserve one step whatever is wanted, as the reference service does."""
+    target_cover: float = 0.0
+    """Seconds; 0 keeps the step fixed."""
+    ceiling: int | None = None
+    users: str | None = None
 
     @property
     def settings(self) -> TagSettings:
-        return TagSettings(step=self.step)
+        users = None if self.users is None else frozenset(self.users.split())
+        return TagSettings(
+            step=self.step,
+            target_cover=self.target_cover,
+            ceiling=self.ceiling,
+            allowed_users=users,
+        )
 
-    def reserve(self, want: int, floor: int) -> Segment:
-        steps = 1 if self.exact else -(-want // self.step)
-        left = max(self.max_id, floor)
-        self.max_id = left + steps * self.step
+    @property
+    def space(self) -> int:
+        return end_of_space(self.ceiling) - self.max_id
+
+    def reserve(self, refill: StartRefill) -> Segment:
+        left = max(self.max_id, refill.floor)
+        size = reservation_size(self.settings, refill.demand, refill.want, self.space)
+        self.max_id = left + (self.step if self.exact else size)
         return Segment(left, self.max_id)
 
 
@@ -100,18 +116,27 @@ class Driver:
 
     # Callers
 
-    def ask(self, app_tag: str = "order", count: int = 1, *, patience: float = inf) -> Call:
+    def ask(
+        self,
+        app_tag: str = "order",
+        count: int = 1,
+        *,
+        patience: float = inf,
+        user: str | None = None,
+    ) -> Call:
         """Send one request."""
         call = Call(count, self.now + patience)
-        answer = self.engine.take(app_tag, count, self.now, owner=call, deadline=call.deadline)
+        answer = self.engine.take(
+            app_tag, count, self.now, owner=call, deadline=call.deadline, user=user
+        )
         if answer is not None:
             self._end(call, answer)
         self._collect()
         return call
 
-    def get(self, app_tag: str = "order", count: int = 1) -> Call:
+    def get(self, app_tag: str = "order", count: int = 1, *, user: str | None = None) -> Call:
         """Send one request and let the database answer all that comes of it."""
-        call = self.ask(app_tag, count)
+        call = self.ask(app_tag, count, user=user)
         self.settle()
         return call
 
@@ -135,8 +160,12 @@ class Driver:
         accepted = False
         if row is None:
             self.engine.refill_refused(refill.attempt, NOT_FOUND, self.now)
+        elif refill.users is not None and not any(map(row.settings.allows, refill.users)):
+            self.engine.settings_arrived(refill.attempt, row.settings, self.now)
+        elif row.space < 1:
+            self.engine.refill_refused(refill.attempt, EXHAUSTED, self.now, row.settings)
         else:
-            segment = row.reserve(refill.want, refill.floor)
+            segment = row.reserve(refill)
             accepted = self.engine.segment_arrived(refill.attempt, segment, row.settings, self.now)
         self._collect()
         return accepted

@@ -145,22 +145,36 @@ def test_a_floor_at_the_end_of_the_id_space_is_exhausted(database: Database) -> 
     assert mark_of(database, "test_business") == 0
 
 
-def test_an_overflow_in_the_database_reserves_nothing(
-    database: Database, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("left", [0, 3])
+def test_others_may_take_the_last_ids_between_the_statements(
+    database: Database, monkeypatch: pytest.MonkeyPatch, left: int
 ) -> None:
-    """Others may take the last ids between the two statements; the row stays as they left it."""
+    """The reservation is sized anew, so that it takes what is left then, and no more than that."""
     add_tag(database, "order", max_id=MAX_ID - 10, step=10)
     with opened(address_of(database)) as store:
-        between(
-            store,
-            monkeypatch,
-            lambda: database.query(
-                f"UPDATE {TABLE} SET max_id = %s WHERE app_tag = 'order'", MAX_ID - 3
-            ),
-        )
-        with pytest.raises(TagExhaustedError):
+        between(store, monkeypatch, lambda: raise_mark(database, MAX_ID - left))
+        if left:
+            assert store.reserve("order", 1).segment == Segment(MAX_ID - 3, MAX_ID)
+        else:
+            with pytest.raises(TagExhaustedError):
+                store.reserve("order", 1)
+    assert mark_of(database, "order") == MAX_ID
+
+
+def test_a_race_for_the_last_ids_ends(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where others are faster again and again, the reservation gives up and reserves nothing."""
+    add_tag(database, "order", max_id=MAX_ID - 50, step=50)
+    with opened(address_of(database)) as store:
+        between(store, monkeypatch, lambda: raise_mark(database, mark_of(database, "order") + 1))
+        with pytest.raises(StoreUnavailableError, match="at the same time"):
             store.reserve("order", 1)
-    assert mark_of(database, "order") == MAX_ID - 3
+    assert mark_of(database, "order") == MAX_ID - 47
+
+
+def raise_mark(database: Database, mark: int) -> None:
+    database.query(
+        f"UPDATE {TABLE} SET max_id = GREATEST(max_id, %s) WHERE app_tag = 'order'", mark
+    )
 
 
 def test_a_full_column_reserves_nothing_whatever_the_sql_mode(database: Database) -> None:
@@ -251,7 +265,7 @@ def test_a_row_is_found_by_the_primary_key(
         add_tag(database, f"tag-{number}")
     with session(database) as connection, connection.cursor() as cursor:
         before = scanned_rows(cursor)
-        arguments = {"app_tag": "tag-30", "count": 10, "floor": 0}
+        arguments = {"app_tag": "tag-30", "count": 10, "floor": 0, "last": MAX_ID}
         assert cursor.execute(statement.on(TABLE), arguments) == 1
         assert run(connection, "SHOW WARNINGS") == []
         assert scanned_rows(cursor) - before <= 1
@@ -376,7 +390,7 @@ def test_a_closed_store_reserves_nothing(database: Database) -> None:
 def between(
     store: SegmentStore, monkeypatch: pytest.MonkeyPatch, action: Callable[[], object]
 ) -> None:
-    """Do something between the store's two statements, once."""
+    """Do something between the store's two statements, each time."""
     check = store._check_time
 
     def act_and_check(deadline: float) -> None:

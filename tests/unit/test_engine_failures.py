@@ -184,7 +184,7 @@ def test_a_segment_that_comes_too_late_is_lost_and_counted() -> None:
     d.advance(2.2)
     abandoned, _retry = d.refills
     row = d.rows["order"]
-    late = row.reserve(abandoned.want, abandoned.floor)
+    late = row.reserve(abandoned)
     d.reserve(1)
     ids = d.health().ids_reserved
     assert not d.engine.segment_arrived(abandoned.attempt, late, row.settings, d.now)
@@ -221,7 +221,7 @@ def test_a_commit_of_unknown_outcome_costs_its_segment() -> None:
     """What may have been reserved is counted as lost and never handed out."""
     d = driver(10)
     call = d.ask()
-    d.rows["order"].reserve(1, 0)
+    d.rows["order"].reserve(d.refills[0])
     d.fail(possibly_reserved=10)
     d.advance(0.1)
     d.settle()

@@ -18,10 +18,13 @@ from idalloc_worker._effects import (
     StartRefill,
 )
 from idalloc_worker._engine import Engine, EngineLimits
+from idalloc_worker._id_space import end_of_space
 from idalloc_worker._segment import Segment
+from idalloc_worker._step_size import reservation_size
 from idalloc_worker._tag_settings import TagSettings
 
 LIMITS = EngineLimits(max_count=500, max_waiters=5, max_refusals=3)
+USERS = (None, "shop", "billing", "intruder")
 TAGS = ("a", "b", "c", "d", "e", "f")
 
 
@@ -33,6 +36,7 @@ class Request:
     count: int
     arrived: float
     deadline: float
+    user: str | None
     outcomes: list[Answer | Expired] = field(default_factory=list)
 
 
@@ -42,12 +46,29 @@ class Row:
 
     max_id: int
     step: int
+    target_cover: float = 0.0
+    ceiling: int | None = None
+    users: frozenset[str] | None = None
 
-    def reserve(self, want: int, floor: int) -> Segment:
-        size = -(-want // self.step) * self.step
-        left = max(self.max_id, floor)
-        self.max_id = left + size
-        return Segment(left, self.max_id)
+    @property
+    def settings(self) -> TagSettings:
+        return TagSettings(
+            step=self.step,
+            target_cover=self.target_cover,
+            ceiling=self.ceiling,
+            allowed_users=self.users,
+        )
+
+    def space(self, floor: int) -> int:
+        return end_of_space(self.ceiling) - max(self.max_id, floor)
+
+    def reserve(self, refill: StartRefill) -> Segment:
+        """Reserve as the store does; empty if there is nothing left."""
+        left = max(self.max_id, refill.floor)
+        space = max(self.space(refill.floor), 0)
+        right = left + reservation_size(self.settings, refill.demand, refill.want, space)
+        self.max_id = max(self.max_id, right) if space else self.max_id
+        return Segment(left, right)
 
 
 class EngineMachine(RuleBasedStateMachine):
@@ -57,11 +78,13 @@ class EngineMachine(RuleBasedStateMachine):
         super().__init__()
         self.engine = Engine(LIMITS, jitter=lambda: 0.5)
         self.now = 100.0
-        self.rows = {"a": Row(0, 3), "b": Row(0, 100), "c": Row(7, 1)}
+        self.rows = {"a": Row(0, 3, 60.0), "b": Row(0, 100), "c": Row(7, 1, 600.0)}
         self.requests: list[Request] = []
         self.started: dict[int, StartRefill] = {}
         self.abandoned: set[int] = set()
         self.last_granted: dict[str, int] = defaultdict(int)
+        self.settings: dict[str, TagSettings] = {}
+        """As the engine was told them last."""
         self.closed = False
 
     # Events
@@ -70,12 +93,13 @@ class EngineMachine(RuleBasedStateMachine):
         app_tag=st.sampled_from(TAGS),
         count=st.one_of(st.just(1), st.integers(1, 600)),
         patience=st.one_of(st.just(1000.0), st.floats(0.01, 3)),
+        user=st.sampled_from(USERS),
     )
-    def ask(self, app_tag: str, count: int, patience: float) -> None:
-        request = Request(app_tag, count, self.now, self.now + patience)
+    def ask(self, app_tag: str, count: int, patience: float, user: str | None) -> None:
+        request = Request(app_tag, count, self.now, self.now + patience, user)
         self.requests.append(request)
         answer = self.engine.take(
-            app_tag, count, self.now, owner=request, deadline=request.deadline
+            app_tag, count, self.now, owner=request, deadline=request.deadline, user=user
         )
         if answer is not None:
             self._note(request, answer)
@@ -86,15 +110,23 @@ class EngineMachine(RuleBasedStateMachine):
     def segment_arrives(self, data: st.DataObject) -> None:
         refill = self._finish(data)
         row = self.rows.get(refill.app_tag)
+        current = refill.attempt not in self.abandoned
         if row is None:
             refusal = Refused(RespCode.APP_TAG_NOT_FOUND, "app_tag not found")
             self.engine.refill_refused(refill.attempt, refusal, self.now)
+            return self._collect()
+        if current:
+            self.settings[refill.app_tag] = row.settings
+        if refill.users is not None and not any(map(row.settings.allows, refill.users)):
+            self.engine.settings_arrived(refill.attempt, row.settings, self.now)
+        elif row.space(refill.floor) < 1:
+            refusal = Refused(RespCode.EXHAUSTED, "used up")
+            self.engine.refill_refused(refill.attempt, refusal, self.now, row.settings)
         else:
-            segment = row.reserve(refill.want, refill.floor)
-            settings = TagSettings(step=row.step)
-            accepted = self.engine.segment_arrived(refill.attempt, segment, settings, self.now)
-            assert accepted == (refill.attempt not in self.abandoned)
-        self._collect()
+            segment = row.reserve(refill)
+            accepted = self.engine.segment_arrived(refill.attempt, segment, row.settings, self.now)
+            assert accepted == current
+        return self._collect()
 
     @precondition(lambda self: self.started)
     @rule(data=st.data(), commits=st.booleans())
@@ -103,7 +135,7 @@ class EngineMachine(RuleBasedStateMachine):
         row = self.rows.get(refill.app_tag)
         possibly = 0
         if commits and row is not None:  # the answer of the commit is lost
-            possibly = row.reserve(refill.want, refill.floor).size
+            possibly = row.reserve(refill).size
         self.engine.refill_failed(refill.attempt, "boom", self.now, possibly_reserved=possibly)
         self._collect()
 
@@ -122,6 +154,24 @@ class EngineMachine(RuleBasedStateMachine):
     @rule(step=st.integers(1, 300))
     def operator_changes_step(self, step: int) -> None:
         self.rows["a"].step = step
+
+    @rule(app_tag=st.sampled_from(["a", "b"]), above=st.integers(-500, 2000))
+    def operator_sets_a_ceiling(self, app_tag: str, above: int) -> None:
+        if app_tag in self.rows:
+            self.rows[app_tag].ceiling = max(1, self.rows[app_tag].max_id + above)
+
+    @rule(app_tag=st.sampled_from(["a", "b"]))
+    def operator_removes_the_ceiling(self, app_tag: str) -> None:
+        if app_tag in self.rows:
+            self.rows[app_tag].ceiling = None
+
+    @rule(users=st.sampled_from([None, {"shop"}, {"shop", "billing"}, {"billing"}]))
+    def operator_says_who_may_draw(self, users: set[str] | None) -> None:
+        self.rows["a"].users = None if users is None else frozenset(users)
+
+    @rule(cover=st.sampled_from([0.0, 60.0, 600.0]))
+    def operator_changes_the_target(self, cover: float) -> None:
+        self.rows["a"].target_cover = cover
 
     @rule()
     def operator_deletes_or_restores_b(self) -> None:
@@ -213,6 +263,9 @@ class EngineMachine(RuleBasedStateMachine):
         assert isinstance(answer, Granted)
         assert self.now < request.deadline
         assert sum(right - left for left, right in answer.ranges) == request.count
+        told = self.settings[request.app_tag]
+        assert told.allows(request.user)
+        assert answer.ranges[-1][1] <= end_of_space(told.ceiling)
         for left, right in answer.ranges:
             # Rising is more than unique: no id that was ever handed out lies above the next one.
             assert self.last_granted[request.app_tag] < left < right

@@ -10,6 +10,7 @@ from idalloc_worker._effects import StartRefill
 from idalloc_worker._lifeline import Lifeline
 from idalloc_worker._refiller import NotBegunError, Refiller, RefillReport
 from idalloc_worker._segment import Segment
+from idalloc_worker._step_size import NO_DEMAND, Demand
 from idalloc_worker._store import Reservation
 from idalloc_worker._tag_settings import TagSettings
 
@@ -26,7 +27,16 @@ class FakeStore:
     def arm(self) -> None:
         self.aborted = False
 
-    def reserve(self, app_tag: str, want: int, floor: int = 0) -> Reservation:
+    def reserve(
+        self,
+        app_tag: str,
+        want: int,
+        floor: int = 0,
+        *,
+        demand: Demand = NO_DEMAND,
+        users: frozenset[str | None] | None = None,
+    ) -> Reservation:
+        del demand, users
         self.entered.set()
         self.release.wait(10)
         if self.aborted:

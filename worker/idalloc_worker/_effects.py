@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from idalloc_schemas import RespCode
+from idalloc_worker._step_size import NO_DEMAND, Demand
 
 Range = tuple[int, int]
 """A half-open range of ids."""
@@ -46,14 +47,19 @@ class Expired:
 class StartRefill:
     """Reserve a segment of at least `want` ids that begins at or above `floor`.
 
-    Each attempt is to be reported once, with `Engine.segment_arrived`, `refill_failed` or
-    `refill_refused`, however late.
+    `users` are those who wait: unless one of them may draw from the tag, reserve nothing and report
+    the row's settings. None: nobody waits, reserve in any case.
+
+    Each attempt is to be reported once, with `Engine.segment_arrived`, `settings_arrived`,
+    `refill_failed` or `refill_refused`, however late.
     """
 
     app_tag: str
     attempt: int
     want: int
     floor: int
+    demand: Demand = NO_DEMAND
+    users: frozenset[str | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)

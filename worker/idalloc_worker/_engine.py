@@ -23,6 +23,7 @@ from idalloc_worker._effects import (
     Refused,
     StartRefill,
 )
+from idalloc_worker._id_space import SpaceUsed
 from idalloc_worker._pool import TagPool, Waiter
 from idalloc_worker._segment import Segment
 from idalloc_worker._tag_settings import TagSettings
@@ -81,22 +82,33 @@ class Engine:
 
     # What the worker asks
 
-    def take(
-        self, app_tag: str, count: int, now: float, *, owner: object = None, deadline: float = inf
+    def take(  # noqa: PLR0913  # an object for its arguments would cost as much as the rest
+        self,
+        app_tag: str,
+        count: int,
+        now: float,
+        *,
+        owner: object = None,
+        deadline: float = inf,
+        user: str | None = None,
     ) -> Answer | None:
-        """Answer a request at once, or let it wait (None) and answer it in an effect later."""
+        """Answer a request at once, or let it wait (None) and answer it in an effect later.
+
+        `user` is the one whom the broker vouches for, None if it vouches for nobody.
+        """
         pool = self._pools.get(app_tag)
         if (
             pool is not None
             and count <= pool.left
             and not pool.waiters
             and count <= self._max_count
+            and (pool.allowed_users is None or user in pool.allowed_users)
         ):
             granted = Granted(pool.take(count))
-            if pool.attempt is None and pool.wants_refill:
+            if not pool.full and pool.attempt is None:
                 self._refill_if_wanted(pool, now)
             return granted
-        return self._take_slowly(app_tag, count, now, owner, deadline)
+        return self._take_slowly(app_tag, Waiter(owner, count, deadline, user), now)
 
     def health(self, now: float, app_tag: str | None = None) -> list[TagHealth] | Refused:
         """Report the tags in memory, or one tag."""
@@ -139,8 +151,7 @@ class Engine:
         if not current:
             self._lose(pool, segment.right - segment.left)
             return False
-        pool.known = True
-        pool.settings = settings
+        self._adopt(pool, settings, now)
         if segment.left == segment.right:
             self._fail(pool, f"an empty segment at {segment.left}", now)
             return False
@@ -161,6 +172,19 @@ class Engine:
         self._refill_if_wanted(pool, now)
         return True
 
+    def settings_arrived(self, attempt: int, settings: TagSettings, now: float) -> None:
+        """Take in what the row says now; nothing was reserved, as nobody named may draw."""
+        pool, current = self._end_attempt(attempt)
+        if not current:
+            return
+        self._adopt(pool, settings, now)
+        pool.failures = 0
+        pool.retry_at = 0.0
+        pool.refusal = pool.last_error = None
+        self._serve(pool, now)
+        if pool.waiters or pool.left:  # else nobody who may draw has asked
+            self._refill_if_wanted(pool, now)
+
     def refill_failed(
         self, attempt: int, reason: str, now: float, *, possibly_reserved: int = 0
     ) -> None:
@@ -170,17 +194,25 @@ class Engine:
         if current:
             self._fail(pool, reason, now)
 
-    def refill_refused(self, attempt: int, refusal: Refused, now: float) -> None:
-        """Note that the database has nothing for the tag: told to all, remembered for a while."""
+    def refill_refused(
+        self, attempt: int, refusal: Refused, now: float, settings: TagSettings | None = None
+    ) -> None:
+        """Note that the database has nothing for the tag: told to all, remembered for a while.
+
+        `settings` are those of the row, if there is one that could be read.
+        """
         pool, current = self._end_attempt(attempt)
         if not current:
             return
+        if settings is not None:
+            self._adopt(pool, settings, now)
         pool.failures = 0
         pool.refusal = refusal
         pool.last_error = refusal.msg
         pool.retry_at = now + self._limits.refusal_ttl
         if refusal.code is RespCode.APP_TAG_NOT_FOUND:
             pool.drop_all()  # a deleted tag is not served on
+            pool.allowed_users = None  # whoever adds it again says anew who may draw
         self._refuse_waiters(pool, refusal, now)
         if not pool.known:
             self._forget(pool, refusal)
@@ -199,15 +231,16 @@ class Engine:
 
     # Requests
 
-    def _take_slowly(
-        self, app_tag: str, count: int, now: float, owner: object, deadline: float
-    ) -> Answer | None:
-        if count > self._max_count:
+    def _take_slowly(self, app_tag: str, request: Waiter, now: float) -> Answer | None:
+        if request.count > self._max_count:
             msg = f"count: must be at most {self._max_count} on this worker"
             return Refused(RespCode.INVALID_REQUEST, msg)
         if (refusal := self._remembered_refusal(app_tag, now)) is not None:
             return refusal
         pool = self._pools.get(app_tag)
+        if pool is not None and not pool.allows(request.user):
+            self._look_again(pool, now)
+            return _forbidden(request.user)
         if pool is not None and (refusal := self._refusal_now(pool, now)) is not None:
             return refusal
         if self._closing:
@@ -216,7 +249,7 @@ class Engine:
             pool = self._pools[app_tag] = TagPool(app_tag)
             if (remembered := self._refusals.pop(app_tag, None)) is not None:
                 pool.failures = remembered.failures  # an outage goes on: so does its backoff
-        self._wait(pool, owner, count, now, deadline)
+        self._wait(pool, request, now)
         self._refill_if_wanted(pool, now)
         return None
 
@@ -234,10 +267,10 @@ class Engine:
             return self._no_available_id(pool, now)
         return None
 
-    def _wait(self, pool: TagPool, owner: object, count: int, now: float, deadline: float) -> None:
-        margin = min(self._limits.answer_margin, (deadline - now) / 10)
-        until = min(now + self._limits.wait_timeout, deadline - margin)
-        waiter = Waiter(owner, count, deadline, until)
+    def _wait(self, pool: TagPool, waiter: Waiter, now: float) -> None:
+        """Let it wait, and tell it before its deadline, so that it learns why."""
+        margin = min(self._limits.answer_margin, (waiter.deadline - now) / 10)
+        until = min(now + self._limits.wait_timeout, waiter.deadline - margin)
         pool.enqueue(waiter)
         self._set_timer(until, waiter, pool)
 
@@ -276,6 +309,25 @@ class Engine:
         retry_after = max(pool.retry_at - now, self._limits.backoff_base)
         return Refused(RespCode.NO_AVAILABLE_ID, "no available id", retry_after)
 
+    # Settings and authority
+
+    def _adopt(self, pool: TagPool, settings: TagSettings, now: float) -> None:
+        pool.known = True
+        for waiter in pool.adopt(settings, now):
+            pool.dismiss(waiter)
+            self._effects.append(Answered(waiter.owner, _forbidden(waiter.user)))
+
+    def space_warning(self, app_tag: str) -> SpaceUsed | None:
+        """Tell, once for each threshold, that so much of a tag's id space is used up."""
+        pool = self._pools.get(app_tag)
+        return pool.space_warning() if pool else None
+
+    def _look_again(self, pool: TagPool, now: float) -> None:
+        """See whether the row still refuses a user: the next refill may be far, or never come."""
+        due = now >= max(pool.retry_at, pool.read_at + self._limits.refusal_ttl)
+        if due and pool.attempt is None and not self._closing:
+            self._start_attempt(pool, now, users=frozenset())
+
     # Refills
 
     def _refill_if_wanted(self, pool: TagPool, now: float) -> None:
@@ -286,10 +338,16 @@ class Engine:
                 pool.retry_timer_at = pool.retry_at
                 self._set_timer(pool.retry_at, pool, pool)
             return
+        self._start_attempt(pool, now, pool.users())
+
+    def _start_attempt(
+        self, pool: TagPool, now: float, users: frozenset[str | None] | None
+    ) -> None:
         attempt = pool.attempt = next(self._attempts)
         self._refilling[attempt] = pool
         want = max(1, min(pool.shortage, self._limits.max_count))
-        self._effects.append(StartRefill(pool.app_tag, attempt, want, pool.mark))
+        demand = pool.measure(now)
+        self._effects.append(StartRefill(pool.app_tag, attempt, want, pool.mark, demand, users))
         self._set_timer(now + self._limits.refill_timeout, attempt, pool)
 
     def _end_attempt(self, attempt: int) -> tuple[TagPool, bool]:
@@ -358,6 +416,14 @@ class Engine:
 
 
 _SHUTTING_DOWN = Refused(RespCode.SHUTTING_DOWN, "the worker is shutting down", 0.1)
+
+
+def _forbidden(user: str | None) -> Refused:
+    if user is None:
+        why = "this app_tag is for certain users only, and the request has no user_id property"
+    else:
+        why = "this user may not draw from this app_tag"
+    return Refused(RespCode.FORBIDDEN, why)
 
 
 def _describe(pool: TagPool, now: float) -> TagHealth:

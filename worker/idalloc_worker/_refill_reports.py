@@ -29,7 +29,8 @@ def record_report(
     if isinstance(outcome, TagError):
         if not isinstance(outcome, TagNotFoundError):  # the callers' business, and a flood of it
             log.warning(now, "refused", "No ids: %s", outcome)
-        engine.refill_refused(refill.attempt, _refusal(outcome), now)
+        settings = outcome.settings if isinstance(outcome, TagExhaustedError) else None
+        engine.refill_refused(refill.attempt, _refusal(outcome), now, settings)
         return {"refills_refused": 1}
     lost = outcome.possibly_reserved if isinstance(outcome, OutcomeUnknownError) else 0
     engine.refill_failed(refill.attempt, str(outcome), now, possibly_reserved=lost)
@@ -42,6 +43,9 @@ def _record_reservation(
     engine: Engine, refill: StartRefill, reservation: Reservation, now: float, log: ThrottledLog
 ) -> dict[str, int]:
     segment, rewound_from = reservation.segment, reservation.rewound_from
+    if not segment.size:
+        engine.settings_arrived(refill.attempt, reservation.settings, now)
+        return {"refills_forbidden": 1}
     if rewound_from is not None:
         _log.warning(
             "The row of %s was set back to %d, below ids that were handed out up to %d (a restore, "
@@ -59,7 +63,21 @@ def _record_reservation(
             refill.app_tag,
             segment.size,
         )
+    _warn_of_the_end(engine, refill.app_tag)
     return {"refills": 1, "rewinds_repaired": int(rewound_from is not None)}
+
+
+def _warn_of_the_end(engine: Engine, app_tag: str) -> None:
+    """Log that half of a tag's ids are used up, and when few are left: each once per worker."""
+    used = engine.space_warning(app_tag)
+    if used is not None:
+        _log.warning(
+            "%.1f %% of the id space of %s is used up: its mark is %d, and ids end at %d",
+            used.percent,
+            app_tag,
+            used.mark,
+            used.end - 1,
+        )
 
 
 def _refusal(error: TagError) -> Refused:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from idalloc_worker._effects import StartRefill
+from idalloc_worker._step_size import NO_DEMAND, Demand
 from idalloc_worker._store import Reservation
 
 _log = logging.getLogger("idalloc.refill")
@@ -17,7 +18,15 @@ _log = logging.getLogger("idalloc.refill")
 class Store(Protocol):
     """What a refill thread needs; see `SegmentStore`."""
 
-    def reserve(self, app_tag: str, want: int, floor: int = 0) -> Reservation:
+    def reserve(
+        self,
+        app_tag: str,
+        want: int,
+        floor: int = 0,
+        *,
+        demand: Demand = NO_DEMAND,
+        users: frozenset[str | None] | None = None,
+    ) -> Reservation:
         """Reserve a segment or raise."""
 
     def arm(self) -> None:
@@ -122,7 +131,13 @@ class Refiller:
             self._running[refill.attempt] = store
             store.arm()  # from here on `abandon` relies on it
         try:
-            return store.reserve(refill.app_tag, refill.want, refill.floor)
+            return store.reserve(
+                refill.app_tag,
+                refill.want,
+                refill.floor,
+                demand=refill.demand,
+                users=refill.users,
+            )
         except Exception as error:  # noqa: BLE001  # the report carries it
             return error
         finally:

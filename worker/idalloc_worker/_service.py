@@ -160,7 +160,7 @@ class WorkerService:
             return
         try:
             if delivery.queue == ALLOC_QUEUE:
-                self._alloc(delivery, body, now, _deadline(properties, now))
+                self._alloc(delivery, body, now, properties)
             else:
                 self._health(delivery, body, now)
         except InvalidMessageError as error:
@@ -170,8 +170,11 @@ class WorkerService:
             self._refuse(delivery, Refused(RespCode.INTERNAL, "internal error: see worker's log"))
         self._run_effects()
 
-    def _alloc(self, delivery: Delivery, body: bytes, now: float, deadline: float) -> None:
+    def _alloc(
+        self, delivery: Delivery, body: bytes, now: float, properties: BasicProperties
+    ) -> None:
         request = parse_alloc_request(body)
+        deadline = _deadline(properties, now)
         if deadline <= now:
             self._expire(delivery)
             return
@@ -180,7 +183,12 @@ class WorkerService:
             delivery.session.hand_back(delivery)
             return
         answer = self._engine.take(
-            request.app_tag, request.count, now, owner=delivery, deadline=deadline
+            request.app_tag,
+            request.count,
+            now,
+            owner=delivery,
+            deadline=deadline,
+            user=properties.user_id,
         )
         if answer is not None:
             self._answer(delivery, answer)

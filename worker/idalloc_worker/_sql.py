@@ -75,9 +75,11 @@ READ_ROW: Final = Statement(
 
 RESERVE: Final = Statement(
     "Moves a tag's mark up and returns the new mark with the OK packet, in one statement that "
-    "commits by itself. GREATEST repairs a row that was set back below what was handed out.",
+    "commits by itself. GREATEST repairs a row that was set back below what was handed out. The "
+    "last comparison keeps the mark at or below the end of the id space, whatever others have "
+    "reserved since the row was read.",
     "UPDATE <table> SET max_id = LAST_INSERT_ID(GREATEST(max_id, %(floor)s) + %(count)s) "
-    "WHERE <this tag>",
+    "WHERE <this tag> AND GREATEST(max_id, %(floor)s) <= %(last)s",
 )
 
 LIST_TAGS: Final = Statement(

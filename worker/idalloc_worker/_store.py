@@ -9,11 +9,13 @@ from pymysql.connections import Connection
 from pymysql.err import MySQLError
 
 from idalloc_schemas import MAX_ID
+from idalloc_worker._id_space import end_of_space
 from idalloc_worker._lifeline import Lifeline
 from idalloc_worker._mysql_errors import OVERFLOW, errno_of, is_definite, unavailable
 from idalloc_worker._mysql_hosts import MySqlHosts, OpenHost
 from idalloc_worker._segment import Segment
 from idalloc_worker._sql import READ_ROW, RESERVE, named_row
+from idalloc_worker._step_size import NO_DEMAND, Demand, reservation_size
 from idalloc_worker._store_errors import (
     InvalidRowError,
     OutcomeUnknownError,
@@ -29,10 +31,15 @@ from idalloc_worker._tag_settings import TagSettings
 # is missing are better met anew, perhaps on another server behind the same name.
 _HARMLESS: Final = frozenset({StoreReason.LOCK_WAIT_TIMEOUT, StoreReason.DEADLOCK})
 
+_TRIES: Final = 3
+"""How often a reservation is sized anew because others have come nearer to the end meanwhile."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
     """A segment that is committed, and the settings that the row had.
+
+    The segment is empty, and the row as it was, where nobody who waits may draw from the tag.
 
     `rewound_from` is the row's mark if it lay below the floor, which means that the database lost
     writes (a restore, a failover). The reservation has repaired it.
@@ -52,6 +59,11 @@ class Reservation:
 class _Row:
     max_id: int
     settings: TagSettings
+
+    @property
+    def end(self) -> int:
+        """Where the tag's ids end: no mark goes above it."""
+        return end_of_space(self.settings.ceiling)
 
 
 class SegmentStore:
@@ -81,11 +93,21 @@ class SegmentStore:
         self._began = 0.0
         self._closed = False
 
-    def reserve(self, app_tag: str, want: int, floor: int = 0) -> Reservation:
+    def reserve(
+        self,
+        app_tag: str,
+        want: int,
+        floor: int = 0,
+        *,
+        demand: Demand = NO_DEMAND,
+        users: frozenset[str | None] | None = None,
+    ) -> Reservation:
         """Reserve at least `want` ids, none below `floor`: a whole number of steps.
 
-        `floor` is the highest end of any segment of the tag that the caller has seen. The last
-        segment before the end of the id space may be smaller than `want`.
+        `floor` is the highest end of any segment of the tag that the caller has seen. `demand` and
+        the row decide how much more than `want` it is. The last segment before the end of the id
+        space, or the tag's ceiling, may be smaller. `users` are those who wait for the ids: nothing
+        is reserved unless one of them may draw from the tag.
 
         Raises TagNotFoundError, TagExhaustedError or InvalidRowError for the row,
         StoreUnavailableError where nothing was reserved, and OutcomeUnknownError where that is
@@ -94,12 +116,19 @@ class SegmentStore:
         self._began = self._clock()
         deadline = self._began + self._timeout
         with self._lifeline.operation():
-            row = self._read_row(app_tag, deadline)
-            count = _count(app_tag, row, want, floor)
-            self._check_time(deadline)
-            segment = self._move_mark(app_tag, count, floor)
-        rewound_from = row.max_id if row.max_id < floor else None
-        return Reservation(segment, row.settings, rewound_from)
+            for _ in range(_TRIES):
+                row = self._read_row(app_tag, deadline)
+                if users is not None and not any(map(row.settings.allows, users)):
+                    return Reservation(Segment(row.max_id, row.max_id), row.settings)
+                count = _count(app_tag, row, want, floor, demand)
+                self._check_time(deadline)
+                segment = self._move_mark(app_tag, count, floor, row.end)
+                if segment is not None:
+                    rewound_from = row.max_id if row.max_id < floor else None
+                    return Reservation(segment, row.settings, rewound_from)
+        raise StoreUnavailableError(
+            StoreReason.OTHER, f"others reserve the last ids of {app_tag!r} at the same time"
+        )
 
     def arm(self) -> None:
         """Make `abort` end the next reservation even if it comes before that has begun."""
@@ -137,22 +166,23 @@ class SegmentStore:
         except Exception as error:
             raise self._gave_up(error) from error
 
-    def _move_mark(self, app_tag: str, count: int, floor: int) -> Segment:
+    def _move_mark(self, app_tag: str, count: int, floor: int, end: int) -> Segment | None:
+        """Reserve; None if the row is not as it was read: gone, or too near to the end by now."""
         if self._host is None:
             raise AssertionError("the mark is moved on the connection that read it")
-        arguments = {"app_tag": app_tag, "count": count, "floor": floor}
+        arguments = {"app_tag": app_tag, "count": count, "floor": floor, "last": end - count}
         try:
             with self._host.connection.cursor() as cursor:
                 rows = cursor.execute(self._reserve_sql, arguments)
                 mark = cursor.lastrowid
         except MySQLError as error:
-            if errno_of(error) in OVERFLOW:  # others took the ids that were left
+            if errno_of(error) in OVERFLOW:  # the column is narrower than the id space
                 raise TagExhaustedError(app_tag) from error
             raise self._failed_reservation(error, count) from error
         except Exception as error:  # what PyMySQL raises for an answer that it cannot read
             raise self._failed_reservation(error, count) from error
-        if rows == 0:  # deleted since it was read
-            raise TagNotFoundError(app_tag)
+        if rows == 0:
+            return None
         return _reserved(app_tag, rows, mark - count, mark, floor)
 
     def _failed_reservation(self, error: Exception, count: int) -> StoreUnavailableError:
@@ -205,14 +235,11 @@ def _checked(app_tag: str, row: Mapping[str, object]) -> _Row:
     return _Row(max_id, TagSettings.from_row(app_tag, row))
 
 
-def _count(app_tag: str, row: _Row, want: int, floor: int) -> int:
-    """Count the ids to reserve: whole steps, at least `want`, no more than there are."""
-    step = row.settings.step
-    steps = -(-max(want, 1) // step)
-    count = min(steps * step, MAX_ID - max(row.max_id, floor))
-    if count < 1:
-        raise TagExhaustedError(app_tag)
-    return count
+def _count(app_tag: str, row: _Row, want: int, floor: int, demand: Demand) -> int:
+    space = row.end - max(row.max_id, floor)
+    if space < 1:
+        raise TagExhaustedError(app_tag, row.settings)
+    return reservation_size(row.settings, demand, want, space)
 
 
 def _reserved(app_tag: str, rows: int, left: int, right: int, floor: int) -> Segment:

@@ -1,8 +1,12 @@
 """The errors of the store: what went wrong with the database, or with one row in it."""
 
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from idalloc_worker._errors import IdAllocWorkerError
+
+if TYPE_CHECKING:
+    from idalloc_worker._tag_settings import TagSettings
 
 
 class StoreReason(StrEnum):
@@ -40,10 +44,14 @@ class TagNotFoundError(TagError):
 
 
 class TagExhaustedError(TagError):
-    """No id is left below the end of the id space, or of the column."""
+    """No id is left below the end of the id space, the tag's ceiling, or the end of the column.
 
-    def __init__(self, app_tag: str) -> None:
+    `settings` are those of the row, where it is not the column that is too narrow.
+    """
+
+    def __init__(self, app_tag: str, settings: "TagSettings | None" = None) -> None:
         super().__init__(app_tag, f"the id space of app_tag {app_tag!r} is used up")
+        self.settings = settings
 
 
 class InvalidRowError(TagError):
