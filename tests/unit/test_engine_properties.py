@@ -25,7 +25,8 @@ from idalloc_worker._tag_settings import TagSettings
 
 LIMITS = EngineLimits(max_count=500, max_waiters=5, max_refusals=3)
 USERS = (None, "shop", "billing", "intruder")
-TAGS = ("a", "b", "c", "d", "e", "f")
+NAMES = st.sampled_from(["shop", "billing"])
+TAGS = ("a", "b", "c", "d", "e", "f", "g")
 
 
 @dataclass
@@ -78,7 +79,12 @@ class EngineMachine(RuleBasedStateMachine):
         super().__init__()
         self.engine = Engine(LIMITS, jitter=lambda: 0.5)
         self.now = 100.0
-        self.rows = {"a": Row(0, 3, 60.0), "b": Row(0, 100), "c": Row(7, 1, 600.0)}
+        self.rows = {
+            "a": Row(0, 3, 60.0),
+            "b": Row(0, 100),
+            "c": Row(7, 1, 600.0, ceiling=60),
+            "d": Row(0, 30, users=frozenset({"shop"})),
+        }
         self.requests: list[Request] = []
         self.started: dict[int, StartRefill] = {}
         self.abandoned: set[int] = set()
@@ -104,6 +110,16 @@ class EngineMachine(RuleBasedStateMachine):
         if answer is not None:
             self._note(request, answer)
         self._collect()
+
+    @rule(app_tag=st.sampled_from(["a", "c", "d"]), user=st.sampled_from(USERS))
+    def ask_for_one(self, app_tag: str, user: str | None) -> None:
+        self.ask(app_tag, 1, 1000.0, user)
+
+    @precondition(lambda self: self.started)
+    @rule(data=st.data())
+    def all_segments_arrive(self, data: st.DataObject) -> None:
+        for _ in range(len(self.started)):
+            self.segment_arrives(data)
 
     @precondition(lambda self: self.started)
     @rule(data=st.data())
@@ -151,27 +167,21 @@ class EngineMachine(RuleBasedStateMachine):
         if row is not None:
             row.max_id = max(0, row.max_id - by)
 
-    @rule(step=st.integers(1, 300))
-    def operator_changes_step(self, step: int) -> None:
-        self.rows["a"].step = step
-
-    @rule(app_tag=st.sampled_from(["a", "b"]), above=st.integers(-500, 2000))
-    def operator_sets_a_ceiling(self, app_tag: str, above: int) -> None:
-        if app_tag in self.rows:
-            self.rows[app_tag].ceiling = max(1, self.rows[app_tag].max_id + above)
-
-    @rule(app_tag=st.sampled_from(["a", "b"]))
-    def operator_removes_the_ceiling(self, app_tag: str) -> None:
-        if app_tag in self.rows:
-            self.rows[app_tag].ceiling = None
-
-    @rule(users=st.sampled_from([None, {"shop"}, {"shop", "billing"}, {"billing"}]))
-    def operator_says_who_may_draw(self, users: set[str] | None) -> None:
-        self.rows["a"].users = None if users is None else frozenset(users)
-
-    @rule(cover=st.sampled_from([0.0, 60.0, 600.0]))
-    def operator_changes_the_target(self, cover: float) -> None:
-        self.rows["a"].target_cover = cover
+    @rule(data=st.data(), app_tag=st.sampled_from(["a", "b", "c", "d"]))
+    def operator_changes_a_row(self, data: st.DataObject, app_tag: str) -> None:
+        row = self.rows.get(app_tag)
+        if row is None:
+            return
+        match data.draw(st.sampled_from(["step", "cover", "ceiling", "users"])):
+            case "step":
+                row.step = data.draw(st.integers(1, 300))
+            case "cover":
+                row.target_cover = data.draw(st.sampled_from([0.0, 60.0, 600.0]))
+            case "ceiling":
+                near = st.integers(-120, 200).map(lambda above: max(1, row.max_id + above))
+                row.ceiling = data.draw(st.one_of(st.none(), near))
+            case "users":
+                row.users = data.draw(st.one_of(st.none(), st.frozensets(NAMES, min_size=1)))
 
     @rule()
     def operator_deletes_or_restores_b(self) -> None:
