@@ -12,12 +12,25 @@ USE id_alloc_db;
 -- max_id: where the next segment begins: every id below it may have been handed out. Lowering it
 -- hands ids out twice.
 --
--- step: how many ids a worker reserves at a time. A change takes effect at the next reservation.
+-- step: how many ids a worker reserves at a time, at least. A change takes effect at the next
+-- reservation, here and in the columns below.
+--
+-- The rest may be NULL, which is the default, and a table may lack it: `idalloc migrate` adds it.
+-- max_step: how many ids a worker reserves at a time, at most.
+-- target_cover: how many seconds the ids in a worker's memory should last; 0: `step` is fixed.
+-- ceiling: the highest id that may be handed out.
+-- allowed_users: RabbitMQ users who may draw from the tag, with a space between them.
+-- ordered: 1 if the ids must rise across all workers.
 CREATE TABLE IF NOT EXISTS segments (
   app_tag VARCHAR(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
   max_id BIGINT NOT NULL DEFAULT 0,
   step BIGINT NOT NULL,
   update_time DATETIME DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP,
+  max_step BIGINT,
+  target_cover INT,
+  ceiling BIGINT,
+  allowed_users VARCHAR(1000) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin,
+  ordered TINYINT(1),
   PRIMARY KEY (app_tag),
   CHECK (step >= 1)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET = ascii COLLATE = ascii_bin;

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pymysql
 import pytest
 
+from idalloc_worker._migrate import migrate
 from idalloc_worker._mysql_url import MySqlAddress
 from idalloc_worker._schema import SchemaReport, create_schema
 from tests.devstack import Database
@@ -85,7 +86,9 @@ def test_init_says_what_an_older_table_lacks(database: Database) -> None:
         "ENGINE = MyISAM",
     )
     report = create_schema(address_of(database), TABLE)
-    lacks = [warning.partition("; to change that: ") for warning in report.warnings]
+    *warnings, columns = report.warnings
+    assert columns.endswith("; to change that: idalloc migrate")
+    lacks = [warning.partition("; to change that: ") for warning in warnings]
     assert [lack for lack, _, _ in lacks] == [
         f"table {TABLE}: app_tag has the collation utf8mb4_general_ci, not a binary one",
         f"table {TABLE}: app_tag is not the primary key",
@@ -94,6 +97,7 @@ def test_init_says_what_an_older_table_lacks(database: Database) -> None:
     ]
     for _, _, repair in lacks:
         database.query(repair)
+    migrate(address_of(database), TABLE)
     assert create_schema(address_of(database), TABLE).warnings == ()
 
 

@@ -79,7 +79,17 @@ def test_list_writes_json(database: Database, idalloc: Idalloc) -> None:
     """`tags list --json` writes an array with whole numbers, also for an empty table."""
     [tag] = json.loads(idalloc.ok("tags", "list", "--json"))
     assert tag.pop("update_time")
-    assert tag == {"app_tag": "test_business", "max_id": 0, "step": 100_000}
+    assert tag == {
+        "app_tag": "test_business",
+        "max_id": 0,
+        "step": 100_000,
+        "space_used_percent": 0,
+        "max_step": None,
+        "target_cover": None,
+        "ceiling": None,
+        "allowed_users": None,
+        "ordered": None,
+    }
     database.query(f"DELETE FROM {TABLE}")
     assert json.loads(idalloc.ok("tags", "list", "--json")) == []
 

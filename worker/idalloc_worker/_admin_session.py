@@ -1,15 +1,25 @@
 """A short-lived database connection for the command line."""
 
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from idalloc_worker._lifeline import Lifeline
 from idalloc_worker._mysql_errors import unavailable
 from idalloc_worker._mysql_hosts import MySqlHosts, OpenHost
 from idalloc_worker._mysql_url import MySqlAddress
+from idalloc_worker._sql import named_row
 
 TIMEOUT: Final = 10.0
 """Seconds to connect, and for each answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    count: int
+    rows: list[tuple[Any, ...]]
+    description: Sequence[Sequence[object]]
 
 
 class AdminSession:
@@ -43,20 +53,25 @@ class AdminSession:
 
     def rows(self, sql: str, arguments: dict[str, object] | None = None) -> list[tuple[Any, ...]]:
         """Run a statement that returns rows."""
-        return self._run(sql, arguments)[1]
+        return self._run(sql, arguments).rows
+
+    def named_rows(
+        self, sql: str, arguments: dict[str, object] | None = None
+    ) -> list[dict[str, object]]:
+        """Run a statement that returns rows; give each by the names of its columns."""
+        result = self._run(sql, arguments)
+        return [named_row(result.description, row) for row in result.rows]
 
     def change(self, sql: str, arguments: dict[str, object] | None = None) -> int:
         """Run a statement that changes rows and say how many it changed."""
-        return self._run(sql, arguments)[0]
+        return self._run(sql, arguments).count
 
-    def _run(
-        self, sql: str, arguments: dict[str, object] | None
-    ) -> tuple[int, list[tuple[Any, ...]]]:
+    def _run(self, sql: str, arguments: dict[str, object] | None) -> _Result:
         host = self._opened()
         try:
             with host.connection.cursor() as cursor:
                 count = cursor.execute(sql, arguments)
-                return count, list(cursor.fetchall())
+                return _Result(count, list(cursor.fetchall()), cursor.description or ())
         except Exception as error:
             raise unavailable(host.address, error) from error
 

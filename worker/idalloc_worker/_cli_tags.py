@@ -1,4 +1,4 @@
-"""The commands `idalloc init` and `idalloc tags`, which work on the table of tags."""
+"""The commands `idalloc init`, `migrate` and `tags`, which work on the table of tags."""
 
 import json
 import sys
@@ -10,6 +10,8 @@ import click
 from idalloc_schemas import MAX_ID
 from idalloc_worker._admin_session import AdminSession
 from idalloc_worker._cli_options import app_tag_name, config_option, settings_of_command
+from idalloc_worker._cli_tag_options import settings_options, values_of
+from idalloc_worker._migrate import migrate as migrate_table
 from idalloc_worker._schema import create_schema
 from idalloc_worker._tags import TagAdmin, TagRow
 
@@ -17,6 +19,8 @@ _app_tag = click.argument("app_tag", metavar="TAG", type=app_tag_name)
 _json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 _STEP = click.IntRange(1, MAX_ID)
 _MARK = click.IntRange(0, MAX_ID)
+_RIGHT = frozenset({1, 2})  # columns of numbers; the optional ones are few and stand left
+_SHOWN = ("max_step", "target_cover", "ceiling", "ordered", "allowed_users")
 
 
 @click.command(
@@ -40,6 +44,28 @@ def init() -> None:
         click.echo(f"nothing to create: table {settings.table} is there at {address}")
     for warning in report.warnings:
         click.echo(f"idalloc: warning: {warning}", err=True)
+
+
+@click.command(
+    epilog="""\b
+Example:
+  IDALLOC_MYSQL_URL=mysql://root:secret@db/id_alloc_db idalloc migrate
+"""
+)
+@config_option
+def migrate() -> None:
+    """Add the columns for settings of single tags.
+
+    The table may be of an older version, or of the reference layout with four columns. It is safe
+    to repeat and to run while workers run, which take the new columns in at their next refill.
+    """
+    settings = settings_of_command()
+    address = settings.require_mysql()
+    added = migrate_table(address, settings.table).added
+    for column in added:
+        click.echo(f"added column {column}")
+    if not added:
+        click.echo(f"nothing to add: table {settings.table} at {address} has every column")
 
 
 @click.group(
@@ -75,7 +101,8 @@ def list_tags(*, as_json: bool) -> None:
 def show(app_tag: str, *, as_json: bool) -> None:
     """Show one tag.
 
-    Every id below max_id may have been handed out. The time is in the database's time zone.
+    Every id below max_id may have been handed out. The time is in the database's time zone. A
+    setting that is not shown has its default.
     """
     with _admin() as admin:
         row = admin.show(app_tag)
@@ -92,17 +119,20 @@ Example:
 """
 )
 @_app_tag
-@click.option("--step", type=_STEP, required=True, help="Ids that a worker reserves at a time.")
+@click.option(
+    "--step", type=_STEP, required=True, help="Ids that a worker reserves at a time, at least."
+)
 @click.option("--start", type=_MARK, default=0, help="Where ids begin; 0 is never handed out.")
+@settings_options
 @config_option
-def add(app_tag: str, step: int, start: int) -> None:
+def add(app_tag: str, step: int, start: int, **settings: object) -> None:
     """Add a tag.
 
-    A larger step means fewer writes to the database, and larger gaps when a worker restarts: it
-    may lose up to two steps of each tag.
+    Workers reserve more than a step at a time if ids are used up fast. A larger step means larger
+    gaps when a worker restarts: it may lose up to two segments of each tag.
     """
     with _admin() as admin:
-        _print_table([admin.add(app_tag, step, start)])
+        _print_table([admin.add(app_tag, step, start, values_of(settings))])
 
 
 @tags.command(
@@ -110,27 +140,59 @@ def add(app_tag: str, step: int, start: int) -> None:
     epilog="""\b
 Example:
   idalloc tags set order --step 50000
+  idalloc tags set order --ceiling 9007199254740991 --allowed-users "shop billing"
+  idalloc tags set order --max-step default
 """,
 )
 @_app_tag
-@click.option("--step", type=_STEP, help="Ids that a worker reserves at a time.")
+@click.option("--step", type=_STEP, help="Ids that a worker reserves at a time, at least.")
 @click.option("--max-id", type=_MARK, help="Where the next segment begins.")
 @click.option(
     "--allow-duplicates", is_flag=True, help="Lower max_id, so that ids are handed out twice."
 )
+@settings_options
 @config_option
-def set_tag(app_tag: str, step: int | None, max_id: int | None, *, allow_duplicates: bool) -> None:
-    """Change a tag's step or max_id.
+def set_tag(
+    app_tag: str,
+    step: int | None,
+    max_id: int | None,
+    *,
+    allow_duplicates: bool,
+    **settings: object,
+) -> None:
+    """Change a tag's settings or max_id.
 
-    A new step takes effect when a worker next reserves ids; no restart is needed. Raising max_id
-    skips ids. Lowering it hands ids out twice and is refused unless you ask for that; stop the
-    workers first, because each keeps its own mark and raises max_id above it again.
+    A change takes effect when a worker next reserves ids; no restart is needed. The word default
+    sets an option back. Raising max_id skips ids. Lowering it hands ids out twice and is refused
+    unless you ask for that; stop the workers first, because each keeps its own mark and raises
+    max_id above it again.
     """
-    if step is None and max_id is None:
-        raise click.UsageError("nothing to change: give --step or --max-id")
+    values = values_of({"step": step, "max_id": max_id, **settings})
+    if not values:
+        raise click.UsageError("nothing to change: give --step or --max-id or another option")
     with _admin() as admin:
-        row = admin.set(app_tag, step=step, max_id=max_id, allow_duplicates=allow_duplicates)
+        row = admin.set(app_tag, values=values, allow_duplicates=allow_duplicates)
     _print_table([row])
+
+
+@tags.command(
+    "raise",
+    epilog="""\b
+Example:
+  idalloc tags raise order --to 5000000
+""",
+)
+@_app_tag
+@click.option("--to", "mark", type=_MARK, required=True, help="The least max_id.")
+@config_option
+def raise_tag(app_tag: str, mark: int) -> None:
+    """Raise a tag's max_id to at least N.
+
+    For a database that was restored from a backup: with the workers stopped, raise each tag above
+    all that was handed out since. It never lowers max_id, so it is safe to repeat.
+    """
+    with _admin() as admin:
+        _print_table([admin.raise_mark(app_tag, mark)])
 
 
 @tags.command()
@@ -162,21 +224,37 @@ def _admin() -> Iterator[TagAdmin]:
 
 
 def _as_json(row: TagRow) -> dict[str, object]:
+    settings = dict(row.settings)
+    if settings["ordered"] is not None:
+        settings["ordered"] = bool(settings["ordered"])
+    if isinstance(settings["allowed_users"], str):
+        settings["allowed_users"] = settings["allowed_users"].split()
     return {
         "app_tag": row.app_tag,
         "max_id": row.max_id,
         "step": row.step,
         "update_time": row.update_time.isoformat() if row.update_time else None,
+        "space_used_percent": round(row.space_used, 3),
+        **settings,
     }
 
 
 def _print_table(rows: Sequence[TagRow]) -> None:
-    lines = [("TAG", "MAX_ID", "STEP", "UPDATED")]
-    lines += [
-        (row.app_tag, str(row.max_id), str(row.step), str(row.update_time or "-")) for row in rows
-    ]
+    """Print a line for each tag, with the optional columns that are in use, the texts last."""
+    used = [name for name in _SHOWN if any(row.settings[name] is not None for row in rows)]
+    lines = [["TAG", "MAX_ID", "STEP", "UPDATED", *map(str.upper, used)]]
+    for row in rows:
+        settings = [_shown(row.settings[name]) for name in used]
+        updated = str(row.update_time or "-")
+        lines.append([row.app_tag, str(row.max_id), str(row.step), updated, *settings])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for tag, mark, step, updated in lines:
-        click.echo(
-            f"{tag:<{widths[0]}}  {mark:>{widths[1]}}  {step:>{widths[2]}}  {updated}".rstrip()
-        )
+    for line in lines:
+        cells = [
+            f"{cell:>{width}}" if position in _RIGHT else f"{cell:<{width}}"
+            for position, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ]
+        click.echo("  ".join(cells).rstrip())
+
+
+def _shown(value: object) -> str:
+    return "-" if value is None else str(value)

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from idalloc_worker._admin_session import AdminSession
+from idalloc_worker._migrate import missing_columns
 from idalloc_worker._mysql_url import MySqlAddress
 from idalloc_worker._sql import (
     ADD_FIRST_TAG,
     CREATE_DATABASE,
     CREATE_TABLE,
-    READ_TAG,
+    READ_ROW,
     REPAIR_CHECK,
     REPAIR_COLLATION,
     REPAIR_ENGINE,
@@ -46,7 +47,7 @@ def create_schema(address: MySqlAddress, table: str) -> SchemaReport:
         if missing:
             session.change(CREATE_TABLE.on(table))
             created.append(f"table {table}")
-        if not session.rows(READ_TAG.on(table), {"app_tag": FIRST_TAG}):
+        if not session.rows(READ_ROW.on(table), {"app_tag": FIRST_TAG}):
             session.change(ADD_FIRST_TAG.on(table))
             created.append(f"app_tag {FIRST_TAG}")
         warnings = () if missing else _inspect(session, table)
@@ -89,6 +90,12 @@ def _inspect(session: AdminSession, table: str) -> tuple[str, ...]:
         lacks.append(("nothing keeps step from being 0", REPAIR_CHECK))
     if "ENGINE=InnoDB" not in made:
         lacks.append(("its engine is not InnoDB, so a crash can lose commits", REPAIR_ENGINE))
-    return tuple(
+    warnings = [
         f"table {table}: {lack}; to change that: {repair.on(table)};" for lack, repair in lacks
-    )
+    ]
+    if missing := missing_columns(session, table):
+        warnings.append(
+            f"table {table}: it has no columns {', '.join(missing)}, so that every tag has the "
+            "defaults; to change that: idalloc migrate"
+        )
+    return tuple(warnings)

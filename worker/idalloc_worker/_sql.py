@@ -1,9 +1,18 @@
 """Every SQL statement, named and described; nothing else in the package holds SQL."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
+
+OPTIONAL_COLUMNS: Final[Mapping[str, str]] = {
+    "max_step": "BIGINT",
+    "target_cover": "INT",
+    "ceiling": "BIGINT",
+    "allowed_users": "VARCHAR(1000) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
+    "ordered": "TINYINT(1)",
+}
+"""The columns that a table may lack, and their types; NULL is the default. See `TagSettings`."""
 
 _TABLE_NAME: Final = re.compile(r"[A-Za-z0-9_$]{1,64}")
 
@@ -20,10 +29,26 @@ class Statement:
     purpose: str
     text: str
 
-    def on(self, table: str) -> str:
-        """Write the statement for `table`. Raises ValueError if that is no plain identifier."""
-        text = self.text.replace("<this tag>", _THIS_TAG)
-        return text.replace("<table>", quoted(check_table_name(table)))
+    def on(self, table: str, columns: Iterable[str] = ()) -> str:
+        """Write the statement for `table`, and for some columns where it is about these.
+
+        Raises ValueError if the table is no plain identifier, or a column none of a tag's.
+        """
+        names = settings_columns(columns)
+        parts = {
+            "<this tag>": _THIS_TAG,
+            "<table>": quoted(check_table_name(table)),
+            "<columns>": ", ".join(names),
+            "<values>": ", ".join(f"%({name})s" for name in names),
+            "<changes>": ", ".join(f"{name} = %({name})s" for name in names),
+            "<definitions>": ", ".join(
+                f"ADD COLUMN {name} {OPTIONAL_COLUMNS.get(name)}" for name in names
+            ),
+        }
+        text = self.text
+        for part, sql in parts.items():
+            text = text.replace(part, sql)
+        return text
 
     def on_database(self, database: str) -> str:
         """Write the statement for a whole database."""
@@ -42,14 +67,18 @@ def quoted(identifier: str) -> str:
     return "`" + identifier.replace("`", "``") + "`"
 
 
-def named_row(
-    description: Sequence[Sequence[object]], row: Sequence[object] | None
-) -> dict[str, object] | None:
+def named_row(description: Sequence[Sequence[object]], row: Sequence[object]) -> dict[str, object]:
     """Join a row with the names of its columns, which MySQL compares without regard to case."""
-    if row is None:
-        return None
     names = [str(column[0]).lower() for column in description]
     return dict(zip(names, row, strict=True))
+
+
+def settings_columns(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the names, or raise ValueError unless each is a column that holds a setting."""
+    chosen = tuple(names)
+    if unknown := set(chosen) - {"step", "max_id", *OPTIONAL_COLUMNS}:
+        raise ValueError(f"no columns of a tag: {sorted(unknown)}")
+    return chosen
 
 
 SESSION: Final = Statement(
@@ -84,23 +113,22 @@ RESERVE: Final = Statement(
 
 LIST_TAGS: Final = Statement(
     "Reads every tag.",
-    "SELECT app_tag, max_id, step, update_time FROM <table> ORDER BY app_tag",
-)
-
-READ_TAG: Final = Statement(
-    "Reads one tag.",
-    "SELECT app_tag, max_id, step, update_time FROM <table> WHERE <this tag>",
+    "SELECT * FROM <table> ORDER BY app_tag",
 )
 
 ADD_TAG: Final = Statement(
     "Adds a tag; fails if there is one of that name.",
-    "INSERT INTO <table> (app_tag, max_id, step) VALUES (%(app_tag)s, %(max_id)s, %(step)s)",
+    "INSERT INTO <table> (app_tag, <columns>) VALUES (%(app_tag)s, <values>)",
 )
 
 CHANGE_TAG: Final = Statement(
-    "Changes what is not null, unless the mark has risen above the ceiling meanwhile.",
-    "UPDATE <table> SET step = COALESCE(%(step)s, step), max_id = COALESCE(%(max_id)s, max_id) "
-    "WHERE <this tag> AND max_id <= %(ceiling)s",
+    "Changes some columns, unless the mark has risen above the limit meanwhile.",
+    "UPDATE <table> SET <changes> WHERE <this tag> AND max_id <= %(limit)s",
+)
+
+RAISE_TAG: Final = Statement(
+    "Raises a tag's mark, and never lowers it.",
+    "UPDATE <table> SET max_id = GREATEST(max_id, %(max_id)s) WHERE <this tag>",
 )
 
 REMOVE_TAG: Final = Statement(
@@ -120,6 +148,11 @@ CREATE TABLE IF NOT EXISTS <table> (
   max_id BIGINT NOT NULL DEFAULT 0,
   step BIGINT NOT NULL,
   update_time DATETIME DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP,
+  max_step BIGINT,
+  target_cover INT,
+  ceiling BIGINT,
+  allowed_users VARCHAR(1000) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin,
+  ordered TINYINT(1),
   PRIMARY KEY (app_tag),
   CHECK (step >= 1)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET = ascii COLLATE = ascii_bin
@@ -135,6 +168,10 @@ ADD_FIRST_TAG: Final = Statement(
 SHOW_TABLE: Final = Statement("Shows how the table was made.", "SHOW CREATE TABLE <table>")
 
 SHOW_COLUMNS: Final = Statement("Shows its columns.", "SHOW FULL COLUMNS FROM <table>")
+
+ADD_COLUMNS: Final = Statement(
+    "Adds columns, empty. The way to do it is appended.", "ALTER TABLE <table> <definitions>"
+)
 
 REPAIR_COLLATION: Final = Statement(
     "Makes tags compare byte for byte.",

@@ -162,7 +162,8 @@ class SegmentStore:
         try:
             with connection.cursor() as cursor:
                 cursor.execute(self._read_row_sql, {"app_tag": app_tag})
-                return named_row(cursor.description, cursor.fetchone())
+                row = cursor.fetchone()
+                return None if row is None else named_row(cursor.description, row)
         except Exception as error:
             raise self._gave_up(error) from error
 

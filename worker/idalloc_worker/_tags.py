@@ -1,15 +1,39 @@
 """Lists, adds, changes and removes tags for the command line."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, Final, Self
 
 from idalloc_schemas import MAX_ID
 from idalloc_worker._admin_session import AdminSession
-from idalloc_worker._sql import ADD_TAG, CHANGE_TAG, LIST_TAGS, READ_TAG, REMOVE_TAG
-from idalloc_worker._store_errors import StoreUnavailableError, TagError, TagNotFoundError
+from idalloc_worker._id_space import space_used
+from idalloc_worker._migrate import missing_columns
+from idalloc_worker._sql import (
+    ADD_TAG,
+    CHANGE_TAG,
+    LIST_TAGS,
+    OPTIONAL_COLUMNS,
+    RAISE_TAG,
+    READ_ROW,
+    REMOVE_TAG,
+    Statement,
+)
+from idalloc_worker._store_errors import (
+    StoreError,
+    StoreUnavailableError,
+    TagError,
+    TagNotFoundError,
+)
 
 _DUPLICATE_KEY: Final = 1062
+_UNKNOWN_COLUMN: Final = 1054
+
+Values = Mapping[str, int | str | None]
+"""What to write into columns; None is the default."""
+
+NOTHING: Final[Values] = MappingProxyType({})
 
 
 class TagExistsError(TagError):
@@ -33,22 +57,50 @@ class LoweringRefusedError(TagError):
         self.wanted = wanted
 
 
+class MissingColumnsError(StoreError):
+    """The table is older than the settings that were to be written; nothing was changed."""
+
+    def __init__(self, table: str, columns: Sequence[str]) -> None:
+        super().__init__(
+            f"table {table} has no columns {', '.join(columns)}; idalloc migrate adds them"
+        )
+        self.columns = tuple(columns)
+
+
 @dataclass(frozen=True, slots=True)
 class TagRow:
-    """A row of the table. `update_time` is in the database server's time zone."""
+    """A row of the table, as it is. `update_time` is in the database server's time zone."""
 
     app_tag: str
     max_id: int
     step: int
     update_time: datetime | None
+    settings: Mapping[str, Any]
+    """Every optional column; None is the default, also where the table lacks the column."""
 
     @classmethod
-    def from_row(cls, row: tuple[Any, ...]) -> Self:
-        """Read a row; a table with a VARBINARY column gives bytes."""
-        app_tag, max_id, step, update_time = row
-        if isinstance(app_tag, bytes):
-            app_tag = app_tag.decode("utf-8", "backslashreplace")
-        return cls(app_tag, max_id, step, update_time)
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        """Read a row by the names of its columns; a table with VARBINARY columns gives bytes."""
+        texts: dict[str, Any] = {
+            name: value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
+            for name, value in row.items()
+        }
+        return cls(
+            texts["app_tag"],
+            texts["max_id"],
+            texts["step"],
+            texts.get("update_time"),
+            {name: texts.get(name) for name in OPTIONAL_COLUMNS},
+        )
+
+    @property
+    def space_used(self) -> float:
+        """How much of the tag's id space is used up, in percent."""
+        ceiling = self.settings["ceiling"]
+        return space_used(self.max_id, ceiling if isinstance(ceiling, int) else None).percent
+
+
+Rows = list[TagRow]  # by this name in `TagAdmin`, which has a method `list`
 
 
 class TagAdmin:
@@ -60,20 +112,24 @@ class TagAdmin:
 
     def list(self) -> list[TagRow]:
         """Every tag, in the order of the names."""
-        return [TagRow.from_row(row) for row in self._session.rows(LIST_TAGS.on(self._table))]
+        return self._read(LIST_TAGS)
 
     def show(self, app_tag: str) -> TagRow:
         """One tag."""
-        rows = self._session.rows(READ_TAG.on(self._table), {"app_tag": app_tag})
+        rows = self._read(READ_ROW, {"app_tag": app_tag})
         if not rows:
             raise TagNotFoundError(app_tag)
-        return TagRow.from_row(rows[0])
+        return rows[0]
 
-    def add(self, app_tag: str, step: int, max_id: int = 0) -> TagRow:
+    def _read(self, statement: Statement, arguments: dict[str, object] | None = None) -> Rows:
+        rows = self._session.named_rows(statement.on(self._table), arguments)
+        return [TagRow.from_row(row) for row in rows]
+
+    def add(self, app_tag: str, step: int, max_id: int = 0, values: Values = NOTHING) -> TagRow:
         """Add a tag whose first segment begins at `max_id`."""
-        row: dict[str, object] = {"app_tag": app_tag, "max_id": max_id, "step": step}
+        columns = {"max_id": max_id, "step": step, **values}
         try:
-            self._session.change(ADD_TAG.on(self._table), row)
+            self._write(ADD_TAG, columns, {"app_tag": app_tag})
         except StoreUnavailableError as error:
             if error.errno == _DUPLICATE_KEY:
                 raise TagExistsError(app_tag) from error
@@ -84,23 +140,32 @@ class TagAdmin:
         self,
         app_tag: str,
         *,
-        step: int | None = None,
-        max_id: int | None = None,
+        values: Values,
         allow_duplicates: bool = False,
     ) -> TagRow:
-        """Change a tag. A lower `max_id` is refused unless duplicates are allowed."""
-        ceiling = MAX_ID if max_id is None or allow_duplicates else max_id
-        change: dict[str, object] = {
-            "app_tag": app_tag,
-            "step": step,
-            "max_id": max_id,
-            "ceiling": ceiling,
-        }
-        changed = self._session.change(CHANGE_TAG.on(self._table), change)
+        """Change a tag's columns. A lower `max_id` is refused unless duplicates are allowed."""
+        max_id = values.get("max_id")
+        limit = max_id if isinstance(max_id, int) and not allow_duplicates else MAX_ID
+        changed = self._write(CHANGE_TAG, values, {"app_tag": app_tag, "limit": limit})
         row = self.show(app_tag)
-        if not changed and row.max_id > ceiling:
-            raise LoweringRefusedError(app_tag, row.max_id, ceiling)
+        if not changed and row.max_id > limit:
+            raise LoweringRefusedError(app_tag, row.max_id, limit)
         return row
+
+    def raise_mark(self, app_tag: str, max_id: int) -> TagRow:
+        """Make sure that no segment begins below `max_id` any more."""
+        change: dict[str, object] = {"app_tag": app_tag, "max_id": max_id}
+        self._session.change(RAISE_TAG.on(self._table), change)
+        return self.show(app_tag)
+
+    def _write(self, statement: Statement, columns: Values, others: dict[str, object]) -> int:
+        try:
+            return self._session.change(statement.on(self._table, columns), {**columns, **others})
+        except StoreUnavailableError as error:
+            if error.errno == _UNKNOWN_COLUMN:
+                missing = set(missing_columns(self._session, self._table))
+                raise MissingColumnsError(self._table, sorted(missing & set(columns))) from error
+            raise
 
     def remove(self, app_tag: str) -> TagRow:
         """Remove a tag and say what it was at that moment, so that it can go on from there."""
