@@ -13,7 +13,7 @@ from typing import Any
 from benchmarks._runner import progress
 from tests.devstack import DevStackError, running_stack
 
-RACES = ("async_singles", "threads", "lone_call", "sequences", "in_flight")
+RACES = ("async_singles", "threads", "lone_call", "sequences", "in_flight", "adaptive_step")
 PROOFS = ("cancellations", "outage")
 """Benchmarks whose bars are counts that must be right; how long the races last is not for them."""
 

@@ -171,10 +171,11 @@ class WorkerService:
         self._run_effects()
 
     def _alloc(
-        self, delivery: Delivery, body: bytes, now: float, properties: BasicProperties
+        self, delivery: Delivery, body: bytes, now: float, properties: Properties
     ) -> None:
         request = parse_alloc_request(body)
         deadline = _deadline(properties, now)
+        user = properties.user_id
         if deadline <= now:
             self._expire(delivery)
             return
@@ -188,9 +189,11 @@ class WorkerService:
             now,
             owner=delivery,
             deadline=deadline,
-            user=properties.user_id,
+            user=None if user is None else user.decode(errors="replace"),
         )
-        if answer is not None:
+        if answer is None:
+            self._counters["waited"] += 1
+        else:
             self._answer(delivery, answer)
 
     def _health(self, delivery: Delivery, body: bytes, now: float) -> None:
