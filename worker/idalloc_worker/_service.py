@@ -170,9 +170,7 @@ class WorkerService:
             self._refuse(delivery, Refused(RespCode.INTERNAL, "internal error: see worker's log"))
         self._run_effects()
 
-    def _alloc(
-        self, delivery: Delivery, body: bytes, now: float, properties: Properties
-    ) -> None:
+    def _alloc(self, delivery: Delivery, body: bytes, now: float, properties: Properties) -> None:
         request = parse_alloc_request(body)
         deadline = _deadline(properties, now)
         user = properties.user_id
