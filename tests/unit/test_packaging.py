@@ -26,6 +26,7 @@ ALLOWED = {
         "pydantic",
         "pymysql",
         "click",
+        "prometheus_client",
         "pythonjsonlogger",
     },
 }

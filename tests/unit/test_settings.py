@@ -47,6 +47,8 @@ def test_defaults_need_nothing() -> None:
         "refill_timeout": 2.0,
         "refill_threads": 4,
         "drain_timeout": 10.0,
+        "metrics_port": 0,
+        "metrics_host": "0.0.0.0",
         "log_level": "info",
         "log_format": "text",
     }

@@ -1,14 +1,18 @@
 """A worker process under a supervisor: `python -m idalloc_worker._child`.
 
 It reads its settings from standard input, so that no password stands in its command line, and
-takes the end of that input as the order to stop: also when the supervisor was killed.
+takes the end of that input as the order to stop: also when the supervisor was killed. Its argument,
+if there is one, is the descriptor of the socket on which it is asked for snapshots.
 """
 
 import pickle
+import socket
 import sys
 import threading
+from collections.abc import Callable
 
 from idalloc_worker._logging import configure_logging
+from idalloc_worker._metrics_sources import AskForSnapshot, Responder
 from idalloc_worker._process import run_worker
 from idalloc_worker._settings import Settings
 from idalloc_worker._signals import Mailbox, on_stop_signals, unblock_stop_signals
@@ -30,7 +34,15 @@ def main() -> int:
         stop.put(None)
 
     threading.Thread(target=watch, name="idalloc-supervisor-watch", daemon=True).start()
-    return run_worker(settings, stop.get)
+    return run_worker(settings, stop.get, answer_on(*sys.argv[1:]))
+
+
+def answer_on(descriptor: str = "") -> Callable[[AskForSnapshot], None] | None:
+    """Answer on the socket of this descriptor, if one is given."""
+    if not descriptor:
+        return None
+    sock = socket.socket(fileno=int(descriptor))
+    return lambda ask: Responder(sock, ask).start()
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ import click
 
 from idalloc_worker._cli_options import config_option, settings_of_command
 from idalloc_worker._logging import configure_logging
+from idalloc_worker._metrics_server import MetricsServer
+from idalloc_worker._metrics_sources import AskForSnapshot, OwnProcess
 from idalloc_worker._process import run_worker
 from idalloc_worker._settings import Settings
 from idalloc_worker._signals import Mailbox, on_stop_signals
@@ -38,12 +40,17 @@ def worker(**options: object) -> None:
 
 
 def _runner(settings: Settings) -> Callable[[], int]:
+    server = MetricsServer.listen(settings)
     if settings.processes > 1:
-        return Supervisor(settings).run
+        return Supervisor(settings, server).run
+
+    def serve_metrics(ask: AskForSnapshot) -> None:
+        if server is not None:
+            server.serve(OwnProcess(ask))
 
     def run_alone() -> int:
         stop: Mailbox[None] = Mailbox()
         on_stop_signals(lambda: stop.put(None))
-        return run_worker(settings, stop.get)
+        return run_worker(settings, stop.get, serve_metrics)
 
     return run_alone

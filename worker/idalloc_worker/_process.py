@@ -8,24 +8,35 @@ from collections.abc import Callable
 from idalloc_client._link_thread import LinkThread
 from idalloc_client._url import connection_parameters, process_name
 from idalloc_worker._engine import Engine, EngineLimits
+from idalloc_worker._metrics_sources import AskForSnapshot
 from idalloc_worker._mysql_hosts import MySqlHosts
 from idalloc_worker._properties import ignore_message_headers
 from idalloc_worker._refiller import Refiller
 from idalloc_worker._service import WorkerService
 from idalloc_worker._settings import Settings
 from idalloc_worker._signals import exit_now
+from idalloc_worker._snapshot_taker import SnapshotTaker
 from idalloc_worker._store import SegmentStore
+from idalloc_worker._tallies import Tallies
 
 _log = logging.getLogger("idalloc.worker")
 
 
-def run_worker(settings: Settings, wait_for_stop: Callable[[], None]) -> int:
-    """Serve until `wait_for_stop` returns, then drain; returns the exit status, 0 if cleanly."""
+def run_worker(
+    settings: Settings,
+    wait_for_stop: Callable[[], None],
+    serve_metrics: Callable[[AskForSnapshot], None] | None = None,
+) -> int:
+    """Serve until `wait_for_stop` returns, then drain; returns the exit status, 0 if cleanly.
+
+    `serve_metrics` is told how to have a snapshot taken.
+    """
     ignore_message_headers()
     address = settings.require_mysql()
     name = process_name("worker")
     engine = Engine(_limits(settings))
-    service = WorkerService(engine, name=name, prefetch=settings.prefetch)
+    tallies = Tallies()
+    service = WorkerService(engine, name=name, prefetch=settings.prefetch, tallies=tallies)
     parameters = connection_parameters(settings.amqp_url.get_secret_value(), name)
     link = LinkThread(parameters, service, "idalloc-worker-io", on_death=exit_now)
     hosts = MySqlHosts(address)
@@ -35,6 +46,9 @@ def run_worker(settings: Settings, wait_for_stop: Callable[[], None]) -> int:
         service.report,
     )
     service.attach(link, refiller)
+    if serve_metrics is not None:
+        taker = SnapshotTaker(engine.pools, tallies, link.link.call_later)
+        serve_metrics(lambda on_taken: link.post(lambda: taker.take(on_taken)))
     refiller.start()
     link.start()
     _log.info("%s started: table %s on %s", name, settings.table, address)

@@ -41,10 +41,11 @@ class Store(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RefillReport:
-    """How one attempt ended."""
+    """How one attempt ended, and how many seconds the store had it."""
 
     refill: StartRefill
     outcome: Reservation | Exception
+    seconds: float = 0.0
 
 
 class NotBegunError(Exception):
@@ -116,10 +117,12 @@ class Refiller:
         store = self._make_store()
         try:
             while (refill := self._jobs.get()) is not None:
+                began = time.monotonic()
                 outcome = self._attempt(store, refill)
+                seconds = time.monotonic() - began
                 with self._lock:
                     self._abandoned.discard(refill.attempt)  # it came when the attempt had ended
-                self._report(RefillReport(refill, outcome))
+                self._report(RefillReport(refill, outcome, seconds))
         finally:
             store.close()
 

@@ -5,7 +5,6 @@ All of it runs on the link's thread, which owns the engine and so needs no lock.
 
 import logging
 import time
-from collections import Counter
 from collections.abc import Callable
 from math import inf
 
@@ -43,6 +42,15 @@ from idalloc_worker._refill_reports import record_report
 from idalloc_worker._refiller import Refiller, RefillReport
 from idalloc_worker._session import Delivery, Session
 from idalloc_worker._stalls import BEAT, StallGuard
+from idalloc_worker._tallies import (
+    ANSWERED,
+    DEAD_LETTERED,
+    DOUBTED,
+    EXPIRED,
+    GRANTED,
+    HANDED_BACK,
+    Tallies,
+)
 from idalloc_worker._throttle import ThrottledLog
 
 _log = logging.getLogger("idalloc.worker")
@@ -65,6 +73,7 @@ class WorkerService:
         *,
         name: str,
         prefetch: int,
+        tallies: Tallies,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._engine = engine
@@ -73,7 +82,8 @@ class WorkerService:
         self._clock = clock
         self._throttled = ThrottledLog(_log)
         self._stalls = StallGuard(clock())
-        self._counters: Counter[str] = Counter()
+        self._tallies = tallies
+        self._outcomes = tallies.outcomes
         self._session: Session | None = None
         self._declare_first = False
         self._timer: Timer | None = None
@@ -97,9 +107,9 @@ class WorkerService:
         """Consume both queues on a fresh channel."""
         if self._draining:
             return
-        self._counters["connects"] += 1
+        self._tallies.connected_again()
         channel = wire.channel
-        self._session = Session(wire, self._name, self._link.call_soon)
+        self._session = Session(wire, self._name, self._link.call_soon, self._on_replied)
         channel.basic_qos(prefetch_count=self._prefetch)
         channel.add_on_cancel_callback(lambda _frame: self._on_cancelled_by_broker(channel))
         if self._declare_first:
@@ -123,6 +133,7 @@ class WorkerService:
     def on_lost(self, reason: BaseException) -> None:
         """Forget the channel: its unanswered requests go to other workers."""
         self._session = None
+        self._tallies.connected = False
         if isinstance(reason, ChannelClosed):
             # Consuming is tried without declaring, since a least-privilege user may not declare;
             # only where a queue is missing is it declared.
@@ -142,7 +153,7 @@ class WorkerService:
 
     def on_blocked(self, *, blocked: bool) -> None:
         """Note it: answers wait in memory, no more of them than the prefetch allows."""
-        self._counters["blocked"] += blocked
+        self._tallies.set_blocked(blocked=blocked)
 
     def _on_cancelled_by_broker(self, channel: Channel) -> None:
         if self._session is not None and channel.is_open and not self._draining:
@@ -153,8 +164,9 @@ class WorkerService:
 
     def _on_delivery(self, delivery: Delivery, properties: Properties, body: bytes) -> None:
         now = self._clock()
-        self._counters["requests"] += 1
-        self._counters["redelivered"] += delivery.redelivered
+        events = self._tallies.events
+        events["requests"] += 1
+        events["redelivered"] += delivery.redelivered
         if not delivery.answerable:
             self._dead_letter(delivery, now)
             return
@@ -178,9 +190,10 @@ class WorkerService:
             self._expire(delivery)
             return
         if self._stalls.may_be_dead(deadline, now) and not delivery.redelivered:
-            self._counters["doubted"] += 1
+            self._outcomes[ALLOC_QUEUE][DOUBTED] += 1
             delivery.session.hand_back(delivery)
             return
+        delivery.since = now
         answer = self._engine.take(
             request.app_tag,
             request.count,
@@ -193,6 +206,8 @@ class WorkerService:
             self._counters["waited"] += 1
         else:
             self._answer(delivery, answer)
+        else:
+            self._tallies.events["waited"] += 1
 
     def _health(self, delivery: Delivery, body: bytes, now: float) -> None:
         request = parse_health_request(body)
@@ -205,25 +220,26 @@ class WorkerService:
             worker=self._name,
             tags=tags[:_MAX_TAGS_IN_HEALTH],
             tags_total=len(tags),
-            counters=dict(self._counters),
+            counters=self._tallies.health_counters(),
         )
+        self._outcomes[HEALTH_QUEUE][ANSWERED] += 1
         delivery.session.reply(delivery, reply.encode(), HEALTH_REPLY_TYPE)
 
     # Answers
 
     def _answer(self, delivery: Delivery, answer: Answer) -> None:
         if isinstance(answer, Granted):
-            self._counters["granted"] += 1
+            self._outcomes[ALLOC_QUEUE][GRANTED] += 1
             body = encode_alloc_success(answer.ranges)
             delivery.session.reply(delivery, body, ALLOC_REPLY_TYPE)
         elif answer.code is RespCode.SHUTTING_DOWN and not delivery.redelivered:
-            self._counters["handed_back"] += 1
+            self._outcomes[ALLOC_QUEUE][HANDED_BACK] += 1
             delivery.session.hand_back(delivery)
         else:  # a request is handed back once; the second time its caller is told
             self._refuse(delivery, answer)
 
     def _refuse(self, delivery: Delivery, refusal: Refused) -> None:
-        self._counters[refusal.code.name.lower()] += 1
+        self._outcomes[delivery.queue][refusal.code.name.lower()] += 1
         retry_after = refusal.retry_after
         reply = ErrorReply(
             resp_code=refusal.code,
@@ -233,16 +249,19 @@ class WorkerService:
         delivery.session.reply(delivery, reply.encode(), _REPLY_TYPES[delivery.queue])
 
     def _expire(self, delivery: Delivery) -> None:
-        self._counters["expired"] += 1
+        self._outcomes[delivery.queue][EXPIRED] += 1
         if delivery.session.usable:
             delivery.session.finish(delivery)
 
     def _dead_letter(self, delivery: Delivery, now: float) -> None:
-        self._counters["dead_lettered"] += 1
+        self._outcomes[delivery.queue][DEAD_LETTERED] += 1
         self._throttled.warning(
             now, "dead letter", "Dead-lettered a message on %s: no usable reply_to", delivery.queue
         )
         delivery.session.dead_letter(delivery)
+
+    def _on_replied(self, since: list[float]) -> None:
+        self._tallies.latency.observe_since(since, self._clock())
 
     # The engine's wishes
 
@@ -282,7 +301,7 @@ class WorkerService:
 
     def _on_report(self, report: RefillReport) -> None:
         now = self._clock()
-        self._counters.update(record_report(self._engine, report, now, self._throttled))
+        self._tallies.refilled(report, record_report(self._engine, report, now, self._throttled))
         self._run_effects()
 
     # Stopping

@@ -120,6 +120,15 @@ class Settings(BaseModel):
     drain_timeout: Seconds = Field(
         default=10.0, description="how long a stopping worker may take to finish its work"
     )
+    metrics_port: Annotated[WholeNumber, Field(ge=0, le=65535)] = Field(
+        default=0, description="where Prometheus reads the metrics of a worker; 0: nowhere"
+    )
+    metrics_host: Annotated[str, Field(min_length=1)] = Field(
+        # All interfaces: who opens the port does it for a Prometheus on another host, and there
+        # is nothing to be had there but names of tags and numbers.
+        default="0.0.0.0",  # noqa: S104
+        description="the address of this host at which the metrics are read",
+    )
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = (
         Field(default="info", description="the least severe log records that are written")
     )

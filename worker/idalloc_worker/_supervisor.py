@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from idalloc_client._backoff import Backoff
+from idalloc_worker._metrics_server import MetricsServer
+from idalloc_worker._metrics_sources import Children
 from idalloc_worker._settings import Settings
 from idalloc_worker._signals import Mailbox, on_stop_signals, stop_signals_blocked
 
@@ -49,9 +51,11 @@ class _Restart:
 class Supervisor:
     """Owned by the main thread, which acts on one event after the other."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, metrics: MetricsServer | None = None) -> None:
         self._settings = settings
+        self._metrics = metrics
         self._slots = [_Slot(number) for number in range(1, settings.processes + 1)]
+        self._children = Children([slot.number for slot in self._slots])
         self._events: Mailbox[_Order | _Exited | _Restart] = Mailbox()
         self._stopping = False
         self._worst_status = 0
@@ -64,6 +68,8 @@ class Supervisor:
         _log.info("Supervising %d worker processes", len(self._slots))
         for slot in self._slots:
             self._spawn(slot)
+        if self._metrics is not None:
+            self._metrics.serve(self._children)
         while not (self._stopping and not self._alive()):
             self._handle(self._events.get())
         return self._worst_status
@@ -85,8 +91,7 @@ class Supervisor:
     def _spawn(self, slot: _Slot) -> None:
         # -P: what lies in the working directory is not to be imported.
         command = [sys.executable, "-P", "-m", "idalloc_worker._child"]
-        with stop_signals_blocked():  # until the child knows what to do with them
-            process = subprocess.Popen(command, stdin=subprocess.PIPE)  # noqa: S603  # our own
+        process = self._popen(slot, command)
         slot.process, slot.started_at = process, time.monotonic()
         try:
             assert process.stdin is not None  # noqa: S101  # it was asked for
@@ -101,9 +106,21 @@ class Supervisor:
         ).start()
         _log.info("Started worker process %d (pid %d)", slot.number, process.pid)
 
+    def _popen(self, slot: _Slot, command: list[str]) -> subprocess.Popen[bytes]:
+        with stop_signals_blocked():  # until the child knows what to do with them
+            if self._metrics is None:
+                return subprocess.Popen(command, stdin=subprocess.PIPE)  # noqa: S603  # our own
+            with self._children.new_link(slot.number) as theirs:
+                return subprocess.Popen(  # noqa: S603  # our own
+                    [*command, str(theirs.fileno())],
+                    stdin=subprocess.PIPE,
+                    pass_fds=[theirs.fileno()],
+                )
+
     def _on_exit(self, slot: _Slot, status: int) -> None:
         pid = slot.process.pid if slot.process else 0
         self._close_input(slot)
+        self._children.ended(slot.number)
         slot.process = None
         if self._stopping:
             self._worst_status = self._worst_status or int(status != 0)

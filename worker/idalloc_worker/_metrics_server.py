@@ -1,0 +1,100 @@
+"""The HTTP server from which Prometheus reads a worker's metrics."""
+
+import logging
+import socket
+import threading
+from socketserver import TCPServer, ThreadingMixIn
+from typing import Any, Self
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+
+from prometheus_client import CollectorRegistry, make_wsgi_app
+
+from idalloc_worker._errors import IdAllocWorkerError
+from idalloc_worker._metrics_collector import WorkerCollector
+from idalloc_worker._metrics_sources import ProcessState, Source
+from idalloc_worker._settings import Settings
+
+_log = logging.getLogger("idalloc.metrics")
+
+
+class MetricsPortError(IdAllocWorkerError):
+    """The address for the metrics cannot be listened on."""
+
+    def __init__(self, host: str, port: int, error: OSError) -> None:
+        super().__init__(
+            f"IDALLOC_METRICS_PORT: cannot listen on {host} port {port}: {error.strerror or error}"
+        )
+
+
+class MetricsServer:
+    """Listens from the start, so that a port in use ends the command; serves once told what."""
+
+    def __init__(self, listener: "_HttpServer") -> None:
+        self._listener = listener
+
+    @classmethod
+    def listen(cls, settings: Settings) -> Self | None:
+        """Take the port; None if the metrics are off. Raises MetricsPortError."""
+        if not settings.metrics_port:
+            return None
+        host, port = settings.metrics_host, settings.metrics_port
+        try:
+            return cls(_HttpServer(host, port))
+        except OSError as error:
+            raise MetricsPortError(host, port, error) from error
+
+    def serve(self, source: Source) -> None:
+        """Serve on threads of its own until the process ends."""
+        registry = CollectorRegistry()
+        registry.register(WorkerCollector(_OneAtATime(source)))
+        self._listener.set_app(make_wsgi_app(registry))
+        threading.Thread(
+            target=self._listener.serve_forever, name="idalloc-metrics-http", daemon=True
+        ).start()
+        _log.info("Metrics are at http://%s:%d/metrics", *self._listener.server_address[:2])
+
+
+class _OneAtATime:
+    """Lets scrapes that come together share what the processes say: asking takes its time."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._lock = threading.Lock()
+        self._begun = 0  # scrapes that have begun to ask
+        self._latest: list[ProcessState] = []
+
+    def gather(self) -> list[ProcessState]:
+        begun_before = self._begun
+        with self._lock:
+            # If another one began to ask after this one came, its answers are fresh enough.
+            if self._begun <= begun_before:
+                self._begun += 1
+                self._latest = list(self._source.gather())
+            return self._latest
+
+
+class _Handler(WSGIRequestHandler):
+    timeout = 10.0  # seconds for each read and write: who connects and says nothing is let go
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # as the base names it
+        _log.debug(format, *args)
+
+
+class _HttpServer(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+    allow_reuse_port = False  # a port that is in use is to be noticed
+
+    def __init__(self, host: str, port: int) -> None:
+        infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        self.address_family = infos[0][0]
+        super().__init__((host, port), _Handler)
+
+    def server_bind(self) -> None:
+        """Bind without asking the name service for the name of this host, which can take long."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
+        self.setup_environ()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002  # its shape
+        """Log what went wrong with one request."""
+        _log.warning("A request for metrics from %s failed", client_address, exc_info=True)

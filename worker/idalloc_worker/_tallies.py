@@ -1,0 +1,114 @@
+"""What one worker process counts about itself, for `id.health` and for Prometheus.
+
+Everything starts at 0 with the process and is owned by its I/O thread. Counters only rise.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Final
+
+from idalloc_schemas import ALLOC_QUEUE, HEALTH_QUEUE, RespCode
+from idalloc_worker._histogram import REFILL_BOUNDS, REQUEST_BOUNDS, Histogram
+from idalloc_worker._refiller import NotBegunError, RefillReport
+from idalloc_worker._store import Reservation
+from idalloc_worker._store_errors import (
+    InvalidRowError,
+    StoreReason,
+    StoreUnavailableError,
+    TagError,
+    TagExhaustedError,
+    TagNotFoundError,
+)
+
+GRANTED: Final = "granted"
+ANSWERED: Final = "answered"
+EXPIRED: Final = "expired"
+DEAD_LETTERED: Final = "dead_lettered"
+HANDED_BACK: Final = "handed_back"
+DOUBTED: Final = "doubted"
+
+_REFUSALS: Final = {code: code.name.lower() for code in RespCode if code is not RespCode.SUCCESS}
+OUTCOMES: Final[Mapping[str, tuple[str, ...]]] = {
+    ALLOC_QUEUE: (GRANTED, *_REFUSALS.values(), EXPIRED, DEAD_LETTERED, HANDED_BACK, DOUBTED),
+    HEALTH_QUEUE: (
+        ANSWERED,
+        *(_REFUSALS[code] for code in (RespCode.INVALID_REQUEST, RespCode.APP_TAG_NOT_FOUND)),
+        _REFUSALS[RespCode.INTERNAL],
+        DEAD_LETTERED,
+    ),
+}
+"""How a request of each queue can end; shown from 0 on, so that the first one is a rise."""
+
+REFILL_FAILURES: Final = (
+    *(reason.replace(" ", "_") for reason in StoreReason),
+    *("app_tag_not_found", "exhausted", "invalid_row", "not_begun", "unexpected"),
+)
+"""Why a refill gave no ids."""
+
+EVENTS: Final = (
+    *("requests", "redelivered", "waited", "connects", "blocked"),
+    *("refills", "refills_failed", "refills_refused", "refills_unknown", "rewinds_repaired"),
+)
+
+
+class Tallies:
+    """The counters, and the few states that go with them."""
+
+    def __init__(self) -> None:
+        self.outcomes: dict[str, Counter[str]] = {queue: Counter() for queue in OUTCOMES}
+        self.events: Counter[str] = Counter()
+        self.latency = Histogram(REQUEST_BOUNDS)
+        """From the delivery of a request on `id.alloc` until its reply is written."""
+        self.refill_time = Histogram(REFILL_BOUNDS)
+        self.refill_failures: Counter[str] = Counter()
+        self.connected = False
+        self.blocked = False
+        self.database_reachable: bool | None = None
+        """What the last refill found; None before the first."""
+
+    def health_counters(self) -> dict[str, int]:
+        """Name what has happened so far as `id.health` shows it, both queues together."""
+        shown = self.events.copy()
+        for outcomes in self.outcomes.values():
+            shown.update(outcomes)
+        return dict(shown)
+
+    def connected_again(self) -> None:
+        """Note a channel that is ready."""
+        self.events["connects"] += 1
+        self.connected, self.blocked = True, False
+
+    def set_blocked(self, *, blocked: bool) -> None:
+        """Note whether the broker lets the worker publish."""
+        self.events["blocked"] += blocked
+        self.blocked = blocked
+
+    def refilled(self, report: RefillReport, events: Mapping[str, int]) -> None:
+        """Note how a refill ended; `events` are what `record_report` made of it."""
+        self.events.update(events)
+        outcome = report.outcome
+        if not isinstance(outcome, NotBegunError):
+            self.refill_time.observe(report.seconds)
+            if isinstance(outcome, StoreUnavailableError):
+                self.database_reachable = False
+            elif isinstance(outcome, (Reservation, TagError)):
+                self.database_reachable = True
+        if isinstance(outcome, Exception):
+            self.refill_failures[failure_reason(outcome)] += 1
+
+
+def failure_reason(error: Exception) -> str:
+    """Name why a refill gave no ids: one of `REFILL_FAILURES`."""
+    match error:
+        case StoreUnavailableError(reason=reason):
+            return reason.replace(" ", "_")
+        case TagNotFoundError():
+            return "app_tag_not_found"
+        case TagExhaustedError():
+            return "exhausted"
+        case InvalidRowError():
+            return "invalid_row"
+        case NotBegunError():
+            return "not_begun"
+        case _:
+            return "unexpected"
