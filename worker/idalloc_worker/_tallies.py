@@ -39,8 +39,14 @@ OUTCOMES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """How a request of each queue can end; shown from 0 on, so that the first one is a rise."""
 
+
+
+def _one_word(reason: StoreReason) -> str:
+    return reason.replace(" ", "_").replace("-", "_")
+
+
 REFILL_FAILURES: Final = (
-    *(reason.replace(" ", "_") for reason in StoreReason),
+    *map(_one_word, StoreReason),
     *("app_tag_not_found", "exhausted", "invalid_row", "not_begun", "unexpected"),
 )
 """Why a refill gave no ids."""
@@ -101,7 +107,7 @@ def failure_reason(error: Exception) -> str:
     """Name why a refill gave no ids: one of `REFILL_FAILURES`."""
     match error:
         case StoreUnavailableError(reason=reason):
-            return reason.replace(" ", "_")
+            return _one_word(reason)
         case TagNotFoundError():
             return "app_tag_not_found"
         case TagExhaustedError():

@@ -1,0 +1,101 @@
+"""What a worker counts: its histograms, and how refills end."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from idalloc_worker._effects import StartRefill
+from idalloc_worker._histogram import Histogram
+from idalloc_worker._refiller import NotBegunError, RefillReport
+from idalloc_worker._segment import Segment
+from idalloc_worker._store import Reservation
+from idalloc_worker._store_errors import (
+    InvalidRowError,
+    OutcomeUnknownError,
+    StoreReason,
+    StoreUnavailableError,
+    TagExhaustedError,
+    TagNotFoundError,
+)
+from idalloc_worker._tallies import REFILL_FAILURES, Tallies, failure_reason
+
+REFILL = StartRefill("order", 1, 1, 0)
+
+
+@given(st.lists(st.floats(0, 10)))
+def test_a_histogram_counts_each_duration_once(durations: list[float]) -> None:
+    """Each falls into the first bucket whose bound is not below it."""
+    one_by_one, at_once = Histogram((0.1, 1.0)), Histogram((0.1, 1.0))
+    for duration in durations:
+        one_by_one.observe(duration)
+    at_once.observe_since([-duration for duration in durations], 0.0)
+    expected = [
+        sum(duration <= 0.1 for duration in durations),
+        sum(0.1 < duration <= 1 for duration in durations),
+        sum(duration > 1 for duration in durations),
+    ]
+    assert one_by_one.counts == at_once.counts == expected
+    assert one_by_one.seconds == pytest.approx(at_once.seconds) == pytest.approx(sum(durations))
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        *(
+            (StoreUnavailableError(reason, "no"), reason.name.lower())
+            for reason in StoreReason
+        ),
+        (
+            OutcomeUnknownError(StoreReason.TIMEOUT, "no", possibly_reserved=5),
+            "timeout",
+        ),
+        (TagNotFoundError("order"), "app_tag_not_found"),
+        (TagExhaustedError("order"), "exhausted"),
+        (InvalidRowError("order", "step is 0"), "invalid_row"),
+        (NotBegunError(), "not_begun"),
+        (ZeroDivisionError(), "unexpected"),
+    ],
+)
+def test_each_failure_has_a_reason(error: Exception, reason: str) -> None:
+    """A reason is one word of a fixed list, which is shown from 0 on."""
+    assert failure_reason(error) == reason
+    assert reason in REFILL_FAILURES
+
+
+def test_the_database_is_reachable_if_it_answers() -> None:
+    """An answer about a tag is one; what never reached it says nothing."""
+    tallies = Tallies()
+    for outcome, reachable in (
+        (NotBegunError(), None),
+        (StoreUnavailableError(StoreReason.UNREACHABLE, "no"), False),
+        (NotBegunError(), False),
+        (TagNotFoundError("order"), True),
+        (StoreUnavailableError(StoreReason.READ_ONLY, "no"), False),
+        (Reservation(Segment(1, 2), 1), True),
+    ):
+        tallies.refilled(RefillReport(REFILL, outcome, 0.1), {})
+        assert tallies.database_reachable is reachable
+    assert sum(tallies.refill_time.counts) == 4, "two never reached it"
+
+
+def test_health_shows_both_queues_together() -> None:
+    """The counters of `id.health` are flat, and name only what has happened."""
+    tallies = Tallies()
+    tallies.events["requests"] += 3
+    for queue, outcome in (
+        ("id.alloc", "granted"),
+        ("id.alloc", "invalid_request"),
+        ("id.health", "invalid_request"),
+    ):
+        tallies.outcomes[queue][outcome] += 1
+    assert tallies.health_counters() == {"requests": 3, "granted": 1, "invalid_request": 2}
+
+
+def test_blocked_ends_with_the_channel() -> None:
+    """A new channel begins unblocked: a broker that still blocks says so again."""
+    tallies = Tallies()
+    tallies.connected_again()
+    tallies.set_blocked(blocked=True)
+    assert tallies.blocked
+    tallies.connected_again()
+    assert (tallies.blocked, tallies.events["blocked"], tallies.events["connects"]) == (False, 1, 2)
