@@ -45,11 +45,26 @@ def definitions() -> dict[str, Any]:
 def test_compose_runs_two_workers_and_both_servers_with_health_checks() -> None:
     """A worker starts when both servers are healthy, and says itself whether it is."""
     services = compose()["services"]
-    assert set(services) == {"rabbitmq", "mysql", "worker"}
+    always = {name for name, service in services.items() if "profiles" not in service}
+    assert always == {"rabbitmq", "mysql", "worker"}
     assert all(service["healthcheck"]["test"] for service in services.values())
     assert services["worker"]["deploy"]["replicas"] == 2
     conditions = {wait["condition"] for wait in services["worker"]["depends_on"].values()}
     assert conditions == {"service_healthy"}
+
+
+def test_monitoring_comes_only_when_asked_for() -> None:
+    """Prometheus reads the workers at the port that they are told to open."""
+    services = compose()["services"]
+    optional = {name for name, it in services.items() if it.get("profiles") == ["monitoring"]}
+    assert optional == {"prometheus", "grafana"}
+    worker = services["worker"]
+    port = worker["environment"]["IDALLOC_METRICS_PORT"]
+    assert worker["expose"] == [port]
+    prometheus = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text("utf-8"))
+    (job,) = [it for it in prometheus["scrape_configs"] if it["job_name"] == "idalloc"]
+    (discovery,) = job["dns_sd_configs"]
+    assert (discovery["names"], discovery["port"]) == (["worker"], int(port))
 
 
 def test_compose_mounts_files_that_exist() -> None:

@@ -41,10 +41,7 @@ def test_a_histogram_counts_each_duration_once(durations: list[float]) -> None:
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
-        *(
-            (StoreUnavailableError(reason, "no"), reason.name.lower())
-            for reason in StoreReason
-        ),
+        *((StoreUnavailableError(reason, "no"), reason.name.lower()) for reason in StoreReason),
         (
             OutcomeUnknownError(StoreReason.TIMEOUT, "no", possibly_reserved=5),
             "timeout",

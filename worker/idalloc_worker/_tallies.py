@@ -40,7 +40,6 @@ OUTCOMES: Final[Mapping[str, tuple[str, ...]]] = {
 """How a request of each queue can end; shown from 0 on, so that the first one is a rise."""
 
 
-
 def _one_word(reason: StoreReason) -> str:
     return reason.replace(" ", "_").replace("-", "_")
 
