@@ -51,7 +51,7 @@ class MetricsServer:
         threading.Thread(
             target=self._listener.serve_forever, name="idalloc-metrics-http", daemon=True
         ).start()
-        _log.info("Metrics are at http://%s:%d/metrics", *self._listener.server_address[:2])
+        _log.info("Metrics are at %s", self._listener.url)
 
 
 class _OneAtATime:
@@ -94,6 +94,12 @@ class _HttpServer(ThreadingMixIn, WSGIServer):
         TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
         self.setup_environ()
+
+    @property
+    def url(self) -> str:
+        """Where to look; an IPv6 address stands in brackets."""
+        host = f"[{self.server_name}]" if ":" in self.server_name else self.server_name
+        return f"http://{host}:{self.server_port}/metrics"
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002  # its shape
         """Log what went wrong with one request."""
