@@ -202,9 +202,7 @@ class WorkerService:
             deadline=deadline,
             user=None if user is None else user.decode(errors="replace"),
         )
-        if answer is None:
-            self._counters["waited"] += 1
-        else:
+        if answer is not None:
             self._answer(delivery, answer)
         else:
             self._tallies.events["waited"] += 1
