@@ -6,9 +6,8 @@ done outside comes out of `effects()`.
 
 import heapq
 import random
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count as counter
 from math import inf
 
@@ -25,6 +24,7 @@ from idalloc_worker._effects import (
 )
 from idalloc_worker._id_space import SpaceUsed
 from idalloc_worker._pool import TagPool, Waiter
+from idalloc_worker._refusal_memory import RefusalMemory
 from idalloc_worker._segment import Segment
 from idalloc_worker._tag_settings import TagSettings
 
@@ -50,15 +50,6 @@ class EngineLimits:
     """A request is told this long (or a tenth of its time) before its caller stops listening."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Remembered:
-    """Why a tag that never had a segment was refused."""
-
-    until: float
-    refusal: Refused
-    failures: int
-
-
 class Engine:
     """Hands out ids from memory, and says when it wants more.
 
@@ -73,7 +64,7 @@ class Engine:
         self._jitter = jitter
         self._pools: dict[str, TagPool] = {}
         self._refilling: dict[int, TagPool] = {}  # by attempt, until its report
-        self._refusals: OrderedDict[str, _Remembered] = OrderedDict()  # unknown tags
+        self._refusals = RefusalMemory(limits.max_refusals)  # of unknown tags
         self._attempts = counter(1)
         self._effects: list[Effect] = []
         self._timers: list[tuple[float, int, Waiter | TagPool | int, TagPool]] = []
@@ -115,7 +106,7 @@ class Engine:
         if app_tag is None:
             return [_describe(pool, now) for _, pool in sorted(self._pools.items())]
         pool = self._pools.get(app_tag)
-        refusal = _refusal_in_force(pool, now) if pool else self._remembered_refusal(app_tag, now)
+        refusal = _refusal_in_force(pool, now) if pool else self._refusals.in_force(app_tag, now)
         if refusal is not None and refusal.code is RespCode.APP_TAG_NOT_FOUND:
             return refusal
         return [_describe(pool, now) if pool else _describe_unknown(app_tag, refusal)]
@@ -235,7 +226,7 @@ class Engine:
         if request.count > self._max_count:
             msg = f"count: must be at most {self._max_count} on this worker"
             return Refused(RespCode.INVALID_REQUEST, msg)
-        if (refusal := self._remembered_refusal(app_tag, now)) is not None:
+        if (refusal := self._refusals.in_force(app_tag, now)) is not None:
             return refusal
         pool = self._pools.get(app_tag)
         if pool is not None and not pool.allows(request.user):
@@ -247,8 +238,7 @@ class Engine:
             return _SHUTTING_DOWN
         if pool is None:
             pool = self._pools[app_tag] = TagPool(app_tag)
-            if (remembered := self._refusals.pop(app_tag, None)) is not None:
-                pool.failures = remembered.failures  # an outage goes on: so does its backoff
+            pool.failures = self._refusals.forget(app_tag)
         self._wait(pool, request, now)
         self._refill_if_wanted(pool, now)
         return None
@@ -385,27 +375,10 @@ class Engine:
             pool.known = True
             pool.lose(ids)
 
-    # Unknown tags
-
-    def _remembered_refusal(self, app_tag: str, now: float) -> Refused | None:
-        remembered = self._refusals.get(app_tag)
-        if remembered is None:
-            return None
-        refusal = remembered.refusal
-        if now < remembered.until:
-            if refusal.retry_after is None:
-                return refusal
-            return replace(refusal, retry_after=remembered.until - now)
-        if not remembered.failures:
-            del self._refusals[app_tag]
-        return None
-
     def _forget(self, pool: TagPool, refusal: Refused) -> None:
         """Keep of a tag that never had a segment only why it was refused, and that not for long."""
         del self._pools[pool.app_tag]
-        self._refusals[pool.app_tag] = _Remembered(pool.retry_at, refusal, pool.failures)
-        while len(self._refusals) > self._limits.max_refusals:
-            self._refusals.popitem(last=False)
+        self._refusals.remember(pool.app_tag, refusal, pool.retry_at, pool.failures)
 
     def _set_timer(self, at: float, subject: Waiter | TagPool | int, pool: TagPool) -> None:
         heapq.heappush(self._timers, (at, next(self._timer_ids), subject, pool))
