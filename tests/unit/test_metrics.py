@@ -18,6 +18,7 @@ from idalloc_worker._pool import TagPool
 from idalloc_worker._segment import Segment
 from idalloc_worker._snapshot import SNAPSHOT, Snapshot
 from idalloc_worker._snapshot_taker import OnTaken, SnapshotTaker
+from idalloc_worker._tag_settings import TagSettings
 from idalloc_worker._tallies import Tallies
 from tests.scrapes import Scrape, parse
 
@@ -28,7 +29,7 @@ SHORT = 0.2  # seconds
 def known(name: str, handed_out: int = 0) -> TagPool:
     pool = TagPool(name)
     pool.known = True
-    pool.step = 1000
+    pool.settings = TagSettings(step=1000)
     pool.put(Segment(1, 100_001))
     if handed_out:
         pool.take(handed_out)

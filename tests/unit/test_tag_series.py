@@ -12,7 +12,8 @@ from idalloc_worker._pool import TagPool
 from idalloc_worker._rates import Rates
 from idalloc_worker._segment import Segment
 from idalloc_worker._snapshot import TagSnapshot
-from idalloc_worker._tag_series import TagSeries, cover_seconds, space_used
+from idalloc_worker._tag_series import TagSeries, cover_seconds, space_share
+from idalloc_worker._tag_settings import TagSettings
 
 SCRAPE = 15.0
 
@@ -37,11 +38,14 @@ def look(series: TagSeries, pools: list[TagPool], now: float) -> dict[str | None
 
 @pytest.mark.parametrize(
     ("mark", "ceiling", "share"),
-    [(0, MAX_ID, 0), (MAX_ID, MAX_ID, 1), (2**62, MAX_ID, 0.5), (800, 1000, 0.8), (9, 4, 1)],
+    [(0, None, 0), (MAX_ID, None, 1), (2**62, None, 0.5), (800, 999, 0.8), (9, 4, 1)],
 )
-def test_space_used(mark: int, ceiling: int, share: float) -> None:
-    """The share of the ids up to the ceiling, never above 1."""
-    assert space_used(mark, ceiling) == pytest.approx(share)
+def test_the_share_of_the_space(mark: int, ceiling: int | None, share: float) -> None:
+    """The share of the ids up to the tag's ceiling, never above 1."""
+    pool = TagPool("order")
+    pool.mark = mark
+    pool.settings = TagSettings(step=1, ceiling=ceiling)
+    assert space_share(pool) == pytest.approx(share)
 
 
 @pytest.mark.parametrize(

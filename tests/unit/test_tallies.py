@@ -17,6 +17,7 @@ from idalloc_worker._store_errors import (
     TagExhaustedError,
     TagNotFoundError,
 )
+from idalloc_worker._tag_settings import TagSettings
 from idalloc_worker._tallies import REFILL_FAILURES, Tallies, failure_reason
 
 REFILL = StartRefill("order", 1, 1, 0)
@@ -68,7 +69,7 @@ def test_the_database_is_reachable_if_it_answers() -> None:
         (NotBegunError(), False),
         (TagNotFoundError("order"), True),
         (StoreUnavailableError(StoreReason.READ_ONLY, "no"), False),
-        (Reservation(Segment(1, 2), 1), True),
+        (Reservation(Segment(1, 2), TagSettings(step=1)), True),
     ):
         tallies.refilled(RefillReport(REFILL, outcome, 0.1), {})
         assert tallies.database_reachable is reachable

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import count as counter
 from math import inf
 
-from idalloc_schemas import RespCode, TagHealth, TagState
+from idalloc_schemas import RespCode, TagHealth
 from idalloc_worker._effects import (
     AbandonRefill,
     Answer,
@@ -24,6 +24,7 @@ from idalloc_worker._effects import (
 )
 from idalloc_worker._id_space import SpaceUsed
 from idalloc_worker._pool import TagPool, Waiter
+from idalloc_worker._pool_health import describe, describe_unknown, refusal_in_force
 from idalloc_worker._refusal_memory import RefusalMemory
 from idalloc_worker._segment import Segment
 from idalloc_worker._tag_settings import TagSettings
@@ -104,12 +105,12 @@ class Engine:
     def health(self, now: float, app_tag: str | None = None) -> list[TagHealth] | Refused:
         """Report the tags in memory, or one tag."""
         if app_tag is None:
-            return [_describe(pool, now) for _, pool in sorted(self._pools.items())]
+            return [describe(pool, now) for _, pool in sorted(self._pools.items())]
         pool = self._pools.get(app_tag)
-        refusal = _refusal_in_force(pool, now) if pool else self._refusals.in_force(app_tag, now)
+        refusal = refusal_in_force(pool, now) if pool else self._refusals.in_force(app_tag, now)
         if refusal is not None and refusal.code is RespCode.APP_TAG_NOT_FOUND:
             return refusal
-        return [_describe(pool, now) if pool else _describe_unknown(app_tag, refusal)]
+        return [describe(pool, now) if pool else describe_unknown(app_tag, refusal)]
 
     def effects(self) -> list[Effect]:
         """Hand over what is to be done; each effect once."""
@@ -397,40 +398,3 @@ def _forbidden(user: str | None) -> Refused:
     else:
         why = "this user may not draw from this app_tag"
     return Refused(RespCode.FORBIDDEN, why)
-
-
-def _describe(pool: TagPool, now: float) -> TagHealth:
-    return TagHealth(
-        app_tag=pool.app_tag,
-        state=_state(pool, now),
-        left=pool.left,
-        segments=list(pool.held()),
-        step=pool.settings.step if pool.settings else 0,
-        waiters=pool.waiters,
-        ids_reserved=pool.reserved,
-        ids_handed_out=pool.handed_out,
-        ids_lost=pool.lost,
-        last_error=pool.last_error,
-    )
-
-
-def _describe_unknown(app_tag: str, refusal: Refused | None) -> TagHealth:
-    if refusal is None:
-        return TagHealth(app_tag=app_tag, state=TagState.COLD)
-    outage = refusal.code is RespCode.NO_AVAILABLE_ID
-    state = TagState.FAILING if outage else TagState.REFUSED
-    return TagHealth(app_tag=app_tag, state=state, last_error=refusal.msg)
-
-
-def _refusal_in_force(pool: TagPool, now: float) -> Refused | None:
-    return pool.refusal if now < pool.retry_at else None
-
-
-def _state(pool: TagPool, now: float) -> TagState:
-    if _refusal_in_force(pool, now) is not None:
-        return TagState.REFUSED
-    if pool.failures:
-        return TagState.FAILING
-    if pool.left:
-        return TagState.READY
-    return TagState.REFILLING if pool.attempt is not None else TagState.COLD

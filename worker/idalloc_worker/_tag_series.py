@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Final
 
-from idalloc_schemas import MAX_ID
+from idalloc_worker._id_space import space_used
 from idalloc_worker._pool import TagPool
 from idalloc_worker._rates import Rates
 from idalloc_worker._snapshot import TagSnapshot
@@ -26,9 +26,10 @@ _Counts = tuple[int, int, int]  # handed out, reserved, lost
 _ZERO: Final[_Counts] = (0, 0, 0)
 
 
-def space_used(mark: int, ceiling: int = MAX_ID) -> float:
-    """Tell which share of the ids up to `ceiling` lies below `mark`, from 0 to 1."""
-    return min(max(mark / ceiling, 0.0), 1.0)
+def space_share(pool: TagPool) -> float:
+    """Tell which share of a tag's ids lies below its mark, from 0 to 1."""
+    ceiling = None if pool.settings is None else pool.settings.ceiling
+    return space_used(pool.mark, ceiling).percent / 100
 
 
 def cover_seconds(left: int, rate: float) -> float | None:
@@ -120,7 +121,8 @@ class _Rest:
     """Sums up the tags without a series of their own."""
 
     def __init__(self) -> None:
-        self.tags = self._left = self._waiters = self._failures = self._mark = 0
+        self.tags = self._left = self._waiters = self._failures = 0
+        self._space = 0.0
         self._cover: float | None = None
 
     def add(self, pool: TagPool, rate: float) -> None:
@@ -128,7 +130,7 @@ class _Rest:
         self._left += pool.left
         self._waiters += pool.waiters
         self._failures = max(self._failures, pool.failures)
-        self._mark = max(self._mark, pool.mark)
+        self._space = max(self._space, space_share(pool))
         cover = cover_seconds(pool.left, rate)
         if cover is not None:
             self._cover = cover if self._cover is None else min(self._cover, cover)
@@ -141,7 +143,7 @@ class _Rest:
             waiters=self._waiters,
             step=0,
             failures=self._failures,
-            space_used=space_used(self._mark),
+            space_used=self._space,
             cover=self._cover,
         )
 
@@ -152,9 +154,9 @@ def _describe(pool: TagPool, counts: _Counts, rate: float) -> TagSnapshot:
         *counts,
         left=pool.left,
         waiters=pool.waiters,
-        step=pool.step,
+        step=0 if pool.settings is None else pool.settings.step,
         failures=pool.failures,
-        space_used=space_used(pool.mark),
+        space_used=space_share(pool),
         cover=cover_seconds(pool.left, rate),
     )
 

@@ -1,0 +1,45 @@
+"""Describes a tag in memory as `id.health` reports it."""
+
+from idalloc_schemas import RespCode, TagHealth, TagState
+from idalloc_worker._effects import Refused
+from idalloc_worker._pool import TagPool
+
+
+def describe(pool: TagPool, now: float) -> TagHealth:
+    """Describe a tag that is in memory."""
+    return TagHealth(
+        app_tag=pool.app_tag,
+        state=_state(pool, now),
+        left=pool.left,
+        segments=list(pool.held()),
+        step=pool.settings.step if pool.settings else 0,
+        waiters=pool.waiters,
+        ids_reserved=pool.reserved,
+        ids_handed_out=pool.handed_out,
+        ids_lost=pool.lost,
+        last_error=pool.last_error,
+    )
+
+
+def describe_unknown(app_tag: str, refusal: Refused | None) -> TagHealth:
+    """Describe a tag of which nothing is in memory but why it was refused, if it was."""
+    if refusal is None:
+        return TagHealth(app_tag=app_tag, state=TagState.COLD)
+    outage = refusal.code is RespCode.NO_AVAILABLE_ID
+    state = TagState.FAILING if outage else TagState.REFUSED
+    return TagHealth(app_tag=app_tag, state=state, last_error=refusal.msg)
+
+
+def refusal_in_force(pool: TagPool, now: float) -> Refused | None:
+    """Say why a tag gets no ids just now."""
+    return pool.refusal if now < pool.retry_at else None
+
+
+def _state(pool: TagPool, now: float) -> TagState:
+    if refusal_in_force(pool, now) is not None:
+        return TagState.REFUSED
+    if pool.failures:
+        return TagState.FAILING
+    if pool.left:
+        return TagState.READY
+    return TagState.REFILLING if pool.attempt is not None else TagState.COLD
