@@ -3,6 +3,9 @@
 One worker, step 100, and tasks that ask for an id at a time for a minute: once with segments sized
 by consumption, once with the step fixed; both with the database near, and with 200 ms to it and
 back. The first half of a turn is the warm-up: all figures but the statements are of the second.
+
+The latency is that of one tag which is refilled every two seconds, while the database is near and
+far in turns of three seconds.
 """
 
 import asyncio
@@ -28,6 +31,8 @@ TASKS = 32
 DELAY = 0.2  # seconds to the database and back
 _STATEMENTS_PER_REFILL = 2  # it reads the row, and moves its mark
 _LIMIT = 30.0  # seconds for one request
+_TURN = 3.0  # seconds
+_COVER = 4.0  # seconds: a refill every two
 
 
 @dataclass(frozen=True)
@@ -39,8 +44,6 @@ class Half:
     requests: int
     waited: int
     refills: int
-    p999: float
-    """Milliseconds."""
     statements: float
     """For a million ids, from the cold start on."""
 
@@ -51,12 +54,12 @@ class _Site:
     database: Database
     proxy: TcpProxy
 
-    def add_tag(self, name: str, *, adaptive: bool) -> None:
+    def add_tag(self, name: str, *, target_cover: float | None) -> None:
         self.database.query(
             "INSERT INTO segments (app_tag, step, target_cover) VALUES (%s, %s, %s)",
             name,
             STEP,
-            None if adaptive else 0,
+            target_cover,
         )
 
 
@@ -93,13 +96,31 @@ def measure(plan: Plan) -> Report:
                 # A step that is fixed shows in a few seconds what it is like.
                 seconds = plan.seconds if adaptive else plan.seconds / 4
                 tag = f"{name} {rounds}".replace(" ", "-")
-                site.add_tag(tag, adaptive=adaptive)
+                site.add_tag(tag, target_cover=None if adaptive else 0)
                 site.proxy.delay = delay / 2
                 half = asyncio.run(_turn(site.amqp_url, tag, seconds))
                 progress(f"{TITLE}: {name}: {half}")
                 halves.setdefault(name, []).append(half)
             rounds += 1
-    return _report(halves, rounds)
+        tails = asyncio.run(_tails(site, plan.seconds / 2))
+    return _report(halves, tails, rounds)
+
+
+async def _tails(site: _Site, seconds: float) -> dict[str, Spread]:
+    """Measure the slowest thousandth, in milliseconds, with the database near and far in turns."""
+    tails: dict[str, list[float]] = {}
+    site.proxy.delay = 0.0
+    site.add_tag("tails", target_cover=_COVER)
+    async with AsyncIdClient(site.amqp_url, timeout=_LIMIT) as client:
+        await _load(client, "tails", 4 * _TURN)
+        for _ in range(max(1, round(seconds / _TURN / 2))):
+            for delay in (0.0, DELAY):
+                site.proxy.delay = delay / 2
+                latencies = sorted(await _load(client, "tails", _TURN))
+                tail = latencies[int(len(latencies) * 0.999)] * 1000
+                tails.setdefault(_name(adaptive=True, delay=delay), []).append(tail)
+    progress(f"{TITLE}: {tails}")
+    return {name: Spread(tuple(values)) for name, values in tails.items()}
 
 
 async def _turn(amqp_url: str, tag: str, seconds: float) -> Half:
@@ -118,7 +139,6 @@ async def _turn(amqp_url: str, tag: str, seconds: float) -> Half:
         requests=used["requests"],
         waited=used.get("waited", 0),
         refills=used.get("refills", 0),
-        p999=sorted(latencies)[int(len(latencies) * 0.999)] * 1000,
         statements=(after["refills"] - cold.get("refills", 0))
         * _STATEMENTS_PER_REFILL
         / (len(warm_up) + len(latencies))
@@ -148,15 +168,16 @@ def _name(*, adaptive: bool, delay: float) -> str:
     return f"{'adaptive' if adaptive else 'fixed'}{f' + {delay * 1000:.0f} ms' if delay else ''}"
 
 
-def _report(halves: Mapping[str, Sequence[Half]], rounds: int) -> Report:
+def _report(
+    halves: Mapping[str, Sequence[Half]], tails: Mapping[str, Spread], rounds: int
+) -> Report:
     near, far = (_name(adaptive=True, delay=delay) for delay in (0.0, DELAY))
     fixed = _name(adaptive=False, delay=0.0)
-    statements, rates, tails, waited, refills = (
+    statements, rates, waited, refills = (
         {name: Spread(tuple(map(figure, turns))) for name, turns in halves.items()}
         for figure in (
             lambda half: half.statements,
             lambda half: half.ids / half.seconds,
-            lambda half: half.p999,
             lambda half: half.waited / half.requests,
             lambda half: half.refills / half.seconds * 10,
         )

@@ -84,6 +84,18 @@ def test_the_ids_in_memory_last_as_long_as_the_row_asks_for() -> None:
     assert d.rows["order"].max_id <= 100 * (d.now - start + 130)
 
 
+def test_the_cover_is_told() -> None:
+    """The rate of now, and how long the ids in memory last at it."""
+    d = driver(step=1000, target_cover=0)
+    load = Load(d)
+    load.run(100, 15)
+    pool = next(d.engine.pools())
+    assert pool.rate(d.now) == pytest.approx(100, rel=0.1)
+    assert pool.cover(d.now) == pytest.approx(pool.left / 100, rel=0.1)
+    d.advance(1e9)
+    assert pool.cover(d.now) > 1e6
+
+
 def test_a_tag_that_is_used_once_a_day_stays_small() -> None:
     """A few ids a day do not make it reserve more than its step."""
     d = driver(step=10)

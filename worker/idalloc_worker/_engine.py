@@ -24,9 +24,9 @@ from idalloc_worker._effects import (
 )
 from idalloc_worker._id_space import SpaceUsed
 from idalloc_worker._pool import TagPool, Waiter
-from idalloc_worker._pool_health import describe, describe_unknown, refusal_in_force
 from idalloc_worker._refusal_memory import RefusalMemory
 from idalloc_worker._segment import Segment
+from idalloc_worker._tag_health import describe, describe_unknown, refusal_in_force
 from idalloc_worker._tag_settings import TagSettings
 
 

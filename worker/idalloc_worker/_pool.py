@@ -122,13 +122,23 @@ class TagPool:
         """Tell how many ids per second are asked for."""
         return self._consumption.rate(now, self._asked)
 
+    def cover(self, now: float) -> float:
+        """Tell how many seconds the ids in memory last at this rate; `inf` if nobody asks."""
+        rate = self.rate(now)
+        return self.left / rate if rate else inf
+
     @property
     def _asked(self) -> int:
         return self.handed_out + self._demand
 
+    @property
+    def space_used(self) -> SpaceUsed:
+        """How much of the id space lies below the highest segment that was seen."""
+        return space_used(self.mark, self.settings.ceiling if self.settings else None)
+
     def space_warning(self) -> SpaceUsed | None:
         """Tell how much of the id space is used up if that has passed a threshold since asked."""
-        used = space_used(self.mark, self.settings.ceiling if self.settings else None)
+        used = self.space_used
         before, self.threshold = self.threshold, used.threshold
         return used if used.threshold > before else None
 

@@ -1,4 +1,4 @@
-"""Describes a tag in memory as `id.health` reports it."""
+"""Says how a worker stands with a tag, in the contract's words."""
 
 from idalloc_schemas import RespCode, TagHealth, TagState
 from idalloc_worker._effects import Refused
@@ -22,7 +22,7 @@ def describe(pool: TagPool, now: float) -> TagHealth:
 
 
 def describe_unknown(app_tag: str, refusal: Refused | None) -> TagHealth:
-    """Describe a tag of which nothing is in memory but why it was refused, if it was."""
+    """Describe a tag of which no more is known than why it was refused, if it was."""
     if refusal is None:
         return TagHealth(app_tag=app_tag, state=TagState.COLD)
     outage = refusal.code is RespCode.NO_AVAILABLE_ID
@@ -31,7 +31,7 @@ def describe_unknown(app_tag: str, refusal: Refused | None) -> TagHealth:
 
 
 def refusal_in_force(pool: TagPool, now: float) -> Refused | None:
-    """Say why a tag gets no ids just now."""
+    """Tell why the database has nothing for a tag, as long as that is not too old."""
     return pool.refusal if now < pool.retry_at else None
 
 
