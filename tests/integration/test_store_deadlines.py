@@ -13,6 +13,7 @@ from idalloc_worker._store import SegmentStore
 from idalloc_worker._store_errors import OutcomeUnknownError, StoreReason, StoreUnavailableError
 from tests.devstack import Database, TcpProxy
 from tests.integration.stores import (
+    THE_READ,
     Background,
     add_tag,
     address_of,
@@ -51,7 +52,7 @@ def test_abort_ends_a_blocked_read_with_nothing_reserved(
     """Aborting in the first statement is a definite failure, and is not retried."""
     with opened(address_through(proxy, database)) as store:
         store.reserve("test_business", 1)
-        blocked = block_at(proxy, b"SELECT max_id")
+        blocked = block_at(proxy, THE_READ)
         call = Background(lambda: store.reserve("test_business", 1))
         wait_until(blocked.is_set)
         store.abort()

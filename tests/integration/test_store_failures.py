@@ -20,6 +20,7 @@ from tests.devstack import Database, TcpProxy
 from tests.integration.stores import (
     PASSWORD,
     TABLE,
+    THE_READ,
     Background,
     address_of,
     address_through,
@@ -189,7 +190,7 @@ def test_a_connection_reset_while_idle_is_replaced_once(
 
 def test_a_lost_answer_to_the_read_reserves_nothing(proxy: TcpProxy, database: Database) -> None:
     """A connection lost on the first statement is a definite failure."""
-    proxy.lose_answer_to(b"SELECT max_id")
+    proxy.lose_answer_to(THE_READ)
     with opened(address_through(proxy, database)) as store:
         error = failure(lambda: store.reserve("test_business", 1))
     assert (type(error), error.reason) == (StoreUnavailableError, StoreReason.LOST_CONNECTION)
