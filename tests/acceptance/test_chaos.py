@@ -90,8 +90,13 @@ def test_the_database_is_away_for_20_seconds(
     start_callers: StartCallers,
     tmp_path: Path,
 ) -> None:
-    """Ids come from memory, then NO_AVAILABLE_ID in time; they flow again soon after its return."""
-    own_database.query("INSERT INTO segments (app_tag, max_id, step) VALUES ('tight', 0, 100)")
+    """Ids come from memory, then NO_AVAILABLE_ID in time; they flow again soon after its return.
+
+    The tag's step is fixed: an adaptive one would hold ids for longer than the database is away.
+    """
+    own_database.query(
+        "INSERT INTO segments (app_tag, max_id, step, target_cover) VALUES ('tight', 0, 100, 0)"
+    )
     with Fleet(fleet.amqp_url, own_database.url) as workers:
         workers.start(2)
         plenty = start_callers(2, fleet.amqp_url, "--seconds=32", "--pause=0.01", "--batch=2")
@@ -124,7 +129,9 @@ def test_a_database_that_hangs(
     tmp_path: Path,
 ) -> None:
     """A database that takes connections and answers nothing is no worse than one that is gone."""
-    own_database.query("INSERT INTO segments (app_tag, max_id, step) VALUES ('tight', 0, 100)")
+    own_database.query(
+        "INSERT INTO segments (app_tag, max_id, step, target_cover) VALUES ('tight', 0, 100, 0)"
+    )
     with Fleet(fleet.amqp_url, own_database.url) as workers:
         workers.start(1)
         callers = start_callers(

@@ -31,7 +31,9 @@ def alloc(caller: ForeignClient, app_tag: str, count: int | None = None) -> Repl
 
 
 def add_row(database: Database, app_tag: str, max_id: int, step: int) -> None:
-    database.query("INSERT INTO segments VALUES (%s, %s, %s, NOW())", app_tag, max_id, step)
+    database.query(
+        "INSERT INTO segments (app_tag, max_id, step) VALUES (%s, %s, %s)", app_tag, max_id, step
+    )
 
 
 def test_ids_batches_and_health(fleet: Fleet, caller: ForeignClient) -> None:

@@ -128,7 +128,9 @@ def test_a_flood_of_unknown_tags(fleet: Fleet, database: Database) -> None:
         assert answer is not None
         health = json.loads(answer[0])
         # A row between the unknown ones would wait here for a gap lock that was left behind.
-        database.query("INSERT INTO segments VALUES ('unknown-25000x', 0, 10, NOW())")
+        database.query(
+            "INSERT INTO segments (app_tag, max_id, step) VALUES ('unknown-25000x', 0, 10)"
+        )
         known = caller.call("id.alloc", b'{"app_tag":"unknown-25000x"}')
         assert known is not None
         assert json.loads(known[0])["id"] == 1

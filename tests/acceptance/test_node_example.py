@@ -75,7 +75,7 @@ def test_ids_batches_and_health(fleet: Fleet, node: RunScript) -> None:
 def test_error_codes(fleet: Fleet, node: RunScript, database: Database) -> None:
     """Each refusal arrives with its code and ends the command with 1."""
     end = 2**63 - 1
-    database.query("INSERT INTO segments VALUES ('old', %s, 100, NOW())", end)
+    database.query("INSERT INTO segments (app_tag, max_id, step) VALUES ('old', %s, 100)", end)
     fleet.start()
     for arguments, start in (
         (("test_business", "0"), "-2 count: "),
@@ -92,7 +92,7 @@ def test_ids_that_json_parse_would_round_are_refused(
     fleet: Fleet, node: RunScript, database: Database
 ) -> None:
     """An id that JavaScript cannot hold is an error, not a wrong number."""
-    database.query("INSERT INTO segments VALUES ('big', %s, 100, NOW())", 2**53)
+    database.query("INSERT INTO segments (app_tag, max_id, step) VALUES ('big', %s, 100)", 2**53)
     fleet.start()
     assert "64-bit" in node("big").stderr
 
