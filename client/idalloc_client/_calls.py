@@ -175,7 +175,13 @@ class CallTable:
             user_id=self._user_id,
             headers=call.carrier,
         )
-        wire.publish(request.queue.encode(), properties, request.body, mandatory=True)
+        queue = request.queue.encode()
+        try:
+            wire.publish(queue, properties, request.body, mandatory=True)
+        except ValueError as error:  # a trace context that is no text, or fits into no frame
+            _log.debug("A request goes without its trace context: %s", error)
+            call.carrier = properties.headers = None
+            wire.publish(queue, properties, request.body, mandatory=True)
 
     def _on_reply(self, _head: DeliveryHead, properties: Properties, body: bytes) -> None:
         call = self._calls.pop(properties.correlation_id or b"", None)

@@ -76,7 +76,10 @@ def publish_method(channel: int, routing_key: bytes, *, mandatory: bool) -> byte
 
 
 def content(channel: int, properties: Properties, body: bytes, body_max: int) -> bytes:
-    """Write the other frames of a transient message, with at most `body_max` bytes in one."""
+    """Write the other frames of a transient message, with at most `body_max` bytes in one.
+
+    Raises ValueError for properties that do not fit: the broker would end the connection.
+    """
     flags = _DELIVERY_MODE
     before, after = b"", b""
     if properties.content_type is not None:
@@ -97,10 +100,15 @@ def content(channel: int, properties: Properties, body: bytes, body_max: int) ->
             flags |= flag
             after += short_string(value)
     head = _CONTENT_HEADER.pack(_BASIC, 0, len(body), flags)
-    frames = frame(HEADER, channel, head + before + _TRANSIENT + after)
-    for start in range(0, len(body), body_max):
-        frames += frame(BODY, channel, body[start : start + body_max])
-    return frames
+    head += before + _TRANSIENT + after
+    if len(head) > body_max:
+        raise ValueError(f"the properties take {len(head)} bytes, a frame at most {body_max}")
+    frames = frame(HEADER, channel, head)
+    if len(body) <= body_max:  # nearly always
+        return frames + frame(BODY, channel, body) if body else frames
+    starts = range(0, len(body), body_max)
+    pieces = (frame(BODY, channel, body[start : start + body_max]) for start in starts)
+    return frames + b"".join(pieces)
 
 
 def _table(headers: Mapping[str, str]) -> bytes:

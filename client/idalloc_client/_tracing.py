@@ -5,8 +5,11 @@ instrumentation of AMQP clients does it: whatever the application's propagator w
 A request that carries several callers has the context of the first one.
 """
 
+import logging
 from collections.abc import Callable
 from typing import Any
+
+_log = logging.getLogger("idalloc.client")
 
 Carrier = dict[str, str]
 
@@ -21,7 +24,11 @@ else:
         if not trace.get_current_span().get_span_context().is_valid:
             return None
         carrier: dict[str, Any] = {}
-        propagate.inject(carrier)
+        try:
+            propagate.inject(carrier)
+        except Exception:  # noqa: BLE001  # the application's propagator: its failure costs a trace
+            _log.debug("The trace context could not be written", exc_info=True)
+            return None
         return {str(key): str(value) for key, value in carrier.items()} or None
 
     capture = _capture

@@ -12,6 +12,7 @@ MAX_TIMEOUT = 30 * 24 * 3600
 
 _FORM = "amqp://user:password@host:port/vhost"
 _HEARTBEAT = 15  # seconds: a peer that vanished without a word is noticed within two of them
+_MAX_USER_ID = 255  # bytes: AMQP's limit for a property
 _CONNECT_TIMEOUT = 5.0  # seconds, for TCP and for each of TLS and login
 
 
@@ -50,7 +51,11 @@ def connection_parameters(url: str, name: str) -> pika.URLParameters:
 def user_id(parameters: pika.connection.Parameters) -> str | None:
     """Tell the user that the broker can vouch for; None where it goes by something else."""
     credentials = parameters.credentials
-    return credentials.username if isinstance(credentials, pika.PlainCredentials) else None
+    if not isinstance(credentials, pika.PlainCredentials):
+        return None
+    name: str = credentials.username
+    # A token's or a directory's name may be too long for the property that would carry it.
+    return name if len(name.encode()) <= _MAX_USER_ID else None
 
 
 def product_version() -> str:

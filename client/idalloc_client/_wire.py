@@ -35,7 +35,10 @@ class Wire:
     def publish(
         self, routing_key: bytes, properties: Properties, body: bytes, *, mandatory: bool = False
     ) -> None:
-        """Publish a transient message to the default exchange."""
+        """Publish a transient message to the default exchange.
+
+        Raises ValueError, with nothing written, for properties that cannot be.
+        """
         method = self._methods.get((routing_key, mandatory))
         if method is None:
             method = publish_method(self._number, routing_key, mandatory=mandatory)

@@ -88,3 +88,44 @@ def test_a_task_passes_its_span_on(queue: str) -> None:
         first = asyncio.run(run())
     [headers] = recorder.headers
     assert headers["traceparent"].split("-")[1] == first
+
+
+@pytest.mark.parametrize(
+    "carrier",
+    [
+        {"k" * 256: "a name that is too long"},
+        {"tracestate": "\udcff"},
+        {"baggage": "x" * 200_000},
+    ],
+    ids=["name", "no text", "too long for a frame"],
+)
+def test_a_context_that_cannot_travel_is_left_out(
+    queue: str, carrier: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It costs the trace, and neither the call, nor the connection that others use."""
+    monkeypatch.setattr("idalloc_client._rpc.capture", lambda: carrier)
+    with Recorder(queue, 2) as recorder, IdClient(queue) as client:
+        assert [client.next_id("order"), client.next_id("order")] == [1, 1]
+        assert client.stats().connections_lost == 0
+    assert recorder.headers == [{}, {}]
+
+
+def test_a_context_in_any_script_travels(queue: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Header values are UTF-8."""
+    monkeypatch.setattr("idalloc_client._rpc.capture", lambda: {"baggage": "käse=ok 🧀"})
+    with Recorder(queue, 1) as recorder, IdClient(queue) as client:
+        client.next_id("order")
+    assert recorder.headers == [{"baggage": "käse=ok 🧀"}]
+
+
+def test_a_propagator_that_fails_costs_no_call(queue: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the application's: what it raises is not the caller's to handle."""
+
+    def fail(_carrier: object) -> None:
+        raise LookupError
+
+    monkeypatch.setattr("opentelemetry.propagate.inject", fail)
+    with Recorder(queue, 1) as recorder, IdClient(queue) as client:
+        with _TRACER.start_as_current_span("order"):
+            assert client.next_id("order") == 1
+    assert recorder.headers == [{}]

@@ -1,8 +1,11 @@
 """What a client can be constructed with."""
 
+from urllib.parse import quote
+
 import pytest
 
 from idalloc_client import IdClient
+from idalloc_client._url import connection_parameters, user_id
 
 
 @pytest.mark.parametrize(
@@ -27,3 +30,10 @@ def test_a_timeout_that_cannot_be_kept_is_refused(timeout: float) -> None:
     """It says what is allowed."""
     with pytest.raises(ValueError, match="timeout must be"):
         IdClient("amqp://localhost/", timeout=timeout)
+
+
+def test_a_name_that_is_too_long_is_not_vouched_for() -> None:
+    """A token's or a directory's may be: AMQP has 255 bytes for it, and requests go without."""
+    for name, expected in [("ü" * 127, "ü" * 127), ("ü" * 128, None)]:
+        parameters = connection_parameters(f"amqp://{quote(name)}:secret@localhost/", "test")
+        assert user_id(parameters) == expected

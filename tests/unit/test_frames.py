@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from idalloc_client._frames import (
     FRAME_HEADER,
+    FRAME_OVERHEAD,
     METHOD,
     DeliveryHead,
     Properties,
@@ -23,12 +24,13 @@ from idalloc_client._frames import (
 )
 from idalloc_client._shortcut import Shortcut
 
-_BODY_MAX = 100
+_BODY_MAX = 4096 - FRAME_OVERHEAD  # of the smallest frames that AMQP allows
 
 Texts = dict[str, str | None]
 
 short = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=40)
 maybe = st.none() | short
+bodies = st.binary(max_size=350).map(lambda piece: piece * 40)
 properties: st.SearchStrategy[Texts] = st.builds(
     dict,
     content_type=maybe,
@@ -65,7 +67,7 @@ def pikas(channel: int, method: Any, texts: Texts, body: bytes, **more: object) 
     st.booleans(),
     properties,
     st.dictionaries(short, short, max_size=3),
-    st.binary(max_size=350),
+    bodies,
 )
 def test_a_message_is_written_as_pika_writes_it(  # noqa: PLR0917
     channel: int,
@@ -130,7 +132,7 @@ message = st.tuples(
     st.booleans(),
     properties,
     st.fixed_dictionaries({}, optional={"a": st.integers(0, 9), "b": short}),
-    st.binary(max_size=350),
+    bodies,
 )
 
 
@@ -208,3 +210,19 @@ def test_frames_have_the_form_of_the_specification() -> None:
     """Type, channel, size, payload, end octet."""
     assert frame(METHOD, 258, b"ab") == b"\x01\x01\x02\x00\x00\x00\x02ab\xce"
     assert FRAME_HEADER.size == 7
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        Properties(headers={"baggage": "x" * 5000}),
+        Properties(headers={"k" * 256: "v"}),
+        Properties(headers={"tracestate": "\udcff"}),
+        Properties(user_id=b"u" * 256),
+    ],
+    ids=["frame", "name", "no text", "user"],
+)
+def test_properties_that_cannot_travel_are_refused(odd: Properties) -> None:
+    """The broker would end the connection over a header that is larger than a frame."""
+    with pytest.raises(ValueError, match=r"bytes|codec"):
+        content(1, odd, b"{}", _BODY_MAX)
