@@ -53,7 +53,7 @@ def user_id(parameters: pika.connection.Parameters) -> str | None:
     credentials = parameters.credentials
     if not isinstance(credentials, pika.PlainCredentials):
         return None
-    name: str = credentials.username
+    name = str(credentials.username)
     # A token's or a directory's name may be too long for the property that would carry it.
     return name if len(name.encode()) <= _MAX_USER_ID else None
 
