@@ -74,10 +74,14 @@ class Link:
 
     def run(self, callbacks: deque[Callback]) -> None:
         """Run callbacks, and send what they write in one piece."""
-        with self._io.one_write():
-            while callbacks:
-                self.guarded(callbacks.popleft())
-            self._run_soon()
+        io = self._io
+        try:
+            with io.one_write():
+                while callbacks:
+                    self.guarded(callbacks.popleft())
+                self._run_soon()
+        except Exception as error:  # noqa: BLE001  # half of what was written may have left
+            self._on_failure(io, error)
 
     def call_later(self, delay: float, callback: Callback) -> Timer:
         """Run a callback after `delay` seconds."""

@@ -39,16 +39,20 @@ class LinkThread:
     def start(self) -> None:
         """Start the thread; the connection follows."""
         self._waker = _Waker(self._loop, self._run_posted)
-        self._waker.wake()  # for what was posted before
+        self._wake()  # for what was posted before
         self._thread.start()
 
     def post(self, callback: Callback) -> None:
         """Run a callback on the thread, soon. After `stop` it is dropped."""
         self._posted.append(callback)
         # One wake-up serves all that is posted before the thread gets to it.
-        if not self._wake_pending and self._waker is not None:
-            self._wake_pending = True
-            self._waker.wake()
+        if not self._wake_pending:
+            try:
+                self._wake_pending = True
+                self._wake()
+            except BaseException:  # Ctrl-C just here: nobody else would wake it any more
+                self._wake()
+                raise
 
     def stop(self, timeout: float) -> bool:
         """Flush, close and end the thread; False if it did not end within `timeout` seconds."""
@@ -74,6 +78,11 @@ class LinkThread:
         finally:
             self._close_waker()
         self._loop.close()
+
+    def _wake(self) -> None:
+        waker = self._waker  # which the thread may take away just now, at its end
+        if waker is not None:
+            waker.wake()
 
     def _close_waker(self) -> None:
         waker, self._waker = self._waker, None

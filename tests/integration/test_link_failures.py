@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from idalloc_client import AsyncIdClient, IdAllocError, IdClient
+from idalloc_client._joined_io import JoinedIO
 from tests.devstack import Database, TcpProxy
 from tests.workers import Fleet, consumer_counts, through
 
@@ -170,3 +171,23 @@ def test_an_interrupted_call_leaves_no_entry(fleet: Fleet) -> None:
             worker.resume()
         assert client.health(timeout=30).left > 0
         assert client.next_id("test_business", timeout=30) > 1
+
+
+@pytest.mark.parametrize("failure", [OSError("no"), MemoryError()])
+def test_a_write_that_fails_costs_the_connection_only(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
+    """Half of a frame may have left, so there is a new connection; the thread goes on."""
+    fleet.start()
+    flush, failures = JoinedIO.flush, iter([failure])
+
+    def failing(io: JoinedIO) -> None:
+        for each in failures:
+            raise each
+        flush(io)
+
+    with IdClient(fleet.amqp_url) as client:
+        assert client.next_id("test_business") == 1
+        monkeypatch.setattr(JoinedIO, "flush", failing)
+        assert client.next_id("test_business", timeout=30) > 1
+        assert client.stats().connections_lost == 1

@@ -1,0 +1,59 @@
+"""The thread of a link: what is posted to it is run, whatever happens to whoever posts."""
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pika
+import pytest
+
+from idalloc_client._link_thread import LinkThread, _Waker
+
+
+@pytest.fixture
+def thread() -> Iterator[LinkThread]:
+    nobody: Any = None  # is told of a connection: there is none
+    parameters = pika.ConnectionParameters("127.0.0.1", 1)
+    thread = LinkThread(parameters, nobody, "test-link")
+    thread.start()
+    yield thread
+    assert thread.stop(30)
+
+
+def run_on(thread: LinkThread) -> bool:
+    done = threading.Event()
+    thread.post(done.set)
+    return done.wait(30)
+
+
+def test_an_interrupted_post_leaves_the_thread_reachable(
+    thread: LinkThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C between the note that a wake-up is on its way and the wake-up itself."""
+    wake, interrupts = _Waker.wake, iter([KeyboardInterrupt])
+
+    def interrupted(waker: _Waker) -> None:
+        for interrupt in interrupts:
+            raise interrupt
+        wake(waker)
+
+    assert run_on(thread)
+    monkeypatch.setattr(_Waker, "wake", interrupted)
+    ran = threading.Event()
+    with pytest.raises(KeyboardInterrupt):
+        thread.post(ran.set)
+    assert ran.wait(30)
+    assert run_on(thread)
+
+
+def test_a_post_while_the_thread_ends_is_dropped(
+    thread: LinkThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The waker may go between two looks at it."""
+    assert run_on(thread)
+    waker, looks = thread._waker, iter([thread._waker])
+    with monkeypatch.context() as patch:
+        vanishing = property(lambda _: next(looks, None))
+        patch.setattr(LinkThread, "_waker", vanishing, raising=False)
+        thread.post(lambda: None)
+    assert thread._waker is waker
