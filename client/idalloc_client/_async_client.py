@@ -70,16 +70,18 @@ class AsyncIdClient:
                 deadline = monotonic() + self._timeout
                 if capture is not None and not lane.waiting:
                     lane.carrier = capture()
-                if not lane.join(promise, deadline):
-                    session.coalescer.refuse(promise)
-                elif deadline < session.sweep_at:
-                    session.sweep_no_later_than(deadline)
                 try:
+                    if not lane.join(promise, deadline):
+                        session.coalescer.refuse(promise)
+                    elif deadline < session.sweep_at:
+                        session.sweep_no_later_than(deadline)
                     return await promise
                 except CancelledError:
                     lane.plain = False  # one who waits has gone
                     raise
                 except RuntimeError as error:  # asyncio's, for a task of another loop
+                    promise.cancel()
+                    lane.plain = False
                     raise RuntimeError(_OTHER_LOOP) from error
         check_draw(app_tag)
         drawn: int = await self._usable().draw(app_tag, None, self._time(timeout))

@@ -149,13 +149,16 @@ class Coalescer:
         """End the calls whose request has not left; the call table ends the others."""
         for lanes in self._lanes.values():
             for lane in lanes.values():
-                self._book.calls -= len(lane.waiting)
-                self._fail(lane.take(lane.wanted).waiters, error)
+                group = self._gather(lane, lane.wanted)
+                self._book.calls -= len(group.waiters)
+                self._fail(group.waiters, error)
 
     def _drop_idle_lanes(self) -> None:
         """Forget tags that are not in use: a client may meet any number of them."""
+        # Also of those in flight that hold no place: their callers may have to stand in line again.
+        in_use = {call.lane for call in self._in_flight}
         for lanes in self._lanes.values():
-            for lane in [lane for lane in lanes.values() if lane.idle]:
+            for lane in [lane for lane in lanes.values() if lane.idle and lane not in in_use]:
                 del lanes[lane.app_tag]
         self._lane_count = sum(map(len, self._lanes.values()))
         self._lanes_at_next_look = self._lane_count + _IDLE_LANES
@@ -245,8 +248,10 @@ class Coalescer:
             self._share_next()
 
     def _share_next(self) -> None:
-        self._finish(*self._outcomes[0])
-        self._call_soon(self._after_turn)
+        try:
+            self._finish(*self._outcomes[0])
+        finally:  # else all later replies would wait for ever
+            self._call_soon(self._after_turn)
 
     def _after_turn(self) -> None:
         self._outcomes.popleft()

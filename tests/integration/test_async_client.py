@@ -4,6 +4,8 @@ import asyncio
 import gc
 import os
 import random
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -195,9 +197,32 @@ def test_one_loop_only(fleet: Fleet) -> None:
     second = asyncio.new_event_loop()
     with pytest.raises(RuntimeError, match="another event loop"):
         second.run_until_complete(client.next_id("test_business"))
+    assert first.run_until_complete(client.next_id("test_business")) == 2  # none was spent
+    assert client.stats().cancelled == 1
     first.run_until_complete(client.close())
     first.close()
     second.close()
+
+
+OUTLIVED_LOOP = """
+import asyncio, sys
+from idalloc_client import AsyncIdClient
+client = AsyncIdClient(sys.argv[1])
+for _ in range(3):
+    try:
+        print(asyncio.run(client.next_id("test_business")), flush=True)
+    except RuntimeError as error:
+        print(error, flush=True)
+"""
+
+
+def test_a_loop_that_is_closed_is_another_one(fleet: Fleet) -> None:
+    """A client that outlives its loop says what is wrong."""
+    fleet.start()
+    command = [sys.executable, "-W", "ignore", "-c", OUTLIVED_LOOP, fleet.amqp_url]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    refused = "this client is in use on another event loop: create one for each"
+    assert shown.splitlines() == ["1", refused, refused]
 
 
 def test_sequences(fleet: Fleet) -> None:

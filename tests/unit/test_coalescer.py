@@ -5,17 +5,24 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from idalloc_client import CallTimeoutError, IdAllocError, InvalidRequestError, TooManyCallsError
+from idalloc_client import (
+    CallTimeoutError,
+    ClientClosedError,
+    IdAllocError,
+    InvalidRequestError,
+    TooManyCallsError,
+)
 from idalloc_client._coalescer import (
     MAX_GATHERED,
     REQUESTS_IN_FLIGHT,
     SMALLEST_PIECE,
     Coalescer,
 )
-from idalloc_client._exchange import RawReply
+from idalloc_client._exchange import Exchange, RawReply
 from idalloc_client._gathered_call import GatheredCall
 from idalloc_client._tallies import Tallies
 from idalloc_schemas import encode_alloc_success
@@ -332,6 +339,11 @@ def test_calls_are_limited() -> None:
     assert isinstance(world.ask().exception(0), TooManyCallsError)
 
 
+def _counted(world: World) -> int:
+    tallies = world.tallies
+    return tallies.served + sum(tallies.failed.values()) + tallies.left + world.coalescer.calls
+
+
 def _play(world: World, calls: "list[Future[Any]]", step: str, amount: int) -> None:
     match step:
         case "ask":
@@ -357,14 +369,22 @@ def _play(world: World, calls: "list[Future[Any]]", step: str, amount: int) -> N
             st.integers(0, 50),
         ),
         max_size=60,
-    )
+    ),
+    st.booleans(),
 )
-def test_every_call_ends_once_and_nothing_is_left(steps: list[tuple[str, int]]) -> None:
-    """Whatever the order: no id twice, every call ends, and the books are empty."""
+def test_every_call_ends_once_and_nothing_is_left(
+    steps: list[tuple[str, int]],
+    close: bool,  # noqa: FBT001
+) -> None:
+    """Whatever the order: no id twice, every call ends and is counted, and the books are empty."""
     world = World()
     calls: list[Future[Any]] = []
     for step, amount in steps:
         _play(world, calls, step, amount)
+        assert _counted(world) == len(calls)
+    if close:
+        world.coalescer.close(ClientClosedError("closed"))
+        assert _counted(world) == len(calls)
     for _ in range(100):
         world.turn()
         while world.sent:
@@ -373,6 +393,7 @@ def test_every_call_ends_once_and_nothing_is_left(steps: list[tuple[str, int]]) 
     assert all(call.done() for call in calls)
     assert world.coalescer.calls == 0
     assert not list(world.coalescer.waiters())
+    assert _counted(world) == len(calls)
     ids: list[int] = []
     for call in calls:
         if not call.cancelled() and call.exception(0) is None:
@@ -436,3 +457,50 @@ def test_callers_that_have_gone_are_not_asked_for() -> None:
     world.answer()
     assert second.result(0) == 1
     assert world.tallies.ids == 1
+
+
+def test_the_lane_of_a_slow_request_is_kept() -> None:
+    """Its callers may have to stand in line again, where deadlines and a close find them."""
+    world = World()
+    slow = world.ask(patience=5)
+    world.turn()
+    world.pass_time(0.25)  # it holds no place any more
+    held_back = world.sent.pop()
+    for number in range(1500):
+        world.ask(tag=f"tag-{number}")
+        world.turn()
+        world.answer()
+    world.sent.append(held_back)
+    world.refuse(-7)
+    assert [waiter[0] for waiter in world.coalescer.waiters()] == [slow]
+    world.coalescer.close(ClientClosedError("closed"))
+    assert isinstance(slow.exception(0), ClientClosedError)
+
+
+def test_a_reply_that_cannot_be_handled_holds_up_no_other() -> None:
+    """A fault of ours costs the callers of one request."""
+    world = World()
+
+    def read(_raw: RawReply) -> Any:
+        raise RuntimeError("a fault")
+
+    first, second = world.ask(), world.ask(tag="b")
+    world.turn()
+    world.sent[0].request = Exchange("", "", world.sent[0].request.body, read)
+    with pytest.raises(RuntimeError):
+        world.answer()
+    world.answer()
+    world.turn()
+    assert second.result(0) == 2
+    assert not first.done()
+
+
+def test_closing_counts_whoever_had_gone() -> None:
+    """A caller that left while it waited is cancelled; the others get the error."""
+    world = World()
+    world.ask().cancel()
+    world.ask()
+    world.coalescer.close(ClientClosedError("closed"))
+    assert world.tallies.left == 1
+    assert world.tallies.failed == {"ClientClosedError": 1}
+    assert world.coalescer.calls == 0
