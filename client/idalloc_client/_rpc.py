@@ -81,8 +81,12 @@ class _Running:
         if lane is not None and lane.full and timeout == self._timeout and waiter[1] is None:
             return
         if not self._woken:
-            self._woken = True
-            self.thread.post(self._take_in)
+            try:
+                self._woken = True
+                self.thread.post(self._take_in)
+            except BaseException:  # Ctrl-C just here: nobody else would wake the thread any more
+                self.thread.post(self._take_in)
+                raise
 
     def close(self) -> None:
         """End every call, on the thread."""
@@ -203,7 +207,8 @@ class RpcClient:
         finally:
             promise.cancel()  # its time is up, or it is interrupted
         error = running.calls.overdue(queue)
-        running.thread.post(lambda: running.calls.tallies.overdue(error))
+        if queue == ALLOC_QUEUE:  # only calls for ids are counted
+            running.thread.post(lambda: running.calls.tallies.overdue(error))
         raise error from error.__cause__
 
     def _start(self) -> _Running:

@@ -101,12 +101,18 @@ class ClientStats:
 def snapshot(
     tallies: Tallies, *, waiting: int, connected: bool, sequences: SequenceStats
 ) -> ClientStats:
-    """Copy what was counted; the owner may go on counting meanwhile."""
+    """Copy what was counted; the owner may go on counting meanwhile.
+
+    `waiting` includes those that ran out of time, and were counted so, as long as they are not
+    found to have left.
+    """
+    cancelled = tallies.cancelled()
+    ended = cancelled - tallies.left
     return ClientStats(
         served=tallies.served,
         failed=tallies.copy_of_failed(),
-        cancelled=max(tallies.left, 0),
-        waiting=waiting,
+        cancelled=cancelled,
+        waiting=max(waiting - ended, 0),
         requests=tallies.requests,
         gathered=tallies.gathered,
         resent=tallies.resent,

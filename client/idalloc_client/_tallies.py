@@ -31,7 +31,8 @@ class Tallies:
         self.served = 0
         """Calls that got their ids."""
         self.left = 0
-        """Calls whose caller had gone when their turn came: cancelled, or out of time."""
+        """Calls whose caller had gone when their turn came, less those that ran out of time."""
+        self._cancelled = 0
         self.failed: Counter[str] = Counter()
         """Calls that got an error, by its class."""
         self.requests = 0
@@ -61,6 +62,14 @@ class Tallies:
                 return dict(self.failed)
             except RuntimeError:  # a new kind of error came just now
                 continue
+
+    def cancelled(self) -> int:
+        """Return the calls that were found to be cancelled; as a counter, it never goes back.
+
+        `left` does, for as long as a caller that ran out of time was not found to have left.
+        """
+        self._cancelled = max(self._cancelled, self.left)
+        return self._cancelled
 
     def overdue(self, error: Exception) -> None:
         """Count a caller that runs out of time; it will be found to have left."""

@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -28,10 +28,11 @@ from idalloc_client import (
     TooManyCallsError,
     WorkerError,
 )
+from idalloc_client._link_thread import LinkThread
 from idalloc_schemas import encode_alloc_success, parse_alloc_request
 from tests.devstack import PrivateRabbitMq, TcpProxy, private_rabbitmq
 from tests.stub_worker import StubWorker, send
-from tests.workers import blocking_connection, through
+from tests.workers import Fleet, blocking_connection, through
 
 
 class Counter:
@@ -387,3 +388,39 @@ def test_the_users_name_goes_along(vhost: str) -> None:
     with StubWorker(vhost, answer), IdClient(vhost) as client:
         client.next_id("order")
     assert names == ["guest"]
+
+
+def test_only_calls_for_ids_are_counted(fleet: Fleet) -> None:
+    """A health call that ends at its deadline is no failed call, and hides no cancelled one."""
+    (worker,) = fleet.start()
+    with IdClient(fleet.amqp_url) as client:
+        client.next_id("test_business")
+        worker.pause()
+        try:
+            with pytest.raises(CallTimeoutError):
+                client.health(timeout=0.1)
+        finally:
+            worker.resume()
+        client.next_id("test_business", timeout=30)
+        stats = client.stats()
+    assert (stats.calls, stats.failed, client._rpc._tallies.left) == (2, {}, 0)
+
+
+def test_an_interrupted_entry_leaves_the_client_usable(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C just when a caller is about to wake the thread does not leave the next ones asleep."""
+    fleet.start()
+    post, interrupts = LinkThread.post, iter([KeyboardInterrupt])
+
+    def interrupted(thread: LinkThread, callback: Callable[[], None]) -> None:
+        for interrupt in interrupts:
+            raise interrupt
+        post(thread, callback)
+
+    with IdClient(fleet.amqp_url) as client:
+        client.next_id("test_business")
+        monkeypatch.setattr(LinkThread, "post", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            client.next_id("test_business")
+        assert client.next_id("test_business", timeout=30) > 1

@@ -6,7 +6,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from idalloc_client import AppTagNotFoundError, IdClient
-from idalloc_client._stats import RoundTrips
+from idalloc_client._stats import RoundTrips, SequenceStats, snapshot
 from idalloc_client._tallies import Histogram, Tallies
 from idalloc_client.prometheus import ClientCollector
 from idalloc_client.testing import AsyncFakeIdClient, FakeIdClient
@@ -81,6 +81,35 @@ def test_a_call_out_of_time_is_counted_once() -> None:
     tallies.overdue(TimeoutError())
     tallies.left += 1
     assert (tallies.failed, tallies.left) == ({"TimeoutError": 1}, 0)
+
+
+def test_cancelled_never_goes_back() -> None:
+    """It is a counter; and a call that ran out of time does not wait as well."""
+    tallies = Tallies()
+    shown = []
+    tallies.left = 3  # were cancelled, and found so
+    for _ in range(2):  # run out of time
+        tallies.overdue(TimeoutError())
+    shown.append(snapshot(tallies, waiting=2 + 5, connected=True, sequences=SequenceStats()))
+    tallies.left += 2  # they are found, too
+    shown.append(snapshot(tallies, waiting=5, connected=True, sequences=SequenceStats()))
+    fresh = snapshot(Tallies(), waiting=0, connected=True, sequences=SequenceStats())
+    assert (fresh.cancelled, fresh.waiting) == (0, 0)
+    for stats in shown[1:]:
+        assert (stats.cancelled, stats.waiting, stats.calls) == (3, 5, 10)
+    assert shown[0].calls == 10
+    assert shown[0].cancelled <= 3
+
+
+def test_a_counter_that_was_shown_stays() -> None:
+    """Prometheus takes a counter that goes back for a restart."""
+    tallies = Tallies()
+    tallies.left = 3
+    before = snapshot(tallies, waiting=9, connected=True, sequences=SequenceStats())
+    tallies.overdue(TimeoutError())
+    after = snapshot(tallies, waiting=9, connected=True, sequences=SequenceStats())
+    assert (before.cancelled, after.cancelled) == (3, 3)
+    assert (before.calls, after.calls) == (12, 12)
 
 
 def test_round_trips_are_cumulative() -> None:
