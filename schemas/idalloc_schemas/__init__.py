@@ -9,12 +9,24 @@ from idalloc_schemas._alloc import (
 from idalloc_schemas._codes import RespCode
 from idalloc_schemas._errors import ErrorReply
 from idalloc_schemas._fields import MAX_APP_TAG_LENGTH, MAX_ID, AppTag, IdRange
+from idalloc_schemas._fleet import (
+    Echo,
+    Entry,
+    FleetMessage,
+    HealthCall,
+    Hello,
+    Marks,
+    Reserved,
+    Surrendered,
+    parse_fleet_message,
+)
 from idalloc_schemas._health import HealthReply, HealthRequest, TagHealth, TagState
 from idalloc_schemas._names import (
     ALLOC_QUEUE,
     ALLOC_REPLY_TYPE,
     ALLOC_REQUEST_TYPE,
     CONTENT_TYPE,
+    FLEET_EXCHANGE,
     HEALTH_QUEUE,
     HEALTH_REPLY_TYPE,
     HEALTH_REQUEST_TYPE,
@@ -33,6 +45,7 @@ __all__ = [
     "ALLOC_REPLY_TYPE",
     "ALLOC_REQUEST_TYPE",
     "CONTENT_TYPE",
+    "FLEET_EXCHANGE",
     "HEALTH_QUEUE",
     "HEALTH_REPLY_TYPE",
     "HEALTH_REQUEST_TYPE",
@@ -41,12 +54,20 @@ __all__ = [
     "AllocReply",
     "AllocRequest",
     "AppTag",
+    "Echo",
+    "Entry",
     "ErrorReply",
+    "FleetMessage",
+    "HealthCall",
     "HealthReply",
     "HealthRequest",
+    "Hello",
     "IdRange",
     "InvalidMessageError",
+    "Marks",
+    "Reserved",
     "RespCode",
+    "Surrendered",
     "TagHealth",
     "TagState",
     "encode_alloc_request",
@@ -54,6 +75,7 @@ __all__ = [
     "explain",
     "parse_alloc_reply",
     "parse_alloc_request",
+    "parse_fleet_message",
     "parse_health_reply",
     "parse_health_request",
 ]

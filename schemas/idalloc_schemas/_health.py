@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
 
 from idalloc_schemas._fields import AppTag, IdRange, SuccessCode, Tally
 
@@ -29,6 +29,8 @@ class HealthRequest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     app_tag: AppTag | None = None
+    fleet: StrictBool | None = None
+    """Whether every worker is to answer for itself, in a reply of its own."""
 
     @model_validator(mode="before")
     @classmethod
@@ -61,6 +63,8 @@ class TagHealth(BaseModel):
     ids_handed_out: Tally = 0
     ids_lost: Tally = 0
     """Reserved or possibly reserved, and never to be handed out."""
+    ids_given_back: Tally = 0
+    """Returned to the row by a worker that stops."""
     last_error: str | None = None
 
     @property

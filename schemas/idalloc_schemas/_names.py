@@ -4,6 +4,8 @@ from typing import Final
 
 ALLOC_QUEUE: Final = "id.alloc"
 HEALTH_QUEUE: Final = "id.health"
+FLEET_EXCHANGE: Final = "id.fleet"
+"""Fanout among workers; each has a queue of its own, named with this, a dot and a random word."""
 
 ALLOC_REQUEST_TYPE: Final = "id.alloc.request"
 ALLOC_REPLY_TYPE: Final = "id.alloc.reply"

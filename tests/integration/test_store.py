@@ -9,10 +9,11 @@ from pymysql.cursors import Cursor
 from idalloc_schemas import MAX_ID
 from idalloc_worker._mysql_hosts import MySqlHosts
 from idalloc_worker._segment import Segment
-from idalloc_worker._sql import READ_ROW, RESERVE, Statement
+from idalloc_worker._sql import GIVE_BACK, READ_ROW, REPAIR_AND_RESERVE, RESERVE, Statement
 from idalloc_worker._store import Reservation, SegmentStore
 from idalloc_worker._store_errors import (
     InvalidRowError,
+    RewindSuspectedError,
     StoreReason,
     StoreUnavailableError,
     TagExhaustedError,
@@ -64,11 +65,23 @@ def test_size_is_the_whole_steps_that_cover_the_demand(
         assert store.reserve("order", want).segment.size == size
 
 
-def test_a_row_below_the_floor_is_raised_above_it(database: Database) -> None:
-    """A database that was set back is repaired by the reservation, which says so."""
+def test_a_row_below_the_floor_is_a_suspicion(database: Database) -> None:
+    """It may be a give-back that was not heard of yet: nothing is reserved, nothing repaired."""
     add_tag(database, "order", max_id=40)
     with opened(address_of(database)) as store:
-        reservation = store.reserve("order", 1, floor=1000)
+        with pytest.raises(RewindSuspectedError) as raised:
+            store.reserve("order", 1, floor=1000)
+        assert (raised.value.max_id, raised.value.floor) == (40, 1000)
+        with pytest.raises(RewindSuspectedError):  # it has moved since
+            store.reserve("order", 1, floor=1000, suspected=39)
+    assert mark_of(database, "order") == 40
+
+
+def test_a_row_that_was_set_back_is_raised_above_the_floor(database: Database) -> None:
+    """Once the suspicion is confirmed, the reservation repairs the row, and says so."""
+    add_tag(database, "order", max_id=40)
+    with opened(address_of(database)) as store:
+        reservation = store.reserve("order", 1, floor=1000, suspected=40)
     assert reservation == Reservation(Segment(1000, 1010), TagSettings(step=10), rewound_from=40)
     assert mark_of(database, "order") == 1010
 
@@ -88,8 +101,50 @@ def test_a_row_set_back_between_the_statements_is_still_raised(
     """The floor holds in the reserving statement itself, whatever the read before it saw."""
     add_tag(database, "order", max_id=1000)
     with opened(address_of(database)) as store:
-        between(store, monkeypatch, lambda: database.query(f"UPDATE {TABLE} SET max_id = 0"))
-        assert store.reserve("order", 1, floor=1000).segment == Segment(1000, 1010)
+        between(store, monkeypatch, lambda: database.query(f"UPDATE {TABLE} SET max_id = 7"))
+        with pytest.raises(RewindSuspectedError) as raised:
+            store.reserve("order", 1, floor=1000)
+    assert raised.value.max_id == 7
+    assert mark_of(database, "order") == 7
+
+
+def test_of_two_that_repair_a_row_one_does(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one finds the row repaired, and reserves above it as ever."""
+    add_tag(database, "order", max_id=7)
+    with opened(address_of(database)) as store, opened(address_of(database)) as other:
+
+        def repair() -> None:
+            if mark_of(database, "order") == 7:
+                other.reserve("order", 1, floor=1000, suspected=7)
+
+        between(store, monkeypatch, repair)
+        assert store.reserve("order", 1, floor=1000, suspected=7) == Reservation(
+            Segment(1010, 1020), TagSettings(step=10)
+        )
+
+
+def test_ids_are_given_back_if_nobody_reserved_since(database: Database) -> None:
+    """The row says the next id again; a row that has moved is left alone."""
+    add_tag(database, "order")
+    with opened(address_of(database)) as store:
+        store.reserve("order", 1)
+        assert store.give_back("order", 4, 10)
+        assert mark_of(database, "order") == 4
+        assert not store.give_back("order", 3, 10)
+        assert mark_of(database, "order") == 4
+
+
+def test_a_reservation_in_between_keeps_its_ids(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The condition holds in the statement itself, whatever the read before it saw."""
+    add_tag(database, "order", max_id=10)
+    with opened(address_of(database)) as store, opened(address_of(database)) as other:
+        between(store, monkeypatch, lambda: other.reserve("order", 1))
+        assert not store.give_back("order", 4, 10)
+    assert mark_of(database, "order") == 20
 
 
 def test_a_new_step_counts_from_the_next_reservation(database: Database) -> None:
@@ -141,7 +196,7 @@ def test_the_last_segment_ends_with_the_id_space(database: Database) -> None:
 def test_a_floor_at_the_end_of_the_id_space_is_exhausted(database: Database) -> None:
     """A rewound row gives nothing back if the worker has seen the last id."""
     with opened(address_of(database)) as store, pytest.raises(TagExhaustedError):
-        store.reserve("test_business", 1, floor=MAX_ID)
+        store.reserve("test_business", 1, floor=MAX_ID, suspected=0)
     assert mark_of(database, "test_business") == 0
 
 
@@ -166,7 +221,7 @@ def test_a_race_for_the_last_ids_ends(database: Database, monkeypatch: pytest.Mo
     add_tag(database, "order", max_id=MAX_ID - 50, step=50)
     with opened(address_of(database)) as store:
         between(store, monkeypatch, lambda: raise_mark(database, mark_of(database, "order") + 1))
-        with pytest.raises(StoreUnavailableError, match="at the same time"):
+        with pytest.raises(StoreUnavailableError, match="all the time"):
             store.reserve("order", 1)
     assert mark_of(database, "order") == MAX_ID - 47
 
@@ -255,17 +310,22 @@ def test_tags_compare_byte_for_byte_under_any_collation(database: Database, colu
 
 
 @pytest.mark.parametrize("column", KINDS_OF_TAG_COLUMN)
-@pytest.mark.parametrize("statement", [READ_ROW, RESERVE], ids=["read", "reserve"])
+@pytest.mark.parametrize(
+    "statement",
+    [READ_ROW, RESERVE, REPAIR_AND_RESERVE, GIVE_BACK],
+    ids=["read", "reserve", "repair", "give back"],
+)
 def test_a_row_is_found_by_the_primary_key(
     database: Database, statement: Statement, column: str
 ) -> None:
-    """Neither statement reads rows in sequence, and the server has no warning to give."""
+    """No statement reads rows in sequence, and the server has no warning to give."""
     remake_table(database, PLAIN_COLUMNS.replace("VARCHAR(32)", column))
     for number in range(50):
-        add_tag(database, f"tag-{number}")
+        add_tag(database, f"tag-{number}", max_id=9)
     with session(database) as connection, connection.cursor() as cursor:
         before = scanned_rows(cursor)
-        arguments = {"app_tag": "tag-30", "count": 10, "floor": 0, "last": MAX_ID}
+        arguments: dict[str, object] = {"app_tag": "tag-30", "count": 10, "floor": 0}
+        arguments |= {"last": MAX_ID, "seen": 9, "left": 3, "right": 9}
         assert cursor.execute(statement.on(TABLE), arguments) == 1
         assert run(connection, "SHOW WARNINGS") == []
         assert scanned_rows(cursor) - before <= 1

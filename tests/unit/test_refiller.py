@@ -8,7 +8,7 @@ import pytest
 
 from idalloc_worker._effects import StartRefill
 from idalloc_worker._lifeline import Lifeline
-from idalloc_worker._refiller import NotBegunError, Refiller, RefillReport
+from idalloc_worker._refiller import GiveBack, NotBegunError, Refiller, RefillReport
 from idalloc_worker._segment import Segment
 from idalloc_worker._step_size import NO_DEMAND, Demand
 from idalloc_worker._store import Reservation
@@ -35,8 +35,9 @@ class FakeStore:
         *,
         demand: Demand = NO_DEMAND,
         users: frozenset[str | None] | None = None,
+        suspected: int | None = None,
     ) -> Reservation:
-        del demand, users
+        del demand, users, suspected
         self.entered.set()
         self.release.wait(10)
         if self.aborted:
@@ -44,6 +45,13 @@ class FakeStore:
         if app_tag == "bug":
             raise ZeroDivisionError
         return Reservation(Segment(floor, floor + want), TagSettings(step=want))
+
+    def give_back(self, app_tag: str, left: int, right: int) -> bool:
+        self.entered.set()
+        self.release.wait(10)
+        if self.aborted:
+            raise TimeoutError("aborted")
+        return right == 10
 
     def abort(self) -> None:
         self.aborted = True
@@ -116,6 +124,34 @@ def test_stop_interrupts(store: FakeStore, reports: "queue.SimpleQueue[RefillRep
     running.request(StartRefill("a", 1, 10, 0))
     assert store.entered.wait(10)
     assert running.stop(10)
+
+
+def test_gives_back_beside_refills(
+    refiller: Refiller, store: FakeStore, reports: "queue.SimpleQueue[RefillReport]"
+) -> None:
+    """Each give-back is told to whoever asked for it, and the thread goes on."""
+    outcomes: queue.SimpleQueue[bool | Exception] = queue.SimpleQueue()
+    store.release.set()
+    refiller.give_back(GiveBack("a", 3, 10, outcomes.put))
+    refiller.give_back(GiveBack("a", 3, 11, outcomes.put))
+    refiller.request(StartRefill("a", 1, 10, 0))
+    assert [outcomes.get(timeout=10) for _ in range(2)] == [True, False]
+    assert isinstance(reports.get(timeout=10).outcome, Reservation)
+
+
+def test_stop_interrupts_a_give_back(
+    store: FakeStore, reports: "queue.SimpleQueue[RefillReport]"
+) -> None:
+    """One that runs is cut off, with an unknown outcome; one that waits is not begun."""
+    running = Refiller(lambda: store, 1, reports.put)
+    running.start()
+    outcomes: queue.SimpleQueue[bool | Exception] = queue.SimpleQueue()
+    running.give_back(GiveBack("a", 3, 10, outcomes.put))
+    assert store.entered.wait(10)
+    running.give_back(GiveBack("b", 3, 10, outcomes.put))
+    assert running.stop(10)
+    assert isinstance(outcomes.get(timeout=10), TimeoutError)
+    assert isinstance(outcomes.get(timeout=10), NotBegunError)
 
 
 def test_an_abort_before_the_operation_counts() -> None:

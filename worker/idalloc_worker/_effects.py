@@ -60,6 +60,8 @@ class StartRefill:
     floor: int
     demand: Demand = NO_DEMAND
     users: frozenset[str | None] | None = None
+    suspected: int | None = None
+    """What the row said when it was found to lie below the floor, and nothing explained that."""
 
 
 @dataclass(frozen=True, slots=True)

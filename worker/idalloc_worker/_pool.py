@@ -42,6 +42,7 @@ class TagPool:
         "attempt",
         "failures",
         "full",
+        "given_back",
         "handed_out",
         "known",
         "last_error",
@@ -81,7 +82,7 @@ class TagPool:
         self.allowed_users: frozenset[str] | None = None  # of the settings; None: everybody
         self.read_at = -inf  # when the settings came
         self.threshold = 0  # the percentage of used id space that was told last
-        self.reserved = self.handed_out = self.lost = 0
+        self.reserved = self.handed_out = self.lost = self.given_back = 0
 
     def __repr__(self) -> str:
         return (
@@ -203,6 +204,25 @@ class TagPool:
         self.left = 0
         self._count_segments()
         return dropped
+
+    def surrender_tail(self) -> Range | None:
+        """Remove the highest ids that hang together; `gave_back` or `kept_back` counts them."""
+        if not self._segments:
+            return None
+        left, right = self._segments.pop()
+        while self._segments and self._segments[-1][1] == left:
+            left, _ = self._segments.pop()
+        self.left -= right - left
+        self._count_segments()
+        return left, right
+
+    def gave_back(self, ids: int) -> None:
+        """Count ids that were surrendered as given back: the next reservation has them again."""
+        self.given_back += ids
+
+    def kept_back(self, ids: int) -> None:
+        """Count ids that were surrendered as lost: the row could not be lowered, or may not be."""
+        self.lost += ids
 
     def _drop_from(self, end: int) -> None:
         """Give up the ids in memory from `end` on: the ceiling was lowered below them."""

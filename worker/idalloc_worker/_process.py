@@ -21,6 +21,8 @@ from idalloc_worker._tallies import Tallies
 
 _log = logging.getLogger("idalloc.worker")
 
+_GIVE_BACK_SHARE = 0.5  # of the time that stopping may take
+
 
 def run_worker(
     settings: Settings,
@@ -68,17 +70,18 @@ def _limits(settings: Settings) -> EngineLimits:
 def _drain(
     link: LinkThread, service: WorkerService, refiller: Refiller, engine: Engine, timeout: float
 ) -> int:
-    """Stop in order: no new requests, answers out, refills off, connection closed."""
+    """Stop in order: no new requests, answers out, ids given back, refills off, goodbye."""
     _log.info("Draining: no new requests, at most %g s", timeout)
     deadline = time.monotonic() + timeout
     drained = threading.Event()
-    link.post(lambda: service.drain(drained.set))
+    link.post(lambda: service.drain(drained.set, timeout * _GIVE_BACK_SHARE))
     clean = drained.wait(timeout)
     clean &= refiller.stop(max(deadline - time.monotonic(), 0.5))
     clean &= link.stop(max(deadline - time.monotonic(), 0.5))
-    left = engine.left  # the thread that owned it has ended
+    # The thread that owned the engine has ended.
+    given_back = sum(pool.given_back for pool in engine.pools())
     if clean:
-        _log.info("Stopped; %d ids that were in memory are left unused", left)
+        _log.info("Stopped; %d ids given back, %d are left unused", given_back, engine.left)
     else:
         _log.error("Stopped before everything was answered or handed back")
     return 0 if clean else 1

@@ -10,6 +10,7 @@ from idalloc_worker._store import Reservation
 from idalloc_worker._store_errors import (
     InvalidRowError,
     OutcomeUnknownError,
+    SegmentContestedError,
     TagError,
     TagExhaustedError,
     TagNotFoundError,
@@ -32,28 +33,23 @@ def record_report(
         settings = outcome.settings if isinstance(outcome, TagExhaustedError) else None
         engine.refill_refused(refill.attempt, _refusal(outcome), now, settings)
         return {"refills_refused": 1}
-    lost = outcome.possibly_reserved if isinstance(outcome, OutcomeUnknownError) else 0
+    unknown = isinstance(outcome, OutcomeUnknownError)
+    lost = 0
+    if isinstance(outcome, OutcomeUnknownError | SegmentContestedError):
+        lost = outcome.possibly_reserved
     engine.refill_failed(refill.attempt, str(outcome), now, possibly_reserved=lost)
     if not isinstance(outcome, NotBegunError):
         log.warning(now, "refill failed", "Refill of %s failed: %s", refill.app_tag, outcome)
-    return {"refills_failed": 1, "refills_unknown": int(lost > 0)}
+    return {"refills_failed": 1, "refills_unknown": int(unknown)}
 
 
 def _record_reservation(
     engine: Engine, refill: StartRefill, reservation: Reservation, now: float, log: ThrottledLog
 ) -> dict[str, int]:
-    segment, rewound_from = reservation.segment, reservation.rewound_from
+    segment = reservation.segment
     if not segment.size:
         engine.settings_arrived(refill.attempt, reservation.settings, now)
         return {"refills_forbidden": 1}
-    if rewound_from is not None:
-        _log.warning(
-            "The row of %s was set back to %d, below ids that were handed out up to %d (a restore, "
-            "a failover or an edit); it is raised above them again",
-            refill.app_tag,
-            rewound_from,
-            refill.floor,
-        )
     accepted = engine.segment_arrived(refill.attempt, segment, reservation.settings, now)
     if not accepted:
         log.warning(
@@ -64,7 +60,7 @@ def _record_reservation(
             segment.size,
         )
     _warn_of_the_end(engine, refill.app_tag)
-    return {"refills": 1, "rewinds_repaired": int(rewound_from is not None)}
+    return {"refills": 1}
 
 
 def _warn_of_the_end(engine: Engine, app_tag: str) -> None:

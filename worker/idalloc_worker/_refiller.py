@@ -18,7 +18,7 @@ _log = logging.getLogger("idalloc.refill")
 class Store(Protocol):
     """What a refill thread needs; see `SegmentStore`."""
 
-    def reserve(
+    def reserve(  # noqa: PLR0913  # the facts of one refill
         self,
         app_tag: str,
         want: int,
@@ -26,8 +26,12 @@ class Store(Protocol):
         *,
         demand: Demand = NO_DEMAND,
         users: frozenset[str | None] | None = None,
+        suspected: int | None = None,
     ) -> Reservation:
         """Reserve a segment or raise."""
+
+    def give_back(self, app_tag: str, left: int, right: int) -> bool:
+        """Lower the row if nobody reserved since, or raise."""
 
     def arm(self) -> None:
         """Let `abort` count from now on, though the reservation has not begun."""
@@ -46,6 +50,17 @@ class RefillReport:
     refill: StartRefill
     outcome: Reservation | Exception
     seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class GiveBack:
+    """Lower the row of a tag from `right` to `left`: once, and only if it still says `right`."""
+
+    app_tag: str
+    left: int
+    right: int
+    report: Callable[[bool | Exception], None]
+    """Called on a refill thread, unless the threads are stopped before one gets to it."""
 
 
 class NotBegunError(Exception):
@@ -70,10 +85,12 @@ class Refiller:
     ) -> None:
         self._make_store = make_store
         self._report = report
-        self._jobs: queue.SimpleQueue[StartRefill | None] = queue.SimpleQueue()
-        self._lock = threading.Lock()  # guards the two below
+        self._jobs: queue.SimpleQueue[StartRefill | GiveBack | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()  # guards the four below
         self._running: dict[int, Store] = {}
         self._abandoned: set[int] = set()
+        self._stopping = False
+        self._next_give_back = 0  # attempts count from 1, give-backs from -1 downwards
         self._threads = [
             threading.Thread(target=self._run, name=f"idalloc-refill-{number}", daemon=True)
             for number in range(1, threads + 1)
@@ -87,6 +104,10 @@ class Refiller:
     def request(self, refill: StartRefill) -> None:
         """Queue an attempt."""
         self._jobs.put(refill)
+
+    def give_back(self, job: GiveBack) -> None:
+        """Queue a give-back; it cannot be abandoned."""
+        self._jobs.put(job)
 
     def abandon(self, attempt: int) -> None:
         """Interrupt an attempt, or take it out of the queue."""
@@ -103,6 +124,7 @@ class Refiller:
         for _ in self._threads:
             self._jobs.put(None)
         with self._lock:
+            self._stopping = True
             for store in self._running.values():
                 store.abort()
         for thread in self._threads:
@@ -116,13 +138,16 @@ class Refiller:
     def _run(self) -> None:
         store = self._make_store()
         try:
-            while (refill := self._jobs.get()) is not None:
+            while (job := self._jobs.get()) is not None:
+                if isinstance(job, GiveBack):
+                    job.report(self._give_back(store, job))
+                    continue
                 began = time.monotonic()
-                outcome = self._attempt(store, refill)
+                outcome = self._attempt(store, job)
                 seconds = time.monotonic() - began
                 with self._lock:
-                    self._abandoned.discard(refill.attempt)  # it came when the attempt had ended
-                self._report(RefillReport(refill, outcome, seconds))
+                    self._abandoned.discard(job.attempt)  # it came when the attempt had ended
+                self._report(RefillReport(job, outcome, seconds))
         finally:
             store.close()
 
@@ -140,9 +165,25 @@ class Refiller:
                 refill.floor,
                 demand=refill.demand,
                 users=refill.users,
+                suspected=refill.suspected,
             )
         except Exception as error:  # noqa: BLE001  # the report carries it
             return error
         finally:
             with self._lock:
                 del self._running[refill.attempt]
+
+    def _give_back(self, store: Store, job: GiveBack) -> bool | Exception:
+        with self._lock:
+            if self._stopping:
+                return NotBegunError()
+            number = self._next_give_back = self._next_give_back - 1
+            self._running[number] = store  # so that `stop` can interrupt it
+            store.arm()
+        try:
+            return store.give_back(job.app_tag, job.left, job.right)
+        except Exception as error:  # noqa: BLE001  # the report carries it
+            return error
+        finally:
+            with self._lock:
+                del self._running[number]

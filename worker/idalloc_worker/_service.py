@@ -20,7 +20,7 @@ from idalloc_schemas import (
     ALLOC_REPLY_TYPE,
     HEALTH_QUEUE,
     HEALTH_REPLY_TYPE,
-    ErrorReply,
+    HealthCall,
     HealthReply,
     InvalidMessageError,
     RespCode,
@@ -38,8 +38,12 @@ from idalloc_worker._effects import (
     StartRefill,
 )
 from idalloc_worker._engine import Engine
+from idalloc_worker._fleet import Fleet
+from idalloc_worker._give_back import GiveBacks
 from idalloc_worker._refill_reports import record_report
 from idalloc_worker._refiller import Refiller, RefillReport
+from idalloc_worker._refills import Refills
+from idalloc_worker._replies import error_reply, health_reply
 from idalloc_worker._session import Delivery, Session
 from idalloc_worker._stalls import BEAT, StallGuard
 from idalloc_worker._tallies import (
@@ -58,7 +62,6 @@ _log = logging.getLogger("idalloc.worker")
 _NOT_FOUND = 404
 _ACCESS_REFUSED = 403
 _REPLY_TYPES = {ALLOC_QUEUE: ALLOC_REPLY_TYPE, HEALTH_QUEUE: HEALTH_REPLY_TYPE}
-_MAX_TAGS_IN_HEALTH = 1000
 
 
 class WorkerService:
@@ -94,7 +97,15 @@ class WorkerService:
         """Say on which thread it runs, and who runs the refills."""
         self._post = thread.post
         self._link = thread.link
-        self._refiller = refiller
+        tallies = self._tallies
+        self._fleet = Fleet(
+            tallies.events,
+            thread.link.call_later,
+            name=self._name,
+            on_health_call=self._on_health_call,
+        )
+        self._refills = Refills(self._fleet, refiller, self._record, tallies.events)
+        self._give_backs = GiveBacks(self._fleet, refiller, thread.post, tallies.events)
         thread.post(self._beat)
 
     def _beat(self) -> None:
@@ -119,12 +130,16 @@ class WorkerService:
         session = self._session
 
         def consume_requests() -> None:
-            if not self._draining:
+            if not self._draining and session is self._session and session.usable:
                 self._consume(session, ALLOC_QUEUE, _log_serving)
 
+        def join_fleet() -> None:
+            if session is self._session:
+                self._fleet.connect(channel.connection, consume_requests)
+
         # Requests only once all else is in place: ids would be spent on a channel that a missing
-        # queue is about to close.
-        self._consume(session, HEALTH_QUEUE, consume_requests)
+        # queue is about to close, or on segments that others know better about.
+        self._consume(session, HEALTH_QUEUE, join_fleet)
 
     def _consume(self, session: Session, queue: str, on_consuming: Callable[[], None]) -> None:
         consumer_tag = f"{self._name} {queue.removeprefix('id.')}"
@@ -134,6 +149,7 @@ class WorkerService:
         """Forget the channel: its unanswered requests go to other workers."""
         self._session = None
         self._tallies.connected = False
+        self._fleet.disconnect()
         if isinstance(reason, ChannelClosed):
             # Consuming is tried without declaring, since a least-privilege user may not declare;
             # only where a queue is missing is it declared.
@@ -174,7 +190,7 @@ class WorkerService:
             if delivery.queue == ALLOC_QUEUE:
                 self._alloc(delivery, body, now, properties)
             else:
-                self._health(delivery, body, now)
+                self._health(delivery, body)
         except InvalidMessageError as error:
             self._refuse(delivery, Refused(RespCode.INVALID_REQUEST, str(error)))
         except Exception:  # noqa: BLE001  # pika would end the connection: a crash loop
@@ -207,21 +223,32 @@ class WorkerService:
         else:
             self._tallies.events["waited"] += 1
 
-    def _health(self, delivery: Delivery, body: bytes, now: float) -> None:
+    def _health(self, delivery: Delivery, body: bytes) -> None:
         request = parse_health_request(body)
-        tags = self._engine.health(now, request.app_tag)
-        if isinstance(tags, Refused):
-            self._refuse(delivery, tags)
+        if request.fleet and self._fleet.speaking:
+            self._fleet.call_health(delivery.reply_to, delivery.correlation_id, request.app_tag)
+            # This worker's answer comes with those of the others.
+            self._outcomes[HEALTH_QUEUE][ANSWERED] += 1
+            delivery.session.finish(delivery)
             return
-        reply = HealthReply(
-            left=sum(tag.left for tag in tags),
-            worker=self._name,
-            tags=tags[:_MAX_TAGS_IN_HEALTH],
-            tags_total=len(tags),
-            counters=self._tallies.health_counters(),
-        )
-        self._outcomes[HEALTH_QUEUE][ANSWERED] += 1
-        delivery.session.reply(delivery, reply.encode(), HEALTH_REPLY_TYPE)
+        reply = self._health_reply(request.app_tag)
+        if isinstance(reply, Refused):
+            self._refuse(delivery, reply)
+        else:
+            self._outcomes[HEALTH_QUEUE][ANSWERED] += 1
+            delivery.session.reply(delivery, reply.encode(), HEALTH_REPLY_TYPE)
+
+    def _on_health_call(self, call: HealthCall) -> None:
+        """Answer a caller who asked the whole fleet, through whichever worker."""
+        reply = self._health_reply(call.app_tag)
+        body = error_reply(reply) if isinstance(reply, Refused) else reply
+        self._fleet.answer_health(call, body.encode(), HEALTH_REPLY_TYPE)
+
+    def _health_reply(self, app_tag: str | None) -> HealthReply | Refused:
+        tags = self._engine.health(self._clock(), app_tag)
+        if isinstance(tags, Refused):
+            return tags
+        return health_reply(self._name, tags, self._tallies.health_counters())
 
     # Answers
 
@@ -238,12 +265,7 @@ class WorkerService:
 
     def _refuse(self, delivery: Delivery, refusal: Refused) -> None:
         self._outcomes[delivery.queue][refusal.code.name.lower()] += 1
-        retry_after = refusal.retry_after
-        reply = ErrorReply(
-            resp_code=refusal.code,
-            msg=refusal.msg,
-            retry_after_ms=None if retry_after is None else round(retry_after * 1000),
-        )
+        reply = error_reply(refusal)
         delivery.session.reply(delivery, reply.encode(), _REPLY_TYPES[delivery.queue])
 
     def _expire(self, delivery: Delivery) -> None:
@@ -272,9 +294,9 @@ class WorkerService:
                     case Expired(Delivery() as delivery):
                         self._expire(delivery)
                     case StartRefill():
-                        self._refiller.request(effect)
+                        self._refills.start(effect)
                     case AbandonRefill(attempt):
-                        self._refiller.abandon(attempt)
+                        self._refills.abandon(attempt)
         self._set_timer()
 
     def _set_timer(self) -> None:
@@ -298,17 +320,25 @@ class WorkerService:
         self._post(lambda: self._on_report(report))
 
     def _on_report(self, report: RefillReport) -> None:
+        self._refills.on_report(report)
+
+    def _record(self, report: RefillReport) -> None:
+        """Tell the engine how a refill ended."""
         now = self._clock()
         self._tallies.refilled(report, record_report(self._engine, report, now, self._throttled))
-        self._run_effects()
+        self._link.call_soon(self._run_effects)
 
     # Stopping
 
-    def drain(self, on_drained: Callable[[], None]) -> None:
-        """Stop consuming, then answer or hand back what was taken, then say so."""
+    def drain(self, on_drained: Callable[[], None], patience: float) -> None:
+        """Stop consuming, answer or hand back what was taken, give ids back, then say so.
+
+        Giving back is cut off after `patience` seconds.
+        """
         if self._draining:
             return
         self._draining = on_drained
+        self._patience = patience
         if self._session is None or not self._session.usable:
             self._finish_drain()
         else:
@@ -318,12 +348,15 @@ class WorkerService:
 
     def _finish_drain(self) -> None:
         on_drained, self._draining = self._draining, _already_drained
+        if on_drained is None or on_drained is _already_drained:
+            return
         self._engine.close(self._clock())
         self._run_effects()
         if self._session is not None:
             self._session.flush()
-        if on_drained is not None:
-            on_drained()
+        self._link.call_later(self._patience, lambda: self._give_backs.give_up(on_drained))
+        # A refill that is under way brings more to give back.
+        self._refills.when_idle(lambda: self._give_backs.start(self._engine.pools(), on_drained))
 
 
 def _log_serving() -> None:

@@ -104,11 +104,24 @@ READ_ROW: Final = Statement(
 
 RESERVE: Final = Statement(
     "Moves a tag's mark up and returns the new mark with the OK packet, in one statement that "
-    "commits by itself. GREATEST repairs a row that was set back below what was handed out. The "
-    "last comparison keeps the mark at or below the end of the id space, whatever others have "
-    "reserved since the row was read.",
-    "UPDATE <table> SET max_id = LAST_INSERT_ID(GREATEST(max_id, %(floor)s) + %(count)s) "
-    "WHERE <this tag> AND GREATEST(max_id, %(floor)s) <= %(last)s",
+    "commits by itself. A row that lies below the floor is left alone: see the next one. The last "
+    "comparison keeps the mark at or below the end of the id space, whatever others have reserved "
+    "since the row was read.",
+    "UPDATE <table> SET max_id = LAST_INSERT_ID(max_id + %(count)s) "
+    "WHERE <this tag> AND max_id >= %(floor)s AND max_id <= %(last)s",
+)
+
+REPAIR_AND_RESERVE: Final = Statement(
+    "Raises a row that was set back above all that was handed out, and reserves there. Of several "
+    "workers that notice it, one changes the row.",
+    "UPDATE <table> SET max_id = LAST_INSERT_ID(%(floor)s + %(count)s) "
+    "WHERE <this tag> AND max_id = %(seen)s",
+)
+
+GIVE_BACK: Final = Statement(
+    "Lowers a tag's mark by what a stopping worker has left, unless somebody has reserved since. "
+    "Executed at most once, whatever becomes of the answer: docs/correctness.md says why.",
+    "UPDATE <table> SET max_id = %(left)s WHERE <this tag> AND max_id = %(right)s",
 )
 
 LIST_TAGS: Final = Statement(

@@ -3,10 +3,9 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from pymysql.connections import Connection
-from pymysql.err import MySQLError
 
 from idalloc_schemas import MAX_ID
 from idalloc_worker._id_space import end_of_space
@@ -14,11 +13,12 @@ from idalloc_worker._lifeline import Lifeline
 from idalloc_worker._mysql_errors import OVERFLOW, errno_of, is_definite, unavailable
 from idalloc_worker._mysql_hosts import MySqlHosts, OpenHost
 from idalloc_worker._segment import Segment
-from idalloc_worker._sql import READ_ROW, RESERVE, named_row
+from idalloc_worker._sql import GIVE_BACK, READ_ROW, REPAIR_AND_RESERVE, RESERVE, named_row
 from idalloc_worker._step_size import NO_DEMAND, Demand, reservation_size
 from idalloc_worker._store_errors import (
     InvalidRowError,
     OutcomeUnknownError,
+    RewindSuspectedError,
     StoreReason,
     StoreUnavailableError,
     TagExhaustedError,
@@ -41,8 +41,8 @@ class Reservation:
 
     The segment is empty, and the row as it was, where nobody who waits may draw from the tag.
 
-    `rewound_from` is the row's mark if it lay below the floor, which means that the database lost
-    writes (a restore, a failover). The reservation has repaired it.
+    `rewound_from` is the row's mark if it lay below the floor, because the database lost writes (a
+    restore, a failover). This reservation has repaired it.
     """
 
     segment: Segment
@@ -88,12 +88,14 @@ class SegmentStore:
         self._clock = clock
         self._read_row_sql = READ_ROW.on(table)
         self._reserve_sql = RESERVE.on(table)
+        self._repair_sql = REPAIR_AND_RESERVE.on(table)
+        self._give_back_sql = GIVE_BACK.on(table)
         self._lifeline = Lifeline()
         self._host: OpenHost | None = None
         self._began = 0.0
         self._closed = False
 
-    def reserve(
+    def reserve(  # noqa: PLR0913  # the facts of one refill
         self,
         app_tag: str,
         want: int,
@@ -101,13 +103,16 @@ class SegmentStore:
         *,
         demand: Demand = NO_DEMAND,
         users: frozenset[str | None] | None = None,
+        suspected: int | None = None,
     ) -> Reservation:
         """Reserve at least `want` ids, none below `floor`: a whole number of steps.
 
-        `floor` is the highest end of any segment of the tag that the caller has seen. `demand` and
-        the row decide how much more than `want` it is. The last segment before the end of the id
-        space, or the tag's ceiling, may be smaller. `users` are those who wait for the ids: nothing
-        is reserved unless one of them may draw from the tag.
+        `floor` is the highest end of any segment of the tag that the caller knows of. A row that
+        lies below it is repaired if it still says `suspected`, else `RewindSuspectedError` asks
+        the caller to make sure. `demand` and the row decide how much more than `want` it is. The
+        last segment before the end of the id space, or the tag's ceiling, may be smaller. `users`
+        are those who wait for the ids: nothing is reserved unless one of them may draw from the
+        tag.
 
         Raises TagNotFoundError, TagExhaustedError or InvalidRowError for the row,
         StoreUnavailableError where nothing was reserved, and OutcomeUnknownError where that is
@@ -120,15 +125,34 @@ class SegmentStore:
                 row = self._read_row(app_tag, deadline)
                 if users is not None and not any(map(row.settings.allows, users)):
                     return Reservation(Segment(row.max_id, row.max_id), row.settings)
+                rewound_from = row.max_id if row.max_id < floor else None
+                if rewound_from is not None and rewound_from != suspected:
+                    raise RewindSuspectedError(app_tag, rewound_from, floor)
                 count = _count(app_tag, row, want, floor, demand)
                 self._check_time(deadline)
-                segment = self._move_mark(app_tag, count, floor, row.end)
+                segment = self._move_mark(app_tag, row, count, floor)
                 if segment is not None:
-                    rewound_from = row.max_id if row.max_id < floor else None
                     return Reservation(segment, row.settings, rewound_from)
         raise StoreUnavailableError(
-            StoreReason.OTHER, f"others reserve the last ids of {app_tag!r} at the same time"
+            StoreReason.OTHER, f"others change the row of {app_tag!r} all the time"
         )
+
+    def give_back(self, app_tag: str, left: int, right: int) -> bool:
+        """Lower the row from `right` to `left`; False if it says something else by now.
+
+        The caller owns `[left, right)`, has told everybody that it will never use it, and calls
+        this at most once for it, also after OutcomeUnknownError.
+        """
+        self._began = self._clock()
+        deadline = self._began + self._timeout
+        with self._lifeline.operation():
+            # The read also finds out whether the connection is still good.
+            if self._read_row(app_tag, deadline).max_id != right:
+                return False
+            self._check_time(deadline)
+            arguments = {"app_tag": app_tag, "left": left, "right": right}
+            rows, _ = self._change(self._give_back_sql, arguments, right - left)
+            return rows == 1
 
     def arm(self) -> None:
         """Make `abort` end the next reservation even if it comes before that has begun."""
@@ -167,26 +191,35 @@ class SegmentStore:
         except Exception as error:
             raise self._gave_up(error) from error
 
-    def _move_mark(self, app_tag: str, count: int, floor: int, end: int) -> Segment | None:
-        """Reserve; None if the row is not as it was read: gone, or too near to the end by now."""
-        if self._host is None:
-            raise AssertionError("the mark is moved on the connection that read it")
-        arguments = {"app_tag": app_tag, "count": count, "floor": floor, "last": end - count}
-        try:
-            with self._host.connection.cursor() as cursor:
-                rows = cursor.execute(self._reserve_sql, arguments)
-                mark = cursor.lastrowid
-        except MySQLError as error:
-            if errno_of(error) in OVERFLOW:  # the column is narrower than the id space
-                raise TagExhaustedError(app_tag) from error
-            raise self._failed_reservation(error, count) from error
-        except Exception as error:  # what PyMySQL raises for an answer that it cannot read
-            raise self._failed_reservation(error, count) from error
+    def _move_mark(self, app_tag: str, row: _Row, count: int, floor: int) -> Segment | None:
+        """Reserve; None if the row is not as it was read: gone, moved, or too near to the end."""
+        arguments = {
+            "app_tag": app_tag,
+            "count": count,
+            "floor": floor,
+            "last": row.end - count,
+            "seen": row.max_id,
+        }
+        # A repair needs no look at the end: it moves the row from where it was seen, or not at all.
+        sql = self._reserve_sql if row.max_id >= floor else self._repair_sql
+        rows, mark = self._change(sql, arguments, count)
         if rows == 0:
             return None
         return _reserved(app_tag, rows, mark - count, mark, floor)
 
-    def _failed_reservation(self, error: Exception, count: int) -> StoreUnavailableError:
+    def _change(self, sql: str, arguments: dict[str, Any], ids: int) -> tuple[int, int]:
+        """Run a statement once; tells the rows it changed, and LAST_INSERT_ID."""
+        if self._host is None:
+            raise AssertionError("a row is changed on the connection that read it")
+        try:
+            with self._host.connection.cursor() as cursor:
+                return cursor.execute(sql, arguments), cursor.lastrowid
+        except Exception as error:  # also what PyMySQL raises for an answer that it cannot read
+            if errno_of(error) in OVERFLOW:  # the column is narrower than the id space
+                raise TagExhaustedError(arguments["app_tag"]) from error
+            raise self._failed_change(error, ids) from error
+
+    def _failed_change(self, error: Exception, count: int) -> StoreUnavailableError:
         failure = self._gave_up(error)
         if is_definite(error):
             return failure

@@ -71,6 +71,30 @@ class StoreUnavailableError(StoreError):
         self.errno = errno
 
 
+class RewindSuspectedError(StoreError):
+    """The row lies below ids that are in use: it was set back, or somebody has given ids back.
+
+    Nothing was reserved. `max_id` is what the row said.
+    """
+
+    def __init__(self, app_tag: str, max_id: int, floor: int) -> None:
+        super().__init__(f"the row of app_tag {app_tag!r} says {max_id}, which is below {floor}")
+        self.app_tag = app_tag
+        self.max_id = max_id
+        self.floor = floor
+
+
+class SegmentContestedError(StoreError):
+    """Another worker reserved some of the same ids, so that neither may use its segment."""
+
+    def __init__(self, app_tag: str, left: int, right: int) -> None:
+        super().__init__(
+            f"another worker has also reserved ids of app_tag {app_tag!r} from [{left}, {right}): "
+            f"the database was set back just now; {right - left} ids are lost"
+        )
+        self.possibly_reserved = right - left
+
+
 class OutcomeUnknownError(StoreUnavailableError):
     """The answer to a reservation was lost: `possibly_reserved` ids are used up, or they are not.
 

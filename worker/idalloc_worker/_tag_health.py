@@ -17,6 +17,7 @@ def describe(pool: TagPool, now: float) -> TagHealth:
         ids_reserved=pool.reserved,
         ids_handed_out=pool.handed_out,
         ids_lost=pool.lost,
+        ids_given_back=pool.given_back,
         last_error=pool.last_error,
     )
 

@@ -1,0 +1,152 @@
+"""What a stop does with the ids that are left: each is counted once, and no counter ever falls."""
+
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from idalloc_worker._give_back import GiveBacks
+from idalloc_worker._pool import TagPool
+from idalloc_worker._refiller import GiveBack
+from idalloc_worker._segment import Segment
+from idalloc_worker._store_errors import OutcomeUnknownError, StoreReason
+
+
+class FakeFleet:
+    """Confirms at once."""
+
+    def __init__(self, *, speaking: bool = True, unprotected: bool = False) -> None:
+        self.speaking = speaking
+        self.unprotected = unprotected
+        self.surrendered: list[tuple[str, int, int]] = []
+
+    def surrender(self, app_tag: str, left: int, right: int, on_told: Callable[[], None]) -> None:
+        self.surrendered.append((app_tag, left, right))
+        on_told()
+
+
+class FakeRefiller:
+    """Keeps what it is to do."""
+
+    def __init__(self) -> None:
+        self.jobs: list[GiveBack] = []
+
+    def give_back(self, job: GiveBack) -> None:
+        self.jobs.append(job)
+
+    def answer(self, outcome: bool | Exception) -> None:  # noqa: FBT001  # as the real one
+        self.jobs.pop(0).report(outcome)
+
+
+class Stop:
+    """A stop of a worker that holds some tags."""
+
+    def __init__(self, fleet: FakeFleet, *pools: TagPool) -> None:
+        self.fleet, self.refiller, self.counters = fleet, FakeRefiller(), Counter[str]()
+        self.done = 0
+        self.pools = pools
+        self._give_backs = GiveBacks(
+            fleet,  # type: ignore[arg-type]  # the parts that are used
+            self.refiller,  # type: ignore[arg-type]
+            lambda callback: callback(),
+            self.counters,
+        )
+
+    def start(self) -> None:
+        self._give_backs.start(self.pools, self._on_done)
+
+    def give_up(self) -> None:
+        self._give_backs.give_up(self._on_done)
+
+    def _on_done(self) -> None:
+        self.done += 1
+
+
+def tag_pool(*segments: tuple[int, int], app_tag: str = "order") -> TagPool:
+    pool = TagPool(app_tag)
+    for left, right in segments:
+        pool.put(Segment(left, right))
+    return pool
+
+
+def books(pool: TagPool) -> tuple[int, int, int]:
+    return pool.left, pool.lost, pool.given_back
+
+
+def test_ids_that_hang_together_go_back_at_once() -> None:
+    """Two segments side by side are one range; the pool knows that it is empty."""
+    pool = tag_pool((10, 20), (20, 30))
+    pool.take(3)
+    stop = Stop(FakeFleet(), pool)
+    stop.start()
+    assert stop.fleet.surrendered == [("order", 13, 30)]
+    assert books(pool) == (0, 0, 0)
+    assert not pool.full
+    stop.refiller.answer(outcome=True)
+    assert books(pool) == (0, 0, 17)
+    assert stop.done == 1
+
+
+def test_what_lies_below_another_worker_goes_back_after_what_lies_above() -> None:
+    """The last range first; if that fails, what is below cannot be given back any more."""
+    pool = tag_pool((10, 20), (50, 60))
+    stop = Stop(FakeFleet(), pool)
+    stop.start()
+    stop.refiller.answer(outcome=True)
+    assert stop.fleet.surrendered == [("order", 50, 60), ("order", 10, 20)]
+    assert (books(pool), stop.done) == ((0, 0, 10), 0)
+    stop.refiller.answer(outcome=False)
+    assert (books(pool), stop.done) == ((0, 10, 10), 1)
+    assert stop.counters == {"give_backs": 1, "give_backs_failed": 1}
+
+
+@pytest.mark.parametrize(
+    "outcome", [False, OutcomeUnknownError(StoreReason.TIMEOUT, "no answer", possibly_reserved=10)]
+)
+def test_what_could_not_be_given_back_is_lost(*, outcome: bool | Exception) -> None:
+    """Also where it is not known; the rest stays in memory, unused."""
+    pool = tag_pool((10, 20), (50, 60))
+    stop = Stop(FakeFleet(), pool)
+    stop.start()
+    stop.refiller.answer(outcome)
+    assert (books(pool), stop.done) == ((10, 10, 0), 1)
+
+
+def test_many_tags_go_back_a_few_at_a_time() -> None:
+    """Each tag that ends lets another begin, and the largest come first."""
+    pools = [tag_pool((10, 20 + number), app_tag=f"tag-{number}") for number in range(100)]
+    stop = Stop(FakeFleet(), *pools)
+    stop.start()
+    assert stop.refiller.jobs[0].app_tag == "tag-99"
+    at_once = len(stop.refiller.jobs)
+    assert at_once < 100
+    while stop.refiller.jobs:
+        assert stop.done == 0
+        assert len(stop.refiller.jobs) <= at_once
+        stop.refiller.answer(outcome=True)
+    assert stop.done == 1
+    assert all(books(pool) == (0, 0, 10 + number) for number, pool in enumerate(pools))
+
+
+def test_what_is_under_way_when_time_is_up_counts_as_lost() -> None:
+    """A late success changes nothing more: a counter that fell would look like a restart."""
+    pool = tag_pool((10, 20))
+    stop = Stop(FakeFleet(), pool)
+    stop.start()
+    stop.give_up()
+    assert (books(pool), stop.done) == ((0, 10, 0), 1)
+    stop.refiller.answer(outcome=True)
+    stop.give_up()
+    assert (books(pool), stop.done) == ((0, 10, 0), 1)
+
+
+def test_nothing_is_given_back_where_the_others_cannot_be_told() -> None:
+    """Between two channels; but a worker that may never speak is alone, and lowers the row."""
+    silent, alone = tag_pool((10, 20)), tag_pool((10, 20))
+    stop = Stop(FakeFleet(speaking=False), silent)
+    stop.start()
+    assert (stop.refiller.jobs, stop.done) == ([], 1)
+    stop = Stop(FakeFleet(speaking=False, unprotected=True), alone)
+    stop.start()
+    assert stop.fleet.surrendered == []
+    assert len(stop.refiller.jobs) == 1

@@ -1,0 +1,230 @@
+"""The worker's second channel: an exclusive queue bound to `id.fleet`, with publisher confirms.
+
+It is a channel of its own because the broker closes a channel on which something is refused, and
+the one that serves requests must not suffer for it.
+"""
+
+import contextlib
+import logging
+import secrets
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import pika
+from pika.channel import Channel
+from pika.exceptions import AMQPError, ChannelClosedByBroker
+from pika.spec import Basic, BasicProperties
+
+from idalloc_client._backoff import Backoff
+from idalloc_client._link import Timer
+from idalloc_schemas import CONTENT_TYPE, FLEET_EXCHANGE
+
+_log = logging.getLogger("idalloc.fleet")
+
+_NOT_FOUND = 404
+_MESSAGE_TYPE = "id.fleet"
+
+Callback = Callable[[], None]
+
+
+class FleetHandler(Protocol):
+    """What the owner of the channel is told, on the link's thread."""
+
+    def on_fleet_open(self, queue: str) -> None:
+        """Speak and listen: whatever is published from now on also comes to `queue`."""
+
+    def on_fleet_lost(self) -> None:
+        """Forget what was published and not confirmed; another channel will follow."""
+
+    def on_fleet_refused(self, reason: str) -> None:
+        """Do without: the broker does not let this user speak to the fleet. It is tried again."""
+
+    def on_fleet_message(self, body: bytes, *, from_fleet: bool) -> None:
+        """Take a message; `from_fleet` if through the exchange, where only workers write."""
+
+
+class FleetChannel:
+    """Owned by the link's thread. One channel at a time, opened again when it is closed."""
+
+    def __init__(
+        self,
+        handler: FleetHandler,
+        call_later: Callable[[float, Callback], Timer],
+        *,
+        app_id: str,
+    ) -> None:
+        self._handler = handler
+        self._call_later = call_later
+        self._app_id = app_id
+        self._connection: Any = None
+        self._channel: Channel | None = None
+        self._listening = False
+        self._declare_first = False
+        self._published = 0
+        self._unconfirmed: deque[tuple[int, Callback]] = deque()
+        self._retries = Backoff(0.2, 30.0)
+
+    def connect(self, connection: Any) -> None:
+        """Open a channel on a fresh connection."""
+        self._connection = connection
+        self._declare_first = False
+        self._retries.reset()
+        self._open()
+
+    def disconnect(self) -> None:
+        """Forget the connection, which is lost, or will be given anew."""
+        self._connection = None
+        channel = self._channel
+        self._drop()
+        if channel is not None and channel.is_open:
+            with contextlib.suppress(AMQPError):  # the connection is going too
+                channel.close()
+
+    def publish(self, body: bytes, on_confirmed: Callback) -> None:
+        """Send to every worker; `on_confirmed` runs once it is in all their queues, or never."""
+        if self._send(FLEET_EXCHANGE, "", body):
+            self._published += 1
+            self._unconfirmed.append((self._published, on_confirmed))
+
+    def send(self, queue: str, body: bytes) -> None:
+        """Send to one queue."""
+        if self._send("", queue, body):
+            self._published += 1
+
+    def answer(
+        self, reply_to: str, body: bytes, message_type: str, correlation_id: str | None
+    ) -> None:
+        """Send a reply to somebody who is no worker."""
+        if self._send("", reply_to, body, message_type, correlation_id):
+            self._published += 1
+
+    # Opening
+
+    def _open(self) -> None:
+        connection = self._connection
+        if connection is None or self._channel is not None or not connection.is_open:
+            return
+        try:
+            connection.channel(on_open_callback=self._on_open)
+        except AMQPError as error:  # no channel number is left, say
+            self._handler.on_fleet_refused(str(error))
+            self._open_later()
+
+    def _open_later(self) -> None:
+        self._call_later(self._retries.next_delay(), self._open)
+
+    def _on_open(self, channel: Channel) -> None:
+        if channel.connection is not self._connection or self._channel is not None:
+            channel.close()  # asked for before the connection was given anew
+            return
+        self._channel = channel
+        channel.add_on_close_callback(self._on_closed)
+        channel.add_on_cancel_callback(lambda _frame: self._on_cancelled(channel))
+        channel.confirm_delivery(self._on_confirm, lambda _frame: None)
+        if self._declare_first:
+            self._declare_first = False
+            channel.exchange_declare(FLEET_EXCHANGE, "fanout", durable=True)
+        # A name that nobody can guess: callers may write to any queue whose name they know.
+        queue = f"{FLEET_EXCHANGE}.{secrets.token_hex(8)}"
+        channel.queue_declare(queue, exclusive=True, auto_delete=True)
+        channel.queue_bind(queue, FLEET_EXCHANGE, "")
+        channel.basic_consume(
+            queue,
+            self._on_message,
+            auto_ack=True,
+            consumer_tag=f"{self._app_id} fleet",
+            callback=lambda _frame: self._on_consuming(channel, queue),
+        )
+
+    def _on_consuming(self, channel: Channel, queue: str) -> None:
+        if channel is self._channel:
+            self._listening = True
+            self._retries.reset()
+            self._handler.on_fleet_open(queue)
+
+    # Closing
+
+    def _on_cancelled(self, channel: Channel) -> None:
+        if channel is self._channel and channel.is_open:
+            _log.warning("The fleet's queue of this worker was deleted; making another one")
+            channel.close()
+
+    def _on_closed(self, channel: Channel, reason: BaseException) -> None:
+        if channel is not self._channel:
+            return
+        listening = self._listening
+        self._drop()
+        connection = self._connection
+        if connection is None or not connection.is_open:
+            return  # the link speaks
+        by_broker = isinstance(reason, ChannelClosedByBroker)
+        if listening or not by_broker:
+            self._handler.on_fleet_lost()
+        elif isinstance(reason, ChannelClosedByBroker) and reason.reply_code == _NOT_FOUND:
+            # Declared only where it is missing, as a least-privilege user may not declare.
+            self._declare_first = True
+        else:
+            self._handler.on_fleet_refused(str(reason))
+        self._open_later()
+
+    def _drop(self) -> None:
+        self._channel = None
+        self._listening = False
+        self._published = 0
+        self._unconfirmed.clear()
+
+    # Messages
+
+    def _send(
+        self,
+        exchange: str,
+        routing_key: str,
+        body: bytes,
+        message_type: str = _MESSAGE_TYPE,
+        correlation_id: str | None = None,
+    ) -> bool:
+        channel = self._channel
+        if channel is None or not channel.is_open:
+            return False
+        properties = BasicProperties(
+            content_type=CONTENT_TYPE,
+            delivery_mode=pika.DeliveryMode.Transient,
+            correlation_id=correlation_id,
+            type=message_type,
+            app_id=self._app_id,
+        )
+        channel.basic_publish(exchange, routing_key, body, properties)
+        return True
+
+    def _on_confirm(self, frame: Any) -> None:
+        method = frame.method
+        if isinstance(method, Basic.Nack):
+            _log.warning("The broker could not take a message to the fleet; starting anew")
+            if self._channel is not None and self._channel.is_open:
+                self._channel.close()
+            return
+        due: list[Callback] = []
+        if method.multiple:
+            while self._unconfirmed and self._unconfirmed[0][0] <= method.delivery_tag:
+                due.append(self._unconfirmed.popleft()[1])
+        else:
+            for position, (tag, callback) in enumerate(self._unconfirmed):
+                if tag == method.delivery_tag:
+                    due.append(callback)
+                    del self._unconfirmed[position]
+                    break
+                if tag > method.delivery_tag:
+                    break
+        for callback in due:
+            callback()
+
+    def _on_message(
+        self, channel: Channel, method: Basic.Deliver, _properties: BasicProperties, body: bytes
+    ) -> None:
+        if channel is not self._channel:
+            return
+        try:
+            self._handler.on_fleet_message(body, from_fleet=method.exchange == FLEET_EXCHANGE)
+        except Exception:  # noqa: BLE001  # pika would end the connection: a crash loop
+            _log.exception("A message of the fleet failed")

@@ -1,0 +1,180 @@
+"""How far each tag has been reserved, as far as this worker has heard: the fleet's marks.
+
+Pure; the link's thread owns it and tells it what every message says. `docs/correctness.md` says why
+the rules are as they are.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+
+from idalloc_schemas import Entry
+
+_MAX_WORKERS = 10
+"""Workers of one tag that are told apart; of more, the lowest are remembered as one number."""
+
+_MAX_TAGS = 200_000
+"""Tags that are remembered; beyond that the one that was reserved from longest ago is forgotten."""
+
+_MAX_SURRENDERS = 10_000
+_MAX_RIVALS = 64
+
+
+class Watch:
+    """What others were heard to reserve of one tag since a refill of ours began.
+
+    `floor` covers what was heard before: a segment that begins at or above it overlaps none of it.
+    """
+
+    __slots__ = ("_rivals", "app_tag", "floor")
+
+    def __init__(self, app_tag: str, floor: int) -> None:
+        self.app_tag = app_tag
+        self.floor = floor
+        self._rivals: list[tuple[str, int, int]] = []
+
+    def overlaps(self, left: int, right: int) -> bool:
+        """Whether another worker may own some of `[left, right)`."""
+        return any(start < right and left < end for _, start, end in self._rivals)
+
+    def heard(self, worker: str, left: int, right: int) -> None:
+        """Note a segment of somebody else."""
+        self._rivals.append((worker, left, right))
+        if len(self._rivals) > _MAX_RIVALS:  # one range that covers them: too much is safe
+            left = min(start for _, start, _ in self._rivals)
+            right = max(end for _, _, end in self._rivals)
+            self._rivals = [("", left, right)]
+
+    def surrendered(self, worker: str, left: int, right: int) -> None:
+        """Note that `worker` will never use `[left, right)`."""
+        self._rivals = [
+            (rival, start, max(start, left) if rival == worker and end == right else end)
+            for rival, start, end in self._rivals
+        ]
+
+
+class _TagMarks:
+    """The highest end of each worker, and `base` for those that are not told apart any more."""
+
+    __slots__ = ("base", "ends")
+
+    def __init__(self) -> None:
+        self.base = 0
+        self.ends: dict[str, int] = {}
+
+    @property
+    def mark(self) -> int:
+        return max(self.base, *self.ends.values()) if self.ends else self.base
+
+    def raise_to(self, worker: str, end: int) -> bool:
+        """Raise one worker's end; False if that says nothing new."""
+        if end <= self.ends.get(worker, self.base):
+            return False
+        self.ends[worker] = end
+        if len(self.ends) > _MAX_WORKERS:
+            # The mark is a maximum, and the lowest ends are those of workers long gone.
+            lowest = min(self.ends, key=self.ends.__getitem__)
+            self.base = max(self.base, self.ends.pop(lowest))
+        return True
+
+
+class FleetMarks:
+    """The marks of all tags, this worker's own among them; `me` is its key."""
+
+    def __init__(
+        self, me: str, *, max_tags: int = _MAX_TAGS, max_surrenders: int = _MAX_SURRENDERS
+    ) -> None:
+        self._me = me
+        self._max_tags = max_tags
+        self._max_surrenders = max_surrenders
+        self._tags: OrderedDict[str, _TagMarks] = OrderedDict()
+        self._surrenders: OrderedDict[tuple[str, str], int] = OrderedDict()
+        self._watches: dict[str, list[Watch]] = {}
+        self._names: dict[str, str] = {}  # one string for each worker, not one for each entry
+
+    def __len__(self) -> int:
+        return len(self._tags)
+
+    def mark(self, app_tag: str) -> int:
+        """Tell the end below which every id may have been handed out; 0 for an unheard-of tag."""
+        marks = self._tags.get(app_tag)
+        return marks.mark if marks is not None else 0
+
+    # What is heard
+
+    def reserved(self, worker: str, app_tag: str, left: int, right: int) -> None:
+        """Take in that a worker reserved `[left, right)`."""
+        self._marks_of(app_tag).raise_to(self._name(worker), right)
+        if worker != self._me:
+            for watch in self._watches.get(app_tag, ()):
+                watch.heard(worker, left, right)
+
+    def surrendered(self, worker: str, app_tag: str, left: int, right: int) -> None:
+        """Take in that a worker will never use `[left, right)`, the end of what it reserved.
+
+        Only its own end is lowered, and only if it is the one that is named. It is stopping, so
+        whoever still tells of a higher end of it has not heard of this yet.
+        """
+        self._surrenders[worker, app_tag] = left
+        self._surrenders.move_to_end((worker, app_tag))
+        if len(self._surrenders) > self._max_surrenders:
+            self._surrenders.popitem(last=False)
+        marks = self._tags.get(app_tag)
+        if marks is not None and marks.ends.get(worker) == right:
+            marks.ends[worker] = left
+        for watch in self._watches.get(app_tag, ()):
+            watch.surrendered(worker, left, right)
+
+    def told(self, entries: Sequence[Entry]) -> None:
+        """Take in what another worker knows; an empty key stands for its base."""
+        for app_tag, worker, end in entries:
+            self._told(app_tag, worker, min(end, self._surrenders.get((worker, app_tag), end)))
+
+    def _told(self, app_tag: str, worker: str, end: int) -> None:
+        marks = self._marks_of(app_tag)
+        if worker:
+            news = marks.raise_to(self._name(worker), end)
+        else:
+            news, marks.base = end > marks.base, max(end, marks.base)
+        if news and worker != self._me:
+            for watch in self._watches.get(app_tag, ()):
+                watch.heard(worker, watch.floor, end)  # where it began is not told
+
+    # What is asked
+
+    def entries(self) -> Iterator[Entry]:
+        """Walk through all that is known; changes meanwhile may or may not be seen."""
+        for app_tag in list(self._tags):
+            marks = self._tags.get(app_tag)
+            if marks is None:
+                continue
+            if marks.base:
+                yield (app_tag, "", marks.base)
+            yield from [(app_tag, worker, end) for worker, end in marks.ends.items()]
+
+    def watch(self, app_tag: str, floor: int = 0) -> Watch:
+        """Begin to note what others reserve; `floor` is what the caller knows by itself."""
+        watch = Watch(app_tag, max(floor, self.mark(app_tag)))
+        self._watches.setdefault(app_tag, []).append(watch)
+        return watch
+
+    def unwatch(self, watch: Watch) -> None:
+        """End what `watch` began."""
+        watches = self._watches[watch.app_tag]
+        watches.remove(watch)
+        if not watches:
+            del self._watches[watch.app_tag]
+
+    def _marks_of(self, app_tag: str) -> _TagMarks:
+        marks = self._tags.get(app_tag)
+        if marks is None:
+            marks = self._tags[app_tag] = _TagMarks()
+            if len(self._tags) > self._max_tags:
+                self._tags.popitem(last=False)
+        else:
+            self._tags.move_to_end(app_tag)
+        return marks
+
+    def _name(self, worker: str) -> str:
+        if len(self._names) > self._max_tags:
+            self._names.clear()
+        return self._names.setdefault(worker, worker)

@@ -1,0 +1,150 @@
+"""Takes a refill from the engine's wish to its end: floor, reservation, claim, report.
+
+Owned by the link's thread. The engine is told of a segment only when no other worker can own any
+of it.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from idalloc_worker._effects import StartRefill
+from idalloc_worker._fleet import Fleet
+from idalloc_worker._fleet_marks import Watch
+from idalloc_worker._refiller import NotBegunError, Refiller, RefillReport
+from idalloc_worker._store import Reservation
+from idalloc_worker._store_errors import RewindSuspectedError, SegmentContestedError
+
+_log = logging.getLogger("idalloc.refill")
+
+_MAX_SUSPICIONS = 4
+"""Times in one attempt that a row may move while it is looked into; then the refill fails."""
+
+
+@dataclass(slots=True, eq=False)
+class _Attempt:
+    refill: StartRefill
+    watch: Watch
+    suspicions: int = 0
+    seconds: float = 0.0
+    """How long the database took, all looks at the row together."""
+    in_database: bool = True
+    """Whether a refill thread has it, or will get to it."""
+    reservation: Reservation | None = None
+    claim: object = None
+    abandoned: bool = False
+
+
+class Refills:
+    """Every attempt that the engine started is recorded once, with `record`."""
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        refiller: Refiller,
+        record: Callable[[RefillReport], None],
+        counters: Counter[str],
+    ) -> None:
+        self._fleet = fleet
+        self._refiller = refiller
+        self._record = record
+        self._counters = counters
+        self._attempts: dict[int, _Attempt] = {}
+        self._on_idle: Callable[[], None] | None = None
+
+    def start(self, refill: StartRefill) -> None:
+        """Reserve above all that this worker and the others are known to hold."""
+        watch = self._fleet.marks.watch(refill.app_tag, refill.floor)
+        self._attempts[refill.attempt] = _Attempt(refill, watch)
+        self._refiller.request(replace(refill, floor=watch.floor))
+
+    def abandon(self, number: int) -> None:
+        """Cut an attempt short; it is recorded nevertheless."""
+        attempt = self._attempts.get(number)
+        if attempt is None:
+            return
+        attempt.abandoned = True
+        if attempt.in_database:
+            self._refiller.abandon(number)
+        elif attempt.reservation is not None:
+            self._fleet.forget(attempt.claim)
+            self._end(attempt, attempt.reservation)
+
+    def on_report(self, report: RefillReport) -> None:
+        """Take what the database said."""
+        attempt = self._attempts[report.refill.attempt]
+        attempt.in_database = False
+        attempt.seconds += report.seconds
+        outcome = report.outcome
+        if isinstance(outcome, Reservation):
+            self._note_rewind(attempt, outcome)
+        if isinstance(outcome, RewindSuspectedError) and not attempt.abandoned:
+            self._suspect(attempt, outcome)
+        elif isinstance(outcome, Reservation) and outcome.segment.size and not attempt.abandoned:
+            self._claim(attempt, outcome)
+        else:  # also an empty reservation, for those who may not draw: there is nothing to claim
+            self._end(attempt, outcome)
+
+    def when_idle(self, on_idle: Callable[[], None]) -> None:
+        """Call back once no attempt is under way."""
+        self._on_idle = on_idle
+        self._tell_if_idle()
+
+    def _suspect(self, attempt: _Attempt, error: RewindSuspectedError) -> None:
+        """Look again, once every give-back that could explain what the row says was heard of."""
+        attempt.suspicions += 1
+        if attempt.suspicions > _MAX_SUSPICIONS:
+            self._end(attempt, error)
+            return
+
+        def look_again() -> None:
+            if attempt.abandoned:
+                self._end(attempt, NotBegunError())
+                return
+            refill, marks = attempt.refill, self._fleet.marks
+            marks.unwatch(attempt.watch)
+            attempt.watch = marks.watch(refill.app_tag, refill.floor)
+            attempt.in_database = True
+            self._refiller.request(
+                replace(refill, floor=attempt.watch.floor, suspected=error.max_id)
+            )
+
+        self._fleet.catch_up(look_again)
+
+    def _claim(self, attempt: _Attempt, reservation: Reservation) -> None:
+        attempt.reservation = reservation
+
+        def on_done(ours: bool) -> None:  # noqa: FBT001  # a callback's one argument
+            if ours:
+                self._end(attempt, reservation)
+            else:
+                self._counters["claims_contested"] += 1
+                segment = reservation.segment
+                error = SegmentContestedError(attempt.refill.app_tag, segment.left, segment.right)
+                self._end(attempt, error)
+
+        attempt.claim = self._fleet.claim(attempt.watch, reservation.segment, on_done)
+
+    def _note_rewind(self, attempt: _Attempt, reservation: Reservation) -> None:
+        if reservation.rewound_from is None:
+            return
+        self._counters["rewinds_repaired"] += 1
+        _log.warning(
+            "The row of %s was set back to %d, below ids that were handed out up to %d (a restore, "
+            "a failover or an edit); it is raised above them again",
+            attempt.refill.app_tag,
+            reservation.rewound_from,
+            attempt.watch.floor,
+        )
+
+    def _end(self, attempt: _Attempt, outcome: Reservation | Exception) -> None:
+        del self._attempts[attempt.refill.attempt]
+        self._fleet.marks.unwatch(attempt.watch)
+        self._record(RefillReport(attempt.refill, outcome, attempt.seconds))
+        self._tell_if_idle()
+
+    def _tell_if_idle(self) -> None:
+        if self._on_idle is not None and not self._attempts:
+            on_idle, self._on_idle = self._on_idle, None
+            on_idle()

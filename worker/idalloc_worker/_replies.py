@@ -1,0 +1,31 @@
+"""Puts what the engine says into the contract's words: refusals, and health."""
+
+from collections.abc import Mapping, Sequence
+
+from idalloc_schemas import ErrorReply, HealthReply, TagHealth
+from idalloc_worker._effects import Refused
+
+_MAX_TAGS_IN_HEALTH = 1000
+
+
+def error_reply(refusal: Refused) -> ErrorReply:
+    """Tell a caller why it gets nothing."""
+    retry_after = refusal.retry_after
+    return ErrorReply(
+        resp_code=refusal.code,
+        msg=refusal.msg,
+        retry_after_ms=None if retry_after is None else round(retry_after * 1000),
+    )
+
+
+def health_reply(
+    worker: str, tags: Sequence[TagHealth], counters: Mapping[str, int]
+) -> HealthReply:
+    """Describe a worker by its tags, of which a message holds so many, and by its counters."""
+    return HealthReply(
+        left=sum(tag.left for tag in tags),
+        worker=worker,
+        tags=list(tags[:_MAX_TAGS_IN_HEALTH]),
+        tags_total=len(tags),
+        counters=dict(counters),
+    )
