@@ -72,6 +72,16 @@ class ForeignClient:
                 return None
             self._wait_for_events(remaining)
 
+    def gather(
+        self, queue: str, body: bytes, replies: int, *, timeout: float = 10.0
+    ) -> list[bytes]:
+        """Send one request that several answer; fewer replies than wanted if time is up."""
+        deadline = time.monotonic() + timeout
+        self.publish(queue, body, reply_to=DIRECT_REPLY_TO, correlation_id=str(uuid.uuid4()))
+        while len(self._replies) < replies and time.monotonic() < deadline:
+            self._wait_for_events(max(deadline - time.monotonic(), 0.0))
+        return [reply for reply, _ in self._replies]
+
     def publish(
         self, queue: str, body: bytes, *, mandatory: bool = False, **properties: Any
     ) -> pika.BasicProperties:

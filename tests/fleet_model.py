@@ -1,0 +1,501 @@
+"""An explicit-state model of the fleet's protocol: every interleaving within small bounds.
+
+The rules are those of `docs/correctness.md`: reserve, claim, repair, surrender and give-back, with
+a database that may be set back, statements that are executed late or not at all, and messages that
+wait in queues for any time. `check` walks through all states that can be reached and looks for an
+id that goes out twice. The rules that make that impossible can be broken one by one, to see that
+it finds out.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import IntEnum, auto
+from typing import NamedTuple
+
+STEP = 2
+
+
+class Phase(IntEnum):
+    """What a worker is doing."""
+
+    IDLE = auto()
+    SELECT = auto()
+    """The floor is fixed; the row is to be read."""
+    UPDATE = auto()
+    """The row was read; the statement is to be executed."""
+    SUSPECT = auto()
+    """The row lay too low: an echo is on its way."""
+    TELL = auto()
+    """A reserved segment is being told; it is in some queues already."""
+    CLAIM = auto()
+    """It is in all queues; an echo is on its way."""
+    SURRENDER = auto()
+    """A tail is being told as surrendered."""
+    LOWER = auto()
+    """It is in all queues; the row is to be lowered."""
+    GONE = auto()
+    ABSENT = auto()
+    """It will join later."""
+    JOIN = auto()
+    """Its queue is bound, and it asks the others."""
+
+
+class Message(NamedTuple):
+    """`kind` is the first letter of reserved, surrendered, hello, marks, or of one's own echo."""
+
+    kind: str
+    worker: int = 0
+    left: int = 0
+    right: int = 0
+    ends: tuple[int, ...] = ()
+
+
+Segment = tuple[int, int]
+_NEVER = 1 << 30
+_REFILLING = frozenset({Phase.SELECT, Phase.UPDATE, Phase.SUSPECT, Phase.TELL, Phase.CLAIM})
+
+
+class Worker(NamedTuple):
+    """One process.
+
+    `ends` is its mark for each worker; `finals` those that were surrendered, else a high number;
+    `held` are (next id, end) pairs; `unheard` are those that a joining one waits for.
+    """
+
+    ends: tuple[int, ...]
+    phase: Phase = Phase.IDLE
+    floor: int = 0
+    seen: int = -1
+    suspected: int = -1
+    segment: Segment = (0, 0)
+    untold: tuple[int, ...] = ()
+    told_to: tuple[int, ...] = ()
+    """All that a message goes to, also those it has reached."""
+    rivals: tuple[tuple[int, int, int], ...] = ()
+    inbox: tuple[Message, ...] = ()
+    held: tuple[Segment, ...] = ()
+    finals: tuple[int, ...] = ()
+    unheard: tuple[int, ...] = ()
+    begun: bool = False
+
+
+class State(NamedTuple):
+    """Everything. `late` are statements of give-backs on their way, with how often each may run."""
+
+    row: int
+    workers: tuple[Worker, ...]
+    used: int  # one bit for each id that was handed out
+    late: tuple[tuple[int, int, int], ...]
+    refills: int
+    rewinds: int
+    stops: int
+    crashes: int
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How much may happen, in all."""
+
+    workers: int = 2
+    refills: int = 3
+    rewinds: int = 1
+    stops: int = 1
+    crashes: int = 0
+    joiners: int = 0
+    """How many of the workers are not there from the beginning."""
+    segments: int = 2
+    """How many a worker may hold."""
+    fleet: bool = True
+    """Whether workers may speak to each other."""
+
+
+@dataclass(frozen=True)
+class Broken:
+    """Rules that are not kept."""
+
+    give_back_is_retried: bool = False
+    surrender_lowers_every_end: bool = False
+    no_claim: bool = False
+    no_echo: bool = False
+    repair_at_once: bool = False
+    surrender_after_lowering: bool = False
+    hearsay_beats_surrender: bool = False
+    joiner_does_not_ask: bool = False
+
+
+@dataclass
+class Findings:
+    """What a walk through the states saw."""
+
+    states: int = 0
+    duplicate: list[str] | None = None
+    """The shortest way to an id that goes out twice."""
+    false_repair: list[str] | None = None
+    """The shortest way to a repair although the database was never set back."""
+    repairs: int = 0
+    given_back: int = 0
+    contested: int = 0
+    late_hits: int = 0
+
+
+@dataclass
+class Model:
+    """The rules, within bounds."""
+
+    bounds: Bounds = field(default_factory=Bounds)
+    broken: Broken = field(default_factory=Broken)
+    found: Findings = field(default_factory=Findings)
+
+    def start(self) -> State:
+        """A fresh tag, whose first id is 1, and workers that know nothing of it."""
+        bounds = self.bounds
+        worker = Worker(ends=(0,) * bounds.workers, finals=(_NEVER,) * bounds.workers)
+        absent = worker._replace(phase=Phase.ABSENT)
+        return State(
+            1,
+            (worker,) * (bounds.workers - bounds.joiners) + (absent,) * bounds.joiners,
+            0,
+            (),
+            bounds.refills,
+            bounds.rewinds,
+            bounds.stops,
+            bounds.crashes,
+        )
+
+    def check(self) -> Findings:
+        """Visit every state, breadth first."""
+        start = self.start()
+        parents: dict[State, tuple[State, str] | None] = {start: None}
+        frontier = [start]
+        while frontier and self.found.duplicate is None:
+            following: list[State] = []
+            for state in frontier:
+                for what, successor in self.successors(state):
+                    if what.endswith("!"):
+                        self._note(parents, state, what)
+                    elif successor not in parents:
+                        parents[successor] = (state, what)
+                        following.append(successor)
+            frontier = following
+        self.found.states = len(parents)
+        return self.found
+
+    def _note(
+        self, parents: dict[State, tuple[State, str] | None], state: State, what: str
+    ) -> None:
+        way = [what]
+        link = parents[state]
+        while link is not None:
+            way.append(link[1])
+            link = parents[link[0]]
+        way.reverse()
+        if "twice" in what:
+            self.found.duplicate = self.found.duplicate or way
+        else:
+            self.found.false_repair = self.found.false_repair or way
+
+    # What can happen
+
+    def successors(self, state: State) -> Iterator[tuple[str, State]]:
+        """Name each thing that can happen next, and what comes of it."""
+        yield from self._database(state)
+        for number, worker in enumerate(state.workers):
+            if worker.phase is Phase.GONE:
+                continue
+            if worker.phase is Phase.ABSENT:
+                yield f"{number} joins", self._join(state, number, worker)
+                continue
+            if worker.inbox:
+                yield f"{number} hears {worker.inbox[0]}", self._hear(state, number, worker)
+            yield from self._step(state, number, worker)
+            if state.crashes:
+                crashed = state._replace(crashes=state.crashes - 1)
+                yield f"{number} crashes", _put(crashed, number, _gone(worker))
+
+    def _database(self, state: State) -> Iterator[tuple[str, State]]:
+        if state.rewinds:
+            for row in range(1, state.row):
+                yield f"set back to {row}", state._replace(row=row, rewinds=state.rewinds - 1)
+        for job in state.late:
+            left, right, times = job
+            rest = tuple(other for other in state.late if other is not job)
+            if times > 1:
+                rest = (*rest, (left, right, times - 1))
+            row = left if state.row == right else state.row
+            self.found.late_hits += row != state.row
+            yield f"late lowering {right} to {left}", state._replace(row=row, late=rest)
+
+    def _step(self, state: State, number: int, worker: Worker) -> Iterator[tuple[str, State]]:
+        match worker.phase:
+            case Phase.IDLE:
+                yield from self._idle(state, number, worker)
+            case Phase.SELECT:
+                yield f"{number} reads {state.row}", self._select(state, number, worker)
+            case Phase.UPDATE:
+                yield from self._update(state, number, worker)
+            case Phase.JOIN if not worker.untold:
+                waits_for = set(worker.unheard) & set(_others(state, number))
+                if not waits_for:
+                    ready = worker._replace(phase=Phase.IDLE, unheard=())
+                    yield f"{number} is ready", _put(state, number, ready)
+            case Phase.TELL | Phase.SURRENDER | Phase.JOIN:
+                for other in worker.untold:
+                    if worker.phase is Phase.JOIN and _is_overtaking(state, number, other):
+                        continue
+                    yield f"{number} tells {other}", self._tell(state, number, worker, other)
+            case Phase.LOWER:
+                yield from self._lower(state, number, worker)
+
+    def _idle(self, state: State, number: int, worker: Worker) -> Iterator[tuple[str, State]]:
+        if worker.held:
+            (left, right), *others = worker.held
+            if state.used >> left & 1:
+                yield f"{number} hands out {left} twice!", state
+            rest = ((left + 1, right), *others) if left + 1 < right else tuple(others)
+            yield f"{number} hands out {left}", _put(
+                state, number, worker._replace(held=rest)
+            )._replace(used=state.used | 1 << left)
+        turn = worker.begun or all(
+            other.begun or other.phase is not Phase.IDLE for other in state.workers[:number]
+        )  # workers are alike: it is enough to look at one order of their first refills
+        if state.refills and len(worker.held) < self.bounds.segments and turn:
+            begun = worker._replace(phase=Phase.SELECT, floor=max(worker.ends), begun=True)
+            yield f"{number} refills above {begun.floor}", _put(state, number, begun)._replace(
+                refills=state.refills - 1
+            )
+        if state.stops and worker.held:
+            stopping = state._replace(stops=state.stops - 1)
+            yield f"{number} stops", self._surrender(stopping, number, worker)
+
+    # Reserving
+
+    def _select(self, state: State, number: int, worker: Worker) -> State:
+        row = state.row
+        if row < worker.floor and row != worker.suspected and not self.broken.repair_at_once:
+            suspecting = worker._replace(
+                phase=Phase.SUSPECT, seen=row, inbox=(*worker.inbox, Message("e"))
+            )
+            return _put(state, number, suspecting)
+        return _put(state, number, worker._replace(phase=Phase.UPDATE, seen=row))
+
+    def _update(self, state: State, number: int, worker: Worker) -> Iterator[tuple[str, State]]:
+        """Execute the statement that belongs to what was read; it finds the row as it is now."""
+        repair = worker.seen < worker.floor
+        if (state.row != worker.seen) if repair else (state.row < worker.floor):
+            yield f"{number} reads again", _put(state, number, worker._replace(phase=Phase.SELECT))
+            return
+        if repair:
+            self.found.repairs += 1
+            if state.rewinds == self.bounds.rewinds:
+                yield f"{number} repairs what was never set back!", state
+        left = worker.floor if repair else state.row
+        segment = (left, left + STEP)
+        reserved = state._replace(row=left + STEP)
+        if self.broken.no_claim or not self.bounds.fleet:
+            held = _idle(worker)._replace(held=(*worker.held, segment))
+            reserved = _put(reserved, number, _raised(held, number, left + STEP))
+            if self.bounds.fleet:
+                reserved = _tell_all(reserved, number, segment)
+            yield f"{number} reserves {segment}", reserved
+            return
+        telling = worker._replace(
+            phase=Phase.TELL,
+            segment=segment,
+            untold=_others(state, number),
+            told_to=_others(state, number) if self.bounds.joiners else (),
+        )
+        yield f"{number} reserves {segment}", self._told(
+            _put(reserved, number, _raised(telling, number, left + STEP)), number
+        )
+        yield f"{number} reserves {segment}, unheard", _put(reserved, number, _idle(worker))
+
+    def _tell(self, state: State, number: int, worker: Worker, other: int) -> State:
+        kind = {Phase.TELL: "r", Phase.SURRENDER: "s", Phase.JOIN: "h"}[worker.phase]
+        listener = state.workers[other]
+        if listener.phase is not Phase.GONE:
+            message = Message(kind, number, *worker.segment)
+            state = _put(state, other, listener._replace(inbox=(*listener.inbox, message)))
+        untold = tuple(one for one in worker.untold if one != other)
+        return self._told(_put(state, number, worker._replace(untold=untold)), number)
+
+    def _told(self, state: State, number: int) -> State:
+        """Go on once the broker has confirmed: the message is in all queues."""
+        worker = state.workers[number]
+        if worker.untold or worker.phase is Phase.JOIN:
+            return state
+        if worker.phase is Phase.SURRENDER:
+            if self.broken.surrender_after_lowering:
+                return self._next_tail(state, number)
+            return _put(state, number, worker._replace(phase=Phase.LOWER))
+        worker = worker._replace(told_to=())
+        claiming = worker._replace(phase=Phase.CLAIM, inbox=(*worker.inbox, Message("e")))
+        if self.broken.no_echo:
+            return self._end_claim(state, number, worker)
+        return _put(state, number, claiming)
+
+    def _end_claim(self, state: State, number: int, worker: Worker) -> State:
+        left, right = worker.segment
+        contested = any(start < right and left < end for _, start, end in worker.rivals)
+        self.found.contested += contested
+        held = worker.held if contested else (*worker.held, worker.segment)
+        return _put(state, number, _idle(worker)._replace(held=held))
+
+    # Hearing
+
+    def _hear(self, state: State, number: int, worker: Worker) -> State:
+        message, *rest = worker.inbox
+        worker = worker._replace(inbox=tuple(rest))
+        if message.kind == "e":
+            if worker.phase is Phase.CLAIM:
+                return self._end_claim(state, number, worker)
+            looking = worker._replace(
+                phase=Phase.SELECT, floor=max(worker.ends), suspected=worker.seen, rivals=()
+            )
+            return _put(state, number, looking)
+        if message.kind == "h":
+            return self._answer(_put(state, number, worker), number, message.worker)
+        if message.kind == "m":
+            return _put(state, number, self._hear_marks(worker, message))
+        teller, left, right = message.worker, message.left, message.right
+        if message.kind == "r":
+            worker = _raised(worker, teller, right)
+            if worker.phase in _REFILLING:
+                worker = worker._replace(rivals=(*worker.rivals, (teller, left, right)))
+            return _put(state, number, worker)
+        return _put(state, number, self._hear_surrender(worker, teller, left, right))
+
+    def _hear_surrender(self, worker: Worker, teller: int, left: int, right: int) -> Worker:
+        if self.broken.surrender_lowers_every_end:
+            return worker._replace(ends=tuple(min(end, left) for end in worker.ends))
+        finals = list(worker.finals)
+        finals[teller] = left
+        worker = worker._replace(finals=tuple(finals))
+        if worker.ends[teller] == right:
+            ends = list(worker.ends)
+            ends[teller] = left
+            worker = worker._replace(ends=tuple(ends))
+        rivals = tuple(
+            (who, start, max(start, left) if who == teller and end == right else end)
+            for who, start, end in worker.rivals
+        )
+        return worker._replace(rivals=rivals)
+
+    # Joining
+
+    def _join(self, state: State, number: int, worker: Worker) -> State:
+        """Bind the queue; from here on every message comes in."""
+        others = _others(state, number)
+        if self.broken.joiner_does_not_ask:
+            return _put(state, number, worker._replace(phase=Phase.IDLE))
+        asking = worker._replace(phase=Phase.JOIN, untold=others, unheard=others)
+        return _put(state, number, asking)
+
+    def _answer(self, state: State, number: int, joiner: int) -> State:
+        asking = state.workers[joiner]
+        if asking.phase is Phase.GONE:
+            return state
+        message = Message("m", number, ends=state.workers[number].ends)
+        return _put(state, joiner, asking._replace(inbox=(*asking.inbox, message)))
+
+    def _hear_marks(self, worker: Worker, message: Message) -> Worker:
+        told = message.ends
+        if not self.broken.hearsay_beats_surrender:
+            told = tuple(map(min, told, worker.finals))
+        unheard = tuple(one for one in worker.unheard if one != message.worker)
+        return worker._replace(ends=tuple(map(max, worker.ends, told)), unheard=unheard)
+
+    # Giving back
+
+    def _surrender(self, state: State, number: int, worker: Worker) -> State:
+        """Take the last ids that hang together out of memory, and begin to tell it."""
+        *others, (left, right) = worker.held
+        while others and others[-1][1] == left:
+            left, _ = others.pop()
+        surrendering = worker._replace(
+            phase=Phase.SURRENDER,
+            held=tuple(others),
+            segment=(left, right),
+            untold=_others(state, number),
+            told_to=_others(state, number) if self.bounds.joiners else (),
+        )
+        if not self.bounds.fleet:
+            surrendering = surrendering._replace(untold=())
+        if self.broken.surrender_after_lowering:
+            return _put(state, number, surrendering._replace(phase=Phase.LOWER))
+        return self._told(_put(state, number, surrendering), number)
+
+    def _lower(self, state: State, number: int, worker: Worker) -> Iterator[tuple[str, State]]:
+        left, right = worker.segment
+        if state.row == right:
+            self.found.given_back += 1
+            lowered = state._replace(row=left)
+            if self.broken.surrender_after_lowering:
+                telling = worker._replace(phase=Phase.SURRENDER)
+                yield f"{number} gives back", self._told(_put(lowered, number, telling), number)
+                return
+            yield f"{number} gives back ({left}, {right})", self._next_tail(lowered, number)
+        else:
+            yield f"{number} gives nothing back", _put(state, number, _gone(worker))
+        times = 2 if self.broken.give_back_is_retried else 1
+        late = (*state.late, (left, right, times))
+        yield f"{number} hears nothing of its giving back", _put(
+            state._replace(late=late), number, _gone(worker)
+        )
+
+    def _next_tail(self, state: State, number: int) -> State:
+        worker = state.workers[number]
+        if not worker.held:
+            return _put(state, number, _gone(worker))
+        return self._surrender(state, number, worker)
+
+
+def _put(state: State, number: int, worker: Worker) -> State:
+    workers = list(state.workers)
+    workers[number] = worker
+    return state._replace(workers=tuple(workers))
+
+
+def _raised(worker: Worker, number: int, end: int) -> Worker:
+    ends = list(worker.ends)
+    ends[number] = max(ends[number], end)
+    return worker._replace(ends=tuple(ends))
+
+
+def _idle(worker: Worker) -> Worker:
+    """Leave nothing of a refill that could tell two states apart."""
+    return worker._replace(
+        phase=Phase.IDLE, floor=0, seen=-1, suspected=-1, segment=(0, 0), rivals=()
+    )
+
+
+def _gone(worker: Worker) -> Worker:
+    """Leave nothing that could tell two states apart."""
+    return Worker(ends=(0,) * len(worker.ends), phase=Phase.GONE)
+
+
+def _others(state: State, number: int) -> tuple[int, ...]:
+    return tuple(
+        other
+        for other, worker in enumerate(state.workers)
+        if other != number and worker.phase not in (Phase.GONE, Phase.ABSENT)
+    )
+
+
+def _is_overtaking(state: State, joiner: int, other: int) -> bool:
+    """Whether a message that was routed before a queue was bound is still on its way to `other`.
+
+    The broker puts it there before what the owner of that queue says afterwards.
+    """
+    return any(
+        other in worker.untold and joiner not in worker.told_to
+        for worker in state.workers
+        if worker.phase in (Phase.TELL, Phase.SURRENDER)
+    )
+
+
+def _tell_all(state: State, number: int, segment: Segment) -> State:
+    for other in _others(state, number):
+        listener = state.workers[other]
+        inbox = (*listener.inbox, Message("r", number, *segment))
+        state = _put(state, other, listener._replace(inbox=inbox))
+    return state
