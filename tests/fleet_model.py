@@ -103,6 +103,8 @@ class Bounds:
     crashes: int = 0
     joiners: int = 0
     """How many of the workers are not there from the beginning."""
+    witnesses: tuple[int, ...] = ()
+    """Workers that only listen, and tell those who join."""
     segments: int = 2
     """How many a worker may hold."""
     fleet: bool = True
@@ -147,7 +149,7 @@ class Model:
     found: Findings = field(default_factory=Findings)
 
     def start(self) -> State:
-        """A fresh tag, whose first id is 1, and workers that know nothing of it."""
+        """Begin with a fresh tag, whose first id is 1, and workers that know nothing of it."""
         bounds = self.bounds
         worker = Worker(ends=(0,) * bounds.workers, finals=(_NEVER,) * bounds.workers)
         absent = worker._replace(phase=Phase.ABSENT)
@@ -208,7 +210,7 @@ class Model:
             if worker.inbox:
                 yield f"{number} hears {worker.inbox[0]}", self._hear(state, number, worker)
             yield from self._step(state, number, worker)
-            if state.crashes:
+            if state.crashes and number not in self.bounds.witnesses:
                 crashed = state._replace(crashes=state.crashes - 1)
                 yield f"{number} crashes", _put(crashed, number, _gone(worker))
 
@@ -252,16 +254,22 @@ class Model:
             if state.used >> left & 1:
                 yield f"{number} hands out {left} twice!", state
             rest = ((left + 1, right), *others) if left + 1 < right else tuple(others)
-            yield f"{number} hands out {left}", _put(
-                state, number, worker._replace(held=rest)
-            )._replace(used=state.used | 1 << left)
+            yield (
+                f"{number} hands out {left}",
+                _put(state, number, worker._replace(held=rest))._replace(
+                    used=state.used | 1 << left
+                ),
+            )
         turn = worker.begun or all(
-            other.begun or other.phase is not Phase.IDLE for other in state.workers[:number]
+            other.begun or other.phase is not Phase.IDLE or place in self.bounds.witnesses
+            for place, other in enumerate(state.workers[:number])
         )  # workers are alike: it is enough to look at one order of their first refills
-        if state.refills and len(worker.held) < self.bounds.segments and turn:
+        may = turn and number not in self.bounds.witnesses
+        if state.refills and len(worker.held) < self.bounds.segments and may:
             begun = worker._replace(phase=Phase.SELECT, floor=max(worker.ends), begun=True)
-            yield f"{number} refills above {begun.floor}", _put(state, number, begun)._replace(
-                refills=state.refills - 1
+            yield (
+                f"{number} refills above {begun.floor}",
+                _put(state, number, begun)._replace(refills=state.refills - 1),
             )
         if state.stops and worker.held:
             stopping = state._replace(stops=state.stops - 1)
@@ -304,8 +312,9 @@ class Model:
             untold=_others(state, number),
             told_to=_others(state, number) if self.bounds.joiners else (),
         )
-        yield f"{number} reserves {segment}", self._told(
-            _put(reserved, number, _raised(telling, number, left + STEP)), number
+        yield (
+            f"{number} reserves {segment}",
+            self._told(_put(reserved, number, _raised(telling, number, left + STEP)), number),
         )
         yield f"{number} reserves {segment}, unheard", _put(reserved, number, _idle(worker))
 
@@ -411,7 +420,7 @@ class Model:
         *others, (left, right) = worker.held
         while others and others[-1][1] == left:
             left, _ = others.pop()
-        surrendering = worker._replace(
+        surrendering = self._hear_surrender(worker, number, left, right)._replace(
             phase=Phase.SURRENDER,
             held=tuple(others),
             segment=(left, right),
@@ -438,8 +447,9 @@ class Model:
             yield f"{number} gives nothing back", _put(state, number, _gone(worker))
         times = 2 if self.broken.give_back_is_retried else 1
         late = (*state.late, (left, right, times))
-        yield f"{number} hears nothing of its giving back", _put(
-            state._replace(late=late), number, _gone(worker)
+        yield (
+            f"{number} hears nothing of its giving back",
+            _put(state._replace(late=late), number, _gone(worker)),
         )
 
     def _next_tail(self, state: State, number: int) -> State:

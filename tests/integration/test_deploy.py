@@ -19,7 +19,15 @@ import pytest
 import yaml
 from pika.adapters.blocking_connection import BlockingChannel
 
-from tests.devstack import Management, PrivateRabbitMq, Stack, private_rabbitmq, scratch_vhost
+from tests.devstack import (
+    Database,
+    Management,
+    PrivateRabbitMq,
+    Stack,
+    private_rabbitmq,
+    scratch_vhost,
+)
+from tests.workers import Fleet
 
 ROOT = Path(__file__).resolve().parents[2]
 DEFINITIONS = ROOT / "deploy/rabbitmq/definitions.json"
@@ -301,9 +309,27 @@ def test_the_worker_may_consume_health_too(worker: BlockingChannel) -> None:
     assert consume(worker, "id.health") == []
 
 
-def publish_elsewhere(channel: BlockingChannel) -> None:
+def test_workers_may_speak_to_each_other(worker: BlockingChannel) -> None:
+    """A queue of one's own under the fleet's name, bound to the exchange that is there."""
+    worker.queue_declare("id.fleet.one", exclusive=True, auto_delete=True)
+    worker.queue_bind("id.fleet.one", "id.fleet")
+    heard = consume(worker, "id.fleet.one", no_ack=True)
+    worker.basic_publish("id.fleet", "", b"to all")
+    worker.basic_publish("", "id.fleet.one", b"to oneself")
+    wait_for(worker.connection, lambda: len(heard) == 2)
+
+
+def test_a_worker_is_protected_with_these_rights(site: Site, database: Database) -> None:
+    """What the product does with the shipped user and exchange is what they are shipped for."""
+    with Fleet(site.url_of("idalloc-worker"), database.url) as fleet:
+        (running,) = fleet.start(ready=False)
+        running.wait_for_log("Serving")
+        assert "not protected" not in running.tail()
+
+
+def publish_elsewhere(channel: BlockingChannel, exchange: str = "amq.topic") -> None:
     channel.confirm_delivery()  # else the refusal is noticed only later
-    channel.basic_publish("amq.topic", "x", b"y")
+    channel.basic_publish(exchange, "x", b"y")
 
 
 FORBIDDEN: dict[str, Callable[[BlockingChannel], object]] = {
@@ -311,6 +337,11 @@ FORBIDDEN: dict[str, Callable[[BlockingChannel], object]] = {
     "declare the queue that is there": lambda channel: channel.queue_declare(
         "id.alloc", durable=True
     ),
+    "declare an exchange": lambda channel: channel.exchange_declare("id.other", "fanout"),
+    "declare the fleet's exchange": lambda channel: channel.exchange_declare(
+        "id.fleet", "fanout", durable=True
+    ),
+    "delete the fleet's exchange": lambda channel: channel.exchange_delete("id.fleet"),
     "declare an exclusive queue": lambda channel: channel.queue_declare("", exclusive=True),
     "delete a queue": lambda channel: channel.queue_delete("id.alloc"),
     "purge the dead letters": lambda channel: channel.queue_purge("id.dead"),
@@ -319,6 +350,8 @@ FORBIDDEN: dict[str, Callable[[BlockingChannel], object]] = {
     "publish to another exchange": publish_elsewhere,
 }
 FORBIDDEN_TO_CALLERS: dict[str, Callable[[BlockingChannel], object]] = {
+    "listen to the workers": lambda channel: channel.queue_declare("id.fleet.x", exclusive=True),
+    "speak to the workers": lambda channel: publish_elsewhere(channel, "id.fleet"),
     "consume requests": lambda channel: channel.basic_consume("id.alloc", print),
     "take one request": lambda channel: channel.basic_get("id.alloc"),
     "purge requests": lambda channel: channel.queue_purge("id.alloc"),

@@ -1,0 +1,124 @@
+"""What a worker has left when it stops goes back to the row; nothing is handed out twice for it."""
+
+import json
+import time
+from pathlib import Path
+
+from tests.acceptance.conftest import StartCallers
+from tests.acceptance.test_rewinds import max_id, whole_fleet
+from tests.devstack import Database
+from tests.foreign import ForeignClient
+from tests.history import check, load
+from tests.workers import Fleet, Worker
+
+STEP = 1000
+
+
+def add_tag(database: Database, app_tag: str = "order", step: int = STEP) -> None:
+    database.query("INSERT INTO segments (app_tag, max_id, step) VALUES (%s, 0, %s)", app_tag, step)
+
+
+def next_id(fleet: Fleet, count: int = 1) -> int:
+    with ForeignClient(fleet.amqp_url) as caller:
+        body = json.dumps({"app_tag": "order", "count": count}).encode()
+        answer = caller.call("id.alloc", body)
+    assert answer is not None
+    first: int = json.loads(answer[0])["id"]
+    return first
+
+
+def wait_until_full(fleet: Fleet) -> None:
+    """Wait until every worker that serves the tag holds two segments of it."""
+    for _ in range(400):
+        tags = [tag for reply in whole_fleet(fleet) for tag in reply.tags]
+        if all(tag.state == "ready" and len(tag.segments) == 2 for tag in tags):
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"not full: {tags}")
+
+
+def test_a_clean_stop_of_a_lone_worker_loses_nothing(fleet: Fleet, database: Database) -> None:
+    """The row says exactly the next id, and the next worker goes on there."""
+    add_tag(database)
+    fleet.start()
+    assert next_id(fleet, 7) == 1
+    wait_until_full(fleet)
+    assert max_id(database, "order") == 2 * STEP
+    assert fleet.workers[0].terminate() == 0
+    assert max_id(database, "order") == 8
+    assert f"{2 * STEP - 8} ids given back, 0 are left unused" in fleet.workers[0].tail()
+    fleet.start()
+    assert next_id(fleet) == 8
+
+
+def test_a_worker_that_handed_out_all_gives_nothing_back(fleet: Fleet, database: Database) -> None:
+    """A tag that was never asked for again is given back whole; id 0 is not among it."""
+    add_tag(database, step=10)
+    fleet.start()
+    next_id(fleet, 19)  # 1 to 19: both segments, to the last id
+    wait_until_full(fleet)
+    taken = max_id(database, "order")
+    assert fleet.workers[0].terminate() == 0
+    assert max_id(database, "order") == 20 < taken
+
+
+def test_a_killed_worker_gives_nothing_back(fleet: Fleet, database: Database) -> None:
+    """Its ids are lost, none of them goes out again."""
+    add_tag(database)
+    fleet.start()
+    assert next_id(fleet) == 1
+    wait_until_full(fleet)
+    fleet.workers[0].kill()
+    fleet.start()
+    assert next_id(fleet) == 2 * STEP
+
+
+def test_workers_that_stop_newest_segment_first_lose_nothing(
+    fleet: Fleet, database: Database
+) -> None:
+    """Each lowers the row to where the one before it began; none takes that for a rewind."""
+    add_tag(database)
+    newest_first: list[Worker] = []
+    fleet.start(4, refill_timeout=20)  # a refill that fails is not repeated until it is needed
+    with ForeignClient(fleet.amqp_url) as caller:
+        while len(newest_first) < 4:  # the broker asks them in turn; each fills up by itself
+            answer = caller.call("id.alloc", b'{"app_tag":"order"}')
+            assert answer is not None
+            pid = int(str(answer[1].app_id).rpartition(":")[2])
+            (worker,) = [worker for worker in fleet.workers if worker.pid == pid]
+            if worker not in newest_first:
+                newest_first.insert(0, worker)
+                wait_until_full(fleet)
+    used = sum(tag.ids_handed_out for reply in whole_fleet(fleet) for tag in reply.tags)
+    assert max_id(database, "order") == 8 * STEP
+    for worker in newest_first[:-1]:
+        assert worker.terminate() == 0
+    (last,) = whole_fleet(fleet)
+    assert last.counters.get("rewinds_repaired", 0) == 0
+    assert newest_first[-1].terminate() == 0
+    assert max_id(database, "order") == 2
+    assert used == 4
+
+
+def test_a_rolling_restart_under_load_wastes_little(
+    fleet: Fleet, database: Database, start_callers: StartCallers, tmp_path: Path
+) -> None:
+    """Four workers, each replaced in turn: no duplicate, no error, no rewind where none was."""
+    add_tag(database)
+    fleet.start(4)
+    callers = start_callers(
+        3, fleet.amqp_url, "--seconds=20", "--tags=order", "--batch=20", "--pause=0.005"
+    )
+    for _ in range(4):
+        old = fleet.alive()[0]
+        fleet.start()
+        assert old.terminate() == 0
+    summaries = [caller.result(120) for caller in callers]
+    assert [summary.errors for summary in summaries if summary.errors] == []
+    assert sum(r.counters.get("rewinds_repaired", 0) for r in whole_fleet(fleet)) == 0
+    for worker in fleet.alive():
+        assert worker.terminate() == 0
+    report = check(load(tmp_path))
+    report.assert_clean()
+    unheard = sum(worker.log.read_text().count("left unused") for worker in fleet.workers)
+    assert unheard == 8
