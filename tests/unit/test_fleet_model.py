@@ -96,7 +96,7 @@ def test_each_rule_is_needed_for_uniqueness(rule: str, bounds: Bounds) -> None:
 @pytest.mark.parametrize(
     ("rule", "bounds"),
     [
-        ("give_back_is_retried", SMALL),
+        ("give_back_is_retried", Bounds(workers=2, refills=3, rewinds=0, stops=1)),
         ("repair_at_once", SMALL),
         ("surrender_after_lowering", SMALL),
         ("hearsay_beats_surrender", STOP_AND_JOIN),

@@ -1,0 +1,153 @@
+"""Workers that speak to each other over a real broker, and what happens when they may not."""
+
+import json
+import secrets
+import time
+from collections.abc import Iterator
+from urllib.parse import quote, urlsplit
+
+import pytest
+
+from idalloc_schemas import HealthReply, Reserved
+from tests.devstack import Database, Management
+from tests.foreign import ForeignClient
+from tests.workers import Fleet, blocking_connection
+
+REQUEST = b'{"app_tag":"test_business"}'
+STEP = 100_000
+
+
+@pytest.fixture
+def caller(fleet: Fleet) -> Iterator[ForeignClient]:
+    with ForeignClient(fleet.amqp_url) as client:
+        yield client
+
+
+def next_id(caller: ForeignClient) -> int:
+    answer = caller.call("id.alloc", REQUEST)
+    assert answer is not None
+    reply = json.loads(answer[0])
+    assert reply["resp_code"] == 0, reply
+    return int(reply["id"])
+
+
+def health(caller: ForeignClient, workers: int) -> list[HealthReply]:
+    bodies = caller.gather("id.health", b'{"fleet":true}', workers)
+    assert len(bodies) == workers
+    return [HealthReply.model_validate_json(body) for body in bodies]
+
+
+def wait_for_counter(caller: ForeignClient, name: str, value: int) -> None:
+    for _ in range(300):
+        (reply,) = health(caller, 1)
+        if reply.counters.get(name, 0) >= value:
+            return
+        time.sleep(0.05)
+    raise AssertionError(reply.counters)
+
+
+def test_a_worker_knows_what_a_dead_one_held(
+    fleet: Fleet, caller: ForeignClient, database: Database
+) -> None:
+    """The row is set back below the ids of a worker that crashed; the other one repairs it."""
+    fleet.start()
+    assert next_id(caller) == 1
+    fleet.start()
+    fleet.workers[0].kill()
+    database.query("UPDATE segments SET max_id = 0")
+    assert next_id(caller) == 2 * STEP
+    (reply,) = health(caller, 1)
+    assert reply.counters["rewinds_repaired"] == 1
+    assert "was set back to 0" in fleet.workers[1].tail()
+
+
+def test_a_worker_that_starts_asks(fleet: Fleet, caller: ForeignClient, database: Database) -> None:
+    """It starts after the row was set back, and the one that reserved is dead by then."""
+    fleet.start()
+    assert next_id(caller) == 1
+    fleet.start()  # hears of it
+    fleet.workers[0].kill()
+    fleet.start()  # is told of it
+    fleet.workers[1].kill()
+    database.query("UPDATE segments SET max_id = 0")
+    assert next_id(caller) == 2 * STEP
+
+
+def test_without_rights_a_worker_serves_unprotected(
+    fleet: Fleet, database: Database, management_url: str
+) -> None:
+    """It says so once, counts it, and gives back what it has left all the same."""
+    management, user = Management(management_url), f"idalloc-{secrets.token_hex(4)}"
+    parts = urlsplit(fleet.amqp_url)
+    vhost = quote(parts.path[1:], safe="%")
+    with blocking_connection(fleet.amqp_url) as connection:
+        for queue in ("id.alloc", "id.health"):
+            connection.channel().queue_declare(queue, durable=True)
+    management.put(f"/api/users/{user}", {"password": "pw", "tags": ""})
+    try:
+        rights = {"configure": "^$", "write": "^amq\\.default$", "read": "^id\\.(alloc|health)$"}
+        management.put(f"/api/permissions/{vhost}/{user}", rights)
+        address = parts.netloc.rpartition("@")[2]
+        url = parts._replace(netloc=f"{user}:pw@{address}").geturl()
+        with Fleet(url, database.url) as unprotected, ForeignClient(fleet.amqp_url) as caller:
+            (worker,) = unprotected.start(ready=False)
+            worker.wait_for_log("Serving")
+            assert next_id(caller) == 1
+            (reply,) = health(caller, 1)
+            assert reply.counters["fleet_refused"] == 1
+            assert reply.counters["connects"] == 1
+            time.sleep(2)  # some attempts later
+            assert worker.terminate() == 0
+            assert worker.log.read_text().count("not protected") == 1
+            assert database.query("SELECT max_id FROM segments") == [(2,)]
+    finally:
+        management.delete(f"/api/users/{user}")
+
+
+def test_an_exchange_that_is_deleted_is_declared_again(
+    fleet: Fleet, caller: ForeignClient, database: Database
+) -> None:
+    """The claim that ran into it is made once more; the channel that serves does not notice."""
+    fleet.start()
+    database.query("INSERT INTO segments (app_tag, max_id, step) VALUES ('order', 0, 10)")
+    (before,) = health(caller, 1)
+    with blocking_connection(fleet.amqp_url) as connection:
+        connection.channel().exchange_delete("id.fleet")
+    answer = caller.call("id.alloc", b'{"app_tag":"order"}')
+    assert answer is not None
+    assert json.loads(answer[0])["id"] == 1
+    (after,) = health(caller, 1)
+    assert after.counters["fleet_joins"] == before.counters["fleet_joins"] + 1
+    assert after.counters["connects"] == before.counters["connects"]
+
+
+def test_what_is_not_understood_is_ignored(fleet: Fleet, caller: ForeignClient) -> None:
+    """A newer worker may say what an older one has never heard of."""
+    fleet.start()
+    next_id(caller)
+    (before,) = health(caller, 1)
+    with blocking_connection(fleet.amqp_url) as connection:
+        channel = connection.channel()
+        for body in (b"no json", b'{"type":"reserved"}', b'{"v":9,"type":"later"}', b"[]"):
+            channel.basic_publish("id.fleet", "", body)
+    wait_for_counter(caller, "fleet_invalid", 3)
+    assert next_id(caller) == 2
+    (after,) = health(caller, 1)
+    for name in ("connects", "fleet_joins"):
+        assert after.counters[name] == before.counters[name]
+
+
+def test_a_contested_segment_is_dropped(
+    fleet: Fleet, caller: ForeignClient, database: Database
+) -> None:
+    """Two that reserved the same ids: the one that hears of the other uses none of its own."""
+    fleet.start()
+    database.query("INSERT INTO segments (app_tag, max_id, step) VALUES ('order', 0, 10)")
+    rival = Reserved(worker="rival", app_tag="order", left=0, right=10)
+    with blocking_connection(fleet.amqp_url) as connection:
+        channel = connection.channel()
+        channel.confirm_delivery()
+        channel.basic_publish("id.fleet", "", rival.encode())
+    answer = caller.call("id.alloc", b'{"app_tag":"order"}')
+    assert answer is not None
+    assert json.loads(answer[0])["id"] == 10
