@@ -5,11 +5,11 @@ import time
 from pathlib import Path
 
 from tests.acceptance.conftest import StartCallers
-from tests.acceptance.test_rewinds import max_id, whole_fleet
 from tests.devstack import Database
 from tests.foreign import ForeignClient
 from tests.history import check, load
 from tests.integration.test_worker import _locked
+from tests.rewinds import max_id, whole_fleet
 from tests.workers import Fleet, Worker
 
 STEP = 1000

@@ -1,14 +1,11 @@
 """A database that is set back under a running fleet: nobody gets an id twice, nobody an error."""
 
-import json
-import time
 from pathlib import Path
 
-from idalloc_schemas import HealthReply
 from tests.acceptance.conftest import StartCallers
 from tests.devstack import Database
-from tests.foreign import ForeignClient
 from tests.history import check, load
+from tests.rewinds import repaired, set_back, wait_for_repair
 from tests.workers import Fleet
 
 STEP = 200
@@ -33,44 +30,3 @@ def test_the_row_is_set_back_under_load(
     assert [summary.errors for summary in summaries if summary.errors] == []
     check(load(tmp_path)).assert_clean()
     assert repaired(fleet) >= REWINDS
-
-
-def set_back(database: Database, app_tag: str, by: int) -> None:
-    """Lower the row as a failover that lost commits would, once there is so much to lose."""
-    lower = "UPDATE segments SET max_id = max_id - %s WHERE app_tag = %s AND max_id > %s"
-    for _ in range(1000):
-        before = max_id(database, app_tag)
-        database.query(lower, by, app_tag, by)
-        if max_id(database, app_tag) < before:
-            return
-        time.sleep(0.02)
-    raise AssertionError("the load does not use up ids")
-
-
-def max_id(database: Database, app_tag: str) -> int:
-    [(value,)] = database.query("SELECT max_id FROM segments WHERE app_tag = %s", app_tag)
-    return int(value)
-
-
-def repaired(fleet: Fleet) -> int:
-    """Add up what all workers counted."""
-    return sum(reply.counters.get("rewinds_repaired", 0) for reply in whole_fleet(fleet))
-
-
-def wait_for_repair(fleet: Fleet, before: int) -> None:
-    for _ in range(600):
-        if repaired(fleet) > before:
-            return
-        time.sleep(0.05)
-    raise AssertionError("it was not noticed")
-
-
-def whole_fleet(fleet: Fleet) -> list[HealthReply]:
-    """Ask each worker."""
-    wanted = len(fleet.alive())
-    with ForeignClient(fleet.amqp_url) as caller:
-        for _ in range(200):
-            replies = caller.gather("id.health", b'{"fleet":true}', wanted)
-            if len(replies) == wanted:
-                return [HealthReply.model_validate(json.loads(body)) for body in replies]
-    raise AssertionError("not every worker answered")
