@@ -33,6 +33,7 @@ _GATHER = 0.25  # seconds for the others to begin to answer a hello; alone, this
 _GATHER_LONGEST = 2.0  # seconds for those that have begun to come to an end
 _SETTLE_LONGEST = 3.0  # seconds after which requests are taken, with the fleet or without
 _CATCH_UP_LONGEST = 0.5  # seconds: then a row that lies too low is repaired on suspicion
+_AS_IT_IS = "latin-1"  # bytes of any kind as JSON text, and back
 _CHUNK = 500  # entries in a message: some milliseconds of work
 
 
@@ -286,16 +287,23 @@ class Fleet:
 
     # Health of the whole fleet
 
-    def call_health(self, reply_to: str, correlation_id: str | None, app_tag: str | None) -> None:
+    def call_health(
+        self, reply_to: bytes, correlation_id: bytes | None, app_tag: str | None
+    ) -> None:
         """Pass a caller's question on to every worker, this one included."""
         message = HealthCall(
-            worker=self.key, reply_to=reply_to, correlation_id=correlation_id, app_tag=app_tag
+            worker=self.key,
+            reply_to=reply_to.decode(_AS_IT_IS),
+            correlation_id=None if correlation_id is None else correlation_id.decode(_AS_IT_IS),
+            app_tag=app_tag,
         )
         self._channel.publish(message.encode(), _nothing)
 
     def answer_health(self, call: HealthCall, body: bytes, message_type: str) -> None:
         """Answer the caller directly."""
-        self._channel.answer(call.reply_to, body, message_type, call.correlation_id)
+        number = call.correlation_id
+        correlation_id = None if number is None else number.encode(_AS_IT_IS)
+        self._channel.answer(call.reply_to.encode(_AS_IT_IS), body, message_type, correlation_id)
 
 
 def _nothing() -> None:

@@ -93,7 +93,7 @@ class FleetChannel:
             self._published += 1
 
     def answer(
-        self, reply_to: str, body: bytes, message_type: str, correlation_id: str | None
+        self, reply_to: bytes, body: bytes, message_type: str, correlation_id: bytes | None
     ) -> None:
         """Send a reply to somebody who is no worker."""
         if self._send("", reply_to, body, message_type, correlation_id):
@@ -179,10 +179,10 @@ class FleetChannel:
     def _send(
         self,
         exchange: str,
-        routing_key: str,
+        routing_key: Any,
         body: bytes,
         message_type: str = _MESSAGE_TYPE,
-        correlation_id: str | None = None,
+        correlation_id: bytes | None = None,
     ) -> bool:
         channel = self._channel
         if channel is None or not channel.is_open:

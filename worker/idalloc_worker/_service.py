@@ -225,7 +225,7 @@ class WorkerService:
 
     def _health(self, delivery: Delivery, body: bytes) -> None:
         request = parse_health_request(body)
-        if request.fleet and self._fleet.speaking:
+        if request.fleet and self._fleet.speaking and delivery.reply_to is not None:
             self._fleet.call_health(delivery.reply_to, delivery.correlation_id, request.app_tag)
             # This worker's answer comes with those of the others.
             self._outcomes[HEALTH_QUEUE][ANSWERED] += 1
