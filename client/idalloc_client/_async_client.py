@@ -128,6 +128,14 @@ class AsyncIdClient:
         exchange = health_exchange(app_tag)
         return exchange.read(await self._usable().call(exchange, self._time(timeout)))
 
+    async def fleet_health(
+        self, app_tag: str | None = None, *, within: float = 1.0
+    ) -> list[HealthReply]:
+        """Return what every worker holds; see `IdClient.fleet_health`."""
+        exchange = health_exchange(app_tag, fleet=True)
+        replies = await self._usable().gather(exchange, checked_timeout(within))
+        return [exchange.read(raw) for raw in replies]
+
     def stats(self) -> ClientStats:
         """Return what this client has done so far, and what waits now. It costs no message."""
         session = self._session

@@ -15,6 +15,7 @@ from idalloc_client._calls import CallTable
 from idalloc_client._coalescer import Coalescer
 from idalloc_client._errors import ClientClosedError, IdAllocError
 from idalloc_client._exchange import Exchange, RawReply
+from idalloc_client._fleet_replies import FleetReplies
 from idalloc_client._forks import end_in_children
 from idalloc_client._link import Link
 from idalloc_client._promise import settle
@@ -113,6 +114,19 @@ class AsyncSession:
         finally:
             timer.cancel()
             self._calls.forget(correlation_id)
+
+    async def gather(self, request: Exchange[Any], within: float) -> list[RawReply]:
+        """Send a request that several answer, and collect replies for so many seconds."""
+        ended = asyncio.Event()
+        collecting = FleetReplies(self._calls, request, time.monotonic() + within, ended.set)
+        collecting.start()
+        try:
+            await asyncio.wait_for(ended.wait(), within)
+        except TimeoutError:
+            pass  # as it should be
+        finally:
+            collecting.stop()
+        return collecting.outcome()
 
     async def close(self) -> None:
         """End the calls, say goodbye to the broker, and wait a bounded time for its answer."""

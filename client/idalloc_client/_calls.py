@@ -98,6 +98,11 @@ class CallTable:
         """Stop waiting for a reply."""
         self._calls.pop(correlation_id, None)
 
+    def keep(self, correlation_id: bytes, call: Call) -> None:
+        """Wait for one more reply to a request that several answer."""
+        if not self._closed:
+            self._calls[correlation_id] = call
+
     def close(self) -> None:
         """End every call, and those that still come, with `ClientClosedError`."""
         self._closed = True

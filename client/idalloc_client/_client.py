@@ -122,6 +122,22 @@ class IdClient:
         exchange = health_exchange(app_tag)
         return exchange.read(self._rpc.call(exchange, self._time(timeout)))
 
+    def fleet_health(self, app_tag: str | None = None, *, within: float = 1.0) -> list[HealthReply]:
+        """Return what every worker holds, in the order of their names.
+
+        Nobody knows how many workers there are, so this collects their answers for as long as it
+        is told. A tag that a worker was never asked for is cold there, which is healthy.
+
+        Args:
+            app_tag: the tag's name, or None for every tag that each worker holds.
+            within: seconds for which answers are collected.
+
+        Raises:
+            IdAllocError: one of its subclasses, if no worker answered, or one could not.
+        """
+        exchange = health_exchange(app_tag, fleet=True)
+        return [exchange.read(raw) for raw in self._rpc.gather(exchange, checked_timeout(within))]
+
     def stats(self) -> ClientStats:
         """Return what this client has done so far, and what waits now. It costs no message."""
         return self._rpc.stats(self._sequences.stats())

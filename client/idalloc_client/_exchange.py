@@ -67,10 +67,11 @@ def check_draw(app_tag: str, count: int = 1) -> AllocRequest:
         raise _invalid(error, app_tag) from None
 
 
-def health_exchange(app_tag: str | None) -> Exchange[HealthReply]:
-    """Ask how a worker stands. Raises `InvalidRequestError` before anything is sent."""
+def health_exchange(app_tag: str | None, *, fleet: bool = False) -> Exchange[HealthReply]:
+    """Ask how a worker stands, or each of them. Raises `InvalidRequestError` before it is sent."""
+    asked = {"fleet": True} if fleet else {}
     try:
-        request = HealthRequest() if app_tag is None else HealthRequest(app_tag=app_tag)
+        request = HealthRequest(**({} if app_tag is None else {"app_tag": app_tag}), **asked)
     except ValidationError as error:
         raise _invalid(error, app_tag) from None
 

@@ -16,6 +16,7 @@ from idalloc_client._calls import CallTable
 from idalloc_client._coalescer import Coalescer
 from idalloc_client._errors import ClientClosedError, ForkedClientError, IdAllocError
 from idalloc_client._exchange import Exchange, RawReply, check_draw
+from idalloc_client._fleet_replies import gather
 from idalloc_client._forks import end_in_children
 from idalloc_client._lane import Waiter
 from idalloc_client._lease_book import no_lease_in_time
@@ -163,6 +164,11 @@ class RpcClient:
         finally:
             running.thread.post(lambda: running.calls.forget(call.correlation_id))
         return reply
+
+    def gather(self, request: Exchange[Any], within: float) -> list[RawReply]:
+        """Send a request that several answer, and collect replies for so many seconds."""
+        running = self._running or self._start()
+        return gather(running.thread.post, running.calls, request, within, time.monotonic())
 
     def overdue(self) -> IdAllocError:
         """Say why ids that were asked for are not there in time."""

@@ -142,6 +142,9 @@ class _FakeRpc(RpcClient):
         self._check_usable()
         return self._worker.health(request, time.monotonic() + timeout)
 
+    def gather(self, request: Exchange[Any], within: float) -> list[RawReply]:
+        return [self.call(request, within)]  # there is one worker
+
     def overdue(self) -> IdAllocError:
         return no_lease_in_time()
 
@@ -192,6 +195,9 @@ class _FakeSession(AsyncSession):
     async def call(self, request: Exchange[Any], timeout: float) -> RawReply:  # noqa: ASYNC109
         deadline = time.monotonic() + timeout
         return await self._soon(lambda: self._worker.health(request, deadline))
+
+    async def gather(self, request: Exchange[Any], within: float) -> list[RawReply]:
+        return [await self.call(request, within)]  # there is one worker
 
     def overdue(self) -> IdAllocError:
         return no_lease_in_time()

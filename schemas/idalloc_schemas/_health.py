@@ -85,6 +85,10 @@ class HealthReply(BaseModel):
     tags: list[TagHealth] = []
     """By name; a worker that holds very many lists the first thousand."""
     tags_total: Tally = 0
+    protected: bool | None = None
+    """Whether it and the other workers can tell each other what they reserve."""
+    database: bool | None = None
+    """Whether the database could be used when it was last needed; None if it was not yet."""
     counters: dict[str, Tally] = {}
     """What the worker process counted since its start."""
 

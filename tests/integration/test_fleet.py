@@ -1,13 +1,18 @@
 """Workers that speak to each other over a real broker, and what happens when they may not."""
 
+import asyncio
 import json
+import os
 import secrets
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from urllib.parse import quote, urlsplit
 
 import pytest
 
+from idalloc_client import AsyncIdClient, CallTimeoutError, IdClient
 from idalloc_schemas import HealthReply, Reserved
 from tests.devstack import Database, Management
 from tests.foreign import ForeignClient
@@ -151,3 +156,48 @@ def test_a_contested_segment_is_dropped(
     answer = caller.call("id.alloc", b'{"app_tag":"order"}')
     assert answer is not None
     assert json.loads(answer[0])["id"] == 10
+
+
+def test_the_client_asks_every_worker(fleet: Fleet, database: Database) -> None:
+    """Each answers for itself: one has the tag, to the others it is cold, and all are healthy."""
+    fleet.start(3)
+    with IdClient(fleet.amqp_url) as client:
+        client.next_id("test_business")
+        replies = client.fleet_health("test_business", within=2.0)
+        assert len({reply.worker for reply in replies}) == 3
+        assert sorted(reply.left > 0 for reply in replies) == [False, False, True]
+        assert all(tag.healthy for reply in replies for tag in reply.tags)
+        assert all(reply.protected for reply in replies)
+        assert {reply.database for reply in replies} == {None, True}
+        assert client.next_id("test_business") > 0  # late answers disturb nobody
+
+
+def test_the_asynchronous_client_asks_every_worker(fleet: Fleet) -> None:
+    """The same, without a thread."""
+    fleet.start(2)
+
+    async def ask() -> list[HealthReply]:
+        async with AsyncIdClient(fleet.amqp_url) as client:
+            return await client.fleet_health(within=2.0)
+
+    replies = asyncio.run(ask())
+    assert [reply.worker for reply in replies] == sorted({reply.worker for reply in replies})
+    assert len(replies) == 2
+
+
+def test_a_fleet_without_workers_is_an_error(fleet: Fleet) -> None:
+    """Nobody answers: an empty list would look like a healthy fleet."""
+    with blocking_connection(fleet.amqp_url) as connection:
+        connection.channel().queue_declare("id.health", durable=True)
+    with IdClient(fleet.amqp_url) as client, pytest.raises(CallTimeoutError):
+        client.fleet_health(within=0.3)
+
+
+def test_the_command_shows_every_worker(fleet: Fleet) -> None:
+    """Its JSON is a line for each."""
+    fleet.start(2)
+    command = [sys.executable, "-m", "idalloc_worker", "health", "--fleet", "--json"]
+    environment = {**os.environ, "IDALLOC_AMQP_URL": fleet.amqp_url}
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    workers = [json.loads(line)["worker"] for line in run.stdout.splitlines()]
+    assert len(set(workers)) == 2

@@ -18,6 +18,7 @@ _timeout = click.option(
     metavar="SECONDS",
     help="How long to wait for the answer.",
 )
+_FLEET_SECONDS = 1.0
 _json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 
 
@@ -58,24 +59,30 @@ def next_ids(app_tag: str, count: int, timeout: float, *, as_json: bool) -> None
 Examples:
   idalloc health
   idalloc health order --json
+  idalloc health --fleet
 
 \b
 Exit code 1 also says that the tag, or one of the worker's tags, has no ids and cannot get any.
 """
 )
 @click.argument("app_tag", metavar="[TAG]", type=app_tag_name, required=False)
+@click.option("--fleet", is_flag=True, help="Ask every worker; collects answers for a second.")
 @_timeout
 @_json_option
 @config_option
-def health(app_tag: str | None, timeout: float, *, as_json: bool) -> None:
-    """Show what one worker holds of a tag, or of all its tags."""
+def health(app_tag: str | None, timeout: float, *, fleet: bool, as_json: bool) -> None:
+    """Show what one worker holds of a tag, or of all its tags, or what every worker does."""
     with _client() as client:
-        reply = client.health(app_tag, timeout=timeout)
-    if as_json:
-        click.echo(reply.encode())
-    else:
-        _print_health(reply)
-    if not all(tag.healthy for tag in reply.tags):
+        if fleet:
+            replies = client.fleet_health(app_tag, within=min(timeout, _FLEET_SECONDS))
+        else:
+            replies = [client.health(app_tag, timeout=timeout)]
+    for reply in replies:
+        if as_json:  # one line for each worker
+            click.echo(reply.encode())
+        else:
+            _print_health(reply)
+    if not all(tag.healthy for reply in replies for tag in reply.tags):
         click.get_current_context().exit(1)
 
 
@@ -90,6 +97,10 @@ def _client() -> IdClient:
 def _print_health(reply: HealthReply) -> None:
     click.echo(f"worker  {reply.worker}")
     click.echo(f"left    {reply.left}")
+    if reply.protected is False:
+        click.echo("        not protected against a database that is set back: see its log")
+    if reply.database is False:
+        click.echo("        the database could not be used when it was last needed")
     for tag in reply.tags:
         click.echo(_line(tag))
     if reply.tags_total > len(reply.tags):

@@ -1,9 +1,10 @@
 """Puts what the engine says into the contract's words: refusals, and health."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from idalloc_schemas import ErrorReply, HealthReply, TagHealth
 from idalloc_worker._effects import Refused
+from idalloc_worker._tallies import Tallies
 
 _MAX_TAGS_IN_HEALTH = 1000
 
@@ -19,13 +20,15 @@ def error_reply(refusal: Refused) -> ErrorReply:
 
 
 def health_reply(
-    worker: str, tags: Sequence[TagHealth], counters: Mapping[str, int]
+    worker: str, tags: Sequence[TagHealth], tallies: Tallies, *, protected: bool
 ) -> HealthReply:
-    """Describe a worker by its tags, of which a message holds so many, and by its counters."""
+    """Describe a worker: its tags, of which a message holds so many, and what it counts."""
     return HealthReply(
         left=sum(tag.left for tag in tags),
         worker=worker,
         tags=list(tags[:_MAX_TAGS_IN_HEALTH]),
         tags_total=len(tags),
-        counters=dict(counters),
+        protected=protected,
+        database=tallies.database_reachable,
+        counters=tallies.health_counters(),
     )

@@ -248,7 +248,7 @@ class WorkerService:
         tags = self._engine.health(self._clock(), app_tag)
         if isinstance(tags, Refused):
             return tags
-        return health_reply(self._name, tags, self._tallies.health_counters())
+        return health_reply(self._name, tags, self._tallies, protected=self._fleet.speaking)
 
     # Answers
 
