@@ -65,7 +65,7 @@ def errors(summaries: list[Summary]) -> list[object]:
     return [s.errors | {"first": s.first_errors} for s in summaries if s.errors]
 
 
-@pytest.mark.parametrize("count", [1])
+@pytest.mark.parametrize("count", [1, 3])
 def test_a_replica_without_the_last_commits_is_promoted(
     count: int, site: Site, workers: Fleet, load_on: Callable[[], Load], tmp_path: Path
 ) -> None:
