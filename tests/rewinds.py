@@ -2,22 +2,24 @@
 
 import json
 import time
+from contextlib import closing
 
 from idalloc_schemas import HealthReply
 from tests.devstack import Database
+from tests.devstack._database import connect
 from tests.foreign import ForeignClient
 from tests.workers import Fleet
 
 
 def set_back(database: Database, app_tag: str, by: int) -> None:
-    """Lower the row as a failover that lost commits would, once there is so much to lose."""
+    """Lower the row once, as a failover that lost commits would, when there is so much to lose."""
     lower = "UPDATE segments SET max_id = max_id - %s WHERE app_tag = %s AND max_id > %s"
-    for _ in range(1000):
-        before = max_id(database, app_tag)
-        database.query(lower, by, app_tag, by)
-        if max_id(database, app_tag) < before:
-            return
-        time.sleep(0.02)
+    with closing(connect(database.server_url, database.name)) as connection:
+        for _ in range(1000):
+            with connection.cursor() as cursor:
+                if cursor.execute(lower, (by, app_tag, by)):
+                    return
+            time.sleep(0.02)
     raise AssertionError("the load does not use up ids")
 
 
