@@ -28,6 +28,7 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "next_id": ("order",),
     "next_ids": ("order", 3),
     "sequence": ("order",),
+    "fleet_health": ("order",),
     "health": ("order",),
     "stats": (),
     "close": (),
@@ -52,6 +53,8 @@ BAD_CALLS: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
     ("sequence", ("order",), {"floor": 0}),
     ("sequence", ("order",), {"timeout": -1}),
     ("health", ("",), {}),
+    ("fleet_health", ("",), {}),
+    ("fleet_health", ("order",), {"within": -1}),
     ("health", ("order",), {"timeout": -1}),
 ]
 
