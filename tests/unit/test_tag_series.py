@@ -16,6 +16,7 @@ from idalloc_worker._tag_series import TagSeries, cover_seconds, space_share
 from idalloc_worker._tag_settings import TagSettings
 
 SCRAPE = 15.0
+_COUNTERS = ("handed_out", "reserved", "lost", "given_back")
 
 
 def tag_pool(name: str, ids: int = 10**6, *, known: bool = True) -> TagPool:
@@ -124,15 +125,16 @@ def test_counters_only_rise(rounds: list[dict[int, int]], places: int) -> None:
         for tag, count in draws.items():
             pools[tag].take(count)
             pools[tag].lose(count // 2)
+            pools[tag].gave_back(count // 3)
         tags = look(series, pools, number * SCRAPE)
         assert len(tags) <= places + 1
         for name, tag_now in tags.items():
             before = previous.get(name)
-            for field in ("handed_out", "reserved", "lost"):
+            for field in _COUNTERS:
                 rise = getattr(tag_now, field) - (getattr(before, field) if before else 0)
                 assert rise >= 0, (name, field)
                 grown[field] += rise
-        assert series.totals == (grown["handed_out"], grown["reserved"], grown["lost"])
+        assert series.totals == tuple(grown[field] for field in _COUNTERS)
         previous = tags
 
 

@@ -12,6 +12,8 @@ from idalloc_worker._store import Reservation
 from idalloc_worker._store_errors import (
     InvalidRowError,
     OutcomeUnknownError,
+    RewindSuspectedError,
+    SegmentContestedError,
     StoreReason,
     StoreUnavailableError,
     TagExhaustedError,
@@ -50,6 +52,8 @@ def test_a_histogram_counts_each_duration_once(durations: list[float]) -> None:
         (TagNotFoundError("order"), "app_tag_not_found"),
         (TagExhaustedError("order"), "exhausted"),
         (InvalidRowError("order", "step is 0"), "invalid_row"),
+        (SegmentContestedError("order", 5, 9), "contested"),
+        (RewindSuspectedError("order", 5, 9), "row_moves"),
         (NotBegunError(), "not_begun"),
         (ZeroDivisionError(), "unexpected"),
     ],
@@ -70,10 +74,12 @@ def test_the_database_is_reachable_if_it_answers() -> None:
         (TagNotFoundError("order"), True),
         (StoreUnavailableError(StoreReason.READ_ONLY, "no"), False),
         (Reservation(Segment(1, 2), TagSettings(step=1)), True),
+        (StoreUnavailableError(StoreReason.READ_ONLY, "no"), False),
+        (SegmentContestedError("order", 5, 9), True),
     ):
         tallies.refilled(RefillReport(REFILL, outcome, 0.1), {})
         assert tallies.database_reachable is reachable
-    assert sum(tallies.refill_time.counts) == 4, "two never reached it"
+    assert sum(tallies.refill_time.counts) == 6, "two never reached it"
 
 
 def test_health_shows_both_queues_together() -> None:

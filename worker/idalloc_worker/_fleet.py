@@ -146,6 +146,7 @@ class Fleet:
 
     def _proceed(self, claim: _Claim) -> None:
         if self._state is _State.UNPROTECTED:
+            self._counters["claims_unprotected"] += 1
             self._end_claim(claim)
         elif self._state is _State.READY:
             watch, segment = claim.watch, claim.segment

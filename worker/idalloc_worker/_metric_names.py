@@ -125,6 +125,11 @@ PROCESS_METRICS: Final = (
         "a process that ends are not among them.",
         lambda it: it.lost,
     ),
+    _counter(
+        "idalloc_ids_given_back",
+        "Ids returned to the database by a process that stops; the next reservation has them.",
+        lambda it: it.given_back,
+    ),
     _gauge("idalloc_ids_left", "Ids in memory, all tags.", lambda it: it.left),
     _gauge("idalloc_tags", "Tags in memory.", lambda it: it.tags_held),
     _event("idalloc_refills", "Refills that brought a segment.", "refills"),
@@ -145,6 +150,16 @@ PROCESS_METRICS: Final = (
         "idalloc_rewinds_repaired",
         "Rows found below ids that were handed out already, and raised above them again.",
         "rewinds_repaired",
+    ),
+    _event(
+        "idalloc_claims_contested",
+        "Segments dropped because another worker had reserved some of the same ids.",
+        "claims_contested",
+    ),
+    _event(
+        "idalloc_claims_unprotected",
+        "Segments used without asking the other workers, because the broker refuses that.",
+        "claims_unprotected",
     ),
     _gauge(
         "idalloc_database_reachable",
@@ -202,6 +217,12 @@ TAG_METRICS: Final = (
         Kind.COUNTER,
         "Ids reserved, or perhaps reserved, that will never be handed out.",
         lambda tag: tag.lost,
+    ),
+    TagMetric(
+        "idalloc_tag_ids_given_back",
+        Kind.COUNTER,
+        "Ids returned to the database by a process that stops.",
+        lambda tag: tag.given_back,
     ),
     TagMetric("idalloc_tag_ids_left", Kind.GAUGE, "Ids in memory.", lambda tag: tag.left),
     TagMetric(

@@ -14,6 +14,7 @@ class TagSnapshot:
     handed_out: int
     reserved: int
     lost: int
+    given_back: int
     left: int
     waiters: int
     step: int
@@ -53,6 +54,7 @@ class Snapshot:
     handed_out: int
     reserved: int
     lost: int
+    given_back: int
     left: int
     waiters: int
     tags: tuple[TagSnapshot, ...]

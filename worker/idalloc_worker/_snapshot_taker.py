@@ -62,7 +62,7 @@ class SnapshotTaker:
     def _describe(self) -> Snapshot:
         tallies, series = self._tallies, self._series
         tags = series.end()
-        handed_out, reserved, lost = series.totals
+        handed_out, reserved, lost, given_back = series.totals
         return Snapshot(
             started_at=self._started_at,
             cpu_seconds=time.process_time(),
@@ -79,6 +79,7 @@ class SnapshotTaker:
             handed_out=handed_out,
             reserved=reserved,
             lost=lost,
+            given_back=given_back,
             left=series.left,
             waiters=series.waiters,
             tags=tags,

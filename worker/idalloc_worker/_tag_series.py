@@ -22,8 +22,8 @@ _BUSIER: Final = 2.0  # a tag takes another's place if it is so many times as bu
 _LOWEST_RATE: Final = 0.01  # ids per second: below it, a tag is not in use
 _LONGEST_COVER: Final = 86_400.0  # seconds: a day or more
 
-_Counts = tuple[int, int, int]  # handed out, reserved, lost
-_ZERO: Final[_Counts] = (0, 0, 0)
+_Counts = tuple[int, int, int, int]  # handed out, reserved, lost, given back
+_ZERO: Final[_Counts] = (0, 0, 0, 0)
 
 
 def space_share(pool: TagPool) -> float:
@@ -74,7 +74,7 @@ class TagSeries:
         self.refilling += pool.attempt is not None
         if not pool.known:
             return  # names that are no tags are never shown: anybody can make up any number
-        counts = (pool.handed_out, pool.reserved, pool.lost)
+        counts = (pool.handed_out, pool.reserved, pool.lost, pool.given_back)
         rate = self._rates.of(pool)
         self.totals = _add(self.totals, counts)
         self.held += 1
@@ -162,8 +162,18 @@ def _describe(pool: TagPool, counts: _Counts, rate: float) -> TagSnapshot:
 
 
 def _add(first: _Counts, second: _Counts) -> _Counts:
-    return (first[0] + second[0], first[1] + second[1], first[2] + second[2])
+    return (
+        first[0] + second[0],
+        first[1] + second[1],
+        first[2] + second[2],
+        first[3] + second[3],
+    )
 
 
 def _less(first: _Counts, second: _Counts) -> _Counts:
-    return (first[0] - second[0], first[1] - second[1], first[2] - second[2])
+    return (
+        first[0] - second[0],
+        first[1] - second[1],
+        first[2] - second[2],
+        first[3] - second[3],
+    )

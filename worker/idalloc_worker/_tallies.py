@@ -13,9 +13,11 @@ from idalloc_worker._refiller import NotBegunError, RefillReport
 from idalloc_worker._store import Reservation
 from idalloc_worker._store_errors import (
     InvalidRowError,
+    RewindSuspectedError,
+    SegmentContestedError,
+    StoreError,
     StoreReason,
     StoreUnavailableError,
-    TagError,
     TagExhaustedError,
     TagNotFoundError,
 )
@@ -44,15 +46,23 @@ def _one_word(reason: StoreReason) -> str:
     return reason.replace(" ", "_").replace("-", "_")
 
 
-REFILL_FAILURES: Final = (
-    *map(_one_word, StoreReason),
-    *("app_tag_not_found", "exhausted", "invalid_row", "not_begun", "unexpected"),
-)
+_FAILURES: Final[Mapping[type[Exception], str]] = {
+    TagNotFoundError: "app_tag_not_found",
+    TagExhaustedError: "exhausted",
+    InvalidRowError: "invalid_row",
+    SegmentContestedError: "contested",
+    RewindSuspectedError: "row_moves",
+    NotBegunError: "not_begun",
+}
+_UNEXPECTED: Final = "unexpected"
+
+REFILL_FAILURES: Final = (*map(_one_word, StoreReason), *_FAILURES.values(), _UNEXPECTED)
 """Why a refill gave no ids."""
 
 EVENTS: Final = (
     *("requests", "redelivered", "waited", "connects", "blocked"),
     *("refills", "refills_failed", "refills_refused", "refills_unknown", "rewinds_repaired"),
+    *("claims_contested", "claims_unprotected", "give_backs", "give_backs_failed"),
 )
 
 
@@ -96,7 +106,7 @@ class Tallies:
             self.refill_time.observe(report.seconds)
             if isinstance(outcome, StoreUnavailableError):
                 self.database_reachable = False
-            elif isinstance(outcome, (Reservation, TagError)):
+            elif isinstance(outcome, (Reservation, StoreError)):
                 self.database_reachable = True
         if isinstance(outcome, Exception):
             self.refill_failures[failure_reason(outcome)] += 1
@@ -104,16 +114,6 @@ class Tallies:
 
 def failure_reason(error: Exception) -> str:
     """Name why a refill gave no ids: one of `REFILL_FAILURES`."""
-    match error:
-        case StoreUnavailableError(reason=reason):
-            return _one_word(reason)
-        case TagNotFoundError():
-            return "app_tag_not_found"
-        case TagExhaustedError():
-            return "exhausted"
-        case InvalidRowError():
-            return "invalid_row"
-        case NotBegunError():
-            return "not_begun"
-        case _:
-            return "unexpected"
+    if isinstance(error, StoreUnavailableError):
+        return _one_word(error.reason)
+    return _FAILURES.get(type(error), _UNEXPECTED)
