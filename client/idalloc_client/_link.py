@@ -94,6 +94,14 @@ class Link:
         if not self._io.holding:
             self._io.add_callback_threadsafe(self._run_soon)  # type: ignore[no-untyped-call]
 
+    def wire(self, channel: Channel) -> Wire:
+        """Use a further channel, which the handler opened on the present connection."""
+        if channel.connection is not self._connection:
+            raise ValueError("the channel belongs to an earlier connection")
+        wire = Wire(channel, self._io.write, self._io.shortcut)
+        channel.add_on_close_callback(lambda *_: wire.forget())
+        return wire
+
     def reset_channel(self, reason: BaseException) -> None:
         """Give up the present channel, and open another one after a pause."""
         channel, self._channel = self._channel, None
@@ -111,7 +119,7 @@ class Link:
             _log.exception("A callback on the AMQP thread failed")
 
     def _run_soon(self) -> None:
-        while self._soon:
+        while self._soon:  # a callback may ask for another one
             callbacks, self._soon = self._soon, []
             for callback in callbacks:
                 self.guarded(callback)
@@ -197,8 +205,7 @@ class Link:
             connection.channel(on_open_callback=self._on_channel_open)
 
     def _on_channel_open(self, channel: Channel) -> None:
-        wire = Wire(channel, self._io.write, self._io.shortcut)
-        channel.add_on_close_callback(lambda *_: wire.forget())
+        wire = self.wire(channel)
         channel.add_on_close_callback(self._on_channel_closed)
         self._channel = channel
         self._last_reason = None

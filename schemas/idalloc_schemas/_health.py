@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, model_validator
 
 from idalloc_schemas._fields import AppTag, IdRange, SuccessCode, Tally
 
@@ -19,8 +19,13 @@ class TagState(StrEnum):
     """Memory is empty and a refill is under way."""
     FAILING = "failing"
     """The last refill failed; ids that are still in memory are handed out."""
+    STANDBY = "standby"
+    """The tag is ordered, and this worker passes requests for it on: another one may own it."""
     REFUSED = "refused"
     """The database said that there is nothing to hand out: no row, a bad row, or no space left."""
+
+
+_NO_ANSWER_YET = (TagState.COLD, TagState.REFILLING, TagState.STANDBY)
 
 
 class HealthRequest(BaseModel):
@@ -66,11 +71,13 @@ class TagHealth(BaseModel):
     ids_given_back: Tally = 0
     """Returned to the row by a worker that stops."""
     last_error: str | None = None
+    partition: Annotated[StrictInt, Field(ge=0)] | None = None
+    """Of an ordered tag: the partition that it belongs to, whose owner answers for it."""
 
     @property
     def healthy(self) -> bool:
         """Whether the next request can expect an id."""
-        return self.left > 0 or self.state in (TagState.COLD, TagState.REFILLING)
+        return self.left > 0 or self.state in _NO_ANSWER_YET
 
 
 class HealthReply(BaseModel):

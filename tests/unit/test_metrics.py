@@ -39,7 +39,9 @@ def known(name: str, handed_out: int = 0) -> TagPool:
 def snapshot(*pools: TagPool, tallies: Tallies | None = None) -> Snapshot:
     taken: list[Snapshot] = []
     turns: deque[Callable[[], None]] = deque()
-    taker = SnapshotTaker(lambda: pools, tallies or Tallies(), lambda _, call: turns.append(call))
+    taker = SnapshotTaker(
+        lambda: iter(pools), tallies or Tallies(), lambda _, call: turns.append(call)
+    )
     taker.take(taken.append)
     while turns:
         turns.popleft()()
@@ -65,7 +67,7 @@ def test_many_tags_are_looked_at_in_slices() -> None:
     pools = [known(f"tag-{number}") for number in range(1000)]
     taken: list[Snapshot] = []
     turns: deque[Callable[[], None]] = deque()
-    taker = SnapshotTaker(lambda: pools, Tallies(), lambda _, call: turns.append(call))
+    taker = SnapshotTaker(lambda: iter(pools), Tallies(), lambda _, call: turns.append(call))
     taker.take(taken.append)
     assert not taken
     taker.take(taken.append)

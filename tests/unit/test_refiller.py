@@ -27,7 +27,10 @@ class FakeStore:
     def arm(self) -> None:
         self.aborted = False
 
-    def reserve(
+    def ordered_tags(self) -> frozenset[str]:
+        return frozenset({"ordered"})
+
+    def reserve(  # all that one refill is about
         self,
         app_tag: str,
         want: int,
@@ -36,8 +39,9 @@ class FakeStore:
         demand: Demand = NO_DEMAND,
         users: frozenset[str | None] | None = None,
         suspected: int | None = None,
+        ordered: bool = False,
     ) -> Reservation:
-        del demand, users, suspected
+        del demand, users, suspected, ordered
         self.entered.set()
         self.release.wait(10)
         if self.aborted:

@@ -25,6 +25,13 @@ class Refused:
     retry_after: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Redirected(Refused):
+    """The tag is ordered, so that only the owner of its partition may answer."""
+
+
+REDIRECTED = Redirected(RespCode.INTERNAL, "this app_tag is ordered")
+
 Answer = Granted | Refused
 
 
@@ -50,6 +57,8 @@ class StartRefill:
     `users` are those who wait: unless one of them may draw from the tag, reserve nothing and report
     the row's settings. None: nobody waits, reserve in any case.
 
+    `ordered`: for the owner of an ordered tag, of which nobody else may reserve anything.
+
     Each attempt is to be reported once, with `Engine.segment_arrived`, `settings_arrived`,
     `refill_failed` or `refill_refused`, however late.
     """
@@ -62,6 +71,7 @@ class StartRefill:
     users: frozenset[str | None] | None = None
     suspected: int | None = None
     """What the row said when it was found to lie below the floor, and nothing explained that."""
+    ordered: bool = False
 
 
 @dataclass(frozen=True, slots=True)

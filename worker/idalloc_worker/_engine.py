@@ -7,66 +7,57 @@ done outside comes out of `effects()`.
 import heapq
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import count as counter
 from math import inf
 
 from idalloc_schemas import RespCode, TagHealth
 from idalloc_worker._effects import (
+    REDIRECTED,
     AbandonRefill,
     Answer,
     Answered,
     Effect,
     Expired,
     Granted,
+    Redirected,
     Refused,
     StartRefill,
 )
+from idalloc_worker._engine_limits import EngineLimits
 from idalloc_worker._id_space import SpaceUsed
 from idalloc_worker._pool import TagPool, Waiter
 from idalloc_worker._refusal_memory import RefusalMemory
+from idalloc_worker._refusals import SHUTTING_DOWN, forbidden
 from idalloc_worker._segment import Segment
 from idalloc_worker._tag_health import describe, describe_unknown, refusal_in_force
 from idalloc_worker._tag_settings import TagSettings
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineLimits:
-    """The bounds of one worker process; times in seconds."""
-
-    max_count: int = 1_000_000
-    max_waiters: int = 1500
-    """Requests that may wait for one tag; one more is answered BUSY."""
-    wait_timeout: float = 2.0
-    refill_timeout: float = 2.0
-    max_failures: int = 4
-    """Failed refills in a row after which the waiting requests are told."""
-    backoff_base: float = 0.1
-    backoff_cap: float = 1.0
-    refusal_ttl: float = 1.0
-    """How long "no such tag" and its like are remembered."""
-    max_refusals: int = 10_000
-    """How many unknown tags are remembered at most."""
-    answer_margin: float = 0.1
-    """A request is told this long (or a tenth of its time) before its caller stops listening."""
+__all__ = ["Engine", "EngineLimits"]
 
 
 class Engine:
     """Hands out ids from memory, and says when it wants more.
 
-    `jitter` gives numbers from [0, 1).
+    `ordered`: it is that of the owner of ordered tags. `attempts` numbers the refills: engines that
+    share refill threads share it. `jitter` gives numbers from [0, 1).
     """
 
     def __init__(
-        self, limits: EngineLimits, *, jitter: Callable[[], float] = random.random
+        self,
+        limits: EngineLimits,
+        *,
+        ordered: bool = False,
+        attempts: Iterator[int] | None = None,
+        jitter: Callable[[], float] = random.random,
     ) -> None:
         self._limits = limits
+        self._ordered = ordered
         self._max_count = limits.max_count
         self._jitter = jitter
         self._pools: dict[str, TagPool] = {}
         self._refilling: dict[int, TagPool] = {}  # by attempt, until its report
         self._refusals = RefusalMemory(limits.max_refusals)  # of unknown tags
-        self._attempts = counter(1)
+        self._attempts = counter(1) if attempts is None else attempts
         self._effects: list[Effect] = []
         self._timers: list[tuple[float, int, Waiter | TagPool | int, TagPool]] = []
         self._timer_ids = counter()
@@ -131,7 +122,24 @@ class Engine:
         """Stop waiting: whoever waits, or would have to, is refused with SHUTTING_DOWN."""
         self._closing = True
         for pool in self._pools.values():
-            self._refuse_waiters(pool, _SHUTTING_DOWN, now)
+            self._refuse_waiters(pool, SHUTTING_DOWN, now)
+
+    def redirect(self, app_tag: str, now: float) -> None:
+        """Serve a tag no longer, because it is ordered: what is in memory of it is lost."""
+        pool = self._pools.get(app_tag)
+        if pool is not None:
+            pool.drop_all()
+            pool.attempt = pool.retry_timer_at = None  # a segment that arrives now is too late
+            self._refuse_waiters(pool, REDIRECTED, now)
+
+    def void(self) -> None:
+        """Lose all that is in memory: the one who was to hand it out is no longer the owner.
+
+        Nobody who waits is answered, and no refill starts before the next request.
+        """
+        for pool in self._pools.values():
+            pool.void()
+        self._pools = {tag: pool for tag, pool in self._pools.items() if pool.known}
 
     # What the worker reports
 
@@ -205,6 +213,8 @@ class Engine:
         if refusal.code is RespCode.APP_TAG_NOT_FOUND:
             pool.drop_all()  # a deleted tag is not served on
             pool.allowed_users = None  # whoever adds it again says anew who may draw
+        elif isinstance(refusal, Redirected):
+            pool.drop_all()
         self._refuse_waiters(pool, refusal, now)
         if not pool.known:
             self._forget(pool, refusal)
@@ -217,7 +227,7 @@ class Engine:
                 self._end_wait(pool, subject, now)
             elif isinstance(subject, int):
                 self._abandon(pool, subject, now)
-            else:
+            elif pool.retry_timer_at is not None:
                 pool.retry_timer_at = None
                 self._refill_if_wanted(pool, now)
 
@@ -232,11 +242,11 @@ class Engine:
         pool = self._pools.get(app_tag)
         if pool is not None and not pool.allows(request.user):
             self._look_again(pool, now)
-            return _forbidden(request.user)
+            return forbidden(request.user)
         if pool is not None and (refusal := self._refusal_now(pool, now)) is not None:
             return refusal
         if self._closing:
-            return _SHUTTING_DOWN
+            return SHUTTING_DOWN
         if pool is None:
             pool = self._pools[app_tag] = TagPool(app_tag)
             pool.failures = self._refusals.forget(app_tag)
@@ -306,7 +316,7 @@ class Engine:
         pool.known = True
         for waiter in pool.adopt(settings, now):
             pool.dismiss(waiter)
-            self._effects.append(Answered(waiter.owner, _forbidden(waiter.user)))
+            self._effects.append(Answered(waiter.owner, forbidden(waiter.user)))
 
     def space_warning(self, app_tag: str) -> SpaceUsed | None:
         """Tell, once for each threshold, that so much of a tag's id space is used up."""
@@ -338,7 +348,8 @@ class Engine:
         self._refilling[attempt] = pool
         want = max(1, min(pool.shortage, self._limits.max_count))
         demand = pool.measure(now)
-        self._effects.append(StartRefill(pool.app_tag, attempt, want, pool.mark, demand, users))
+        refill = StartRefill(pool.app_tag, attempt, want, pool.mark, demand, users, self._ordered)
+        self._effects.append(refill)
         self._set_timer(now + self._limits.refill_timeout, attempt, pool)
 
     def _end_attempt(self, attempt: int) -> tuple[TagPool, bool]:
@@ -387,14 +398,3 @@ class Engine:
     def pools(self) -> Iterator[TagPool]:
         """Walk through the tags in memory, to look only."""
         return iter(self._pools.values())
-
-
-_SHUTTING_DOWN = Refused(RespCode.SHUTTING_DOWN, "the worker is shutting down", 0.1)
-
-
-def _forbidden(user: str | None) -> Refused:
-    if user is None:
-        why = "this app_tag is for certain users only, and the request has no user_id property"
-    else:
-        why = "this user may not draw from this app_tag"
-    return Refused(RespCode.FORBIDDEN, why)

@@ -11,6 +11,8 @@ from idalloc_worker._store_errors import StoreReason, StoreUnavailableError
 OVERFLOW: Final = frozenset({1264, 1690})
 """Out of range for the column; out of range for BIGINT arithmetic."""
 
+NO_SUCH_COLUMN: Final = 1054
+
 _REASONS: Final[Mapping[int, StoreReason]] = {
     1044: StoreReason.ACCESS_DENIED,
     1045: StoreReason.ACCESS_DENIED,

@@ -240,6 +240,15 @@ class TagPool:
     def _count_segments(self) -> None:
         self.full = len(self._segments) >= SEGMENTS_WANTED
 
+    def void(self) -> None:
+        """Forget ids, requests and the refill in flight, whose report comes too late now."""
+        self.drop_all()
+        for waiter in self._waiters:
+            waiter.waiting = False
+        self._waiters.clear()
+        self.waiters = self._demand = 0
+        self.attempt = self.retry_timer_at = None
+
     def lose(self, ids: int) -> None:
         """Count ids that were, or may have been, reserved and will never be handed out."""
         self.reserved += ids

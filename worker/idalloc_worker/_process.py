@@ -4,12 +4,15 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from itertools import count
 
 from idalloc_client._link_thread import LinkThread
 from idalloc_client._url import connection_parameters, process_name
 from idalloc_worker._engine import Engine, EngineLimits
+from idalloc_worker._merged_pools import merged_pools
 from idalloc_worker._metrics_sources import AskForSnapshot
 from idalloc_worker._mysql_hosts import MySqlHosts
+from idalloc_worker._ordered import OrderedTags
 from idalloc_worker._properties import ignore_message_headers
 from idalloc_worker._refiller import Refiller
 from idalloc_worker._service import WorkerService
@@ -36,9 +39,12 @@ def run_worker(
     ignore_message_headers()
     address = settings.require_mysql()
     name = process_name("worker")
-    engine = Engine(_limits(settings))
     tallies = Tallies()
-    service = WorkerService(engine, name=name, prefetch=settings.prefetch, tallies=tallies)
+    attempts = count(1)
+    engine = Engine(_limits(settings), attempts=attempts)
+    owner = Engine(_limits(settings), attempts=attempts, ordered=True)
+    ordered = OrderedTags(owner, engine, name, tallies)
+    service = WorkerService(engine, ordered, name=name, prefetch=settings.prefetch, tallies=tallies)
     parameters = connection_parameters(settings.amqp_url.get_secret_value(), name)
     link = LinkThread(parameters, service, "idalloc-worker-io", on_death=exit_now)
     hosts = MySqlHosts(address)
@@ -49,13 +55,15 @@ def run_worker(
     )
     service.attach(link, refiller)
     if serve_metrics is not None:
-        taker = SnapshotTaker(engine.pools, tallies, link.link.call_later)
+        taker = SnapshotTaker(
+            lambda: merged_pools(engine.pools(), owner.pools()), tallies, link.link.call_later
+        )
         serve_metrics(lambda on_taken: link.post(lambda: taker.take(on_taken)))
     refiller.start()
     link.start()
     _log.info("%s started: table %s on %s", name, settings.table, address)
     wait_for_stop()
-    return _drain(link, service, refiller, engine, settings.drain_timeout)
+    return _drain(link, service, refiller, (engine, owner), settings.drain_timeout)
 
 
 def _limits(settings: Settings) -> EngineLimits:
@@ -68,7 +76,11 @@ def _limits(settings: Settings) -> EngineLimits:
 
 
 def _drain(
-    link: LinkThread, service: WorkerService, refiller: Refiller, engine: Engine, timeout: float
+    link: LinkThread,
+    service: WorkerService,
+    refiller: Refiller,
+    engines: tuple[Engine, ...],
+    timeout: float,
 ) -> int:
     """Stop in order: no new requests, answers out, ids given back, refills off, goodbye."""
     _log.info("Draining: no new requests, at most %g s", timeout)
@@ -78,10 +90,11 @@ def _drain(
     clean = drained.wait(timeout)
     clean &= refiller.stop(max(deadline - time.monotonic(), 0.5))
     clean &= link.stop(max(deadline - time.monotonic(), 0.5))
-    # The thread that owned the engine has ended.
-    given_back = sum(pool.given_back for pool in engine.pools())
+    # The thread that owned the engines has ended.
+    given_back = sum(pool.given_back for engine in engines for pool in engine.pools())
+    left = sum(engine.left for engine in engines)
     if clean:
-        _log.info("Stopped; %d ids given back, %d are left unused", given_back, engine.left)
+        _log.info("Stopped; %d ids given back, %d are left unused", given_back, left)
     else:
         _log.error("Stopped before everything was answered or handed back")
     return 0 if clean else 1

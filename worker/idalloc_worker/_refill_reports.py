@@ -3,7 +3,7 @@
 import logging
 
 from idalloc_schemas import RespCode
-from idalloc_worker._effects import Refused, StartRefill
+from idalloc_worker._effects import REDIRECTED, Refused, StartRefill
 from idalloc_worker._engine import Engine
 from idalloc_worker._refiller import NotBegunError, RefillReport
 from idalloc_worker._store import Reservation
@@ -13,6 +13,7 @@ from idalloc_worker._store_errors import (
     SegmentContestedError,
     TagError,
     TagExhaustedError,
+    TagIsOrderedError,
     TagNotFoundError,
 )
 from idalloc_worker._throttle import ThrottledLog
@@ -28,7 +29,7 @@ def record_report(
     if isinstance(outcome, Reservation):
         return _record_reservation(engine, refill, outcome, now, log)
     if isinstance(outcome, TagError):
-        if not isinstance(outcome, TagNotFoundError):  # the callers' business, and a flood of it
+        if not isinstance(outcome, (TagNotFoundError, TagIsOrderedError)):  # none of the operator's
             log.warning(now, "refused", "No ids: %s", outcome)
         settings = outcome.settings if isinstance(outcome, TagExhaustedError) else None
         engine.refill_refused(refill.attempt, _refusal(outcome), now, settings)
@@ -82,6 +83,8 @@ def _refusal(error: TagError) -> Refused:
             return Refused(RespCode.APP_TAG_NOT_FOUND, "app_tag not found")
         case TagExhaustedError():
             return Refused(RespCode.EXHAUSTED, "the id space of this app_tag is used up")
+        case TagIsOrderedError():
+            return REDIRECTED
         case InvalidRowError():
             return Refused(
                 RespCode.INTERNAL, f"the row of this app_tag is invalid: {error.problem}"

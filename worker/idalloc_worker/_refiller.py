@@ -18,7 +18,7 @@ _log = logging.getLogger("idalloc.refill")
 class Store(Protocol):
     """What a refill thread needs; see `SegmentStore`."""
 
-    def reserve(  # noqa: PLR0913  # the facts of one refill
+    def reserve(  # noqa: PLR0913  # all that one refill is about
         self,
         app_tag: str,
         want: int,
@@ -27,11 +27,15 @@ class Store(Protocol):
         demand: Demand = NO_DEMAND,
         users: frozenset[str | None] | None = None,
         suspected: int | None = None,
+        ordered: bool = False,
     ) -> Reservation:
         """Reserve a segment or raise."""
 
     def give_back(self, app_tag: str, left: int, right: int) -> bool:
         """Lower the row if nobody reserved since, or raise."""
+
+    def ordered_tags(self) -> frozenset[str]:
+        """Read which tags are ordered, or raise."""
 
     def arm(self) -> None:
         """Let `abort` count from now on, though the reservation has not begun."""
@@ -63,6 +67,13 @@ class GiveBack:
     """Called on a refill thread, unless the threads are stopped before one gets to it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """Find out which tags are ordered; `report` is called on a refill thread."""
+
+    report: Callable[[frozenset[str] | Exception], None]
+
+
 class NotBegunError(Exception):
     """The attempt was abandoned before a thread got to it: nothing was reserved."""
 
@@ -85,9 +96,9 @@ class Refiller:
     ) -> None:
         self._make_store = make_store
         self._report = report
-        self._jobs: queue.SimpleQueue[StartRefill | GiveBack | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[StartRefill | GiveBack | Survey | None] = queue.SimpleQueue()
         self._lock = threading.Lock()  # guards the four below
-        self._running: dict[int, Store] = {}
+        self._running: dict[int | Survey, Store] = {}
         self._abandoned: set[int] = set()
         self._stopping = False
         self._next_give_back = 0  # attempts count from 1, give-backs from -1 downwards
@@ -108,6 +119,10 @@ class Refiller:
     def give_back(self, job: GiveBack) -> None:
         """Queue a give-back; it cannot be abandoned."""
         self._jobs.put(job)
+
+    def survey(self, survey: Survey) -> None:
+        """Queue a survey."""
+        self._jobs.put(survey)
 
     def abandon(self, attempt: int) -> None:
         """Interrupt an attempt, or take it out of the queue."""
@@ -139,17 +154,34 @@ class Refiller:
         store = self._make_store()
         try:
             while (job := self._jobs.get()) is not None:
-                if isinstance(job, GiveBack):
+                if isinstance(job, Survey):
+                    job.report(self._look(store, job))
+                elif isinstance(job, GiveBack):
                     job.report(self._give_back(store, job))
-                    continue
-                began = time.monotonic()
-                outcome = self._attempt(store, job)
-                seconds = time.monotonic() - began
-                with self._lock:
-                    self._abandoned.discard(job.attempt)  # it came when the attempt had ended
-                self._report(RefillReport(job, outcome, seconds))
+                else:
+                    self._refill(store, job)
         finally:
             store.close()
+
+    def _refill(self, store: Store, refill: StartRefill) -> None:
+        began = time.monotonic()
+        outcome = self._attempt(store, refill)
+        seconds = time.monotonic() - began
+        with self._lock:
+            self._abandoned.discard(refill.attempt)  # it came when the attempt had ended
+        self._report(RefillReport(refill, outcome, seconds))
+
+    def _look(self, store: Store, survey: Survey) -> frozenset[str] | Exception:
+        with self._lock:
+            self._running[survey] = store  # `stop` ends it
+            store.arm()
+        try:
+            return store.ordered_tags()
+        except Exception as error:  # noqa: BLE001  # the report carries it
+            return error
+        finally:
+            with self._lock:
+                del self._running[survey]
 
     def _attempt(self, store: Store, refill: StartRefill) -> Reservation | Exception:
         with self._lock:
@@ -166,6 +198,7 @@ class Refiller:
                 demand=refill.demand,
                 users=refill.users,
                 suspected=refill.suspected,
+                ordered=refill.ordered,
             )
         except Exception as error:  # noqa: BLE001  # the report carries it
             return error

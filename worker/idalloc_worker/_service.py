@@ -32,19 +32,22 @@ from idalloc_worker._effects import (
     AbandonRefill,
     Answer,
     Answered,
+    Effect,
     Expired,
     Granted,
+    Redirected,
     Refused,
     StartRefill,
 )
 from idalloc_worker._engine import Engine
 from idalloc_worker._fleet import Fleet
 from idalloc_worker._give_back import GiveBacks
+from idalloc_worker._ordered import OrderedTags
 from idalloc_worker._refill_reports import record_report
 from idalloc_worker._refiller import Refiller, RefillReport
 from idalloc_worker._refills import Refills
 from idalloc_worker._replies import error_reply, health_reply
-from idalloc_worker._session import Delivery, Session
+from idalloc_worker._session import Delivery, Session, deadline_of
 from idalloc_worker._stalls import BEAT, StallGuard
 from idalloc_worker._tallies import (
     ANSWERED,
@@ -70,9 +73,10 @@ class WorkerService:
     `report` may be called from any thread; the rest belongs to the link's thread.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # the parts of a worker
         self,
         engine: Engine,
+        ordered: OrderedTags,
         *,
         name: str,
         prefetch: int,
@@ -80,6 +84,8 @@ class WorkerService:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._engine = engine
+        self._ordered = ordered
+        self._engines = (engine, ordered.engine)
         self._name = name
         self._prefetch = prefetch
         self._clock = clock
@@ -106,6 +112,7 @@ class WorkerService:
         )
         self._refills = Refills(self._fleet, refiller, self._record, tallies.events)
         self._give_backs = GiveBacks(self._fleet, refiller, thread.post, tallies.events)
+        self._ordered.attach(thread.link, thread.post, refiller, self, self._clock)
         thread.post(self._beat)
 
     def _beat(self) -> None:
@@ -131,6 +138,7 @@ class WorkerService:
 
         def consume_requests() -> None:
             if not self._draining and session is self._session and session.usable:
+                self._ordered.on_ready(channel)
                 self._consume(session, ALLOC_QUEUE, _log_serving)
 
         def join_fleet() -> None:
@@ -150,6 +158,7 @@ class WorkerService:
         self._session = None
         self._tallies.connected = False
         self._fleet.disconnect()
+        self._ordered.on_lost()
         if isinstance(reason, ChannelClosed):
             # Consuming is tried without declaring, since a least-privilege user may not declare;
             # only where a queue is missing is it declared.
@@ -196,32 +205,40 @@ class WorkerService:
         except Exception:  # noqa: BLE001  # pika would end the connection: a crash loop
             _log.exception("A request on %s failed", delivery.queue)
             self._refuse(delivery, Refused(RespCode.INTERNAL, "internal error: see worker's log"))
-        self._run_effects()
+        self.run_effects()
 
     def _alloc(self, delivery: Delivery, body: bytes, now: float, properties: Properties) -> None:
         request = parse_alloc_request(body)
-        deadline = _deadline(properties, now)
-        user = properties.user_id
+        deadline = deadline_of(properties, now)
         if deadline <= now:
-            self._expire(delivery)
+            self.expire(delivery)
             return
-        if self._stalls.may_be_dead(deadline, now) and not delivery.redelivered:
-            self._outcomes[ALLOC_QUEUE][DOUBTED] += 1
-            delivery.session.hand_back(delivery)
+        if self.doubts(delivery, deadline, now):
             return
-        delivery.since = now
+        delivery.request, delivery.deadline, delivery.since = request, deadline, now
+        if request.app_tag in self._ordered.known:
+            self._ordered.forward(delivery)
+            return
         answer = self._engine.take(
             request.app_tag,
             request.count,
             now,
             owner=delivery,
             deadline=deadline,
-            user=None if user is None else user.decode(errors="replace"),
+            user=delivery.user_name,
         )
-        if answer is not None:
-            self._answer(delivery, answer)
-        else:
+        if answer is None:
             self._tallies.events["waited"] += 1
+        else:
+            self.answer(delivery, answer)
+
+    def doubts(self, delivery: Delivery, deadline: float, now: float) -> bool:
+        """Hand a message back that may have aged unseen while the process was stopped."""
+        doubtful = self._stalls.may_be_dead(deadline, now) and not delivery.redelivered
+        if doubtful:
+            self._outcomes[ALLOC_QUEUE][DOUBTED] += 1
+            delivery.session.hand_back(delivery)
+        return doubtful
 
     def _health(self, delivery: Delivery, body: bytes) -> None:
         request = parse_health_request(body)
@@ -245,19 +262,23 @@ class WorkerService:
         self._fleet.answer_health(call, body.encode(), HEALTH_REPLY_TYPE)
 
     def _health_reply(self, app_tag: str | None) -> HealthReply | Refused:
-        tags = self._engine.health(self._clock(), app_tag)
+        tags = self._ordered.health(self._clock(), app_tag)
         if isinstance(tags, Refused):
             return tags
         return health_reply(self._name, tags, self._tallies, protected=self._fleet.speaking)
 
     # Answers
 
-    def _answer(self, delivery: Delivery, answer: Answer) -> None:
+    def answer(self, delivery: Delivery, answer: Answer) -> None:
+        """Answer a request, or have somebody else do it."""
         if isinstance(answer, Granted):
             self._outcomes[ALLOC_QUEUE][GRANTED] += 1
             body = encode_alloc_success(answer.ranges)
             delivery.session.reply(delivery, body, ALLOC_REPLY_TYPE)
-        elif answer.code is RespCode.SHUTTING_DOWN and not delivery.redelivered:
+        elif isinstance(answer, Redirected):
+            self._ordered.learn(delivery.request.app_tag)
+            self._ordered.forward(delivery)
+        elif answer.code is RespCode.SHUTTING_DOWN and delivery.returnable:
             self._outcomes[ALLOC_QUEUE][HANDED_BACK] += 1
             delivery.session.hand_back(delivery)
         else:  # a request is handed back once; the second time its caller is told
@@ -268,7 +289,8 @@ class WorkerService:
         reply = error_reply(refusal)
         delivery.session.reply(delivery, reply.encode(), _REPLY_TYPES[delivery.queue])
 
-    def _expire(self, delivery: Delivery) -> None:
+    def expire(self, delivery: Delivery) -> None:
+        """Drop a request that is past its deadline."""
         self._outcomes[delivery.queue][EXPIRED] += 1
         if delivery.session.usable:
             delivery.session.finish(delivery)
@@ -285,22 +307,27 @@ class WorkerService:
 
     # The engine's wishes
 
-    def _run_effects(self) -> None:
-        while effects := self._engine.effects():
-            for effect in effects:
-                match effect:
-                    case Answered(Delivery() as delivery, answer):
-                        self._answer(delivery, answer)
-                    case Expired(Delivery() as delivery):
-                        self._expire(delivery)
-                    case StartRefill():
-                        self._refills.start(effect)
-                    case AbandonRefill(attempt):
-                        self._refills.abandon(attempt)
+    def run_effects(self) -> None:
+        """Do what the engines want, and see that they wake up in time."""
+        for engine in self._engines:
+            while effects := engine.effects():
+                for effect in effects:
+                    self._run_effect(effect)
         self._set_timer()
 
+    def _run_effect(self, effect: Effect) -> None:
+        match effect:
+            case Answered(Delivery() as delivery, answer):
+                self.answer(delivery, answer)
+            case Expired(Delivery() as delivery):
+                self.expire(delivery)
+            case StartRefill():
+                self._refills.start(effect)
+            case AbandonRefill(attempt):
+                self._refills.abandon(attempt)
+
     def _set_timer(self) -> None:
-        wakeup = self._engine.next_wakeup
+        wakeup = min(engine.next_wakeup for engine in self._engines)
         if wakeup >= self._timer_at:
             return  # the timer that is set comes first, and sets the next one
         if self._timer is not None:
@@ -310,8 +337,10 @@ class WorkerService:
 
     def _on_timer(self) -> None:
         self._timer, self._timer_at = None, inf
-        self._engine.tick(self._clock())
-        self._run_effects()
+        now = self._clock()
+        for engine in self._engines:
+            engine.tick(now)
+        self.run_effects()
 
     # Refills
 
@@ -325,8 +354,9 @@ class WorkerService:
     def _record(self, report: RefillReport) -> None:
         """Tell the engine how a refill ended."""
         now = self._clock()
-        self._tallies.refilled(report, record_report(self._engine, report, now, self._throttled))
-        self._link.call_soon(self._run_effects)
+        engine = self._engines[report.refill.ordered]
+        self._tallies.refilled(report, record_report(engine, report, now, self._throttled))
+        self._link.call_soon(self.run_effects)
 
     # Stopping
 
@@ -344,19 +374,22 @@ class WorkerService:
         else:
             # Requests are handed back only once nothing is delivered any more: they would come
             # straight back otherwise.
-            self._session.cancel(self._finish_drain)
+            self._session.cancel(lambda: self._ordered.drain(self._finish_drain))
 
     def _finish_drain(self) -> None:
         on_drained, self._draining = self._draining, _already_drained
         if on_drained is None or on_drained is _already_drained:
             return
-        self._engine.close(self._clock())
-        self._run_effects()
+        for engine in self._engines:
+            engine.close(self._clock())
+        self.run_effects()
+        self._ordered.flush()
         if self._session is not None:
             self._session.flush()
         self._link.call_later(self._patience, lambda: self._give_backs.give_up(on_drained))
         # A refill that is under way brings more to give back.
-        self._refills.when_idle(lambda: self._give_backs.start(self._engine.pools(), on_drained))
+        pools = [pool for engine in self._engines for pool in engine.pools()]
+        self._refills.when_idle(lambda: self._give_backs.start(pools, on_drained))
 
 
 def _log_serving() -> None:
@@ -365,14 +398,3 @@ def _log_serving() -> None:
 
 def _already_drained() -> None:
     """Stand in for the callback that was called."""
-
-
-def _deadline(properties: Properties, now: float) -> float:
-    """Tell until when the caller waits. Its clock is not ours, so the time counts from delivery."""
-    expiration = properties.expiration
-    if not expiration:
-        return inf
-    try:
-        return now + int(expiration) / 1000
-    except ValueError:
-        return inf

@@ -2,18 +2,24 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from typing import Protocol
 
 from pika.exceptions import AMQPError
 
 from idalloc_client._frames import DeliveryHead, Properties
 from idalloc_client._wire import Wire
-from idalloc_schemas import ALLOC_QUEUE, CONTENT_TYPE, HEALTH_QUEUE
+from idalloc_schemas import ALLOC_QUEUE, CONTENT_TYPE, HEALTH_QUEUE, AllocRequest
 from idalloc_worker._acks import AckTracker
+from idalloc_worker._partitions import QUEUES
 
 _UNUSABLE_REPLY_TO = frozenset(
-    {None, b"", b"amq.rabbitmq.reply-to", ALLOC_QUEUE.encode(), HEALTH_QUEUE.encode()}
+    {
+        *(None, b"", b"amq.rabbitmq.reply-to"),
+        *(queue.encode() for queue in (ALLOC_QUEUE, HEALTH_QUEUE, *QUEUES)),
+    }
 )
+_NOT_PARSED = AllocRequest(app_tag="-")
 _CONTENT_TYPE = CONTENT_TYPE.encode()
 
 
@@ -30,6 +36,21 @@ class Delivery:
     finished: bool = False
     since: float | None = None
     """When it came (monotonic seconds), if the time until its reply is to be measured."""
+    user: bytes | None = None
+    """Who sent it, as the broker vouches (the property `user_id`)."""
+    request: AllocRequest = _NOT_PARSED
+    deadline: float = inf
+    """Until when its caller waits, in monotonic seconds."""
+
+    @property
+    def user_name(self) -> str | None:
+        """The sender's name, as a row may have it."""
+        return None if self.user is None else self.user.decode(errors="replace")
+
+    @property
+    def returnable(self) -> bool:
+        """Whether it may be handed back: that is done once."""
+        return not self.redelivered
 
     @property
     def answerable(self) -> bool:
@@ -82,8 +103,11 @@ class Session:
         consumer_tag: str,
         on_delivery: OnDelivery,
         on_consuming: Callable[[], None],
+        *,
+        priority: int | None = None,
     ) -> None:
         """Start to take messages; a queue that does not exist closes the channel with 404."""
+        arguments = None if priority is None else {"x-priority": priority}
 
         def on_message(head: DeliveryHead, properties: Properties, body: bytes) -> None:
             tag = head.delivery_tag
@@ -95,12 +119,17 @@ class Session:
                 properties.reply_to,
                 properties.correlation_id,
                 head.redelivered,
+                user=properties.user_id,
             )
             on_delivery(delivery, properties, body)
 
         self._wire.take(consumer_tag, on_message)
         self._channel.basic_consume(
-            queue, _not_taken, consumer_tag=consumer_tag, callback=lambda _frame: on_consuming()
+            queue,
+            _not_taken,
+            consumer_tag=consumer_tag,
+            arguments=arguments,
+            callback=lambda _frame: on_consuming(),
         )
         self._consumer_tags.append(consumer_tag)
 
@@ -151,6 +180,9 @@ class Session:
     def cancel(self, on_cancelled: Callable[[], None]) -> None:
         """Stop taking messages; what was delivered until then is still to be answered."""
         self._cancelling = len(self._consumer_tags)
+        if not self._cancelling:
+            on_cancelled()
+            return
 
         def on_cancel_ok(_frame: object) -> None:
             self._cancelling -= 1
@@ -172,3 +204,14 @@ class Session:
 
 def _not_taken(*_: object) -> None:
     """Stand where pika wants a callback: the wire takes every delivery before pika sees it."""
+
+
+def deadline_of(properties: Properties, now: float) -> float:
+    """Tell until when the caller waits. Its clock is not ours, so the time counts from delivery."""
+    expiration = properties.expiration
+    if not expiration:
+        return inf
+    try:
+        return now + int(expiration) / 1000
+    except ValueError:
+        return inf

@@ -6,7 +6,7 @@ for longer at a time.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Final
 
@@ -23,11 +23,14 @@ Later = Callable[[float, Callable[[], None]], object]
 
 
 class SnapshotTaker:
-    """Belongs to the I/O thread; `later` calls back on it. `pools` lists what the engine holds."""
+    """Belongs to the I/O thread; `later` calls back on it.
+
+    `pools` is a walk through all tags, which goes on in later turns.
+    """
 
     def __init__(
         self,
-        pools: Callable[[], Iterable[TagPool]],
+        pools: Callable[[], Iterator[TagPool]],
         tallies: Tallies,
         later: Later,
         clock: Callable[[], float] = time.monotonic,
@@ -45,7 +48,7 @@ class SnapshotTaker:
         self._waiting.append(on_taken)
         if len(self._waiting) == 1:
             self._series.begin(self._clock())
-            self._go_on(iter(list(self._pools())))
+            self._go_on(self._pools())
 
     def _go_on(self, rest: Iterator[TagPool]) -> None:
         looked_at = 0

@@ -102,6 +102,11 @@ READ_ROW: Final = Statement(
     "SELECT * FROM <table> WHERE <this tag>",
 )
 
+ORDERED_TAGS: Final = Statement(
+    "Reads which tags are ordered. Fails where the table has no such column: then none is.",
+    "SELECT app_tag FROM <table> WHERE ordered = 1",
+)
+
 RESERVE: Final = Statement(
     "Moves a tag's mark up and returns the new mark with the OK packet, in one statement that "
     "commits by itself. A row that lies below the floor is left alone: see the next one. The last "

@@ -10,10 +10,23 @@ from pymysql.connections import Connection
 from idalloc_schemas import MAX_ID
 from idalloc_worker._id_space import end_of_space
 from idalloc_worker._lifeline import Lifeline
-from idalloc_worker._mysql_errors import OVERFLOW, errno_of, is_definite, unavailable
+from idalloc_worker._mysql_errors import (
+    NO_SUCH_COLUMN,
+    OVERFLOW,
+    errno_of,
+    is_definite,
+    unavailable,
+)
 from idalloc_worker._mysql_hosts import MySqlHosts, OpenHost
 from idalloc_worker._segment import Segment
-from idalloc_worker._sql import GIVE_BACK, READ_ROW, REPAIR_AND_RESERVE, RESERVE, named_row
+from idalloc_worker._sql import (
+    GIVE_BACK,
+    ORDERED_TAGS,
+    READ_ROW,
+    REPAIR_AND_RESERVE,
+    RESERVE,
+    named_row,
+)
 from idalloc_worker._step_size import NO_DEMAND, Demand, reservation_size
 from idalloc_worker._store_errors import (
     InvalidRowError,
@@ -22,6 +35,7 @@ from idalloc_worker._store_errors import (
     StoreReason,
     StoreUnavailableError,
     TagExhaustedError,
+    TagIsOrderedError,
     TagNotFoundError,
 )
 from idalloc_worker._tag_settings import TagSettings
@@ -90,12 +104,13 @@ class SegmentStore:
         self._reserve_sql = RESERVE.on(table)
         self._repair_sql = REPAIR_AND_RESERVE.on(table)
         self._give_back_sql = GIVE_BACK.on(table)
+        self._ordered_tags_sql = ORDERED_TAGS.on(table)
         self._lifeline = Lifeline()
         self._host: OpenHost | None = None
         self._began = 0.0
         self._closed = False
 
-    def reserve(  # noqa: PLR0913  # the facts of one refill
+    def reserve(  # noqa: PLR0913  # all that one refill is about
         self,
         app_tag: str,
         want: int,
@@ -104,6 +119,7 @@ class SegmentStore:
         demand: Demand = NO_DEMAND,
         users: frozenset[str | None] | None = None,
         suspected: int | None = None,
+        ordered: bool = False,
     ) -> Reservation:
         """Reserve at least `want` ids, none below `floor`: a whole number of steps.
 
@@ -112,9 +128,10 @@ class SegmentStore:
         the caller to make sure. `demand` and the row decide how much more than `want` it is. The
         last segment before the end of the id space, or the tag's ceiling, may be smaller. `users`
         are those who wait for the ids: nothing is reserved unless one of them may draw from the
-        tag.
+        tag. `ordered`: the caller owns the tag's partition.
 
-        Raises TagNotFoundError, TagExhaustedError or InvalidRowError for the row,
+        Raises TagNotFoundError, TagExhaustedError, InvalidRowError or, unless `ordered`,
+        TagIsOrderedError for the row,
         StoreUnavailableError where nothing was reserved, and OutcomeUnknownError where that is
         not known. Ends within the timeout if each read does; `abort` ends it where none does.
         """
@@ -123,6 +140,8 @@ class SegmentStore:
         with self._lifeline.operation():
             for _ in range(_TRIES):
                 row = self._read_row(app_tag, deadline)
+                if row.settings.ordered and not ordered:
+                    raise TagIsOrderedError(app_tag)
                 if users is not None and not any(map(row.settings.allows, users)):
                     return Reservation(Segment(row.max_id, row.max_id), row.settings)
                 rewound_from = row.max_id if row.max_id < floor else None
@@ -153,6 +172,20 @@ class SegmentStore:
             arguments = {"app_tag": app_tag, "left": left, "right": right}
             rows, _ = self._change(self._give_back_sql, arguments, right - left)
             return rows == 1
+
+    def ordered_tags(self) -> frozenset[str]:
+        """Read which tags are ordered. Raises StoreUnavailableError."""
+        self._began = self._clock()
+        with self._lifeline.operation():
+            connection = self._connected(self._began + self._timeout)
+            try:
+                with connection.cursor() as cursor:
+                    cursor.execute(self._ordered_tags_sql)
+                    return frozenset(_text(app_tag) for (app_tag,) in cursor.fetchall())
+            except Exception as error:
+                if errno_of(error) == NO_SUCH_COLUMN:
+                    return frozenset()
+                raise self._gave_up(error) from error
 
     def arm(self) -> None:
         """Make `abort` end the next reservation even if it comes before that has begun."""
@@ -260,6 +293,10 @@ class SegmentStore:
         host, self._host = self._host, None
         if host is not None:
             host.close()
+
+
+def _text(value: object) -> str:
+    return value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)
 
 
 def _checked(app_tag: str, row: Mapping[str, object]) -> _Row:

@@ -62,6 +62,13 @@ class InvalidRowError(TagError):
         self.problem = problem
 
 
+class TagIsOrderedError(TagError):
+    """The tag is ordered: whoever is not the owner of its partition must not reserve any id."""
+
+    def __init__(self, app_tag: str) -> None:
+        super().__init__(app_tag, f"app_tag {app_tag!r} is ordered")
+
+
 class StoreUnavailableError(StoreError):
     """The database could not be asked. `errno` is MySQL's error number, where there was one."""
 

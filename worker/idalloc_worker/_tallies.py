@@ -19,6 +19,7 @@ from idalloc_worker._store_errors import (
     StoreReason,
     StoreUnavailableError,
     TagExhaustedError,
+    TagIsOrderedError,
     TagNotFoundError,
 )
 
@@ -29,6 +30,10 @@ DEAD_LETTERED: Final = "dead_lettered"
 HANDED_BACK: Final = "handed_back"
 DOUBTED: Final = "doubted"
 
+ORDERED_QUEUES: Final = "id.ordered"
+"""All of them together. What comes in on them came in on `id.alloc` before, and is counted there:
+but not what no worker wrote."""
+
 _REFUSALS: Final = {code: code.name.lower() for code in RespCode if code is not RespCode.SUCCESS}
 OUTCOMES: Final[Mapping[str, tuple[str, ...]]] = {
     ALLOC_QUEUE: (GRANTED, *_REFUSALS.values(), EXPIRED, DEAD_LETTERED, HANDED_BACK, DOUBTED),
@@ -38,6 +43,7 @@ OUTCOMES: Final[Mapping[str, tuple[str, ...]]] = {
         _REFUSALS[RespCode.INTERNAL],
         DEAD_LETTERED,
     ),
+    ORDERED_QUEUES: (DEAD_LETTERED,),
 }
 """How a request of each queue can end; shown from 0 on, so that the first one is a rise."""
 
@@ -50,6 +56,7 @@ _FAILURES: Final[Mapping[type[Exception], str]] = {
     TagNotFoundError: "app_tag_not_found",
     TagExhaustedError: "exhausted",
     InvalidRowError: "invalid_row",
+    TagIsOrderedError: "ordered",
     SegmentContestedError: "contested",
     RewindSuspectedError: "row_moves",
     NotBegunError: "not_begun",
@@ -63,6 +70,7 @@ EVENTS: Final = (
     *("requests", "redelivered", "waited", "connects", "blocked"),
     *("refills", "refills_failed", "refills_refused", "refills_unknown", "rewinds_repaired"),
     *("claims_contested", "claims_unprotected", "give_backs", "give_backs_failed"),
+    *("forwarded", "owned", "unroutable", "generations"),
 )
 
 

@@ -1,0 +1,24 @@
+"""The bounds within which one worker process keeps its memory, its waits and its refills."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineLimits:
+    """The bounds of one worker process; times in seconds."""
+
+    max_count: int = 1_000_000
+    max_waiters: int = 1500
+    """Requests that may wait for one tag; one more is answered BUSY."""
+    wait_timeout: float = 2.0
+    refill_timeout: float = 2.0
+    max_failures: int = 4
+    """Failed refills in a row after which the waiting requests are told."""
+    backoff_base: float = 0.1
+    backoff_cap: float = 1.0
+    refusal_ttl: float = 1.0
+    """How long "no such tag" and its like are remembered."""
+    max_refusals: int = 10_000
+    """How many unknown tags are remembered at most."""
+    answer_margin: float = 0.1
+    """A request is told this long (or a tenth of its time) before its caller stops listening."""

@@ -1,0 +1,233 @@
+"""Ordered tags in one worker: knows which they are, passes requests on, and answers as an owner."""
+
+import logging
+import random
+from collections.abc import Callable, Iterable
+from typing import Final, Protocol
+
+from pika.channel import Channel
+
+from idalloc_client._frames import Properties
+from idalloc_schemas import ALLOC_QUEUE, InvalidMessageError, RespCode, TagHealth, TagState
+from idalloc_worker._bundles import decode_bundle
+from idalloc_worker._effects import Answer, Refused
+from idalloc_worker._engine import Engine
+from idalloc_worker._forwarder import RETRY_AFTER, Forwarder
+from idalloc_worker._owner import OwnerLoop, PartitionOwner
+from idalloc_worker._owner_session import BundledRequest, OwnerSession
+from idalloc_worker._partitions import QUEUES, partition_of
+from idalloc_worker._refiller import Refiller, Survey
+from idalloc_worker._session import Delivery, deadline_of
+from idalloc_worker._tallies import DEAD_LETTERED, EXPIRED, ORDERED_QUEUES, Tallies
+from idalloc_worker._throttle import ThrottledLog
+
+_log = logging.getLogger("idalloc.ordered")
+
+SURVEY_INTERVAL: Final = 5.0
+"""Seconds, at least, between two looks at which tags are ordered: a switch takes as long."""
+
+_SURVEY_SHARE: Final = 0.01  # of the time that a process may spend on these looks, if it can be
+_LONGEST_PAUSE: Final = 15.0  # seconds between two looks, also at a large table or a busy database
+
+
+class Desk(Protocol):
+    """The service that it is a part of."""
+
+    def answer(self, delivery: Delivery, answer: Answer) -> None:
+        """Answer a request, or hand it back."""
+
+    def expire(self, delivery: Delivery) -> None:
+        """Drop a request that is past its deadline."""
+
+    def doubts(self, delivery: Delivery, deadline: float, now: float) -> bool:
+        """Hand a message back that may have aged unseen while the process was stopped."""
+
+    def run_effects(self) -> None:
+        """Do what the engines want."""
+
+
+class OrderedTags:
+    """Owned by the link's thread. `engine` is that of the partitions, `plain` the other one."""
+
+    def __init__(self, engine: Engine, plain: Engine, worker: str, tallies: Tallies) -> None:
+        self.engine = engine
+        self.known: frozenset[str] = frozenset()
+        """The tags that are ordered, as far as this worker knows."""
+        self._plain = plain
+        self._worker = worker
+        self._throttled = ThrottledLog(_log)
+        self._tallies = tallies
+
+    def attach(
+        self,
+        loop: OwnerLoop,
+        post: Callable[[Callable[[], None]], None],
+        refiller: Refiller,
+        desk: Desk,
+        clock: Callable[[], float],
+    ) -> None:
+        """Say on which loop it runs (`post` reaches it from other threads), and with whom."""
+        self._loop = loop
+        self._post = post
+        self._refiller = refiller
+        self._desk = desk
+        self._clock = clock
+        events = self._tallies.events
+        self._forwarder = Forwarder(self._worker, loop, desk, clock, events)
+        self._owner = PartitionOwner(
+            self._worker,
+            loop,
+            clock,
+            on_bundle=self._on_bundle,
+            on_replied=self._on_replied,
+            on_end=self._on_end,
+        )
+        post(self._survey)
+
+    # The connection's life
+
+    def on_ready(self, channel: Channel) -> None:
+        """Begin, on channels of its own: what goes wrong there does not disturb other tags."""
+        self._forwarder.open(channel.connection)
+        self._owner.start(channel.connection)
+
+    def on_lost(self) -> None:
+        """Void all that was held: others own the partitions now."""
+        self._owner.stop()
+        self._forwarder.lose()
+
+    def drain(self, on_drained: Callable[[], None]) -> None:
+        """Let what was taken reach its owners, then give the partitions up."""
+        self._forwarder.when_idle(lambda: self._owner.cancel(on_drained))
+
+    def flush(self) -> None:
+        """Send the acknowledgements that are due."""
+        self._owner.flush()
+
+    # As the worker that a request came to
+
+    def forward(self, delivery: Delivery) -> None:
+        """Pass a request on to the owner of its tag."""
+        if self._owner.problem is None:
+            self._forwarder.add(delivery)
+        else:
+            refusal = Refused(RespCode.NO_AVAILABLE_ID, self._owner.problem, RETRY_AFTER)
+            self._desk.answer(delivery, refusal)
+
+    def learn(self, app_tag: str) -> None:
+        """Note that a tag is ordered: its row says so."""
+        self.known |= {app_tag}
+
+    # As the owner of partitions
+
+    def _on_bundle(self, delivery: Delivery, properties: Properties, body: bytes) -> None:
+        now = self._clock()
+        session = delivery.session
+        try:
+            requests = decode_bundle(body, QUEUES.index(delivery.queue))
+        except InvalidMessageError as error:
+            self._tallies.outcomes[ORDERED_QUEUES][DEAD_LETTERED] += 1
+            self._throttled.warning(
+                now, "bad bundle", "Dead-lettered a message on %s: %s", delivery.queue, error
+            )
+            session.dead_letter(delivery)
+            return
+        deadline = deadline_of(properties, now)
+        if deadline <= now:
+            session.finish(delivery)
+            self._tallies.outcomes[ALLOC_QUEUE][EXPIRED] += len(requests)
+            return
+        if not isinstance(session, OwnerSession) or self._desk.doubts(delivery, deadline, now):
+            return
+        vouched = self._forwarder.vouches_like(delivery.user)
+        self._tallies.events["owned"] += len(requests)
+        for request in session.unpack(delivery, requests):
+            if request.answerable:
+                request.since, request.deadline = now, deadline
+                self._take(request, now, request.user_name if vouched else None)
+            else:
+                session.finish(request)
+        self._desk.run_effects()
+
+    def _take(self, request: BundledRequest, now: float, user: str | None) -> None:
+        wanted = request.request
+        answer = self.engine.take(
+            wanted.app_tag, wanted.count, now, owner=request, deadline=request.deadline, user=user
+        )
+        if answer is not None:
+            self._desk.answer(request, answer)
+        else:
+            self._tallies.events["waited"] += 1
+
+    def _on_replied(self, since: list[float]) -> None:
+        self._tallies.latency.observe_since(since, self._clock())
+
+    def _on_end(self) -> None:
+        self._tallies.events["generations"] += 1
+        self.engine.void()
+
+    # Which tags are ordered
+
+    def _survey(self) -> None:
+        began = self._clock()
+        self._refiller.survey(
+            Survey(lambda found: self._post(lambda: self._on_survey(found, began)))
+        )
+
+    def _on_survey(self, found: frozenset[str] | Exception, began: float) -> None:
+        now = self._clock()
+        if isinstance(found, Exception):  # what is known stays known
+            self._throttled.warning(now, "survey", "Cannot tell which tags are ordered: %s", found)
+        else:
+            self._switch(found, now)
+        pause = min(max(SURVEY_INTERVAL, (now - began) / _SURVEY_SHARE), _LONGEST_PAUSE)
+        self._loop.call_later(pause * (0.9 + 0.1 * random.random()), self._survey)  # noqa: S311
+
+    def _switch(self, tags: frozenset[str], now: float) -> None:
+        before, self.known = self.known, tags
+        for app_tag in tags - before:
+            _log.info("%s is ordered (partition %d)", app_tag, partition_of(app_tag))
+            self._plain.redirect(app_tag, now)
+        self._desk.run_effects()
+
+    # Health
+
+    def health(self, now: float, app_tag: str | None) -> list[TagHealth] | Refused:
+        """Report all tags, ordered or not, or one."""
+        if app_tag is not None and app_tag in self.known:
+            held = self.engine.health(now, app_tag)
+            tag = held[0] if isinstance(held, list) else None
+            return [self._placed(tag or TagHealth(app_tag=app_tag, state=TagState.COLD))]
+        found = self._plain.health(now, app_tag)
+        return found if isinstance(found, Refused) or app_tag else self._merged(found, now)
+
+    def _merged(self, plain: Iterable[TagHealth], now: float) -> list[TagHealth]:
+        """Add the ordered tags to the others: one entry for each, whatever it was before."""
+        found = self.engine.health(now)
+        held = found if isinstance(found, list) else []
+        ordered = {tag.app_tag: self._placed(tag) for tag in held}
+        tags = {tag.app_tag: tag for tag in plain}
+        for app_tag, tag in ordered.items():
+            tags[app_tag] = _sum(tag, tags[app_tag]) if app_tag in tags else tag
+        return [tags[app_tag] for app_tag in sorted(tags)]
+
+    def _placed(self, tag: TagHealth) -> TagHealth:
+        partition = partition_of(tag.app_tag)
+        owned = partition in self._owner.delivered_to
+        state = tag.state if owned else TagState.STANDBY
+        return tag.model_copy(update={"partition": partition, "state": state})
+
+
+def _sum(tag: TagHealth, earlier: TagHealth) -> TagHealth:
+    """Add what was handed out before the tag became ordered."""
+    return tag.model_copy(
+        update={
+            "left": tag.left + earlier.left,
+            "segments": [*tag.segments, *earlier.segments],
+            "waiters": tag.waiters + earlier.waiters,
+            "ids_reserved": tag.ids_reserved + earlier.ids_reserved,
+            "ids_handed_out": tag.ids_handed_out + earlier.ids_handed_out,
+            "ids_lost": tag.ids_lost + earlier.ids_lost,
+            "ids_given_back": tag.ids_given_back + earlier.ids_given_back,
+        }
+    )

@@ -1,0 +1,38 @@
+"""Which partition owns an ordered tag: the same arithmetic in every worker, of every version.
+
+A tag that changed its partition and came back would meet the buffers, and with them the lower ids,
+that its old owner still holds. So there is no ring whose queues can change: the number of
+partitions and the hash are constants, and no release may change them.
+"""
+
+from typing import Final
+from zlib import crc32
+
+PARTITIONS: Final = 8
+
+QUEUES: Final = tuple(f"id.ordered.{partition}" for partition in range(PARTITIONS))
+"""By partition."""
+
+QUEUE_ARGUMENTS: Final = {"x-queue-type": "classic", "x-single-active-consumer": True}
+"""What no policy can set: the broker gives the queue's messages to one of its consumers.
+
+Classic, where a virtual host's default is something else: a quorum queue takes its messages away
+from a consumer that lives on (for one of a higher priority, or while a node seems to be down), and
+may come back to it, which the consumer does not notice.
+"""
+
+
+HIGHEST_PRECEDENCE: Final = 999
+
+
+def partition_of(app_tag: str) -> int:
+    """Tell the partition of a tag."""
+    return crc32(app_tag.encode()) % PARTITIONS
+
+
+def precedence(worker: str, partition: int) -> int:
+    """How much a worker wants a partition that has lost its owner: its consumer's `x-priority`.
+
+    Different for each pair, so that the partitions of a worker that ends spread over the others.
+    """
+    return crc32(f"{partition} {worker}".encode()) % (HIGHEST_PRECEDENCE + 1)
