@@ -35,6 +35,13 @@ class Reply:
     sent_at: float
     received_at: float
 
+    @classmethod
+    def parse(cls, line: bytes) -> Self:
+        """Read a line of a recorder's file."""
+        record: dict[str, Any] = json.loads(line)
+        record["ranges"] = tuple((left, right) for left, right in record["ranges"])
+        return cls(**record)
+
     def __str__(self) -> str:
         spans = " ".join(f"[{left}, {right})" for left, right in self.ranges)
         times = f"sent {self.sent_at:.6f}, received {self.received_at:.6f}"
@@ -56,13 +63,13 @@ class Duplicate:
 
 @dataclass(frozen=True, slots=True)
 class Disorder:
-    """A worker gave `later` after `earlier`, with lower ids."""
+    """`later` came after `earlier`, from the same worker or an ordered tag, with lower ids."""
 
     earlier: Reply
     later: Reply
 
     def __str__(self) -> str:
-        return f"ids of one worker fell:\n  {self.earlier}\n  {self.later}"
+        return f"ids fell:\n  {self.earlier}\n  {self.later}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +121,17 @@ class Report:
         )
 
 
+def fleet_disorders(replies: Iterable[Reply]) -> list[Disorder]:
+    """Find the ids of an ordered tag that fell, whichever workers gave them.
+
+    None may be lower than one that was received, by whomever, before its request was sent.
+    """
+    by_tag: dict[str, list[Reply]] = defaultdict(list)
+    for reply in replies:
+        by_tag[reply.app_tag].append(reply)
+    return [fault for group in by_tag.values() for fault in _falls(group)]
+
+
 class Recorder:
     """Appends replies to a file of its own, so that a killed caller leaves what it received.
 
@@ -148,7 +166,7 @@ class Recorder:
 def load(folder: Path) -> list[Reply]:
     """Read what all recorders wrote into a folder, without the line that a kill tore off."""
     return [
-        _parse(line)
+        Reply.parse(line)
         for path in sorted(folder.glob("replies-*.jsonl"))
         for line in path.read_bytes().splitlines(keepends=True)
         if line.endswith(b"\n")
@@ -175,12 +193,6 @@ def check(replies: Iterable[Reply]) -> Report:
         duplicates=tuple(duplicates),
         disorders=tuple(disorders),
     )
-
-
-def _parse(line: bytes) -> Reply:
-    record: dict[str, Any] = json.loads(line)
-    record["ranges"] = tuple((left, right) for left, right in record["ranges"])
-    return Reply(**record)
 
 
 def _well_formed(ranges: Sequence[Range]) -> bool:
@@ -224,7 +236,7 @@ def _sweep(replies: Sequence[Reply], duplicates: list[Duplicate]) -> TagReport:
 
 
 def _falls(replies: Sequence[Reply]) -> Iterator[Disorder]:
-    """Find the ids of one worker and tag that fell.
+    """Find the ids that fell among replies whose ids must rise.
 
     Of two replies one is known to be later if the same caller received it later, or if its request
     was sent when the other reply had been received already, by whomever.

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -10,6 +11,7 @@ from tests.devstack import (
     Database,
     PrivateMySql,
     PrivateRabbitMq,
+    TcpProxy,
     private_mysql,
     private_rabbitmq,
     scratch_database,
@@ -23,6 +25,14 @@ StartCallers = Callable[..., list[Caller]]
 def fleet(vhost: str, database: Database) -> Iterator[Fleet]:
     """Workers of this test alone, on its own virtual host and database."""
     with Fleet(vhost, database.url) as running:
+        yield running
+
+
+@pytest.fixture
+def proxy(vhost: str) -> Iterator[TcpProxy]:
+    """Stand in front of the broker; `through` turns an AMQP URL towards it."""
+    parts = urlsplit(vhost)
+    with TcpProxy(parts.hostname or "", parts.port or 5672) as running:
         yield running
 
 

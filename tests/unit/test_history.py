@@ -14,7 +14,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.history import Range, Recorder, Reply, check, load
+from tests.history import Range, Recorder, Reply, check, fleet_disorders, load
 
 
 def reply(
@@ -286,3 +286,25 @@ def test_a_damaged_line_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "replies-1-x.jsonl").write_bytes(b'{"app_tag":\n')
     with pytest.raises(json.JSONDecodeError):
         load(tmp_path)
+
+
+def test_ids_of_an_ordered_tag_fall_if_a_later_request_gets_lower_ones() -> None:
+    """Whichever workers answered, and whoever received them."""
+    first = reply((100, 101), worker="w1", caller="c1", sent=0, received=1)
+    later = reply((50, 51), worker="w2", caller="c2", sent=2, received=3)
+    assert [(d.earlier, d.later) for d in fleet_disorders([later, first])] == [(first, later)]
+    assert not check([first, later]).disorders  # where each worker only has to rise
+
+
+def test_requests_that_overlap_may_be_answered_in_any_order() -> None:
+    """Of two requests in flight at a time none is the earlier one."""
+    first = reply((100, 101), worker="w1", caller="c1", sent=0, received=2)
+    other = reply((50, 51), worker="w2", caller="c2", sent=1, received=3)
+    assert fleet_disorders([first, other]) == []
+
+
+def test_tags_are_ordered_each_by_itself() -> None:
+    """Ids of different tags have nothing to do with each other."""
+    first = reply((100, 101), received=1)
+    other = reply((1, 2), tag="other", caller="c2", sent=2, received=3)
+    assert fleet_disorders([first, other]) == []
