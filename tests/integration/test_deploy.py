@@ -19,6 +19,8 @@ import pytest
 import yaml
 from pika.adapters.blocking_connection import BlockingChannel
 
+from idalloc_worker._partitions import QUEUE_ARGUMENTS
+from idalloc_worker._partitions import QUEUES as ORDERED_QUEUES
 from tests.devstack import (
     Database,
     Management,
@@ -128,11 +130,16 @@ def test_the_image_runs_the_worker_without_root() -> None:
     assert re.search(r"^USER [1-9]\d*:", final, re.MULTILINE)
 
 
-def test_queues_have_no_arguments() -> None:
+QUEUES = {"id.alloc", "id.health", "id.dead", *ORDERED_QUEUES}
+
+
+def test_queues_have_no_arguments_but_the_one_that_no_policy_can_set() -> None:
     """Limits are policies: they can be changed without deleting a queue."""
-    queues = definitions()["queues"]
-    assert {queue["name"] for queue in queues} == {"id.alloc", "id.health", "id.dead"}
-    assert all(queue["durable"] and not queue["arguments"] for queue in queues)
+    queues = {queue["name"]: queue for queue in definitions()["queues"]}
+    assert set(queues) == QUEUES
+    assert all(queue["durable"] for queue in queues.values())
+    for name, queue in queues.items():
+        assert queue["arguments"] == (QUEUE_ARGUMENTS if name in ORDERED_QUEUES else {})
 
 
 @pytest.mark.parametrize(
@@ -163,7 +170,7 @@ def test_rabbitmq_starts_from_the_shipped_files(tmp_path: Path) -> None:
         users = {user["name"] for user in management.get("/api/users")}
         assert users == {"operator", "idalloc-worker", "idalloc-caller"}
         queues = {queue["name"] for queue in management.get("/api/queues")}
-        assert queues == {"id.alloc", "id.health", "id.dead"}
+        assert queues == QUEUES
 
 
 @dataclass(frozen=True)
@@ -266,6 +273,18 @@ def test_the_policy_for_requests_is_in_force(site: Site, queue: str) -> None:
     assert limits["message-ttl"] > 0
 
 
+@pytest.mark.parametrize("queue", ORDERED_QUEUES)
+def test_the_policy_for_ordered_requests_is_in_force(site: Site, queue: str) -> None:
+    """A queue that is full refuses requests, so that their callers are told."""
+    state = site.state_of(queue)
+    assert state["policy"] == "idalloc-ordered"
+    assert state["arguments"]["x-single-active-consumer"] is True
+    limits = state["effective_policy_definition"]
+    assert limits["overflow"] == "reject-publish"
+    assert limits["max-length"] > 0
+    assert limits["message-ttl"] > 0
+
+
 def test_the_dead_letter_queue_is_bounded(site: Site) -> None:
     """What nobody reads must not fill the broker."""
     state = site.state_of("id.dead")
@@ -304,9 +323,10 @@ def test_a_rejected_request_is_dead_lettered(
     assert dead[0][2] == b"no way to answer this"
 
 
-def test_the_worker_may_consume_health_too(worker: BlockingChannel) -> None:
-    """Both of the contract's queues are the worker's."""
-    assert consume(worker, "id.health") == []
+@pytest.mark.parametrize("queue", ["id.health", *ORDERED_QUEUES])
+def test_the_worker_may_consume_the_other_queues_too(worker: BlockingChannel, queue: str) -> None:
+    """Both of the contract's queues are the worker's, and those that workers use by themselves."""
+    assert consume(worker, queue) == []
 
 
 def test_workers_may_speak_to_each_other(worker: BlockingChannel) -> None:
@@ -353,6 +373,7 @@ FORBIDDEN_TO_CALLERS: dict[str, Callable[[BlockingChannel], object]] = {
     "listen to the workers": lambda channel: channel.queue_declare("id.fleet.x", exclusive=True),
     "speak to the workers": lambda channel: publish_elsewhere(channel, "id.fleet"),
     "consume requests": lambda channel: channel.basic_consume("id.alloc", print),
+    "consume ordered requests": lambda channel: channel.basic_consume("id.ordered.0", print),
     "take one request": lambda channel: channel.basic_get("id.alloc"),
     "purge requests": lambda channel: channel.queue_purge("id.alloc"),
 }
