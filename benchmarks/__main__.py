@@ -13,7 +13,10 @@ from typing import Any
 from benchmarks._runner import progress
 from tests.devstack import DevStackError, running_stack
 
-RACES = ("async_singles", "threads", "lone_call", "sequences", "in_flight", "adaptive_step")
+RACES = (
+    *("async_singles", "threads", "lone_call", "sequences", "in_flight", "adaptive_step"),
+    "ordered",
+)
 PROOFS = ("cancellations", "outage")
 """Benchmarks whose bars are counts that must be right; how long the races last is not for them."""
 

@@ -17,10 +17,14 @@ from urllib.parse import urlsplit
 from benchmarks._machine import listeners
 from benchmarks._runner import BenchmarkError
 from tests.devstack import running_stack, scratch_database, scratch_vhost
+from tests.ordered import add_ordered_tag
 from tests.workers import Fleet, end_with_parent
 
 TAG = "test_business"
 """The tag that schema.sql creates; its step is as shipped, so refills are part of the measure."""
+
+ORDERED_TAG = "ordered"
+"""Like it, but ordered."""
 
 Peer = Literal["aio-pika", "echo", "tutorial"]
 
@@ -51,7 +55,9 @@ def one_worker() -> Iterator[Site]:
         scratch_database(stack.mysql_url) as database,
         Fleet(vhost, database.url) as fleet,
     ):
+        add_ordered_tag(database, ORDERED_TAG, step=100_000)
         [worker] = fleet.start(1)
+        worker.wait_for_log("Ready for ordered tags")
         processes = {
             "client": [os.getpid()],
             "worker": _with_children(worker.pid),
