@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from idalloc_client import IdAllocError, IdClient
+from idalloc_worker._partitions import QUEUES, partition_of
 from tests.devstack import Database
 from tests.devstack._ports import free_port
 from tests.foreign import ForeignClient
+from tests.ordered import make_columns
 from tests.scrapes import Scrape, scrape, scrape_until
 from tests.workers import Fleet, Worker
 
@@ -99,6 +101,39 @@ def test_one_process(fleet: Fleet, client: IdClient, port: int, database: Databa
     assert metrics.value("idalloc_process_up") == 1
     assert abs(metrics.value("idalloc_start_time_seconds") - time.time()) < 3600
     assert metrics.find("idalloc_build_info")[0].labels["version"]
+
+
+def test_a_tag_that_becomes_ordered(
+    fleet: Fleet, client: IdClient, port: int, database: Database
+) -> None:
+    """Each request is counted once, at the owner; the tag's counters go on from where they were."""
+    make_columns(database)
+    (worker,) = fleet.start(metrics_port=port)
+    for _ in range(3):
+        client.next_id(TAG)
+    database.query("UPDATE segments SET ordered = 1 WHERE app_tag = %s", TAG)
+    worker.wait_for_log(f"{TAG} is ordered")
+    for _ in range(4):
+        client.next_id(TAG)
+    with ForeignClient(fleet.amqp_url) as foreign:
+        foreign.publish(QUEUES[partition_of(TAG)], b"no bundle")
+    dead = {"queue": "id.ordered", "outcome": "dead_lettered"}
+    metrics = scrape_until(port, lambda it: it.sum("idalloc_requests_total", **dead))
+
+    assert metrics.value("idalloc_ordered_forwarded_total") == 4
+    assert metrics.value("idalloc_ordered_owned_total") == 4
+    assert metrics.value("idalloc_ordered_unroutable_total") == 0
+    assert metrics.value("idalloc_ordered_generations_total") == 0
+    assert metrics.value("idalloc_requests_total", queue="id.alloc", outcome="granted") == 7
+    assert metrics.value("idalloc_request_duration_seconds_count") == 7
+    assert metrics.value("idalloc_tags") == 1
+    counted = [
+        metrics.value(f"idalloc_tag_ids_{name}", tag=TAG)
+        for name in ("handed_out_total", "lost_total", "left")
+    ]
+    assert counted[0] == 7
+    assert counted[1] > 0
+    assert metrics.value("idalloc_tag_ids_reserved_total", tag=TAG) == sum(counted)
 
 
 def test_cover_is_what_is_left_over_the_rate(fleet: Fleet, client: IdClient, port: int) -> None:

@@ -17,6 +17,7 @@ from idalloc_worker._store_errors import (
     StoreReason,
     StoreUnavailableError,
     TagExhaustedError,
+    TagIsOrderedError,
     TagNotFoundError,
 )
 from idalloc_worker._tag_settings import TagSettings
@@ -54,6 +55,7 @@ def test_a_histogram_counts_each_duration_once(durations: list[float]) -> None:
         (InvalidRowError("order", "step is 0"), "invalid_row"),
         (SegmentContestedError("order", 5, 9), "contested"),
         (RewindSuspectedError("order", 5, 9), "row_moves"),
+        (TagIsOrderedError("order"), "ordered"),
         (NotBegunError(), "not_begun"),
         (ZeroDivisionError(), "unexpected"),
     ],

@@ -115,6 +115,26 @@ PROCESS_METRICS: Final = (
         "redelivered",
     ),
     _gauge("idalloc_waiters", "Requests that wait for a refill.", lambda it: it.waiters),
+    _event(
+        "idalloc_ordered_forwarded",
+        "Requests for ordered tags that were passed on to the owners of their partitions.",
+        "forwarded",
+    ),
+    _event(
+        "idalloc_ordered_owned",
+        "Requests for ordered tags that were taken as the owner of their partition.",
+        "owned",
+    ),
+    _event(
+        "idalloc_ordered_unroutable",
+        "Requests for ordered tags that the queue of their partition did not take.",
+        "unroutable",
+    ),
+    _event(
+        "idalloc_ordered_generations",
+        "Times that what was held for ordered tags was dropped, as its channel had ended.",
+        "generations",
+    ),
     _counter(
         "idalloc_ids_handed_out", "Ids handed out to callers, all tags.", lambda it: it.handed_out
     ),
