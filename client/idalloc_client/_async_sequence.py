@@ -117,11 +117,8 @@ class AsyncIdSequence:
                 return
 
     async def _wait(self, deadline: float) -> None:
-        now, error = time.monotonic(), self._book.error
-        if now >= deadline or isinstance(error, FINAL):
-            self._retry_at = 0.0  # the next call tries again
-            self._book.error = None
-            raise fresh(error) if error else self._overdue()
+        now = time.monotonic()
+        self._raise_if_final(overdue=now >= deadline)
         until = min(deadline, self._retry_at) if self._retry_at > now else deadline
         changed = asyncio.get_running_loop().create_future()
         self._waiting.add(changed)
@@ -129,6 +126,16 @@ class AsyncIdSequence:
             await asyncio.wait([changed], timeout=until - now)
         finally:
             self._waiting.discard(changed)
+        # Before anybody asks again: what failed while this task waited is its to hear.
+        if self._closed_by is None and not self._book.turn_page(time.monotonic()):
+            self._raise_if_final(overdue=False)
+
+    def _raise_if_final(self, *, overdue: bool) -> None:
+        error = self._book.error
+        if overdue or isinstance(error, FINAL):
+            self._retry_at = 0.0  # the next call tries again
+            self._book.error = None
+            raise fresh(error) if error else self._overdue()
 
     def _on_answer(self, answer: "asyncio.Future[IdBatch]") -> None:
         error = ClientClosedError("cancelled") if answer.cancelled() else answer.exception()

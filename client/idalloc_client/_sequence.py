@@ -188,13 +188,19 @@ class _Source:
             if self._book.turn_page(time.monotonic()) or self._closed_by is not None:
                 return
             now = time.monotonic()
-            error = self._book.error
-            if now >= deadline or isinstance(error, FINAL):
-                self._retry_at = 0.0  # the next call tries again
-                self._book.error = None
-                raise fresh(error) if error else self._overdue()
+            self._raise_if_final(overdue=now >= deadline)
             until = min(deadline, self._retry_at) if self._retry_at > now else deadline
             self._changed.wait(until - now)
+            # Before anybody asks again: what failed while this thread waited is its to hear.
+            if not self._book.turn_page(time.monotonic()):
+                self._raise_if_final(overdue=False)
+
+    def _raise_if_final(self, *, overdue: bool) -> None:
+        error = self._book.error
+        if overdue or isinstance(error, FINAL):
+            self._retry_at = 0.0  # the next call tries again
+            self._book.error = None
+            raise fresh(error) if error else self._overdue()
 
     def _on_answer(self, answer: IdBatch | IdAllocError) -> None:
         with self._changed:

@@ -69,9 +69,9 @@ class StartRefill:
     floor: int
     demand: Demand = NO_DEMAND
     users: frozenset[str | None] | None = None
+    ordered: bool = False
     suspected: int | None = None
     """What the row said when it was found to lie below the floor, and nothing explained that."""
-    ordered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
