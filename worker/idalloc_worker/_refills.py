@@ -127,9 +127,10 @@ class Refills:
         attempt.claim = self._fleet.claim(attempt.watch, reservation.segment, on_done)
 
     def _note_rewind(self, attempt: _Attempt, reservation: Reservation) -> None:
-        if reservation.rewound_from is None:
+        rewound = reservation.rewound_from is not None
+        self._counters["rewinds_repaired"] += rewound  # so that health shows it, from 0
+        if not rewound:
             return
-        self._counters["rewinds_repaired"] += 1
         _log.warning(
             "The row of %s was set back to %d, below ids that were handed out up to %d (a restore, "
             "a failover or an edit); it is raised above them again",
