@@ -1,0 +1,113 @@
+"""A refill from the engine's wish to its end, with the database and the fleet as fakes."""
+
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from idalloc_worker._effects import StartRefill
+from idalloc_worker._fleet_marks import FleetMarks, Watch
+from idalloc_worker._refiller import RefillReport
+from idalloc_worker._refills import Refills
+from idalloc_worker._segment import Segment
+from idalloc_worker._store import Reservation
+from idalloc_worker._store_errors import RewindSuspectedError, SegmentContestedError
+from idalloc_worker._tag_settings import TagSettings
+
+SETTINGS = TagSettings(step=10)
+REFILL = StartRefill("order", 1, 5, 0, users=frozenset({"alice"}))
+
+
+class FakeFleet:
+    """Grants or refuses claims at once; what it was told to catch up with has been read."""
+
+    def __init__(self) -> None:
+        self.marks = FleetMarks("me")
+        self.claimed: list[Segment] = []
+        self.ours = True
+
+    def claim(self, watch: Watch, segment: Segment, on_done: Callable[[bool], None]) -> object:
+        del watch
+        self.claimed.append(segment)
+        on_done(self.ours)
+        return segment
+
+    def catch_up(self, on_done: Callable[[], None]) -> None:
+        on_done()
+
+
+class FakeRefiller:
+    """Keeps what it is to do."""
+
+    def __init__(self) -> None:
+        self.requests: list[StartRefill] = []
+
+    def request(self, refill: StartRefill) -> None:
+        self.requests.append(refill)
+
+
+class Bench:
+    """Refills with their surroundings."""
+
+    def __init__(self) -> None:
+        self.fleet, self.refiller, self.counters = FakeFleet(), FakeRefiller(), Counter[str]()
+        self.records: list[RefillReport] = []
+        self.refills = Refills(
+            self.fleet,  # type: ignore[arg-type]  # the parts that are used
+            self.refiller,  # type: ignore[arg-type]
+            self.records.append,
+            self.counters,
+        )
+
+    def answer(self, outcome: Reservation | Exception, seconds: float = 0.0) -> None:
+        self.refills.on_report(RefillReport(self.refiller.requests.pop(), outcome, seconds))
+
+
+@pytest.fixture
+def bench() -> Bench:
+    bench = Bench()
+    bench.refills.start(REFILL)
+    return bench
+
+
+def test_a_segment_is_claimed_before_the_engine_hears_of_it(bench: Bench) -> None:
+    """One that another worker has reserved too is a failure that lost its ids."""
+    bench.fleet.ours = False
+    bench.answer(Reservation(Segment(10, 20), SETTINGS))
+    assert bench.fleet.claimed == [Segment(10, 20)]
+    (record,) = bench.records
+    assert isinstance(record.outcome, SegmentContestedError)
+    assert record.outcome.possibly_reserved == 10
+    assert bench.counters["claims_contested"] == 1
+
+
+def test_nothing_is_claimed_where_nothing_was_reserved(bench: Bench) -> None:
+    """Those who wait may not draw: the settings go to the engine, the others hear nothing."""
+    empty = Reservation(Segment(10, 10), SETTINGS)
+    bench.answer(empty)
+    assert bench.fleet.claimed == []
+    assert [record.outcome for record in bench.records] == [empty]
+
+
+def test_a_suspicion_is_looked_into_with_all_that_the_engine_asked_for(bench: Bench) -> None:
+    """The second look names what the first one saw, and their times are one refill's."""
+    bench.answer(RewindSuspectedError("order", 7, 100), 0.25)
+    (again,) = bench.refiller.requests
+    assert (again.suspected, again.users, again.want) == (7, REFILL.users, REFILL.want)
+    bench.answer(Reservation(Segment(100, 110), SETTINGS, rewound_from=7), 0.5)
+    (record,) = bench.records
+    assert record.refill == REFILL
+    assert record.seconds == pytest.approx(0.75)
+    assert bench.counters["rewinds_repaired"] == 1
+
+
+def test_a_row_that_keeps_moving_ends_the_attempt(bench: Bench) -> None:
+    """No attempt goes on for ever; the engine tries again later."""
+    looks = 0
+    while bench.refiller.requests:
+        bench.answer(RewindSuspectedError("order", looks, 100))
+        looks += 1
+        assert looks < 20
+    (record,) = bench.records
+    assert isinstance(record.outcome, RewindSuspectedError)
+    assert bench.counters["rewinds_repaired"] == 0
