@@ -21,7 +21,7 @@ from idalloc_client._errors import (
 )
 from idalloc_client._exchange import RawReply, alloc_exchange
 from idalloc_client._gathered_call import GatheredCall
-from idalloc_client._lane import Book, Group, Lane, Waiter
+from idalloc_client._lane import Book, Group, Lane, Waiter, size_of
 from idalloc_client._promise import Promise, settle
 from idalloc_client._tallies import Tallies
 from idalloc_client._tracing import Carrier
@@ -323,9 +323,12 @@ class Coalescer:
         alive = [waiter for waiter in everybody if not waiter[0].done()]
         self.tallies.left += len(everybody) - len(alive)
         middle = len(call.group.waiters) // 2
-        if middle == 0:
-            self._fail(alive, error)
-        elif alive:
+        if middle == 0:  # who wants as many or more cannot be served either
+            limit = size_of(call.group.waiters[0])
+            self._fail((waiter for waiter in alive if size_of(waiter) >= limit), error)
+            alive = [waiter for waiter in alive if size_of(waiter) < limit]
+            middle = len(alive)
+        if alive:
             self._book.calls += len(alive)
             self.tallies.retried += len(alive)
             self._send_for(call.lane, Group(alive[:middle], plain=False), alive[middle:])

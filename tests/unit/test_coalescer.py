@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from idalloc_client import (
     CallTimeoutError,
     ClientClosedError,
+    ExhaustedError,
     IdAllocError,
     InvalidRequestError,
     TooManyCallsError,
@@ -503,4 +504,23 @@ def test_closing_counts_whoever_had_gone() -> None:
     world.coalescer.close(ClientClosedError("closed"))
     assert world.tallies.left == 1
     assert world.tallies.failed == {"ClientClosedError": 1}
+    assert world.coalescer.calls == 0
+
+
+def test_a_batch_that_is_too_large_takes_no_single_call_along() -> None:
+    """When the space ends, whoever asks for more than there is fails, and the others are served."""
+    world = World()
+    calls = [world.ask(500), world.ask(), world.ask(90), world.ask(700), world.ask()]
+    world.turn()
+    left = 100
+    while world.sent:
+        count = json.loads(world.sent[0].request.body)["count"]
+        if count <= left:
+            left -= count
+            world.answer()
+        else:
+            world.refuse(-4)
+    failed = [isinstance(call.exception(0), ExhaustedError) for call in calls]
+    assert failed == [True, False, False, True, False]
+    assert world.requests <= 2 * len(calls)
     assert world.coalescer.calls == 0
