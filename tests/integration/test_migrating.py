@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any, Self
@@ -250,8 +251,23 @@ def test_another_tag_of_leafs_may_be_locked(leaf: Database) -> None:
     leaf.query("INSERT INTO leaf_alloc (biz_tag, step) VALUES ('invoice', 10), ('user', 10)")
     with session(leaf) as other, opened(address_of(leaf)) as store:
         run(other, "BEGIN")
-        run(other, "UPDATE leaf_alloc SET max_id = max_id + step WHERE biz_tag <> %s", TAG)
+        for neighbour in ("invoice", "user"):
+            run(other, "UPDATE leaf_alloc SET max_id = 7 WHERE biz_tag = %s", neighbour)
         assert store.reserve(TAG, 1).segment.left == 2001
+
+
+def test_a_worker_needs_rights_on_the_view_only(leaf: Database) -> None:
+    """The view reads and writes the table with the rights of whoever made it."""
+    execute(leaf, GUIDE["Leaf and idalloc side by side"])
+    user = f"view_{leaf.name[-12:]}"
+    leaf.query(f"CREATE USER '{user}'@'%' IDENTIFIED BY 'pw'")
+    try:
+        leaf.query(f"GRANT SELECT, UPDATE ON segments TO '{user}'@'%'")
+        address = replace(address_of(leaf), user=user, password="pw")
+        with opened(address) as store:
+            assert store.reserve(TAG, 1).segment.left == 2001
+    finally:
+        leaf.query(f"DROP USER '{user}'@'%'")
 
 
 def test_tags_work_through_the_view(idalloc: Idalloc, leaf: Database) -> None:
