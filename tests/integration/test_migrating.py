@@ -46,13 +46,18 @@ class Drawer:
         self._replies = replies
         self._stop = threading.Event()
         self.drawn = 0
+        self.failed = False
         self._thread = Background(self._run)
 
     def _run(self) -> None:
-        while not self._stop.is_set():
-            self._replies.append(self._draw())
-            self.drawn += 1
-            time.sleep(PAUSE)
+        try:
+            while not self._stop.is_set():
+                self._replies.append(self._draw())
+                self.drawn += 1
+                time.sleep(PAUSE)
+        except BaseException:
+            self.failed = True
+            raise
 
     def join(self, error: type[Exception]) -> None:
         """Wait until it ends by itself with such an error."""
@@ -101,7 +106,10 @@ class RollOut:
     def go_on(self) -> None:
         """Wait until everybody who draws has got enough ids more."""
         goals = [(drawer, drawer.drawn + ENOUGH) for drawer in self._drawing]
-        wait_until(lambda: all(drawer.drawn >= goal for drawer, goal in goals))
+        wait_until(lambda: all(one.failed or one.drawn >= goal for one, goal in goals))
+        for drawer in self._drawing:
+            if drawer.failed:
+                drawer.stop()
 
     def stop(self, drawers: list[Drawer]) -> None:
         """End some, as if all who used them had moved."""
@@ -256,8 +264,8 @@ def test_another_tag_of_leafs_may_be_locked(leaf: Database) -> None:
         assert store.reserve(TAG, 1).segment.left == 2001
 
 
-def test_a_worker_needs_rights_on_the_view_only(leaf: Database) -> None:
-    """The view reads and writes the table with the rights of whoever made it."""
+def test_a_worker_needs_rights_on_the_name_only(leaf: Database) -> None:
+    """The view uses the table with its maker's rights, and the table takes over the view's."""
     execute(leaf, GUIDE["Leaf and idalloc side by side"])
     user = f"view_{leaf.name[-12:]}"
     leaf.query(f"CREATE USER '{user}'@'%' IDENTIFIED BY 'pw'")
@@ -266,6 +274,8 @@ def test_a_worker_needs_rights_on_the_view_only(leaf: Database) -> None:
         address = replace(address_of(leaf), user=user, password="pw")
         with opened(address) as store:
             assert store.reserve(TAG, 1).segment.left == 2001
+            execute(leaf, GUIDE["When Leaf is gone"])
+            assert store.reserve(TAG, 1).segment.left == 2011
     finally:
         leaf.query(f"DROP USER '{user}'@'%'")
 
@@ -340,6 +350,8 @@ def test_tinyid_goes_on_above_its_block(roll_out: RollOut, tinyid: list[Database
     roll_out.start_nodes([TinyIdNode(f"again-{n}", TAG, tinyid) for n in range(2)])
     roll_out.go_on()
     roll_out.judge()
+    theirs = [reply for reply in roll_out.replies if reply.caller.startswith("again")]
+    assert min(map(min, map(ids_of, theirs))) > 60_000_000
 
 
 def test_a_block_that_is_used_up_is_replaced(roll_out: RollOut, database: Database) -> None:
