@@ -29,6 +29,7 @@ def _sum(plain: TagPool, ordered: TagPool) -> TagPool:
         both.handed_out += pool.handed_out
         both.reserved += pool.reserved
         both.lost += pool.lost
+        both.given_back += pool.given_back
         both.left += pool.left
         both.waiters += pool.waiters
     return both
