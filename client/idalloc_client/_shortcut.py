@@ -1,8 +1,9 @@
 """Takes deliveries out of the byte stream before pika sees them, and passes all else on to it.
 
-A delivery costs pika some 45 microseconds, for three frames that are read into objects, looked up
-and dispatched; here it costs a few. pika keeps the connection, its channels and consumers, and
-would handle every delivery just as well: only those of consumers that were named here are taken.
+pika reads each of a delivery's three frames into objects, looks up who wants them, and calls back;
+here a delivery is a few slices of the bytes that came (`benchmarks/frames.py` shows both). pika
+keeps the connection, its channels and consumers: only deliveries of consumers that were named here
+are taken.
 """
 
 from collections.abc import Callable
