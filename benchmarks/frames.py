@@ -1,6 +1,6 @@
 """Writing a request's frames, and taking a reply out of the stream: the short way beside pika's.
 
-No broker: what is measured is the work on the bytes. For pika's side of reading that is the decoding
+No broker: what is measured is the work on the bytes. On pika's side of reading that is the decoding
 only; what a delivery costs it beyond that, its look-ups and callbacks, comes on top.
 """
 
