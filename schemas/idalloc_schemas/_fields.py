@@ -2,7 +2,7 @@
 
 from typing import Annotated, Final
 
-from pydantic import Field, StrictInt, StringConstraints
+from pydantic import Field, StrictFloat, StrictInt, StringConstraints
 
 MAX_APP_TAG_LENGTH: Final = 32
 MAX_ID: Final = 2**63 - 1
@@ -21,6 +21,9 @@ Count = Annotated[StrictInt, Field(ge=1, le=MAX_ID)]
 
 Tally = Annotated[StrictInt, Field(ge=0)]
 """How many there are of something."""
+
+Measure = Annotated[StrictFloat, Field(ge=0, allow_inf_nan=False)]
+"""How much there is of something; JSON has no infinity."""
 
 SuccessCode = Annotated[StrictInt, Field(ge=0, le=0)]
 """Exactly the integer 0: a `Literal` would take false and 0.0 for it."""

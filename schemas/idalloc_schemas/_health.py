@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, model_validator
 
-from idalloc_schemas._fields import AppTag, IdRange, SuccessCode, Tally
+from idalloc_schemas._fields import AppTag, IdRange, Measure, SuccessCode, Tally
 
 
 class TagState(StrEnum):
@@ -70,6 +70,12 @@ class TagHealth(BaseModel):
     """Reserved or possibly reserved, and never to be handed out."""
     ids_given_back: Tally = 0
     """Returned to the row by a worker that stops."""
+    refills: Tally = 0
+    """Segments that came."""
+    rate: Measure = 0.0
+    """Ids asked for per second, on average since the last refill began; 0 while unused."""
+    cover: Measure | None = None
+    """Seconds that `left` lasts at this rate; None while unused."""
     last_error: str | None = None
     partition: Annotated[StrictInt, Field(ge=0)] | None = None
     """Of an ordered tag: the partition that it belongs to, whose owner answers for it."""

@@ -92,8 +92,19 @@ def test_the_cover_is_told() -> None:
     pool = next(d.engine.pools())
     assert pool.rate(d.now) == pytest.approx(100, rel=0.1)
     assert pool.cover(d.now) == pytest.approx(pool.left / 100, rel=0.1)
+    health = d.health()
+    assert health.rate == pytest.approx(pool.rate(d.now), abs=0.001)
+    assert health.cover == pytest.approx(pool.cover(d.now), abs=0.001)
+    assert health.refills == (health.ids_handed_out + health.left + 1) // 1000  # id 0 is not one
     d.advance(1e9)
     assert pool.cover(d.now) > 1e6
+    assert (d.health().rate, d.health().cover) == (0, None)
+
+
+def test_a_tag_that_nobody_asked_for_has_no_cover() -> None:
+    """It is cold: there is nothing that could run out."""
+    health = driver().health()
+    assert (health.state, health.rate, health.cover, health.healthy) == ("cold", 0, None, True)
 
 
 def test_a_tag_that_is_used_once_a_day_stays_small() -> None:

@@ -7,7 +7,7 @@ from itertools import accumulate
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from idalloc_schemas import (
     MAX_APP_TAG_LENGTH,
@@ -237,6 +237,24 @@ def test_healthy_means_that_the_next_request_can_expect_an_id(
 ) -> None:
     """Ids in memory or on their way are healthy; a cold tag is too."""
     assert TagHealth(app_tag="a", state=state, left=left).healthy is healthy
+
+
+def test_a_worker_may_leave_rate_and_cover_out() -> None:
+    """An older one knows neither, and a tag that is not used has no cover."""
+    body = b'{"resp_code":0,"left":0,"tags":[{"app_tag":"a","state":"ready"%s}]}'
+    for more, rate, cover in ((b"", 0, None), (b',"rate":2,"cover":1.5', 2, 1.5)):
+        reply = parse_health_reply(body % more)
+        assert isinstance(reply, HealthReply)
+        assert (reply.tags[0].rate, reply.tags[0].cover) == (rate, cover)
+
+
+@pytest.mark.parametrize("number", [-1.0, float("inf"), float("nan")])
+def test_a_rate_is_a_number_that_json_has(number: float) -> None:
+    """What could not be written is not made in the first place."""
+    with pytest.raises(ValidationError):
+        TagHealth(app_tag="a", state=TagState.READY, rate=number)
+    with pytest.raises(ValidationError):
+        TagHealth(app_tag="a", state=TagState.READY, cover=number)
 
 
 # Anything at all

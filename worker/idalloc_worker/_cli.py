@@ -12,6 +12,7 @@ from idalloc_client import IdAllocError
 from idalloc_worker._cli_client import health, next_ids
 from idalloc_worker._cli_options import config_option
 from idalloc_worker._cli_tags import init, migrate, tags
+from idalloc_worker._cli_top import top
 from idalloc_worker._cli_worker import worker
 from idalloc_worker._errors import IdAllocWorkerError
 from idalloc_worker._settings import SettingsError
@@ -22,7 +23,7 @@ MISUSED: Final = 2
 INTERRUPTED: Final = 130  # as a shell reports SIGINT
 
 # Every command of the product, in the order of --help.
-_COMMANDS: Final[Sequence[click.Command]] = (init, migrate, worker, next_ids, health, tags)
+_COMMANDS: Final[Sequence[click.Command]] = (init, migrate, worker, next_ids, health, top, tags)
 
 
 class _InOrder(click.Group):

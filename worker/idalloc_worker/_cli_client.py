@@ -9,6 +9,7 @@ from idalloc_client import IdClient
 from idalloc_client._url import MAX_TIMEOUT
 from idalloc_schemas import HealthReply, TagHealth
 from idalloc_worker._cli_options import app_tag_name, config_option, settings_of_command
+from idalloc_worker._top_text import duration
 
 _timeout = click.option(
     "--timeout",
@@ -109,6 +110,8 @@ def _print_health(reply: HealthReply) -> None:
 
 def _line(tag: TagHealth) -> str:
     words = [f"{tag.app_tag:<32}", f"{tag.state:<10}", f"left {tag.left}", f"step {tag.step}"]
+    if tag.cover is not None:
+        words.append(f"rate {tag.rate:.1f}/s  cover {duration(tag.cover)}")
     if tag.waiters:
         words.append(f"waiters {tag.waiters}")
     if tag.last_error:

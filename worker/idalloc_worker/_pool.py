@@ -50,6 +50,7 @@ class TagPool:
         "lost",
         "mark",
         "read_at",
+        "refills",
         "refusal",
         "reserved",
         "retry_at",
@@ -82,6 +83,7 @@ class TagPool:
         self.allowed_users: frozenset[str] | None = None  # of the settings; None: everybody
         self.read_at = -inf  # when the settings came
         self.threshold = 0  # the percentage of used id space that was told last
+        self.refills = 0  # that brought a segment
         self.reserved = self.handed_out = self.lost = self.given_back = 0
 
     def __repr__(self) -> str:
@@ -156,6 +158,7 @@ class TagPool:
     def put(self, segment: Segment) -> None:
         """Take a segment in. Its ids lie above `mark`, and id 0 is never one of them."""
         left = max(segment.left, 1)
+        self.refills += 1
         self.mark = segment.right
         if self.settings is not None:
             self._size = step_size(self.settings, self._demand_seen)

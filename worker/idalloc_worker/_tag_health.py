@@ -1,12 +1,18 @@
 """Says how a worker stands with a tag, in the contract's words."""
 
+from typing import Final
+
 from idalloc_schemas import RespCode, TagHealth, TagState
 from idalloc_worker._effects import Refused
 from idalloc_worker._pool import TagPool
 
+_DIGITS: Final = 3
+"""A tag that is asked for less than one id in half an hour counts as unused."""
+
 
 def describe(pool: TagPool, now: float) -> TagHealth:
     """Describe a tag that is in memory."""
+    rate = round(pool.rate(now), _DIGITS)
     return TagHealth(
         app_tag=pool.app_tag,
         state=_state(pool, now),
@@ -18,6 +24,9 @@ def describe(pool: TagPool, now: float) -> TagHealth:
         ids_handed_out=pool.handed_out,
         ids_lost=pool.lost,
         ids_given_back=pool.given_back,
+        refills=pool.refills,
+        rate=rate,
+        cover=round(pool.cover(now), _DIGITS) if rate else None,
         last_error=pool.last_error,
     )
 
