@@ -47,7 +47,8 @@ class Screen:
 
     def draw(self, lines: Sequence[Line]) -> None:
         """Show these lines and nothing else."""
-        shown = "\r\n".join(f"{self._dressed(line)}{_END_LINE}" for line in lines)
+        # Erased first: behind a line that is full the cursor still stands on its last character.
+        shown = "\r\n".join(f"{_END_LINE}{self._dressed(line)}" for line in lines)
         self._write(f"{_HOME}{shown}{_END_SCREEN}")
 
     def read_keys(self) -> bytes:
