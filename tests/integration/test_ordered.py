@@ -180,6 +180,24 @@ def test_a_partition_whose_queue_is_deleted_comes_back(
     assert health["ids_lost"] >= 198
 
 
+def test_an_owner_that_stops_gives_back_what_it_holds(
+    fleet: Fleet, database: Database, caller: ForeignClient
+) -> None:
+    """Nobody has reserved since: the next owner goes on with the very next id."""
+    add_ordered_tag(database, "order", step=100)
+    fleet.start()
+    assert ask(caller, "order", 7)[0]["ranges"] == [[1, 8]]
+    for _ in range(400):  # until the second segment is there
+        (health,) = healths(caller, fleet, "order")
+        if len(health["segments"]) == 2:
+            break
+        time.sleep(0.05)
+    assert fleet.workers[0].terminate() == 0
+    assert database.query("SELECT max_id FROM segments WHERE app_tag = 'order'") == [(8,)]
+    fleet.start()
+    assert ask(caller, "order")[0]["id"] == 8
+
+
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"requests":[["made-up",0,"r",null,null]]}'])
 def test_what_callers_send_to_an_owner_is_dead_lettered(
     fleet: Fleet, database: Database, caller: ForeignClient, body: bytes
