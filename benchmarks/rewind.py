@@ -155,7 +155,7 @@ def _site() -> Iterator[tuple[Fleet, Database]]:
         Fleet(vhost, database.url) as fleet,
     ):
         database.query(
-            "INSERT INTO segments (app_tag, max_id, step) VALUES ('order', 0, %s)", _STEP
+            "INSERT INTO segments (app_tag, step, target_cover) VALUES ('order', %s, 0)", _STEP
         )
         yield fleet, database
 

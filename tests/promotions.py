@@ -81,7 +81,9 @@ def replicated_site(pair: ReplicatedPair) -> Iterator[Site]:
     database = create_database(pair.primary.url, name)
     database.query(f"CREATE USER '{user}'@'%' IDENTIFIED BY 'pw'")
     database.query(f"GRANT SELECT, UPDATE ON {name}.* TO '{user}'@'%'")
-    database.query("INSERT INTO segments (app_tag, max_id, step) VALUES (%s, 0, %s)", TAG, STEP)
+    database.query(
+        "INSERT INTO segments (app_tag, step, target_cover) VALUES (%s, %s, 0)", TAG, STEP
+    )
     pair.catch_up()
     yield Site(pair, name, user)
     drop_database(pair.primary.url, name)

@@ -16,7 +16,9 @@ STEP = 1000
 
 
 def add_tag(database: Database, app_tag: str = "order", step: int = STEP) -> None:
-    database.query("INSERT INTO segments (app_tag, max_id, step) VALUES (%s, 0, %s)", app_tag, step)
+    database.query(
+        "INSERT INTO segments (app_tag, step, target_cover) VALUES (%s, %s, 0)", app_tag, step
+    )
 
 
 def next_id(fleet: Fleet, count: int = 1) -> int:

@@ -16,7 +16,9 @@ def test_the_row_is_set_back_under_load(
     fleet: Fleet, database: Database, start_callers: StartCallers, tmp_path: Path
 ) -> None:
     """Three workers, the row five segments back, several times: each is repaired and counted."""
-    database.query("INSERT INTO segments (app_tag, max_id, step) VALUES ('order', 0, %s)", STEP)
+    database.query(  # a fixed step, so that there are refills all the time
+        "INSERT INTO segments (app_tag, step, target_cover) VALUES ('order', %s, 0)", STEP
+    )
     fleet.start(3)
     callers = start_callers(
         3, fleet.amqp_url, "--seconds=25", "--tags=order", "--batch=20", "--pause=0.002"
