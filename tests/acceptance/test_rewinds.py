@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from idalloc_client import IdClient
 from tests.acceptance.conftest import StartCallers
 from tests.devstack import Database
 from tests.history import check, load
@@ -32,3 +33,23 @@ def test_the_row_is_set_back_under_load(
     assert [summary.errors for summary in summaries if summary.errors] == []
     check(load(tmp_path)).assert_clean()
     assert repaired(fleet) >= REWINDS
+
+
+def test_a_row_that_nobody_reserves_from_is_repaired_too(fleet: Fleet, database: Database) -> None:
+    """The ids in memory last for minutes, but the row is looked at every few seconds."""
+    fleet.start(2)
+    with IdClient(fleet.amqp_url) as client:
+        while sum(reply.left > 0 for reply in client.fleet_health(within=0.3)) < 2:
+            client.next_id("test_business")
+    high = _mark(database)
+    for lower in (high // 2, 0):
+        before = repaired(fleet)
+        database.query("UPDATE segments SET max_id = %s WHERE app_tag = 'test_business'", lower)
+        wait_for_repair(fleet, before)
+        assert _mark(database) >= high
+        assert repaired(fleet) == before + 1, "one worker repairs it, and counts it once"
+
+
+def _mark(database: Database) -> int:
+    [(mark,)] = database.query("SELECT max_id FROM segments WHERE app_tag = 'test_business'")
+    return int(mark)

@@ -9,7 +9,14 @@ from pymysql.cursors import Cursor
 from idalloc_schemas import MAX_ID
 from idalloc_worker._mysql_hosts import MySqlHosts
 from idalloc_worker._segment import Segment
-from idalloc_worker._sql import GIVE_BACK, READ_ROW, REPAIR_AND_RESERVE, RESERVE, Statement
+from idalloc_worker._sql import (
+    GIVE_BACK,
+    RAISE_MARK,
+    READ_ROW,
+    REPAIR_AND_RESERVE,
+    RESERVE,
+    Statement,
+)
 from idalloc_worker._store import Reservation, SegmentStore
 from idalloc_worker._store_errors import (
     InvalidRowError,
@@ -134,6 +141,17 @@ def test_ids_are_given_back_if_nobody_reserved_since(database: Database) -> None
         assert mark_of(database, "order") == 4
         assert not store.give_back("order", 3, 10)
         assert mark_of(database, "order") == 4
+
+
+def test_marks_are_read_and_raised(database: Database) -> None:
+    """As they are for tags that are there, byte for byte; raised only from what was read."""
+    add_tag(database, "order", max_id=40)
+    with opened(address_of(database)) as store:
+        assert store.read_marks(["order", "ORDER", "nope"]) == {"order": 40}
+        assert not store.raise_mark("order", 39, 1000)
+        assert mark_of(database, "order") == 40
+        assert store.raise_mark("order", 40, 1000)
+    assert mark_of(database, "order") == 1000
 
 
 def test_a_reservation_in_between_keeps_its_ids(
@@ -312,8 +330,8 @@ def test_tags_compare_byte_for_byte_under_any_collation(database: Database, colu
 @pytest.mark.parametrize("column", KINDS_OF_TAG_COLUMN)
 @pytest.mark.parametrize(
     "statement",
-    [READ_ROW, RESERVE, REPAIR_AND_RESERVE, GIVE_BACK],
-    ids=["read", "reserve", "repair", "give back"],
+    [READ_ROW, RESERVE, REPAIR_AND_RESERVE, RAISE_MARK, GIVE_BACK],
+    ids=["read", "reserve", "repair", "raise", "give back"],
 )
 def test_a_row_is_found_by_the_primary_key(
     database: Database, statement: Statement, column: str

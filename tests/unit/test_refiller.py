@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
@@ -26,6 +26,12 @@ class FakeStore:
 
     def arm(self) -> None:
         self.aborted = False
+
+    def read_marks(self, app_tags: Sequence[str]) -> dict[str, int]:
+        return dict.fromkeys(app_tags, 7)
+
+    def raise_mark(self, app_tag: str, seen: int, floor: int) -> bool:
+        return seen < floor and bool(app_tag)
 
     def ordered_tags(self) -> frozenset[str]:
         return frozenset({"ordered"})

@@ -4,15 +4,18 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
 from idalloc_worker._effects import StartRefill
 from idalloc_worker._step_size import NO_DEMAND, Demand
 from idalloc_worker._store import Reservation
 
 _log = logging.getLogger("idalloc.refill")
+
+_Found = TypeVar("_Found")
 
 
 class Store(Protocol):
@@ -36,6 +39,12 @@ class Store(Protocol):
 
     def ordered_tags(self) -> frozenset[str]:
         """Read which tags are ordered, or raise."""
+
+    def read_marks(self, app_tags: Sequence[str]) -> dict[str, int]:
+        """Read how far tags are reserved, or raise."""
+
+    def raise_mark(self, app_tag: str, seen: int, floor: int) -> bool:
+        """Raise a row that still says `seen`, or raise an error."""
 
     def arm(self) -> None:
         """Let `abort` count from now on, though the reservation has not begun."""
@@ -74,11 +83,22 @@ class Survey:
     report: Callable[[frozenset[str] | Exception], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """Something else to be done with a store; `report` is called on a refill thread."""
+
+    work: Callable[["Store"], object]
+    report: Callable[[Any], None]
+
+
 class NotBegunError(Exception):
     """The attempt was abandoned before a thread got to it: nothing was reserved."""
 
     def __init__(self) -> None:
         super().__init__("abandoned while it waited for a refill thread")
+
+
+_Job = StartRefill | GiveBack | Survey | Errand
 
 
 class Refiller:
@@ -96,9 +116,9 @@ class Refiller:
     ) -> None:
         self._make_store = make_store
         self._report = report
-        self._jobs: queue.SimpleQueue[StartRefill | GiveBack | Survey | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._lock = threading.Lock()  # guards the four below
-        self._running: dict[int | Survey, Store] = {}
+        self._running: dict[int | Survey | Errand, Store] = {}
         self._abandoned: set[int] = set()
         self._stopping = False
         self._next_give_back = 0  # attempts count from 1, give-backs from -1 downwards
@@ -119,6 +139,10 @@ class Refiller:
     def give_back(self, job: GiveBack) -> None:
         """Queue a give-back; it cannot be abandoned."""
         self._jobs.put(job)
+
+    def run(self, errand: Errand) -> None:
+        """Queue an errand."""
+        self._jobs.put(errand)
 
     def survey(self, survey: Survey) -> None:
         """Queue a survey."""
@@ -155,7 +179,9 @@ class Refiller:
         try:
             while (job := self._jobs.get()) is not None:
                 if isinstance(job, Survey):
-                    job.report(self._look(store, job))
+                    job.report(self._aside(store, job, store.ordered_tags))
+                elif isinstance(job, Errand):
+                    job.report(self._aside(store, job, partial(job.work, store)))
                 elif isinstance(job, GiveBack):
                     job.report(self._give_back(store, job))
                 else:
@@ -171,17 +197,21 @@ class Refiller:
             self._abandoned.discard(refill.attempt)  # it came when the attempt had ended
         self._report(RefillReport(refill, outcome, seconds))
 
-    def _look(self, store: Store, survey: Survey) -> frozenset[str] | Exception:
+    def _aside(
+        self, store: Store, job: Survey | Errand, work: Callable[[], _Found]
+    ) -> _Found | Exception:
         with self._lock:
-            self._running[survey] = store  # `stop` ends it
+            if self._stopping:
+                return NotBegunError()
+            self._running[job] = store  # `stop` ends it
             store.arm()
         try:
-            return store.ordered_tags()
+            return work()
         except Exception as error:  # noqa: BLE001  # the report carries it
             return error
         finally:
             with self._lock:
-                del self._running[survey]
+                del self._running[job]
 
     def _attempt(self, store: Store, refill: StartRefill) -> Reservation | Exception:
         with self._lock:

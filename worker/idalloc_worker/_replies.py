@@ -2,9 +2,20 @@
 
 from collections.abc import Sequence
 
-from idalloc_schemas import ErrorReply, HealthReply, TagHealth
+from idalloc_schemas import (
+    ALLOC_QUEUE,
+    ALLOC_REPLY_TYPE,
+    HEALTH_QUEUE,
+    HEALTH_REPLY_TYPE,
+    ErrorReply,
+    HealthReply,
+    TagHealth,
+)
 from idalloc_worker._effects import Refused
 from idalloc_worker._tallies import Tallies
+
+REPLY_TYPES = {ALLOC_QUEUE: ALLOC_REPLY_TYPE, HEALTH_QUEUE: HEALTH_REPLY_TYPE}
+"""By the queue of the request."""
 
 _MAX_TAGS_IN_HEALTH = 1000
 

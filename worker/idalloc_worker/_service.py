@@ -46,7 +46,8 @@ from idalloc_worker._ordered import OrderedTags
 from idalloc_worker._refill_reports import record_report
 from idalloc_worker._refiller import Refiller, RefillReport
 from idalloc_worker._refills import Refills
-from idalloc_worker._replies import error_reply, health_reply
+from idalloc_worker._replies import REPLY_TYPES, error_reply, health_reply
+from idalloc_worker._row_watch import RowWatch
 from idalloc_worker._session import Delivery, Session, deadline_of
 from idalloc_worker._stalls import BEAT, StallGuard
 from idalloc_worker._tallies import (
@@ -64,7 +65,6 @@ _log = logging.getLogger("idalloc.worker")
 
 _NOT_FOUND = 404
 _ACCESS_REFUSED = 403
-_REPLY_TYPES = {ALLOC_QUEUE: ALLOC_REPLY_TYPE, HEALTH_QUEUE: HEALTH_REPLY_TYPE}
 
 
 class WorkerService:
@@ -112,6 +112,9 @@ class WorkerService:
         )
         self._refills = Refills(self._fleet, refiller, self._record, tallies.events)
         self._give_backs = GiveBacks(self._fleet, refiller, thread.post, tallies.events)
+        self._row_watch = RowWatch(
+            self._engines, self._fleet, refiller, thread, tallies, self._clock
+        )
         self._ordered.attach(thread.link, thread.post, refiller, self, self._clock)
         thread.post(self._beat)
 
@@ -139,7 +142,7 @@ class WorkerService:
         def consume_requests() -> None:
             if not self._draining and session is self._session and session.usable:
                 self._ordered.on_ready(channel)
-                self._consume(session, ALLOC_QUEUE, _log_serving)
+                self._consume(session, ALLOC_QUEUE, lambda: _log.info("Serving"))
 
         def join_fleet() -> None:
             if session is self._session:
@@ -287,7 +290,7 @@ class WorkerService:
     def _refuse(self, delivery: Delivery, refusal: Refused) -> None:
         self._outcomes[delivery.queue][refusal.code.name.lower()] += 1
         reply = error_reply(refusal)
-        delivery.session.reply(delivery, reply.encode(), _REPLY_TYPES[delivery.queue])
+        delivery.session.reply(delivery, reply.encode(), REPLY_TYPES[delivery.queue])
 
     def expire(self, delivery: Delivery) -> None:
         """Drop a request that is past its deadline."""
@@ -369,6 +372,7 @@ class WorkerService:
             return
         self._draining = on_drained
         self._patience = patience
+        self._row_watch.stop()
         if self._session is None or not self._session.usable:
             self._finish_drain()
         else:
@@ -390,10 +394,6 @@ class WorkerService:
         # A refill that is under way brings more to give back.
         pools = [pool for engine in self._engines for pool in engine.pools()]
         self._refills.when_idle(lambda: self._give_backs.start(pools, on_drained))
-
-
-def _log_serving() -> None:
-    _log.info("Serving")
 
 
 def _already_drained() -> None:

@@ -123,6 +123,16 @@ REPAIR_AND_RESERVE: Final = Statement(
     "WHERE <this tag> AND max_id = %(seen)s",
 )
 
+READ_MARKS: Final = Statement(
+    "Reads how far some tags are reserved, to see whether a row was set back.",
+    "SELECT app_tag, max_id FROM <table> WHERE app_tag IN %(app_tags)s",
+)
+
+RAISE_MARK: Final = Statement(
+    "Raises a row that was set back above all that was reserved, unless it has moved meanwhile.",
+    "UPDATE <table> SET max_id = %(floor)s WHERE <this tag> AND max_id = %(seen)s",
+)
+
 GIVE_BACK: Final = Statement(
     "Lowers a tag's mark by what a stopping worker has left, unless somebody has reserved since. "
     "Executed at most once, whatever becomes of the answer: docs/correctness.md says why.",

@@ -1,7 +1,7 @@
 """Reserves segments in MySQL: reads a tag's row, then moves its mark up in one statement."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -22,6 +22,8 @@ from idalloc_worker._segment import Segment
 from idalloc_worker._sql import (
     GIVE_BACK,
     ORDERED_TAGS,
+    RAISE_MARK,
+    READ_MARKS,
     READ_ROW,
     REPAIR_AND_RESERVE,
     RESERVE,
@@ -105,6 +107,8 @@ class SegmentStore:
         self._repair_sql = REPAIR_AND_RESERVE.on(table)
         self._give_back_sql = GIVE_BACK.on(table)
         self._ordered_tags_sql = ORDERED_TAGS.on(table)
+        self._read_marks_sql = READ_MARKS.on(table)
+        self._raise_sql = RAISE_MARK.on(table)
         self._lifeline = Lifeline()
         self._host: OpenHost | None = None
         self._began = 0.0
@@ -173,18 +177,44 @@ class SegmentStore:
             rows, _ = self._change(self._give_back_sql, arguments, right - left)
             return rows == 1
 
+    def read_marks(self, app_tags: Sequence[str]) -> dict[str, int]:
+        """Read how far tags are reserved. Raises StoreUnavailableError."""
+        rows = self._rows(self._read_marks_sql, {"app_tags": tuple(app_tags)})
+        marks = {_text(app_tag): int(mark) for app_tag, mark in rows}
+        return {app_tag: marks[app_tag] for app_tag in app_tags if app_tag in marks}
+
+    def raise_mark(self, app_tag: str, seen: int, floor: int) -> bool:
+        """Raise a row from `seen` to `floor`; False if it says something else by now.
+
+        Raises StoreUnavailableError.
+        """
+        self._began = self._clock()
+        deadline = self._began + self._timeout
+        with self._lifeline.operation():
+            self._read_row(app_tag, deadline)  # finds out whether the connection is still good
+            arguments = {"app_tag": app_tag, "seen": seen, "floor": floor}
+            rows, _ = self._change(self._raise_sql, arguments, 0)
+            return rows == 1
+
     def ordered_tags(self) -> frozenset[str]:
         """Read which tags are ordered. Raises StoreUnavailableError."""
+        rows = self._rows(self._ordered_tags_sql, harmless=NO_SUCH_COLUMN)
+        return frozenset(_text(app_tag) for (app_tag,) in rows)
+
+    def _rows(
+        self, sql: str, arguments: dict[str, object] | None = None, harmless: int | None = None
+    ) -> Sequence[tuple[Any, ...]]:
+        """Read rows; none where the server answers with the error that is harmless here."""
         self._began = self._clock()
         with self._lifeline.operation():
             connection = self._connected(self._began + self._timeout)
             try:
                 with connection.cursor() as cursor:
-                    cursor.execute(self._ordered_tags_sql)
-                    return frozenset(_text(app_tag) for (app_tag,) in cursor.fetchall())
+                    cursor.execute(sql, arguments)
+                    return cursor.fetchall()
             except Exception as error:
-                if errno_of(error) == NO_SUCH_COLUMN:
-                    return frozenset()
+                if harmless is not None and errno_of(error) == harmless:
+                    return ()
                 raise self._gave_up(error) from error
 
     def arm(self) -> None:
