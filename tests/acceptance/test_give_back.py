@@ -95,9 +95,11 @@ def test_workers_that_stop_newest_segment_first_lose_nothing(
 
 
 def fill_one(fleet: Fleet, database: Database, full: list[Worker]) -> Worker:
-    """Let one more worker fetch segments for a request that nobody waits for any more."""
+    """Let one more worker fetch segments for a request that has been told that there are none."""
     with ForeignClient(fleet.amqp_url) as caller, _locked(database, "order"):
-        caller.call("id.alloc", b'{"app_tag":"order"}', timeout=0.05)
+        answer = caller.call("id.alloc", b'{"app_tag":"order"}', expiration="100")
+    assert answer is not None
+    assert json.loads(answer[0])["resp_code"] == -1
     wait_until_full(fleet)
     holders = {reply.worker for reply in whole_fleet(fleet) if reply.tags}
     (worker,) = [
