@@ -8,7 +8,7 @@ import pytest
 
 from idalloc_worker._effects import StartRefill
 from idalloc_worker._lifeline import Lifeline
-from idalloc_worker._refiller import GiveBack, NotBegunError, Refiller, RefillReport
+from idalloc_worker._refiller import GiveBack, NotBegunError, Refiller, RefillReport, Survey
 from idalloc_worker._segment import Segment
 from idalloc_worker._step_size import NO_DEMAND, Demand
 from idalloc_worker._store import Reservation
@@ -34,6 +34,10 @@ class FakeStore:
         return seen < floor and bool(app_tag)
 
     def ordered_tags(self) -> frozenset[str]:
+        self.entered.set()
+        self.release.wait(10)
+        if self.aborted:
+            raise TimeoutError("aborted")
         return frozenset({"ordered"})
 
     def reserve(  # all that one refill is about
@@ -162,6 +166,29 @@ def test_stop_interrupts_a_give_back(
     assert running.stop(10)
     assert isinstance(outcomes.get(timeout=10), TimeoutError)
     assert isinstance(outcomes.get(timeout=10), NotBegunError)
+
+
+def test_looks_which_tags_are_ordered(refiller: Refiller, store: FakeStore) -> None:
+    """What was found is told to whoever asked."""
+    found: queue.SimpleQueue[frozenset[str] | Exception] = queue.SimpleQueue()
+    store.release.set()
+    refiller.survey(Survey(found.put))
+    assert found.get(timeout=10) == frozenset({"ordered"})
+
+
+def test_stop_interrupts_a_look_at_the_ordered_tags(
+    store: FakeStore, reports: "queue.SimpleQueue[RefillReport]"
+) -> None:
+    """One that runs is cut off, and one that waits does not hold the stop up either."""
+    running = Refiller(lambda: store, 1, reports.put)
+    running.start()
+    found: queue.SimpleQueue[frozenset[str] | Exception] = queue.SimpleQueue()
+    running.survey(Survey(found.put))
+    assert store.entered.wait(10)
+    running.survey(Survey(found.put))
+    assert running.stop(10)
+    assert isinstance(found.get(timeout=10), TimeoutError)
+    assert isinstance(found.get(timeout=10), NotBegunError)
 
 
 def test_an_abort_before_the_operation_counts() -> None:

@@ -16,7 +16,7 @@ from idalloc_worker._forwarder import RETRY_AFTER, Forwarder
 from idalloc_worker._owner import OwnerLoop, PartitionOwner
 from idalloc_worker._owner_session import BundledRequest, OwnerSession
 from idalloc_worker._partitions import QUEUES, partition_of
-from idalloc_worker._refiller import Refiller, Survey
+from idalloc_worker._refiller import NotBegunError, Refiller, Survey
 from idalloc_worker._session import Delivery, deadline_of
 from idalloc_worker._tallies import DEAD_LETTERED, EXPIRED, ORDERED_QUEUES, Tallies
 from idalloc_worker._throttle import ThrottledLog
@@ -176,6 +176,8 @@ class OrderedTags:
 
     def _on_survey(self, found: frozenset[str] | Exception, began: float) -> None:
         now = self._clock()
+        if isinstance(found, NotBegunError):
+            return  # the process is about to end
         if isinstance(found, Exception):  # what is known stays known
             self._throttled.warning(now, "survey", "Cannot tell which tags are ordered: %s", found)
         else:
