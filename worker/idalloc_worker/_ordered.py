@@ -2,15 +2,17 @@
 
 import logging
 import random
+import time
 from collections.abc import Callable, Iterable
-from typing import Final, Protocol
+from typing import Final
 
 from pika.channel import Channel
 
 from idalloc_client._frames import Properties
 from idalloc_schemas import ALLOC_QUEUE, InvalidMessageError, RespCode, TagHealth, TagState
 from idalloc_worker._bundles import decode_bundle
-from idalloc_worker._effects import Answer, Refused
+from idalloc_worker._desk import Desk
+from idalloc_worker._effects import Refused
 from idalloc_worker._engine import Engine
 from idalloc_worker._forwarder import RETRY_AFTER, Forwarder
 from idalloc_worker._owner import OwnerLoop, PartitionOwner
@@ -30,26 +32,17 @@ _SURVEY_SHARE: Final = 0.01  # of the time that a process may spend on these loo
 _LONGEST_PAUSE: Final = 15.0  # seconds between two looks, also at a large table or a busy database
 
 
-class Desk(Protocol):
-    """The service that it is a part of."""
-
-    def answer(self, delivery: Delivery, answer: Answer) -> None:
-        """Answer a request, or hand it back."""
-
-    def expire(self, delivery: Delivery) -> None:
-        """Drop a request that is past its deadline."""
-
-    def doubts(self, delivery: Delivery, deadline: float, now: float) -> bool:
-        """Hand a message back that may have aged unseen while the process was stopped."""
-
-    def run_effects(self) -> None:
-        """Do what the engines want."""
-
-
 class OrderedTags:
     """Owned by the link's thread. `engine` is that of the partitions, `plain` the other one."""
 
-    def __init__(self, engine: Engine, plain: Engine, worker: str, tallies: Tallies) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        plain: Engine,
+        worker: str,
+        tallies: Tallies,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.engine = engine
         self.known: frozenset[str] = frozenset()
         """The tags that are ordered, as far as this worker knows."""
@@ -57,6 +50,7 @@ class OrderedTags:
         self._worker = worker
         self._throttled = ThrottledLog(_log)
         self._tallies = tallies
+        self._clock = clock
 
     def attach(
         self,
@@ -64,22 +58,25 @@ class OrderedTags:
         post: Callable[[Callable[[], None]], None],
         refiller: Refiller,
         desk: Desk,
-        clock: Callable[[], float],
+        run_effects: Callable[[], None],
     ) -> None:
-        """Say on which loop it runs (`post` reaches it from other threads), and with whom."""
+        """Say on which loop it runs (`post` reaches it from other threads), and with whom.
+
+        `run_effects` does what the engines want.
+        """
         self._loop = loop
         self._post = post
         self._refiller = refiller
         self._desk = desk
-        self._clock = clock
+        self._run_effects = run_effects
         events = self._tallies.events
-        self._forwarder = Forwarder(self._worker, loop, desk, clock, events)
+        self._forwarder = Forwarder(self._worker, loop, desk, self._clock, events)
         self._owner = PartitionOwner(
             self._worker,
             loop,
-            clock,
+            self._clock,
             on_bundle=self._on_bundle,
-            on_replied=self._on_replied,
+            on_replied=desk.on_replied,
             on_end=self._on_end,
         )
         post(self._survey)
@@ -114,9 +111,10 @@ class OrderedTags:
             refusal = Refused(RespCode.NO_AVAILABLE_ID, self._owner.problem, RETRY_AFTER)
             self._desk.answer(delivery, refusal)
 
-    def learn(self, app_tag: str) -> None:
-        """Note that a tag is ordered: its row says so."""
-        self.known |= {app_tag}
+    def redirect(self, delivery: Delivery) -> None:
+        """Pass a request on whose tag is ordered, as its row says."""
+        self.known |= {delivery.request.app_tag}
+        self.forward(delivery)
 
     # As the owner of partitions
 
@@ -147,7 +145,7 @@ class OrderedTags:
                 self._take(request, now, request.user_name if vouched else None)
             else:
                 session.finish(request)
-        self._desk.run_effects()
+        self._run_effects()
 
     def _take(self, request: BundledRequest, now: float, user: str | None) -> None:
         wanted = request.request
@@ -158,9 +156,6 @@ class OrderedTags:
             self._desk.answer(request, answer)
         else:
             self._tallies.events["waited"] += 1
-
-    def _on_replied(self, since: list[float]) -> None:
-        self._tallies.latency.observe_since(since, self._clock())
 
     def _on_end(self) -> None:
         self._tallies.events["generations"] += 1
@@ -190,7 +185,7 @@ class OrderedTags:
         for app_tag in tags - before:
             _log.info("%s is ordered (partition %d)", app_tag, partition_of(app_tag))
             self._plain.redirect(app_tag, now)
-        self._desk.run_effects()
+        self._run_effects()
 
     # Health
 

@@ -17,25 +17,21 @@ from idalloc_client._link_thread import LinkThread
 from idalloc_client._wire import Wire
 from idalloc_schemas import (
     ALLOC_QUEUE,
-    ALLOC_REPLY_TYPE,
     HEALTH_QUEUE,
     HEALTH_REPLY_TYPE,
     HealthCall,
     HealthReply,
     InvalidMessageError,
     RespCode,
-    encode_alloc_success,
     parse_alloc_request,
     parse_health_request,
 )
+from idalloc_worker._desk import Desk
 from idalloc_worker._effects import (
     AbandonRefill,
-    Answer,
     Answered,
     Effect,
     Expired,
-    Granted,
-    Redirected,
     Refused,
     StartRefill,
 )
@@ -46,19 +42,11 @@ from idalloc_worker._ordered import OrderedTags
 from idalloc_worker._refill_reports import record_report
 from idalloc_worker._refiller import Refiller, RefillReport
 from idalloc_worker._refills import Refills
-from idalloc_worker._replies import REPLY_TYPES, error_reply, health_reply
+from idalloc_worker._replies import error_reply, health_reply
 from idalloc_worker._row_watch import RowWatch
 from idalloc_worker._session import Delivery, Session, deadline_of
-from idalloc_worker._stalls import BEAT, StallGuard
-from idalloc_worker._tallies import (
-    ANSWERED,
-    DEAD_LETTERED,
-    DOUBTED,
-    EXPIRED,
-    GRANTED,
-    HANDED_BACK,
-    Tallies,
-)
+from idalloc_worker._stalls import BEAT
+from idalloc_worker._tallies import ANSWERED, Tallies
 from idalloc_worker._throttle import ThrottledLog
 
 _log = logging.getLogger("idalloc.worker")
@@ -68,7 +56,7 @@ _ACCESS_REFUSED = 403
 
 
 class WorkerService:
-    """One worker: a link's handler that owns the engine.
+    """One worker: a link's handler that owns the engines, of ordered tags and of all others.
 
     `report` may be called from any thread; the rest belongs to the link's thread.
     """
@@ -90,9 +78,8 @@ class WorkerService:
         self._prefetch = prefetch
         self._clock = clock
         self._throttled = ThrottledLog(_log)
-        self._stalls = StallGuard(clock())
         self._tallies = tallies
-        self._outcomes = tallies.outcomes
+        self._desk = Desk(tallies, self._throttled, clock, ordered.redirect)
         self._session: Session | None = None
         self._declare_first = False
         self._timer: Timer | None = None
@@ -115,11 +102,11 @@ class WorkerService:
         self._row_watch = RowWatch(
             self._engines, self._fleet, refiller, thread, tallies, self._clock
         )
-        self._ordered.attach(thread.link, thread.post, refiller, self, self._clock)
+        self._ordered.attach(thread.link, thread.post, refiller, self._desk, self._run_effects)
         thread.post(self._beat)
 
     def _beat(self) -> None:
-        self._stalls.beat(self._clock())
+        self._desk.stalls.beat(self._clock())
         self._link.call_later(BEAT, self._beat)
 
     # The link's life
@@ -130,7 +117,7 @@ class WorkerService:
             return
         self._tallies.connected_again()
         channel = wire.channel
-        self._session = Session(wire, self._name, self._link.call_soon, self._on_replied)
+        self._session = Session(wire, self._name, self._link.call_soon, self._desk.on_replied)
         channel.basic_qos(prefetch_count=self._prefetch)
         channel.add_on_cancel_callback(lambda _frame: self._on_cancelled_by_broker(channel))
         if self._declare_first:
@@ -196,7 +183,7 @@ class WorkerService:
         events["requests"] += 1
         events["redelivered"] += delivery.redelivered
         if not delivery.answerable:
-            self._dead_letter(delivery, now)
+            self._desk.dead_letter(delivery, now)
             return
         try:
             if delivery.queue == ALLOC_QUEUE:
@@ -204,19 +191,21 @@ class WorkerService:
             else:
                 self._health(delivery, body)
         except InvalidMessageError as error:
-            self._refuse(delivery, Refused(RespCode.INVALID_REQUEST, str(error)))
+            self._desk.refuse(delivery, Refused(RespCode.INVALID_REQUEST, str(error)))
         except Exception:  # noqa: BLE001  # pika would end the connection: a crash loop
             _log.exception("A request on %s failed", delivery.queue)
-            self._refuse(delivery, Refused(RespCode.INTERNAL, "internal error: see worker's log"))
-        self.run_effects()
+            self._desk.refuse(
+                delivery, Refused(RespCode.INTERNAL, "internal error: see worker's log")
+            )
+        self._run_effects()
 
     def _alloc(self, delivery: Delivery, body: bytes, now: float, properties: Properties) -> None:
         request = parse_alloc_request(body)
         deadline = deadline_of(properties, now)
         if deadline <= now:
-            self.expire(delivery)
+            self._desk.expire(delivery)
             return
-        if self.doubts(delivery, deadline, now):
+        if self._desk.doubts(delivery, deadline, now):
             return
         delivery.request, delivery.deadline, delivery.since = request, deadline, now
         if request.app_tag in self._ordered.known:
@@ -233,29 +222,21 @@ class WorkerService:
         if answer is None:
             self._tallies.events["waited"] += 1
         else:
-            self.answer(delivery, answer)
-
-    def doubts(self, delivery: Delivery, deadline: float, now: float) -> bool:
-        """Hand a message back that may have aged unseen while the process was stopped."""
-        doubtful = self._stalls.may_be_dead(deadline, now) and not delivery.redelivered
-        if doubtful:
-            self._outcomes[ALLOC_QUEUE][DOUBTED] += 1
-            delivery.session.hand_back(delivery)
-        return doubtful
+            self._desk.answer(delivery, answer)
 
     def _health(self, delivery: Delivery, body: bytes) -> None:
         request = parse_health_request(body)
         if request.fleet and self._fleet.speaking and delivery.reply_to is not None:
             self._fleet.call_health(delivery.reply_to, delivery.correlation_id, request.app_tag)
             # This worker's answer comes with those of the others.
-            self._outcomes[HEALTH_QUEUE][ANSWERED] += 1
+            self._tallies.outcomes[HEALTH_QUEUE][ANSWERED] += 1
             delivery.session.finish(delivery)
             return
         reply = self._health_reply(request.app_tag)
         if isinstance(reply, Refused):
-            self._refuse(delivery, reply)
+            self._desk.refuse(delivery, reply)
         else:
-            self._outcomes[HEALTH_QUEUE][ANSWERED] += 1
+            self._tallies.outcomes[HEALTH_QUEUE][ANSWERED] += 1
             delivery.session.reply(delivery, reply.encode(), HEALTH_REPLY_TYPE)
 
     def _on_health_call(self, call: HealthCall) -> None:
@@ -270,48 +251,9 @@ class WorkerService:
             return tags
         return health_reply(self._name, tags, self._tallies, protected=self._fleet.speaking)
 
-    # Answers
+    # The engines' wishes
 
-    def answer(self, delivery: Delivery, answer: Answer) -> None:
-        """Answer a request, or have somebody else do it."""
-        if isinstance(answer, Granted):
-            self._outcomes[ALLOC_QUEUE][GRANTED] += 1
-            body = encode_alloc_success(answer.ranges)
-            delivery.session.reply(delivery, body, ALLOC_REPLY_TYPE)
-        elif isinstance(answer, Redirected):
-            self._ordered.learn(delivery.request.app_tag)
-            self._ordered.forward(delivery)
-        elif answer.code is RespCode.SHUTTING_DOWN and delivery.returnable:
-            self._outcomes[ALLOC_QUEUE][HANDED_BACK] += 1
-            delivery.session.hand_back(delivery)
-        else:  # a request is handed back once; the second time its caller is told
-            self._refuse(delivery, answer)
-
-    def _refuse(self, delivery: Delivery, refusal: Refused) -> None:
-        self._outcomes[delivery.queue][refusal.code.name.lower()] += 1
-        reply = error_reply(refusal)
-        delivery.session.reply(delivery, reply.encode(), REPLY_TYPES[delivery.queue])
-
-    def expire(self, delivery: Delivery) -> None:
-        """Drop a request that is past its deadline."""
-        self._outcomes[delivery.queue][EXPIRED] += 1
-        if delivery.session.usable:
-            delivery.session.finish(delivery)
-
-    def _dead_letter(self, delivery: Delivery, now: float) -> None:
-        self._outcomes[delivery.queue][DEAD_LETTERED] += 1
-        self._throttled.warning(
-            now, "dead letter", "Dead-lettered a message on %s: no usable reply_to", delivery.queue
-        )
-        delivery.session.dead_letter(delivery)
-
-    def _on_replied(self, since: list[float]) -> None:
-        self._tallies.latency.observe_since(since, self._clock())
-
-    # The engine's wishes
-
-    def run_effects(self) -> None:
-        """Do what the engines want, and see that they wake up in time."""
+    def _run_effects(self) -> None:
         for engine in self._engines:
             while effects := engine.effects():
                 for effect in effects:
@@ -321,9 +263,9 @@ class WorkerService:
     def _run_effect(self, effect: Effect) -> None:
         match effect:
             case Answered(Delivery() as delivery, answer):
-                self.answer(delivery, answer)
+                self._desk.answer(delivery, answer)
             case Expired(Delivery() as delivery):
-                self.expire(delivery)
+                self._desk.expire(delivery)
             case StartRefill():
                 self._refills.start(effect)
             case AbandonRefill(attempt):
@@ -343,7 +285,7 @@ class WorkerService:
         now = self._clock()
         for engine in self._engines:
             engine.tick(now)
-        self.run_effects()
+        self._run_effects()
 
     # Refills
 
@@ -359,7 +301,7 @@ class WorkerService:
         now = self._clock()
         engine = self._engines[report.refill.ordered]
         self._tallies.refilled(report, record_report(engine, report, now, self._throttled))
-        self._link.call_soon(self.run_effects)
+        self._link.call_soon(self._run_effects)
 
     # Stopping
 
@@ -386,7 +328,7 @@ class WorkerService:
             return
         for engine in self._engines:
             engine.close(self._clock())
-        self.run_effects()
+        self._run_effects()
         self._ordered.flush()
         if self._session is not None:
             self._session.flush()
