@@ -8,7 +8,7 @@ import pytest
 
 from idalloc_worker._effects import StartRefill
 from idalloc_worker._lifeline import Lifeline
-from idalloc_worker._refiller import GiveBack, NotBegunError, Refiller, RefillReport, Survey
+from idalloc_worker._refiller import Errand, GiveBack, NotBegunError, Refiller, RefillReport
 from idalloc_worker._segment import Segment
 from idalloc_worker._step_size import NO_DEMAND, Demand
 from idalloc_worker._store import Reservation
@@ -172,7 +172,7 @@ def test_looks_which_tags_are_ordered(refiller: Refiller, store: FakeStore) -> N
     """What was found is told to whoever asked."""
     found: queue.SimpleQueue[frozenset[str] | Exception] = queue.SimpleQueue()
     store.release.set()
-    refiller.survey(Survey(found.put))
+    refiller.run(Errand(lambda store: store.ordered_tags(), found.put))
     assert found.get(timeout=10) == frozenset({"ordered"})
 
 
@@ -183,9 +183,9 @@ def test_stop_interrupts_a_look_at_the_ordered_tags(
     running = Refiller(lambda: store, 1, reports.put)
     running.start()
     found: queue.SimpleQueue[frozenset[str] | Exception] = queue.SimpleQueue()
-    running.survey(Survey(found.put))
+    running.run(Errand(lambda store: store.ordered_tags(), found.put))
     assert store.entered.wait(10)
-    running.survey(Survey(found.put))
+    running.run(Errand(lambda store: store.ordered_tags(), found.put))
     assert running.stop(10)
     assert isinstance(found.get(timeout=10), TimeoutError)
     assert isinstance(found.get(timeout=10), NotBegunError)

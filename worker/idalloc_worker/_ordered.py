@@ -18,7 +18,7 @@ from idalloc_worker._forwarder import RETRY_AFTER, Forwarder
 from idalloc_worker._owner import OwnerLoop, PartitionOwner
 from idalloc_worker._owner_session import BundledRequest, OwnerSession
 from idalloc_worker._partitions import QUEUES, partition_of
-from idalloc_worker._refiller import NotBegunError, Refiller, Survey
+from idalloc_worker._refiller import Errand, NotBegunError, Refiller
 from idalloc_worker._session import Delivery, deadline_of
 from idalloc_worker._tallies import DEAD_LETTERED, EXPIRED, ORDERED_QUEUES, Tallies
 from idalloc_worker._throttle import ThrottledLog
@@ -165,9 +165,11 @@ class OrderedTags:
 
     def _survey(self) -> None:
         began = self._clock()
-        self._refiller.survey(
-            Survey(lambda found: self._post(lambda: self._on_survey(found, began)))
-        )
+
+        def report(found: frozenset[str] | Exception) -> None:
+            self._post(lambda: self._on_survey(found, began))
+
+        self._refiller.run(Errand(lambda store: store.ordered_tags(), report))
 
     def _on_survey(self, found: frozenset[str] | Exception, began: float) -> None:
         now = self._clock()

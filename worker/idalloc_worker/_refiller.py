@@ -6,16 +6,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from idalloc_worker._effects import StartRefill
 from idalloc_worker._step_size import NO_DEMAND, Demand
 from idalloc_worker._store import Reservation
 
 _log = logging.getLogger("idalloc.refill")
-
-_Found = TypeVar("_Found")
 
 
 class Store(Protocol):
@@ -77,13 +74,6 @@ class GiveBack:
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
-    """Find out which tags are ordered; `report` is called on a refill thread."""
-
-    report: Callable[[frozenset[str] | Exception], None]
-
-
-@dataclass(frozen=True, slots=True)
 class Errand:
     """Something else to be done with a store; `report` is called on a refill thread."""
 
@@ -98,7 +88,7 @@ class NotBegunError(Exception):
         super().__init__("abandoned while it waited for a refill thread")
 
 
-_Job = StartRefill | GiveBack | Survey | Errand
+_Job = StartRefill | GiveBack | Errand
 
 
 class Refiller:
@@ -118,7 +108,7 @@ class Refiller:
         self._report = report
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._lock = threading.Lock()  # guards the four below
-        self._running: dict[int | Survey | Errand, Store] = {}
+        self._running: dict[int | Errand, Store] = {}
         self._abandoned: set[int] = set()
         self._stopping = False
         self._next_give_back = 0  # attempts count from 1, give-backs from -1 downwards
@@ -143,10 +133,6 @@ class Refiller:
     def run(self, errand: Errand) -> None:
         """Queue an errand."""
         self._jobs.put(errand)
-
-    def survey(self, survey: Survey) -> None:
-        """Queue a survey."""
-        self._jobs.put(survey)
 
     def abandon(self, attempt: int) -> None:
         """Interrupt an attempt, or take it out of the queue."""
@@ -178,10 +164,8 @@ class Refiller:
         store = self._make_store()
         try:
             while (job := self._jobs.get()) is not None:
-                if isinstance(job, Survey):
-                    job.report(self._aside(store, job, store.ordered_tags))
-                elif isinstance(job, Errand):
-                    job.report(self._aside(store, job, partial(job.work, store)))
+                if isinstance(job, Errand):
+                    job.report(self._do(store, job))
                 elif isinstance(job, GiveBack):
                     job.report(self._give_back(store, job))
                 else:
@@ -197,21 +181,19 @@ class Refiller:
             self._abandoned.discard(refill.attempt)  # it came when the attempt had ended
         self._report(RefillReport(refill, outcome, seconds))
 
-    def _aside(
-        self, store: Store, job: Survey | Errand, work: Callable[[], _Found]
-    ) -> _Found | Exception:
+    def _do(self, store: Store, errand: Errand) -> object:
         with self._lock:
             if self._stopping:
                 return NotBegunError()
-            self._running[job] = store  # `stop` ends it
+            self._running[errand] = store  # `stop` ends it
             store.arm()
         try:
-            return work()
+            return errand.work(store)
         except Exception as error:  # noqa: BLE001  # the report carries it
             return error
         finally:
             with self._lock:
-                del self._running[job]
+                del self._running[errand]
 
     def _attempt(self, store: Store, refill: StartRefill) -> Reservation | Exception:
         with self._lock:
