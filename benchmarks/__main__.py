@@ -15,7 +15,7 @@ from tests.devstack import DevStackError, running_stack
 
 RACES = (
     *("async_singles", "threads", "lone_call", "sequences", "in_flight", "adaptive_step"),
-    *("ordered", "frames"),
+    *("ordered", "frames", "single_requests"),
 )
 PROOFS = ("cancellations", "outage")
 """Benchmarks whose bars are counts that must be right; how long the races last is not for them."""

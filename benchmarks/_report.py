@@ -11,6 +11,8 @@ def as_text(report: Report) -> str:
     """Write a report for people."""
     lines = [report.title, ""]
     lines += table([_HEAD, *(_result_rows(report))])
+    if any(result.more for result in report.results):
+        lines += ["", *table(_more_rows(report), right=99)]
     lines += ["", *(verdict_line(verdict) for verdict in report.verdicts)]
     lines += ["", "; ".join(f"{key} {value}" for key, value in report.environment.items())]
     return "\n".join(lines) + "\n"
@@ -31,13 +33,31 @@ def _result_rows(report: Report) -> list[Row]:
     ]
 
 
+def _more_rows(report: Report) -> list[Row]:
+    """Show the medians of all further figures, a column each."""
+    names = list(dict.fromkeys(name for result in report.results for name in result.more))
+    return [
+        ["medians", *names],
+        *(
+            [
+                result.name,
+                *(
+                    _number(result.more[name].median) if name in result.more else "-"
+                    for name in names
+                ),
+            ]
+            for result in report.results
+        ),
+    ]
+
+
 def verdict_line(verdict: Verdict) -> str:
     """Write one bar and what came of it on one line."""
     bar = verdict.bar
     ratios = verdict.ratios
     sign = ">=" if bar.at_least else "<="
     found = (
-        f"{bar.subject} / {verdict.peer}: {ratios.median:.2f} "
+        f"{bar.subject} / {verdict.peer}{bar.of and ', ' + bar.of}: {ratios.median:.2f} "
         f"(rounds {ratios.low:.2f} to {ratios.high:.2f})"
     )
     if bar.limit is None:
@@ -45,13 +65,13 @@ def verdict_line(verdict: Verdict) -> str:
     return f"{'met' if verdict.met else 'MISSED':<6} {found}, bar {sign} {bar.limit:g}"
 
 
-def table(rows: list[Row]) -> list[str]:
-    """Align columns: the first to the left, numbers to the right."""
+def table(rows: list[Row], right: int = 3) -> list[str]:
+    """Align columns: the first to the left, `right` of them, with numbers, to the right."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = []
     for row in rows:
         cells = [
-            cell.rjust(width) if 0 < index < 4 else cell.ljust(width)
+            cell.rjust(width) if 0 < index <= right else cell.ljust(width)
             for index, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         lines.append(("  " + "  ".join(cells)).rstrip())
@@ -76,6 +96,10 @@ def as_json(report: Report) -> dict[str, Any]:
                 "median": result.figures.median,
                 "figures": list(result.figures.values),
                 "cpu_seconds_per_second": dict(result.cpu),
+                "more": {
+                    name: {"median": spread.median, "figures": list(spread.values)}
+                    for name, spread in result.more.items()
+                },
             }
             for result in report.results
         ],
@@ -83,6 +107,7 @@ def as_json(report: Report) -> dict[str, Any]:
             {
                 "subject": verdict.bar.subject,
                 "peer": verdict.peer,
+                "of": verdict.bar.of,
                 "limit": verdict.bar.limit,
                 "at_least": verdict.bar.at_least,
                 "ratio": verdict.ratios.median,

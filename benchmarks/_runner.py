@@ -47,11 +47,27 @@ class Plan:
 
 
 @dataclass(frozen=True)
+class Sample:
+    """What one turn gave: the figure that the race is about, and others by name."""
+
+    figure: float
+    more: Mapping[str, float] = field(default_factory=dict)
+
+
+Processes = Mapping[str, Sequence[int]]
+"""Process ids by the part they play."""
+
+
+@dataclass(frozen=True)
 class Contender:
-    """One way to get ids; `measure` runs it for some seconds and returns its figure."""
+    """One way to get ids; `measure` runs it for some seconds and returns what that gave.
+
+    `processes` are those that take part only here, or play another part elsewhere.
+    """
 
     name: str
-    measure: Callable[[float], float]
+    measure: Callable[[float], float | Sample]
+    processes: Processes = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -64,6 +80,8 @@ class Bar:
     """None where the ratio is worth knowing and nothing depends on it."""
     at_least: bool = True
     """Whether figures are rates, of which more is better; else they are times."""
+    of: str = ""
+    """Which of the figures is meant: one of `Sample.more`, or a `cpu_figure`."""
 
     def met_by(self, ratio: float) -> bool:
         """Tell whether a ratio keeps the bar."""
@@ -106,6 +124,7 @@ class Result:
     name: str
     figures: Spread
     cpu: Mapping[str, float]
+    more: Mapping[str, Spread] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -141,13 +160,22 @@ class Report:
 
 @dataclass(frozen=True)
 class Race:
-    """A benchmark ready to run; `processes` are those whose CPU time is of interest."""
+    """A benchmark ready to run; `processes` are those whose CPU time is of interest.
+
+    `cpu_per` names what a rate counts, where CPU time is to be shown for each: "request".
+    """
 
     title: str
     unit: str
     contenders: Sequence[Contender]
     bars: Sequence[Bar]
-    processes: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    processes: Processes = field(default_factory=dict)
+    cpu_per: str = ""
+
+
+def cpu_figure(part: str, cpu_per: str) -> str:
+    """Name the figure that tells a part's CPU time."""
+    return f"{part} CPU us/{cpu_per}"
 
 
 def run(race: Race, plan: Plan, clock: Callable[[], float] = time.monotonic) -> Report:
@@ -156,8 +184,7 @@ def run(race: Race, plan: Plan, clock: Callable[[], float] = time.monotonic) -> 
     for contender in race.contenders:
         progress(f"{race.title}: warming up {contender.name}")
         contender.measure(plan.warm_up)
-    figures: dict[str, list[float]] = {contender.name: [] for contender in race.contenders}
-    cpu: dict[str, list[dict[str, float]]] = {contender.name: [] for contender in race.contenders}
+    turns: dict[str, list[_Turn]] = {contender.name: [] for contender in race.contenders}
     rounds = 0
     longest = 0.0
     while rounds < plan.rounds:
@@ -167,20 +194,18 @@ def run(race: Race, plan: Plan, clock: Callable[[], float] = time.monotonic) -> 
             break
         for contender in race.contenders:
             wait_for_quiet(plan.patience)
-            figure, used = _turn(contender, race.processes, plan.seconds, clock)
-            figures[contender.name].append(figure)
-            cpu[contender.name].append(used)
+            turn = _turn(race, contender, plan.seconds, clock)
+            turns[contender.name].append(turn)
+            figure = turn.sample.figure
             progress(f"{race.title}: {rounds + 1}/{plan.rounds} {contender.name} {figure:,.1f}")
         rounds += 1
         longest = max(longest, clock() - before)
-    spreads = {name: Spread(tuple(values)) for name, values in figures.items()}
+    results = tuple(_result(name, given) for name, given in turns.items())
     return Report(
         title=race.title,
         unit=race.unit,
-        results=tuple(
-            Result(name, spread, _median_cpu(cpu[name])) for name, spread in spreads.items()
-        ),
-        verdicts=tuple(judge(bar, spreads) for bar in race.bars),
+        results=results,
+        verdicts=tuple(judge(bar, _figures(results, bar.of)) for bar in race.bars),
         rounds=rounds,
     )
 
@@ -190,6 +215,12 @@ def judge(bar: Bar, figures: Mapping[str, Spread]) -> Verdict:
     peer = bar.best_peer({name: spread.median for name, spread in figures.items()})
     pairs = zip(figures[bar.subject].values, figures[peer].values, strict=True)
     return Verdict(bar, peer, Spread(tuple(subject / other for subject, other in pairs)))
+
+
+def _figures(results: Sequence[Result], of: str) -> dict[str, Spread]:
+    if not of:
+        return {result.name: result.figures for result in results}
+    return {result.name: result.more[of] for result in results if of in result.more}
 
 
 def progress(text: str) -> None:
@@ -207,24 +238,43 @@ def wait_for_quiet(patience: float) -> None:
             return
 
 
-def _turn(
-    contender: Contender,
-    processes: Mapping[str, Sequence[int]],
-    seconds: float,
-    clock: Callable[[], float],
-) -> tuple[float, dict[str, float]]:
+@dataclass(frozen=True)
+class _Turn:
+    sample: Sample
+    cpu: Mapping[str, float]
+
+
+def _turn(race: Race, contender: Contender, seconds: float, clock: Callable[[], float]) -> _Turn:
+    processes = {**race.processes, **contender.processes}
     before = _used(processes)
     started = clock()
-    figure = contender.measure(seconds)
+    given = contender.measure(seconds)
     elapsed = clock() - started
     after = _used(processes)
-    return figure, {name: (after[name] - before[name]) / elapsed for name in after}
+    sample = given if isinstance(given, Sample) else Sample(given)
+    cpu = {name: (after[name] - before[name]) / elapsed for name in after}
+    if race.cpu_per:
+        each = {
+            cpu_figure(name, race.cpu_per): used / sample.figure * 1e6
+            for name, used in cpu.items()
+            if name != OTHERS
+        }
+        sample = Sample(sample.figure, {**sample.more, **each})
+    return _Turn(sample, cpu)
 
 
-def _used(processes: Mapping[str, Sequence[int]]) -> dict[str, float]:
+def _used(processes: Processes) -> dict[str, float]:
     used = {name: cpu_seconds(pids) for name, pids in processes.items()}
     return {**used, OTHERS: busy_seconds() - sum(used.values())}
 
 
-def _median_cpu(turns: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    return {name: median(turn[name] for turn in turns) for name in turns[0]}
+def _result(name: str, turns: Sequence[_Turn]) -> Result:
+    return Result(
+        name,
+        Spread(tuple(turn.sample.figure for turn in turns)),
+        {part: median(turn.cpu[part] for turn in turns) for part in turns[0].cpu},
+        {
+            figure: Spread(tuple(turn.sample.more[figure] for turn in turns))
+            for figure in turns[0].sample.more
+        },
+    )

@@ -21,7 +21,9 @@ from benchmarks._runner import (
     Plan,
     Race,
     Report,
+    Sample,
     Spread,
+    cpu_figure,
     judge,
     run,
 )
@@ -224,3 +226,43 @@ def test_the_summary_of_all() -> None:
     assert "three          could not run" in text
     assert everything.status({"one": kept}) == 0
     assert everything.status({"one": kept, "three": None}) == 2
+
+
+def test_further_figures_of_a_turn() -> None:
+    """What a turn measured besides its figure is shown, and a bar may be about it."""
+
+    def measure(_seconds: float) -> Sample:
+        return Sample(100.0, {"p99 us": next(latencies)})
+
+    latencies = iter([0.0, 3.0, 4.0, 5.0])
+    contenders = (
+        Contender("ours", measure),
+        Contender("peer", lambda _s: Sample(1, {"p99 us": 8})),
+    )
+    bar = Bar("ours", ("peer",), 0.5, at_least=False, of="p99 us")
+    report = run(race(*contenders, bars=(bar,)), PLAN)
+    assert report.results[0].more["p99 us"].values == (3, 4, 5)
+    assert report.verdicts[0].ratios.values == (3 / 8, 4 / 8, 5 / 8)
+    assert "met    ours / peer, p99 us: 0.50" in as_text(report)
+    [written, _] = as_json(report)["contenders"]
+    assert written["more"] == {"p99 us": {"median": 4, "figures": [3, 4, 5]}}
+
+
+def test_cpu_time_for_each_request() -> None:
+    """The CPU time of a part is told for each of what the rate counts; parts may differ."""
+    own = int(Path("/proc/self").readlink().name)
+
+    def burn(_seconds: float) -> float:
+        before = _machine.cpu_seconds([own])
+        while _machine.cpu_seconds([own]) < before + 0.05:
+            pass
+        return 1000.0
+
+    contenders = (
+        Contender("busy", burn, {"worker": [own]}),
+        Contender("idle", lambda _seconds: 1000.0, {"worker": []}),
+    )
+    report = run(Race("race", "requests/s", contenders, (), cpu_per="request"), PLAN)
+    busy, idle = (result.more[cpu_figure("worker", "request")] for result in report.results)
+    assert 0 < busy.low <= 1e6 / 1000
+    assert idle.high == 0
