@@ -297,7 +297,7 @@ def test_fifty_thousand_unknown_tags_leave_bounded_state() -> None:
     assert len(engine._refusals) <= d.limits.max_refusals
     assert len(engine._timers) < 10_000  # what the last two seconds left
     d.advance(2)
-    assert engine._timers == []
+    assert len(engine._timers) == 0
 
 
 def test_unknown_tags_are_bounded_while_the_database_is_down() -> None:

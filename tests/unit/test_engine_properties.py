@@ -13,7 +13,6 @@ from idalloc_worker._effects import (
     Answer,
     Answered,
     Expired,
-    Granted,
     Refused,
     StartRefill,
 )
@@ -270,13 +269,13 @@ class EngineMachine(RuleBasedStateMachine):
         if isinstance(answer, Refused):
             assert answer.code is not RespCode.SUCCESS
             return
-        assert isinstance(answer, Granted)
+        assert isinstance(answer, tuple)
         assert self.now < request.deadline
-        assert sum(right - left for left, right in answer.ranges) == request.count
+        assert sum(right - left for left, right in answer) == request.count
         told = self.settings[request.app_tag]
         assert told.allows(request.user)
-        assert answer.ranges[-1][1] <= end_of_space(told.ceiling)
-        for left, right in answer.ranges:
+        assert answer[-1][1] <= end_of_space(told.ceiling)
+        for left, right in answer:
             # Rising is more than unique: no id that was ever handed out lies above the next one.
             assert self.last_granted[request.app_tag] < left < right
             self.last_granted[request.app_tag] = right - 1

@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from idalloc_schemas import MAX_ID, RespCode
-from idalloc_worker._effects import Granted
 from tests.engine_driver import Call, Driver, Row
 
 TICK = 0.01  # seconds between the bursts of a simulated load
@@ -34,7 +33,7 @@ class Load:
             while self.owed >= count:
                 self.owed -= count
                 call = self.d.ask(count=count)
-                if call.waiting or not isinstance(call.outcome, Granted):
+                if call.waiting or not isinstance(call.outcome, tuple):
                     waited.append(call)
             self.d.advance(TICK)
             started = {refill.attempt: at for at, refill in self.d.started[-2:]}
@@ -199,7 +198,7 @@ def test_after_a_warm_up_nobody_waits(rates: list[int], factor: int, seed: int) 
 def ids_of(d: Driver, count: int = 1) -> list[int]:
     """Ask until there is no more."""
     taken: list[int] = []
-    while isinstance((call := d.get(count=count)).outcome, Granted):
+    while isinstance((call := d.get(count=count)).outcome, tuple):
         for left, right in call.ranges:
             taken += range(left, right)
     assert call.code is RespCode.EXHAUSTED

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from idalloc_schemas import ALLOC_QUEUE, ALLOC_REPLY_TYPE, RespCode, encode_alloc_success
-from idalloc_worker._effects import Answer, Granted, Redirected, Refused
+from idalloc_worker._effects import Answer, Redirected, Refused
 from idalloc_worker._replies import REPLY_TYPES, error_reply
 from idalloc_worker._session import Delivery
 from idalloc_worker._stalls import StallGuard
@@ -37,9 +37,9 @@ class Desk:
 
     def answer(self, delivery: Delivery, answer: Answer) -> None:
         """Tell a caller what the engine says, or have somebody else do it."""
-        if isinstance(answer, Granted):
+        if isinstance(answer, tuple):
             self._outcomes[ALLOC_QUEUE][GRANTED] += 1
-            body = encode_alloc_success(answer.ranges)
+            body = encode_alloc_success(answer)
             delivery.session.reply(delivery, body, ALLOC_REPLY_TYPE)
         elif isinstance(answer, Redirected):
             self._on_redirected(delivery)

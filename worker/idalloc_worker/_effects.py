@@ -9,11 +9,11 @@ Range = tuple[int, int]
 """A half-open range of ids."""
 
 
-@dataclass(frozen=True, slots=True)
-class Granted:
-    """The ids of one request, in increasing order."""
+Ranges = tuple[Range, ...]
+"""The ids of one request, in increasing order.
 
-    ranges: tuple[Range, ...]
+A grant is this and nothing more: a class for it would take longer to make than the ids to find.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Redirected(Refused):
 
 REDIRECTED = Redirected(RespCode.INTERNAL, "this app_tag is ordered")
 
-Answer = Granted | Refused
+Answer = Ranges | Refused
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ It is owned by one thread and does no I/O. Time (monotonic seconds) comes in as 
 done outside comes out of `effects()`.
 """
 
-import heapq
 import random
 from collections.abc import Callable, Iterator
 from itertools import count as counter
@@ -18,7 +17,6 @@ from idalloc_worker._effects import (
     Answered,
     Effect,
     Expired,
-    Granted,
     Redirected,
     Refused,
     StartRefill,
@@ -31,6 +29,7 @@ from idalloc_worker._refusals import SHUTTING_DOWN, forbidden
 from idalloc_worker._segment import Segment
 from idalloc_worker._tag_health import describe, describe_unknown, refusal_in_force
 from idalloc_worker._tag_settings import TagSettings
+from idalloc_worker._timers import Timers
 
 __all__ = ["Engine", "EngineLimits"]
 
@@ -59,8 +58,7 @@ class Engine:
         self._refusals = RefusalMemory(limits.max_refusals)  # of unknown tags
         self._attempts = counter(1) if attempts is None else attempts
         self._effects: list[Effect] = []
-        self._timers: list[tuple[float, int, Waiter | TagPool | int, TagPool]] = []
-        self._timer_ids = counter()
+        self._timers = Timers[tuple[Waiter | TagPool | int, TagPool]]()
         self._closing = False
 
     # What the worker asks
@@ -80,17 +78,19 @@ class Engine:
         `user` is the one whom the broker vouches for, None if it vouches for nobody.
         """
         pool = self._pools.get(app_tag)
-        if (
-            pool is not None
-            and count <= pool.left
-            and not pool.waiters
-            and count <= self._max_count
-            and (pool.allowed_users is None or user in pool.allowed_users)
-        ):
-            granted = Granted(pool.take(count))
-            if not pool.full and pool.attempt is None:
+        if pool is not None:
+            left = pool.next
+            right = left + count
+            # Nearly always: here, since a call for it would double the cost (`HeldIds`).
+            if right < pool.open_end and count <= self._max_count:
+                pool.next = right
+                if not pool.full and pool.attempt is None:
+                    self._refill_if_wanted(pool, now)
+                return ((left, right),)
+            if self._may_take(pool, count, user):
+                ranges = pool.take(count)
                 self._refill_if_wanted(pool, now)
-            return granted
+                return ranges
         return self._take_slowly(app_tag, Waiter(owner, count, deadline, user), now)
 
     def health(self, now: float, app_tag: str | None = None) -> list[TagHealth] | Refused:
@@ -111,7 +111,7 @@ class Engine:
     @property
     def next_wakeup(self) -> float:
         """When `tick` has to be called at the latest; `inf` if nothing is due."""
-        return self._timers[0][0] if self._timers else inf
+        return self._timers.next
 
     @property
     def left(self) -> int:
@@ -164,9 +164,7 @@ class Engine:
                 now,
             )
             return False
-        pool.failures = 0
-        pool.retry_at = 0.0
-        pool.refusal = pool.last_error = None
+        pool.recovered()
         pool.put(segment)
         self._serve(pool, now)
         self._refill_if_wanted(pool, now)
@@ -178,9 +176,7 @@ class Engine:
         if not current:
             return
         self._adopt(pool, settings, now)
-        pool.failures = 0
-        pool.retry_at = 0.0
-        pool.refusal = pool.last_error = None
+        pool.recovered()
         self._serve(pool, now)
         if pool.waiters or pool.left:  # else nobody who may draw has asked
             self._refill_if_wanted(pool, now)
@@ -221,8 +217,7 @@ class Engine:
 
     def tick(self, now: float) -> None:
         """Let time pass: end waits, abandon slow refills, retry failed ones."""
-        while self._timers and self._timers[0][0] <= now:
-            _, _, subject, pool = heapq.heappop(self._timers)
+        for subject, pool in self._timers.due(now):
             if isinstance(subject, Waiter):
                 self._end_wait(pool, subject, now)
             elif isinstance(subject, int):
@@ -232,6 +227,14 @@ class Engine:
                 self._refill_if_wanted(pool, now)
 
     # Requests
+
+    def _may_take(self, pool: TagPool, count: int, user: str | None) -> bool:
+        return (
+            count <= pool.left
+            and not pool.waiters
+            and count <= self._max_count
+            and pool.allows(user)
+        )
 
     def _take_slowly(self, app_tag: str, request: Waiter, now: float) -> Answer | None:
         if request.count > self._max_count:
@@ -273,7 +276,7 @@ class Engine:
         margin = min(self._limits.answer_margin, (waiter.deadline - now) / 10)
         until = min(now + self._limits.wait_timeout, waiter.deadline - margin)
         pool.enqueue(waiter)
-        self._set_timer(until, waiter, pool)
+        self._timers.set(until, (waiter, pool))
 
     def _end_wait(self, pool: TagPool, waiter: Waiter, now: float) -> None:
         if not waiter.waiting:
@@ -294,7 +297,7 @@ class Engine:
                 self._effects.append(Expired(waiter.owner))
             elif waiter.count <= pool.left:
                 pool.dismiss(waiter)
-                self._effects.append(Answered(waiter.owner, Granted(pool.take(waiter.count))))
+                self._effects.append(Answered(waiter.owner, pool.take(waiter.count)))
             else:
                 return
 
@@ -337,7 +340,7 @@ class Engine:
         if now < pool.retry_at:
             if pool.waiters and pool.retry_timer_at is None:
                 pool.retry_timer_at = pool.retry_at
-                self._set_timer(pool.retry_at, pool, pool)
+                self._timers.set(pool.retry_at, (pool, pool))
             return
         self._start_attempt(pool, now, pool.users())
 
@@ -350,7 +353,7 @@ class Engine:
         demand = pool.measure(now)
         refill = StartRefill(pool.app_tag, attempt, want, pool.mark, demand, users, self._ordered)
         self._effects.append(refill)
-        self._set_timer(now + self._limits.refill_timeout, attempt, pool)
+        self._timers.set(now + self._limits.refill_timeout, (attempt, pool))
 
     def _end_attempt(self, attempt: int) -> tuple[TagPool, bool]:
         pool = self._refilling.pop(attempt)
@@ -371,8 +374,7 @@ class Engine:
         pool.failures += 1
         pool.refusal = None
         pool.last_error = reason
-        backoff = min(limits.backoff_cap, limits.backoff_base * 2 ** min(pool.failures - 1, 16))
-        pool.retry_at = now + backoff * (1 + self._jitter()) / 2
+        pool.retry_at = now + limits.backoff(pool.failures, self._jitter())
         if pool.failures >= limits.max_failures:
             refusal = self._no_available_id(pool, now)
             self._refuse_waiters(pool, refusal, now)
@@ -391,9 +393,6 @@ class Engine:
         """Keep of a tag that never had a segment only why it was refused, and that not for long."""
         del self._pools[pool.app_tag]
         self._refusals.remember(pool.app_tag, refusal, pool.retry_at, pool.failures)
-
-    def _set_timer(self, at: float, subject: Waiter | TagPool | int, pool: TagPool) -> None:
-        heapq.heappush(self._timers, (at, next(self._timer_ids), subject, pool))
 
     def pools(self) -> Iterator[TagPool]:
         """Walk through the tags in memory, to look only."""

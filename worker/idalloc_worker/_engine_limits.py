@@ -22,3 +22,8 @@ class EngineLimits:
     """How many unknown tags are remembered at most."""
     answer_margin: float = 0.1
     """A request is told this long (or a tenth of its time) before its caller stops listening."""
+
+    def backoff(self, failures: int, jitter: float) -> float:
+        """Tell how long to wait after so many failures in a row; `jitter` is from [0, 1)."""
+        doubled = self.backoff_base * (1 << min(failures - 1, 16))
+        return min(self.backoff_cap, doubled) * (1 + jitter) / 2

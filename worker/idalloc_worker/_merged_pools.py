@@ -26,10 +26,6 @@ def _sum(plain: TagPool, ordered: TagPool) -> TagPool:
     both.mark = max(plain.mark, ordered.mark)
     both.attempt = plain.attempt if ordered.attempt is None else ordered.attempt
     for pool in (plain, ordered):
-        both.handed_out += pool.handed_out
-        both.reserved += pool.reserved
-        both.lost += pool.lost
-        both.given_back += pool.given_back
-        both.left += pool.left
+        both.add_up(pool)
         both.waiters += pool.waiters
     return both
