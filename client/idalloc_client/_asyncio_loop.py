@@ -4,14 +4,12 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from pika.adapters.utils.selector_ioloop_adapter import AbstractSelectorIOLoop
-
 _READ, _WRITE, _ERROR = 1, 4, 8
 
 Handler = Callable[[int, int], None]
 
 
-class AsyncioSelectorLoop(AbstractSelectorIOLoop):
+class AsyncioSelectorLoop:
     """Watches descriptors with `add_reader` and `add_writer`; starting the loop is not its work."""
 
     READ = _READ

@@ -132,10 +132,7 @@ class CallTable:
         """Listen for replies, then send what waited or may have been lost with the connection."""
         self.tallies.connects += 1
         wire.channel.add_on_return_callback(self._on_return)
-        wire.take(_CONSUMER_TAG, self._on_reply)
-        wire.channel.basic_consume(
-            _REPLY_TO.decode(), _not_taken, auto_ack=True, consumer_tag=_CONSUMER_TAG
-        )
+        wire.consume(_REPLY_TO.decode(), _CONSUMER_TAG, self._on_reply, auto_ack=True)
         self._wire = wire
         self.lost_reason = None
         self._send_all()
@@ -202,10 +199,6 @@ class CallTable:
         call = self._calls.pop(str(properties.correlation_id).encode(), None)
         if call is not None:
             call.finish(NoRouteError(str(method.routing_key)))
-
-
-def _not_taken(*_: object) -> None:
-    """Stand where pika wants a callback: the wire takes every reply before pika sees it."""
 
 
 def _is_about_user_id(reason: ChannelClosedByBroker) -> bool:

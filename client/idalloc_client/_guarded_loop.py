@@ -5,17 +5,50 @@ the loop that pika ships, for good, and on asyncio ends the connection without a
 """
 
 from collections.abc import Callable
-from typing import Any
-
-from pika.adapters.utils.selector_ioloop_adapter import AbstractSelectorIOLoop
+from typing import Any, Protocol
 
 
-class GuardedLoop(AbstractSelectorIOLoop):
+class SelectorLoop(Protocol):
+    """A loop that pika can run on, as `pika.adapters.select_connection.IOLoop`."""
+
+    @property
+    def READ(self) -> int: ...  # noqa: N802
+
+    @property
+    def WRITE(self) -> int: ...  # noqa: N802
+
+    @property
+    def ERROR(self) -> int: ...  # noqa: N802
+
+    def close(self) -> None: ...
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def call_later(self, delay: float, callback: Callable[[], Any]) -> Any:
+        """Run a callback after `delay` seconds."""
+
+    def remove_timeout(self, timeout_handle: Any) -> None:
+        """Forget what `call_later` was told."""
+
+    def add_callback(self, callback: Callable[[], Any]) -> None:
+        """Run a callback soon; from any thread."""
+
+    def add_handler(self, fd: int, handler: Callable[[int, int], None], events: int) -> None:
+        """Watch a descriptor."""
+
+    def update_handler(self, fd: int, events: int) -> None:
+        """Watch a descriptor for other events."""
+
+    def remove_handler(self, fd: int) -> None:
+        """Stop watching a descriptor."""
+
+
+class GuardedLoop:
     """Passes everything on to a loop, and what callbacks raise to `on_failure`."""
 
-    def __init__(
-        self, loop: AbstractSelectorIOLoop, on_failure: Callable[[Exception], None]
-    ) -> None:
+    def __init__(self, loop: SelectorLoop, on_failure: Callable[[Exception], None]) -> None:
         self._loop = loop
         self._on_failure = on_failure
 

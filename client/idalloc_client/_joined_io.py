@@ -1,207 +1,192 @@
-"""Joins what one turn of the I/O loop writes into one system call, below pika.
-
-pika hands each frame to the socket by itself: three calls for a publish, one for an
-acknowledgement. Joined, a request costs worker and broker about two thirds of the CPU time, and
-two cores serve half as many more (64 callers of one worker, side by side). pika also waits for the
-loop to say that the socket can be written to; here what there is is tried at once, and only what
-the socket does not take waits (without TLS, whose socket is not ours to use).
+"""pika's I/O services with streams that join writes, and a shortcut for deliveries below pika.
 
 This sits where pika's documented I/O interface (`pika.adapters.utils.nbio_interface`) lets a user
-plug in, uses nothing else of it, and leaves connecting, TLS, reading and errors to pika's own.
+plug in, and leaves connecting, TLS and the protocol to pika's own.
 """
 
+import contextlib
 import socket
 from collections.abc import Callable
 from typing import Any
 
-from pika.adapters.utils.nbio_interface import AbstractStreamProtocol, AbstractStreamTransport
-from pika.adapters.utils.selector_ioloop_adapter import (
-    AbstractSelectorIOLoop,
-    SelectorIOServicesAdapter,
+from pika.adapters.utils.nbio_interface import (
+    AbstractIOReference,
+    AbstractStreamProtocol,
+    AbstractStreamTransport,
 )
+from pika.adapters.utils.selector_ioloop_adapter import SelectorIOServicesAdapter
+from pika.channel import Channel
 
-from idalloc_client._guarded_loop import GuardedLoop
+from idalloc_client._guarded_loop import GuardedLoop, SelectorLoop
+from idalloc_client._joined_stream import JoinedStream, PlainStream, Turn, WrappingStream
 from idalloc_client._shortcut import Shortcut
+from idalloc_client._wire import DirectWire, Wire
+
+_Done = Callable[[Any], None]
+_ProtocolFactory = Callable[[], AbstractStreamProtocol]
 
 
 class JoinedIO(SelectorIOServicesAdapter):
     """I/O services for `pika.SelectConnection(custom_ioloop=...)`: one thread, one connection.
 
     `after_read` is called after each read from the socket, with all its frames handled: what it
-    writes leaves together with what their handlers wrote. `on_taken` is told how many bytes were
-    read that pika did not see. `on_failure` is given what a callback of pika raises.
+    writes leaves together with what their handlers wrote. `on_failure` is given what a callback of
+    pika raises; what handling data raises closes the connection, and `on_doubt` is told before.
     """
 
     def __init__(
         self,
-        loop: AbstractSelectorIOLoop,
+        loop: SelectorLoop,
         after_read: Callable[[], None],
-        on_taken: Callable[[int], None],
         on_failure: Callable[["JoinedIO", Exception], None],
+        on_doubt: Callable[["JoinedIO", Exception], None],
     ) -> None:
-        super().__init__(GuardedLoop(loop, lambda error: on_failure(self, error)))
+        # "Compatible with the interface, but not necessarily derived from it", as pika says.
+        guarded: Any = GuardedLoop(loop, lambda error: on_failure(self, error))
+        super().__init__(guarded)
+        self.turn = Turn()
         self._after_read = after_read
-        self._on_taken = on_taken
+        self._on_doubt = on_doubt
         self._protocol: _JoiningProtocol | None = None
-        self.holding = False
-        """Whether writes are kept back just now."""
-        self._one_write = _OneWrite(self)
 
     @property
-    def shortcut(self) -> Shortcut:
-        """What takes deliveries out of the stream, once there is a connection."""
-        return self._connected.shortcut
+    def services(self) -> Any:
+        """What pika is to be given."""
+        return self
 
-    def write(self, data: bytes) -> None:
-        """Write whole frames; once the connection is lost they are dropped."""
-        if self._protocol is not None and self._protocol.transport is not None:
-            self._protocol.transport.write(data)
-
-    def take_in(self, data: bytes) -> None:
-        """Handle what was read, and send what that makes to be sent in one piece."""
-        shortcut = self._connected.shortcut
-        with self.one_write():
-            shortcut.feed(data)
-            self._after_read()
-        if shortcut.taken:
-            self._on_taken(shortcut.taken)
-            shortcut.taken = 0
-
-    @property
-    def _connected(self) -> "_JoiningProtocol":
+    def wire(self, channel: Channel) -> Wire:
+        """Use a channel of the present connection."""
         if self._protocol is None:
             raise RuntimeError("there is no connection yet")
-        return self._protocol
+        connection = channel.connection
+        # pika would take a connection for dead on which it sees nothing.
+        connection.bytes_received += 0  # raises here and now if pika counts no more
+        self._protocol.counts_for = connection
+        return DirectWire(channel, self._write, self._protocol.shortcut)
 
-    def one_write(self) -> "_OneWrite":
-        """Join what is written inside, whatever it is."""
-        return self._one_write
+    def take_in(self, protocol: "_JoiningProtocol", data: bytes) -> None:
+        """Handle what was read, and send what that makes to be sent in one piece."""
+        try:
+            with self.turn:
+                protocol.shortcut.feed(data)
+                self._after_read()
+        except Exception as error:
+            self._on_doubt(self, error)
+            raise  # to the stream, which closes the connection
 
-    def flush(self) -> None:
-        """Write what was collected."""
-        if self._protocol is not None and self._protocol.transport is not None:
-            self._protocol.transport.flush()
+    def _write(self, data: bytes) -> None:
+        """Write whole frames; once the connection is lost they are dropped."""
+        if self._protocol is not None and self._protocol.stream is not None:
+            self._protocol.stream.write(data)
 
     def create_streaming_connection(
         self,
-        protocol_factory: Callable[[], AbstractStreamProtocol],
+        protocol_factory: _ProtocolFactory,
         sock: socket.socket,
-        *args: Any,
-        **kwargs: Any,
-    ) -> Any:
-        """Set up a connection as pika does, with a joining transport below its protocol."""
-        plain = sock if kwargs.get("ssl_context") is None and not args[1:] else None
+        on_done: _Done,
+        ssl_context: Any = None,
+        server_hostname: str | None = None,
+    ) -> AbstractIOReference:
+        """Set up a connection as the interface says, with a joining stream below its protocol."""
 
-        def joined() -> AbstractStreamProtocol:
-            self._protocol = _JoiningProtocol(protocol_factory(), self, plain)
+        def joined() -> _JoiningProtocol:
+            self._protocol = _JoiningProtocol(protocol_factory(), self)
             return self._protocol
 
-        # pika asks for the protocol that it gave, so that is what it gets back.
-        def unwrapped(on_done: Callable[[Any], None]) -> Callable[[Any], None]:
-            def done(result: Any) -> None:
-                if isinstance(result, tuple):
-                    _transport, protocol = result
-                    result = (protocol.transport, protocol.inner)
-                on_done(result)
-
-            return done
-
-        kwargs["on_done"] = unwrapped(kwargs["on_done"])
-        return super().create_streaming_connection(joined, sock, *args, **kwargs)
+        if ssl_context is None:
+            link_up = _PlainLinkUp(self, joined, sock, on_done)
+            self.add_callback_threadsafe(link_up.run)  # type: ignore[no-untyped-call]
+            return link_up
+        reference: AbstractIOReference = super().create_streaming_connection(
+            joined, sock, _unwrapped(on_done), ssl_context, server_hostname
+        )
+        return reference
 
 
-class _OneWrite:
-    """A context for every turn; a generator would be made anew each time."""
+def _unwrapped(on_done: _Done) -> _Done:
+    """Tell pika of the stream and the protocol that it is to use, not of those below."""
 
-    def __init__(self, io: JoinedIO) -> None:
-        self._io = io
+    def done(result: Any) -> None:
+        if isinstance(result, tuple):
+            _inner, protocol = result
+            result = (protocol.stream, protocol.inner)
+        on_done(result)
 
-    def __enter__(self) -> None:
-        self._io.holding = True
-
-    def __exit__(self, *_: object) -> None:
-        self._io.holding = False
-        self._io.flush()
+    return done
 
 
 class _JoiningProtocol(AbstractStreamProtocol):
-    """Stands between pika's transport, which reads, and pika's connection."""
+    """Stands between a stream and pika's connection, which sees only what is left to it."""
 
-    def __init__(
-        self,
-        inner: AbstractStreamProtocol,
-        io: JoinedIO,
-        plain: socket.socket | None,
-    ) -> None:
+    def __init__(self, inner: AbstractStreamProtocol, io: JoinedIO) -> None:
         self.inner = inner
+        self.stream: JoinedStream | None = None
         self.shortcut = Shortcut(inner.data_received)
+        self.counts_for: Any = None
+        """The connection that is to know of all bytes, once it is open."""
         self._io = io
-        self._plain = plain
-        self.transport: _JoiningTransport | None = None
 
     def connection_made(self, transport: AbstractStreamTransport) -> None:
-        self.transport = _JoiningTransport(transport, self.inner, self._io, self._plain)
-        self.inner.connection_made(self.transport)
+        """Take the stream, of TLS with one above it that joins."""
+        if isinstance(transport, JoinedStream):
+            self.stream = transport
+        else:
+            self.stream = WrappingStream(self._io, transport, self.inner, self._io.turn)
+        self.inner.connection_made(self.stream)
 
     def connection_lost(self, error: BaseException | None) -> None:
+        """Pass it on."""
         self.inner.connection_lost(error)
 
     def eof_received(self) -> Any:
+        """Pass it on."""
         return self.inner.eof_received()
 
     def data_received(self, data: bytes) -> None:
-        self._io.take_in(data)
+        """Handle what is ours, and pass the rest on."""
+        self._io.take_in(self, data)
+        if self.shortcut.taken and self.counts_for is not None:
+            self.counts_for.bytes_received += self.shortcut.taken
+            self.shortcut.taken = 0
 
 
-class _JoiningTransport(AbstractStreamTransport):
-    """Collects writes until the turn is over."""
+class _PlainLinkUp(AbstractIOReference):
+    """Joins socket, stream and protocol in a turn of its own; until then it can be cancelled."""
 
     def __init__(
         self,
-        inner: AbstractStreamTransport,
-        protocol: AbstractStreamProtocol,
         io: JoinedIO,
-        plain: socket.socket | None,
+        protocol_factory: Callable[[], _JoiningProtocol],
+        sock: socket.socket,
+        on_done: _Done,
     ) -> None:
-        self._inner = inner
-        self._protocol = protocol
         self._io = io
-        self._plain = plain
-        self._pieces: list[bytes] = []
-        self._size = 0
+        self._protocol_factory = protocol_factory
+        self._socket: socket.socket | None = sock
+        self._on_done = on_done
 
-    def write(self, data: bytes) -> None:
-        if not self._pieces and not self._io.holding:
-            self._io.add_callback_threadsafe(self.flush)  # type: ignore[no-untyped-call]
-        self._pieces.append(data)
-        self._size += len(data)
+    def cancel(self) -> bool:
+        """Close the socket, and do not call back. False if that is too late."""
+        sock, self._socket = self._socket, None
+        if sock is not None:
+            sock.close()
+        return sock is not None
 
-    def abort(self) -> None:
-        self._pieces.clear()
-        self._size = 0
-        self._inner.abort()
-
-    def get_protocol(self) -> AbstractStreamProtocol:
-        return self._protocol
-
-    def get_write_buffer_size(self) -> int:
-        return self._size + int(self._inner.get_write_buffer_size())
-
-    def flush(self) -> None:
-        """Write what was collected, unless more is to come."""
-        if self._pieces and not self._io.holding:
-            data = b"".join(self._pieces)
-            self._pieces.clear()
-            self._size = 0
-            sent = self._try_at_once(data)
-            if sent < len(data):
-                self._inner.write(data[sent:])
-
-    def _try_at_once(self, data: bytes) -> int:
-        """Write as much as the socket takes, unless other data is before it in the queue."""
-        if self._plain is None or self._inner.get_write_buffer_size():
-            return 0
+    def run(self) -> None:
+        """Do it."""
+        sock, self._socket = self._socket, None
+        if sock is None:
+            return
+        stream = None
         try:
-            return self._plain.send(data)
-        except OSError:  # it is full, or broken: pika meets the same error, and handles it
-            return 0
+            protocol = self._protocol_factory()
+            stream = PlainStream(self._io, sock, protocol, self._io.turn)
+            protocol.connection_made(stream)
+        except Exception as error:  # noqa: BLE001  # told as the interface says
+            with contextlib.suppress(OSError):
+                if stream is not None:
+                    self._io.remove_reader(sock.fileno())
+                sock.close()
+            self._on_done(error)
+        else:
+            self._on_done((stream, protocol.inner))

@@ -7,14 +7,15 @@ from collections.abc import Callable
 from typing import Protocol
 
 import pika
-from pika.adapters.utils.selector_ioloop_adapter import AbstractSelectorIOLoop
 from pika.channel import Channel
 from pika.connection import Connection, Parameters
 
 from idalloc_client._backoff import Backoff
-from idalloc_client._joined_io import JoinedIO
+from idalloc_client._guarded_loop import SelectorLoop
+from idalloc_client._link_io import THIS_PROCESS, LinkIO, PikaFit
+from idalloc_client._plain_pika import PlainPika
 from idalloc_client._reason import describe
-from idalloc_client._wire import Wire
+from idalloc_client._wire import PikaWire, Wire
 
 _log = logging.getLogger("idalloc.link")
 
@@ -55,15 +56,17 @@ class Link:
         self,
         parameters: Parameters,
         handler: LinkHandler,
-        loop: AbstractSelectorIOLoop,
+        loop: SelectorLoop,
         *,
         backoff: Backoff | None = None,
+        fit: PikaFit = THIS_PROCESS,
     ) -> None:
         self._parameters = parameters
         self._handler = handler
         self._backoff = backoff or Backoff(0.1, 2.0)
         self._loop = loop
-        self._io = self._new_io()
+        self._fit = fit
+        self._io: LinkIO = PlainPika(loop, self._on_failure)  # for timers, until it connects
         self._soon: list[Callback] = []
         self._connection: Connection | None = None
         self._channel: Channel | None = None
@@ -76,7 +79,7 @@ class Link:
         """Run callbacks, and send what they write in one piece."""
         io = self._io
         try:
-            with io.one_write():
+            with io.turn:
                 while callbacks:
                     self.guarded(callbacks.popleft())
                 self._run_soon()
@@ -91,14 +94,18 @@ class Link:
     def call_soon(self, callback: Callback) -> None:
         """Run a callback when what was read from the socket, or handed to `run`, is done."""
         self._soon.append(callback)
-        if not self._io.holding:
-            self._io.add_callback_threadsafe(self._run_soon)  # type: ignore[no-untyped-call]
+        if not self._io.turn.holding:
+            self._io.add_callback_threadsafe(self._run_soon)
 
     def wire(self, channel: Channel) -> Wire:
         """Use a further channel, which the handler opened on the present connection."""
         if channel.connection is not self._connection:
             raise ValueError("the channel belongs to an earlier connection")
-        wire = Wire(channel, self._io.write, self._io.shortcut)
+        try:
+            wire = self._io.wire(channel)
+        except Exception as error:  # noqa: BLE001  # pika alone can do it too
+            self._fit.doubt(self._io, error)
+            wire = PikaWire(channel)
         channel.add_on_close_callback(lambda *_: wire.forget())
         return wire
 
@@ -137,25 +144,21 @@ class Link:
                 on_open_callback=self._on_open,
                 on_open_error_callback=self._on_closed,
                 on_close_callback=self._on_closed,
-                custom_ioloop=self._io,
+                custom_ioloop=self._io.services,
             )
         except Exception as error:  # noqa: BLE001  # no descriptor or thread to be had, say
             self._on_failure(self._io, error)
 
-    def _new_io(self) -> JoinedIO:
-        return JoinedIO(self._loop, self._run_soon, self._on_taken, self._on_failure)
+    def _new_io(self) -> LinkIO:
+        return self._fit.new_io(self._loop, self._run_soon, self._on_failure)
 
-    def _on_taken(self, size: int) -> None:
-        # pika would take a connection for dead on which it sees nothing.
-        if self._connection is not None:
-            self._connection.bytes_received += size
-
-    def _on_failure(self, io: JoinedIO, error: Exception) -> None:
+    def _on_failure(self, io: LinkIO, error: Exception) -> None:
         if io is not self._io or self._on_stopped is not None:
             # pika's goodbye to a connection that was given up before it was open.
             _log.debug("A connection that was given up failed", exc_info=error)
             return
         _log.error("The AMQP connection failed unexpectedly: %r", error)
+        self._fit.doubt(io, error)
         self._discard_connection(error)
 
     def _on_open(self, connection: Connection) -> None:

@@ -1,37 +1,41 @@
 """One open channel, as a link's handler uses it: pika's, with a shortcut for what is frequent."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import Any
 
 from pika.channel import Channel
+from pika.spec import Basic, BasicProperties
 
-from idalloc_client._frames import FRAME_OVERHEAD, Properties, ack, content, publish_method
+from idalloc_client._frames import (
+    FRAME_OVERHEAD,
+    DeliveryHead,
+    Properties,
+    ack,
+    content,
+    publish_method,
+)
 from idalloc_client._shortcut import OnDelivery, Shortcut
 
 _MAX_KNOWN_KEYS = 64
 
 
-class Wire:
-    """Publishes, acknowledges and takes deliveries; it belongs to the thread of its link.
+class Wire(ABC):
+    """Publishes, acknowledges and consumes; it belongs to the thread of its link.
 
     All else is asked of `channel`. Both may be used side by side: bytes leave in the order of the
     calls.
     """
 
-    def __init__(
-        self, channel: Channel, write: Callable[[bytes], None], shortcut: Shortcut
-    ) -> None:
+    def __init__(self, channel: Channel) -> None:
         self.channel = channel
-        self._number = channel.channel_number
-        self._write = write
-        self._shortcut = shortcut
-        self._body_max = channel.connection.params.frame_max - FRAME_OVERHEAD
-        self._methods: dict[tuple[bytes, bool], bytes] = {}
 
     @property
     def is_open(self) -> bool:
         """Whether what is written has an effect."""
         return bool(self.channel.is_open)
 
+    @abstractmethod
     def publish(
         self, routing_key: bytes, properties: Properties, body: bytes, *, mandatory: bool = False
     ) -> None:
@@ -39,6 +43,45 @@ class Wire:
 
         Raises ValueError, with nothing written, for properties that cannot be.
         """
+
+    @abstractmethod
+    def ack(self, delivery_tag: int, *, multiple: bool) -> None:
+        """Acknowledge one delivery, or all up to it."""
+
+    @abstractmethod
+    def consume(  # noqa: PLR0913  # what AMQP asks for
+        self,
+        queue: str,
+        consumer_tag: str,
+        on_delivery: OnDelivery,
+        on_consuming: Callable[[], None] | None = None,
+        *,
+        auto_ack: bool = False,
+        arguments: dict[str, Any] | None = None,
+    ) -> None:
+        """Take the messages of a queue; one that does not exist closes the channel with 404."""
+
+    def forget(self) -> None:  # noqa: B027  # there may be nothing to forget
+        """Take no more deliveries: the channel has ended."""
+
+
+class DirectWire(Wire):
+    """Writes and reads frames itself, beside pika's on the same connection."""
+
+    def __init__(
+        self, channel: Channel, write: Callable[[bytes], None], shortcut: Shortcut
+    ) -> None:
+        super().__init__(channel)
+        self._number = channel.channel_number
+        self._write = write
+        self._shortcut = shortcut
+        self._body_max = channel.connection.params.frame_max - FRAME_OVERHEAD
+        self._methods: dict[tuple[bytes, bool], bytes] = {}
+
+    def publish(
+        self, routing_key: bytes, properties: Properties, body: bytes, *, mandatory: bool = False
+    ) -> None:
+        """Write the frames of a message."""
         method = self._methods.get((routing_key, mandatory))
         if method is None:
             method = publish_method(self._number, routing_key, mandatory=mandatory)
@@ -47,13 +90,110 @@ class Wire:
         self._write(method + content(self._number, properties, body, self._body_max))
 
     def ack(self, delivery_tag: int, *, multiple: bool) -> None:
-        """Acknowledge one delivery, or all up to it."""
+        """Write the frame of an acknowledgement."""
         self._write(ack(self._number, delivery_tag, multiple=multiple))
 
-    def take(self, consumer_tag: str, on_delivery: OnDelivery) -> None:
-        """Take the deliveries of a consumer, before `channel.basic_consume` starts it."""
+    def consume(  # noqa: PLR0913  # what AMQP asks for
+        self,
+        queue: str,
+        consumer_tag: str,
+        on_delivery: OnDelivery,
+        on_consuming: Callable[[], None] | None = None,
+        *,
+        auto_ack: bool = False,
+        arguments: dict[str, Any] | None = None,
+    ) -> None:
+        """Consume with pika, and take the deliveries before pika sees them."""
         self._shortcut.take(self._number, consumer_tag.encode(), on_delivery)
+        self.channel.basic_consume(
+            queue,
+            _not_taken,
+            auto_ack=auto_ack,
+            consumer_tag=consumer_tag,
+            arguments=arguments,
+            callback=_told(on_consuming),
+        )
 
     def forget(self) -> None:
-        """Leave what is still to come to pika: the channel has ended."""
+        """Leave what is still to come to pika."""
         self._shortcut.forget(self._number)
+
+
+class PikaWire(Wire):
+    """Does all of it with pika: slower, and independent of how pika is made inside."""
+
+    def publish(
+        self, routing_key: bytes, properties: Properties, body: bytes, *, mandatory: bool = False
+    ) -> None:
+        """Publish."""
+        # Bytes that are no text come from callers, who get their correlation id back as it was:
+        # pika writes bytes as they are, whatever its annotations say.
+        given: Any = {
+            "content_type": properties.content_type,
+            "headers": properties.headers and dict(properties.headers),
+            "correlation_id": properties.correlation_id,
+            "reply_to": properties.reply_to,
+            "expiration": properties.expiration,
+            "type": properties.type,
+            "user_id": properties.user_id,
+            "app_id": properties.app_id,
+        }
+        key: Any = routing_key
+        self.channel.basic_publish(
+            "", key, body, BasicProperties(delivery_mode=1, **given), mandatory=mandatory
+        )
+
+    def ack(self, delivery_tag: int, *, multiple: bool) -> None:
+        """Acknowledge."""
+        self.channel.basic_ack(delivery_tag, multiple)
+
+    def consume(  # noqa: PLR0913  # what AMQP asks for
+        self,
+        queue: str,
+        consumer_tag: str,
+        on_delivery: OnDelivery,
+        on_consuming: Callable[[], None] | None = None,
+        *,
+        auto_ack: bool = False,
+        arguments: dict[str, Any] | None = None,
+    ) -> None:
+        """Consume."""
+
+        def on_message(
+            _channel: Channel, method: Basic.Deliver, properties: BasicProperties, body: bytes
+        ) -> None:
+            head = DeliveryHead(consumer_tag.encode(), method.delivery_tag, method.redelivered)
+            on_delivery(head, _as_bytes(properties), body)
+
+        self.channel.basic_consume(
+            queue,
+            on_message,
+            auto_ack=auto_ack,
+            consumer_tag=consumer_tag,
+            arguments=arguments,
+            callback=_told(on_consuming),
+        )
+
+
+def _as_bytes(properties: BasicProperties) -> Properties:
+    def encoded(value: str | bytes | None) -> bytes | None:
+        # pika decodes what is UTF-8, and leaves the rest as it came.
+        return value.encode() if isinstance(value, str) else value
+
+    return Properties(
+        content_type=encoded(properties.content_type),
+        correlation_id=encoded(properties.correlation_id),
+        reply_to=encoded(properties.reply_to),
+        expiration=encoded(properties.expiration),
+        type=encoded(properties.type),
+        user_id=encoded(properties.user_id),
+        app_id=encoded(properties.app_id),
+    )
+
+
+def _told(on_consuming: Callable[[], None] | None) -> Callable[[object], None] | None:
+    return None if on_consuming is None else lambda _frame: on_consuming()
+
+
+def _not_taken(*_: object) -> None:
+    """Stand where pika wants a callback: the shortcut takes every delivery before pika sees it."""

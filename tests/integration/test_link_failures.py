@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from idalloc_client import AsyncIdClient, IdAllocError, IdClient
-from idalloc_client._joined_io import JoinedIO
+from idalloc_client._joined_stream import PlainStream
 from tests.devstack import Database, TcpProxy
 from tests.workers import Fleet, consumer_counts, through
 
@@ -179,15 +179,15 @@ def test_a_write_that_fails_costs_the_connection_only(
 ) -> None:
     """Half of a frame may have left, so there is a new connection; the thread goes on."""
     fleet.start()
-    flush, failures = JoinedIO.flush, iter([failure])
+    send, failures = PlainStream._send, iter([failure])
 
-    def failing(io: JoinedIO) -> None:
+    def failing(stream: PlainStream, data: bytes) -> None:
         for each in failures:
             raise each
-        flush(io)
+        send(stream, data)
 
     with IdClient(fleet.amqp_url) as client:
         assert client.next_id("test_business") == 1
-        monkeypatch.setattr(JoinedIO, "flush", failing)
+        monkeypatch.setattr(PlainStream, "_send", failing)
         assert client.next_id("test_business", timeout=30) > 1
         assert client.stats().connections_lost == 1

@@ -123,14 +123,7 @@ class Session:
             )
             on_delivery(delivery, properties, body)
 
-        self._wire.take(consumer_tag, on_message)
-        self._channel.basic_consume(
-            queue,
-            _not_taken,
-            consumer_tag=consumer_tag,
-            arguments=arguments,
-            callback=lambda _frame: on_consuming(),
-        )
+        self._wire.consume(queue, consumer_tag, on_message, on_consuming, arguments=arguments)
         self._consumer_tags.append(consumer_tag)
 
     def reply(self, delivery: Delivery, body: bytes, message_type: str) -> None:
@@ -200,10 +193,6 @@ class Session:
             delivery.finished = True
             self._acks.rejected(delivery.tag)
             self._channel.basic_reject(delivery.tag, requeue)
-
-
-def _not_taken(*_: object) -> None:
-    """Stand where pika wants a callback: the wire takes every delivery before pika sees it."""
 
 
 def deadline_of(properties: Properties, now: float) -> float:
