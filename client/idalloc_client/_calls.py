@@ -21,7 +21,7 @@ from idalloc_client._errors import (
     TooManyCallsError,
 )
 from idalloc_client._exchange import Exchange, RawReply
-from idalloc_client._frames import DeliveryHead, Properties
+from idalloc_client._frames import Properties
 from idalloc_client._reason import describe
 from idalloc_client._tallies import Tallies
 from idalloc_client._tracing import Carrier
@@ -185,7 +185,13 @@ class CallTable:
             call.carrier = properties.headers = None
             wire.publish(queue, properties, request.body, mandatory=True)
 
-    def _on_reply(self, _head: DeliveryHead, properties: Properties, body: bytes) -> None:
+    def _on_reply(
+        self,
+        _tag: int,
+        _redelivered: bool,  # noqa: FBT001
+        properties: Properties,
+        body: bytes,
+    ) -> None:
         call = self._calls.pop(properties.correlation_id or b"", None)
         if call is None:
             self.tallies.late_replies += 1

@@ -19,6 +19,7 @@ BASIC_DELIVER = b"\x00\x3c\x00\x3c"
 BASIC_ACK = b"\x00\x3c\x00\x50"
 
 _CONTENT_HEADER = Struct(">HHQH")  # class, weight, size of the body, property flags
+_HEADER_FRAME = Struct(">BHIHHQH")  # both of them in one
 _TAG_AND_FLAGS = Struct(">QB")
 _BASIC = 60
 _TRANSIENT = b"\x01"
@@ -46,15 +47,6 @@ class Properties:
     app_id: bytes | None = None
     headers: Mapping[str, str] | None = None
     """Only written, never read."""
-
-
-@dataclass(slots=True)
-class DeliveryHead:
-    """The method frame of a delivery."""
-
-    consumer_tag: bytes
-    delivery_tag: int
-    redelivered: bool
 
 
 def short_string(value: bytes) -> bytes:
@@ -111,6 +103,43 @@ def content(channel: int, properties: Properties, body: bytes, body_max: int) ->
     return frames + b"".join(pieces)
 
 
+class Envelope:
+    """The properties that many transient messages share, written once.
+
+    Each message has its own correlation id and nothing else of its own: that is how replies are.
+    """
+
+    def __init__(self, properties: Properties) -> None:
+        if properties.content_type is None or properties.correlation_id or properties.reply_to:
+            raise ValueError("an envelope has a content type, and no property of a single message")
+        self.properties = properties
+        self._before = short_string(properties.content_type) + _TRANSIENT
+        after = ((_TYPE, properties.type), (_APP_ID, properties.app_id))
+        self._after = b"".join(short_string(value) for _, value in after if value is not None)
+        self._flags = _CONTENT_TYPE | _DELIVERY_MODE
+        self._flags |= sum(flag for flag, value in after if value is not None)
+
+    def content(self, channel: int, correlation_id: bytes | None, body: bytes) -> bytes:
+        """Write the frames that follow the method's, of a body that fits one frame."""
+        if correlation_id is None:
+            flags, own = self._flags, b""
+        else:
+            flags, own = self._flags | _CORRELATION_ID, short_string(correlation_id)
+        size = len(self._before) + len(own) + len(self._after) + _CONTENT_HEADER.size
+        return b"".join(
+            (
+                _HEADER_FRAME.pack(HEADER, channel, size, _BASIC, 0, len(body), flags),
+                self._before,
+                own,
+                self._after,
+                FRAME_END,
+                FRAME_HEADER.pack(BODY, channel, len(body)),
+                body,
+                FRAME_END,
+            )
+        )
+
+
 def _table(headers: Mapping[str, str]) -> bytes:
     fields = b""
     for key, value in headers.items():
@@ -124,11 +153,10 @@ def ack(channel: int, delivery_tag: int, *, multiple: bool) -> bytes:
     return frame(METHOD, channel, BASIC_ACK + _TAG_AND_FLAGS.pack(delivery_tag, multiple))
 
 
-def read_delivery(payload: bytes) -> DeliveryHead:
-    """Read the method frame of a delivery."""
-    end = 5 + payload[4]
-    tag, redelivered = _TAG_AND_FLAGS.unpack_from(payload, end)
-    return DeliveryHead(payload[5:end], tag, bool(redelivered & 1))
+def read_delivery(payload: bytes) -> tuple[int, bool]:
+    """Read the tag of a delivery, and whether it was delivered before."""
+    tag, redelivered = _TAG_AND_FLAGS.unpack_from(payload, 5 + payload[4])
+    return tag, bool(redelivered & 1)
 
 
 def read_content_header(payload: bytes) -> tuple[int, Properties]:
@@ -139,59 +167,53 @@ def read_content_header(payload: bytes) -> tuple[int, Properties]:
     """
     _, _, size, flags = _CONTENT_HEADER.unpack_from(payload)
     try:
-        return size, _read_properties(_Reader(payload, _CONTENT_HEADER.size), flags)
+        return size, _read_properties(payload, flags)
     except IndexError:
         return size, Properties()
 
 
-def _read_properties(reader: "_Reader", flags: int) -> Properties:  # noqa: C901  # flat, and quick
+def _read_properties(payload: bytes, flags: int) -> Properties:  # noqa: C901, PLR0912
+    """Read them flat, without a call for each string: this is on the path of every request.
+
+    Raises IndexError at the payload's end.
+    """
     properties = Properties()
     if flags & _MORE_FLAGS:
         return properties
+    at = _CONTENT_HEADER.size  # where the next value begins: a string's length, then its bytes
     if flags & _CONTENT_TYPE:
-        properties.content_type = reader.short_string()
+        at, start = at + 1 + payload[at], at + 1
+        properties.content_type = payload[start:at]
     if flags & _CONTENT_ENCODING:
-        reader.short_string()
+        at += 1 + payload[at]
     if flags & _HEADERS:
-        reader.skip_table()
-    reader.skip(bool(flags & _DELIVERY_MODE) + bool(flags & _PRIORITY))
+        at += 4 + int.from_bytes(payload[at : at + 4], "big")
+    if flags & _DELIVERY_MODE:
+        at += 1
+    if flags & _PRIORITY:
+        at += 1
     if flags & _CORRELATION_ID:
-        properties.correlation_id = reader.short_string()
+        at, start = at + 1 + payload[at], at + 1
+        properties.correlation_id = payload[start:at]
     if flags & _REPLY_TO:
-        properties.reply_to = reader.short_string()
+        at, start = at + 1 + payload[at], at + 1
+        properties.reply_to = payload[start:at]
     if flags & _EXPIRATION:
-        properties.expiration = reader.short_string()
+        at, start = at + 1 + payload[at], at + 1
+        properties.expiration = payload[start:at]
     if flags & _MESSAGE_ID:
-        reader.short_string()
+        at += 1 + payload[at]
     if flags & _TIMESTAMP:
-        reader.skip(8)
+        at += 8
     if flags & _TYPE:
-        properties.type = reader.short_string()
+        at, start = at + 1 + payload[at], at + 1
+        properties.type = payload[start:at]
     if flags & _USER_ID:
-        properties.user_id = reader.short_string()
+        at, start = at + 1 + payload[at], at + 1
+        properties.user_id = payload[start:at]
     if flags & _APP_ID:
-        properties.app_id = reader.short_string()
+        at, start = at + 1 + payload[at], at + 1
+        properties.app_id = payload[start:at]
+    if at > len(payload):
+        raise IndexError("a value ends beyond its frame")
     return properties
-
-
-class _Reader:
-    """Walks through a payload; raises IndexError at its end."""
-
-    __slots__ = ("_payload", "at")
-
-    def __init__(self, payload: bytes, at: int) -> None:
-        self._payload = payload
-        self.at = at
-
-    def short_string(self) -> bytes:
-        start = self.at + 1
-        self.at = start + self._payload[self.at]
-        if self.at > len(self._payload):
-            raise IndexError("a string ends beyond its frame")
-        return self._payload[start : self.at]
-
-    def skip_table(self) -> None:
-        self.skip(4 + int.from_bytes(self._payload[self.at : self.at + 4], "big"))
-
-    def skip(self, size: int) -> None:
-        self.at += size

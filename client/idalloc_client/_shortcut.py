@@ -16,14 +16,16 @@ from idalloc_client._frames import (
     FRAME_OVERHEAD,
     HEADER,
     METHOD,
-    DeliveryHead,
     Properties,
     read_content_header,
     read_delivery,
 )
 
-OnDelivery = Callable[[DeliveryHead, Properties, bytes], None]
-"""Takes one message; it must not raise."""
+OnDelivery = Callable[[int, bool, Properties, bytes], None]
+"""Takes one message: delivery tag, whether it was redelivered, properties, body.
+
+It must not raise.
+"""
 
 _PROTOCOL_HEADER = b"AMQP"
 
@@ -32,7 +34,8 @@ _PROTOCOL_HEADER = b"AMQP"
 class _Incoming:
     """A message of which not all frames are there."""
 
-    head: DeliveryHead
+    tag: int
+    redelivered: bool
     on_delivery: OnDelivery
     properties: Properties = field(default_factory=Properties)
     missing: int = 0
@@ -72,37 +75,63 @@ class Shortcut:
         if data.startswith(_PROTOCOL_HEADER):  # no frame: the broker speaks another version
             self._pass_on(data)
             return
+        self._rest = data[self._walk(data) :]
+
+    def _walk(self, data: bytes) -> int:
+        """Take or pass on every whole frame; return where the rest begins."""
         at, kept_from, end = 0, 0, len(data)
         while end - at >= FRAME_OVERHEAD:
             kind, channel, size = FRAME_HEADER.unpack_from(data, at)
             after = at + FRAME_OVERHEAD + size
             if after > end:
                 break
-            if self._is_ours(kind, channel, data, at):
+            on_delivery = None
+            if kind == METHOD:
+                on_delivery = self._consumer_of(channel, data, at + FRAME_HEADER.size)
+            elif channel in self._incoming and kind in (HEADER, BODY):
+                on_delivery = self._incoming[channel].on_delivery
+            if on_delivery is not None:
                 if kept_from < at:
                     self._pass_on(data[kept_from:at])
-                self._take_frame(kind, channel, data[at + FRAME_HEADER.size : after - 1])
+                payload = data[at + FRAME_HEADER.size : after - 1]
+                if kind == METHOD:
+                    after = self._take_message(channel, payload, on_delivery, data, after)
+                else:
+                    self._take_frame(kind, channel, payload)
                 self.taken += after - at
                 kept_from = after
             at = after
         if kept_from < at:
             self._pass_on(data[kept_from:at])
-        self._rest = data[at:]
+        return at
 
-    def _is_ours(self, kind: int, channel: int, data: bytes, at: int) -> bool:
-        if kind != METHOD:
-            return kind in (HEADER, BODY) and channel in self._incoming
-        if not self._consumers or not data.startswith(BASIC_DELIVER, at + FRAME_HEADER.size):
-            return False
-        start = at + FRAME_HEADER.size + len(BASIC_DELIVER) + 1
-        return (channel, data[start : start + data[start - 1]]) in self._consumers
+    def _consumer_of(self, channel: int, data: bytes, at: int) -> OnDelivery | None:
+        """Tell who takes the delivery whose method's payload begins here, if it is one."""
+        if not data.startswith(BASIC_DELIVER, at):
+            return None
+        start = at + len(BASIC_DELIVER) + 1
+        return self._consumers.get((channel, data[start : start + data[start - 1]]))
+
+    def _take_message(
+        self, channel: int, payload: bytes, on_delivery: OnDelivery, data: bytes, at: int
+    ) -> int:
+        """Take a delivery, with the frames behind it if they are there; return where it ends.
+
+        Nearly always they are: header and one body, read here without a look at each by itself.
+        """
+        tag, redelivered = read_delivery(payload)
+        body_at = _end_of(HEADER, channel, data, at)
+        end = body_at and _end_of(BODY, channel, data, body_at)
+        if end:
+            missing, properties = read_content_header(data[at + FRAME_HEADER.size : body_at - 1])
+            body = data[body_at + FRAME_HEADER.size : end - 1]
+            if missing == len(body):
+                on_delivery(tag, redelivered, properties, body)
+                return end
+        self._incoming[channel] = _Incoming(tag, redelivered, on_delivery)
+        return at
 
     def _take_frame(self, kind: int, channel: int, payload: bytes) -> None:
-        if kind == METHOD:
-            head = read_delivery(payload)
-            on_delivery = self._consumers[channel, head.consumer_tag]
-            self._incoming[channel] = _Incoming(head, on_delivery)
-            return
         incoming = self._incoming[channel]
         if kind == HEADER:
             incoming.missing, incoming.properties = read_content_header(payload)
@@ -111,4 +140,15 @@ class Shortcut:
             incoming.missing -= len(payload)
         if incoming.missing <= 0:
             del self._incoming[channel]
-            incoming.on_delivery(incoming.head, incoming.properties, b"".join(incoming.body))
+            incoming.on_delivery(
+                incoming.tag, incoming.redelivered, incoming.properties, b"".join(incoming.body)
+            )
+
+
+def _end_of(wanted: int, wanted_channel: int, data: bytes, at: int) -> int:
+    """Tell where the frame ends that begins here; 0 if it is not all there, or another one."""
+    if len(data) - at < FRAME_OVERHEAD:
+        return 0
+    kind, channel, size = FRAME_HEADER.unpack_from(data, at)
+    after: int = at + FRAME_OVERHEAD + size
+    return after if kind == wanted and channel == wanted_channel and after <= len(data) else 0

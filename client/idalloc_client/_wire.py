@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from pika.channel import Channel
@@ -9,7 +10,7 @@ from pika.spec import Basic, BasicProperties
 
 from idalloc_client._frames import (
     FRAME_OVERHEAD,
-    DeliveryHead,
+    Envelope,
     Properties,
     ack,
     content,
@@ -44,6 +45,13 @@ class Wire(ABC):
         Raises ValueError, with nothing written, for properties that cannot be.
         """
 
+    def reply(
+        self, reply_to: bytes, envelope: Envelope, correlation_id: bytes | None, body: bytes
+    ) -> None:
+        """Publish a reply; otherwise like `publish`."""
+        properties = replace(envelope.properties, correlation_id=correlation_id)
+        self.publish(reply_to, properties, body)
+
     @abstractmethod
     def ack(self, delivery_tag: int, *, multiple: bool) -> None:
         """Acknowledge one delivery, or all up to it."""
@@ -76,18 +84,33 @@ class DirectWire(Wire):
         self._write = write
         self._shortcut = shortcut
         self._body_max = channel.connection.params.frame_max - FRAME_OVERHEAD
-        self._methods: dict[tuple[bytes, bool], bytes] = {}
+        self._methods: tuple[dict[bytes, bytes], dict[bytes, bytes]] = ({}, {})
 
     def publish(
         self, routing_key: bytes, properties: Properties, body: bytes, *, mandatory: bool = False
     ) -> None:
         """Write the frames of a message."""
-        method = self._methods.get((routing_key, mandatory))
+        method = self._method(routing_key, mandatory=mandatory)
+        self._write(method + content(self._number, properties, body, self._body_max))
+
+    def reply(
+        self, reply_to: bytes, envelope: Envelope, correlation_id: bytes | None, body: bytes
+    ) -> None:
+        """Write the frames of a reply, in half the time that `publish` takes."""
+        if len(body) > self._body_max:
+            super().reply(reply_to, envelope, correlation_id, body)
+            return
+        method = self._method(reply_to, mandatory=False)
+        self._write(method + envelope.content(self._number, correlation_id, body))
+
+    def _method(self, routing_key: bytes, *, mandatory: bool) -> bytes:
+        known = self._methods[mandatory]
+        method = known.get(routing_key)
         if method is None:
             method = publish_method(self._number, routing_key, mandatory=mandatory)
-            if len(self._methods) < _MAX_KNOWN_KEYS:
-                self._methods[routing_key, mandatory] = method
-        self._write(method + content(self._number, properties, body, self._body_max))
+            if len(known) < _MAX_KNOWN_KEYS:
+                known[routing_key] = method
+        return method
 
     def ack(self, delivery_tag: int, *, multiple: bool) -> None:
         """Write the frame of an acknowledgement."""
@@ -162,8 +185,8 @@ class PikaWire(Wire):
         def on_message(
             _channel: Channel, method: Basic.Deliver, properties: BasicProperties, body: bytes
         ) -> None:
-            head = DeliveryHead(consumer_tag.encode(), method.delivery_tag, method.redelivered)
-            on_delivery(head, _as_bytes(properties), body)
+            tag: Any = method.delivery_tag
+            on_delivery(tag, bool(method.redelivered), _as_bytes(properties), body)
 
         self.channel.basic_consume(
             queue,

@@ -13,7 +13,7 @@ from idalloc_client._frames import (
     FRAME_HEADER,
     FRAME_OVERHEAD,
     METHOD,
-    DeliveryHead,
+    Envelope,
     Properties,
     ack,
     content,
@@ -86,6 +86,28 @@ def test_a_message_is_written_as_pika_writes_it(  # noqa: PLR0917
     assert written == pikas(channel, publish, texts, body, **more)
 
 
+@given(st.integers(1, 65535), st.none() | short, maybe, maybe, bodies)
+def test_a_reply_is_written_like_any_message(
+    channel: int, correlation_id: str | None, kind: str | None, app: str | None, body: bytes
+) -> None:
+    """What is written once for all replies leads to the same bytes."""
+    texts: Texts = {"content_type": "application/json", "type": kind, "app_id": app}
+    envelope = Envelope(ours(texts))
+    one = ours({**texts, "correlation_id": correlation_id})
+    body = body or b"x"
+    written = envelope.content(channel, one.correlation_id, body)
+    assert written == content(channel, one, body, 1_000_000)
+
+
+@pytest.mark.parametrize(
+    "single", [Properties(), Properties(b"x", correlation_id=b"1"), Properties(b"x", reply_to=b"q")]
+)
+def test_an_envelope_has_nothing_of_a_single_message(single: Properties) -> None:
+    """Else every reply would carry it."""
+    with pytest.raises(ValueError, match="envelope"):
+        Envelope(single)
+
+
 @given(st.integers(1, 65535), st.integers(1, 2**63), st.booleans())
 def test_an_acknowledgement_is_written_as_pika_writes_it(
     channel: int,
@@ -122,8 +144,14 @@ class Reader:
     def _pass(self, data: bytes) -> None:
         self.passed += data
 
-    def _take(self, head: DeliveryHead, found: Properties, body: bytes) -> None:
-        self.taken.append((head.delivery_tag, head.redelivered, found, body))
+    def _take(
+        self,
+        tag: int,
+        redelivered: bool,  # noqa: FBT001
+        found: Properties,
+        body: bytes,
+    ) -> None:
+        self.taken.append((tag, redelivered, found, body))
 
 
 message = st.tuples(
@@ -158,6 +186,29 @@ def test_deliveries_are_taken_and_the_rest_is_passed_on(
     assert reader.taken == expected
     assert reader.passed == passed
     assert reader.shortcut.taken == len(stream) - len(passed)
+
+
+def test_messages_of_two_channels_may_interleave() -> None:
+    """AMQP keeps the frames of one channel together, and no more than that."""
+    reader = Reader()
+    reader.shortcut.take(2, b"mine", reader._take)
+    frames = {
+        channel: [
+            pika.frame.Method(
+                channel,
+                pika.spec.Basic.Deliver(
+                    "mine", channel, redelivered=False, exchange="", routing_key="k"
+                ),
+            ).marshal(),
+            pika.frame.Header(channel, 2, pika.spec.BasicProperties()).marshal(),
+            pika.frame.Body(channel, b"%d%d" % (channel, channel)).marshal(),
+        ]
+        for channel in (1, 2)
+    }
+    stream = b"".join(one + other for one, other in zip(frames[1], frames[2], strict=True))
+    reader.feed(stream, [])
+    assert [(tag, body) for tag, _, _, body in reader.taken] == [(1, b"11"), (2, b"22")]
+    assert reader.passed == b""
 
 
 def test_a_channel_that_ended_is_left_to_pika() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pika.exceptions import ChannelClosedByBroker
 
-from idalloc_client._frames import DeliveryHead, Properties
+from idalloc_client._frames import Properties
 from idalloc_client._shortcut import OnDelivery
 from idalloc_worker._owner import PartitionOwner
 from idalloc_worker._partitions import QUEUE_ARGUMENTS, QUEUES, precedence
@@ -40,20 +40,21 @@ class FakeChannel:
         self.declared.append(queue)
         self._rpcs.append(callback)
 
-    def basic_consume(
+    def consume(
         self,
         queue: str,
-        _on_message: Callable[..., None],
-        *,
         consumer_tag: str,
+        on_delivery: OnDelivery,
+        on_consuming: Callable[[], None],
+        *,
         arguments: Any,
-        callback: Callable[[Any], None],
     ) -> None:
         partition = QUEUES.index(queue)
         assert consumer_tag == f"{WORKER} ordered.{partition}"
         assert arguments == {"x-priority": precedence(WORKER, partition)}
         self.consumed.append(queue)
-        self._rpcs.append(callback)
+        self.taken[queue] = on_delivery
+        self._rpcs.append(lambda _frame: on_consuming())
 
     def basic_cancel(self, _tag: str, callback: Callable[[Any], None]) -> None:
         self._rpcs.append(callback)
@@ -64,9 +65,7 @@ class FakeChannel:
             self._rpcs.pop(0)(None)
 
     def deliver(self, queue: str) -> None:
-        consumer_tag = f"{WORKER} {queue.removeprefix('id.')}"
-        head = DeliveryHead(consumer_tag.encode(), 1, redelivered=False)
-        self.taken[consumer_tag](head, Properties(), b"")
+        self.taken[queue](1, False, Properties(), b"")  # noqa: FBT003
 
     def close_by_broker(self, code: int, text: str = "why") -> None:
         self.is_open = False
@@ -84,8 +83,8 @@ class FakeWire:
     def is_open(self) -> bool:
         return bool(self.channel.is_open)
 
-    def take(self, consumer_tag: str, on_delivery: OnDelivery) -> None:
-        self.channel.taken[consumer_tag] = on_delivery
+    def consume(self, *args: Any, **kwargs: Any) -> None:
+        self.channel.consume(*args, **kwargs)
 
 
 class FakeConnection:

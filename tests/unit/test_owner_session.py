@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from idalloc_client._frames import Properties
+from idalloc_client._frames import Envelope
 from idalloc_schemas import AllocRequest
 from idalloc_worker._bundles import OrderedRequest
 from idalloc_worker._owner_session import BundledRequest, OwnerSession
@@ -21,8 +21,10 @@ class FakeWire:
         self.channel = self
         self.sent: list[tuple[Any, ...]] = []
 
-    def publish(self, routing_key: bytes, _properties: Properties, body: bytes) -> None:
-        self.sent.append(("reply", routing_key, body))
+    def reply(
+        self, reply_to: bytes, _envelope: Envelope, _correlation_id: bytes | None, body: bytes
+    ) -> None:
+        self.sent.append(("reply", reply_to, body))
 
     def ack(self, tag: int, *, multiple: bool) -> None:
         self.sent.append(("ack", tag, multiple))

@@ -84,6 +84,7 @@ class WorkerService:
         self._declare_first = False
         self._timer: Timer | None = None
         self._timer_at = inf
+        self._effects_due = False
         self._draining: Callable[[], None] | None = None
 
     def attach(self, thread: LinkThread, refiller: Refiller) -> None:
@@ -181,7 +182,8 @@ class WorkerService:
         now = self._clock()
         events = self._tallies.events
         events["requests"] += 1
-        events["redelivered"] += delivery.redelivered
+        if delivery.redelivered:
+            events["redelivered"] += 1
         if not delivery.answerable:
             self._desk.dead_letter(delivery, now)
             return
@@ -197,7 +199,9 @@ class WorkerService:
             self._desk.refuse(
                 delivery, Refused(RespCode.INTERNAL, "internal error: see worker's log")
             )
-        self._run_effects()
+        if not self._effects_due:  # once for all that was read in this turn
+            self._effects_due = True
+            self._link.call_soon(self._run_effects)
 
     def _alloc(self, delivery: Delivery, body: bytes, now: float, properties: Properties) -> None:
         request = parse_alloc_request(body)
@@ -254,6 +258,7 @@ class WorkerService:
     # The engines' wishes
 
     def _run_effects(self) -> None:
+        self._effects_due = False
         for engine in self._engines:
             while effects := engine.effects():
                 for effect in effects:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from pika.exceptions import AMQPError
 
-from idalloc_client._frames import DeliveryHead, Properties
+from idalloc_client._frames import Envelope, Properties
 from idalloc_client._wire import Wire
 from idalloc_schemas import ALLOC_QUEUE, CONTENT_TYPE, HEALTH_QUEUE, AllocRequest
 from idalloc_worker._acks import AckTracker
@@ -90,6 +90,7 @@ class Session:
         self._acks = AckTracker()
         self._flush_pending = False
         self._cancelling = 0
+        self._envelopes: dict[str, Envelope] = {}
         self._consumer_tags: list[str] = []
 
     @property
@@ -109,8 +110,12 @@ class Session:
         """Start to take messages; a queue that does not exist closes the channel with 404."""
         arguments = None if priority is None else {"x-priority": priority}
 
-        def on_message(head: DeliveryHead, properties: Properties, body: bytes) -> None:
-            tag = head.delivery_tag
+        def on_message(
+            tag: int,
+            redelivered: bool,  # noqa: FBT001
+            properties: Properties,
+            body: bytes,
+        ) -> None:
             self._acks.delivered(tag)
             delivery = Delivery(
                 self,
@@ -118,7 +123,7 @@ class Session:
                 queue,
                 properties.reply_to,
                 properties.correlation_id,
-                head.redelivered,
+                redelivered,
                 user=properties.user_id,
             )
             on_delivery(delivery, properties, body)
@@ -130,18 +135,20 @@ class Session:
         """Write the answer, then count the request as done: in this order on one channel."""
         if delivery.finished or delivery.reply_to is None or not self.usable:
             return
-        properties = Properties(
-            content_type=_CONTENT_TYPE,
-            correlation_id=delivery.correlation_id,
-            type=message_type.encode(),
-            app_id=self._worker,
-        )
+        envelope = self._envelopes.get(message_type) or self._new_envelope(message_type)
         # Not mandatory: up to RabbitMQ 4.1 a reply to a direct reply-to address would be
         # returned as unroutable although it was delivered.
-        self._wire.publish(delivery.reply_to, properties, body)
+        self._wire.reply(delivery.reply_to, envelope, delivery.correlation_id, body)
         if delivery.since is not None:
             self._replied.append(delivery.since)
         self.finish(delivery)
+
+    def _new_envelope(self, message_type: str) -> Envelope:
+        properties = Properties(
+            content_type=_CONTENT_TYPE, type=message_type.encode(), app_id=self._worker
+        )
+        envelope = self._envelopes[message_type] = Envelope(properties)
+        return envelope
 
     def finish(self, delivery: Delivery) -> None:
         """Acknowledge, with what else is due, at the end of this turn."""

@@ -29,8 +29,9 @@ class StallGuard:
 
     def may_be_dead(self, deadline: float, now: float) -> bool:
         """Whether a message read now, to be answered by `deadline`, may have aged unseen."""
-        self._notice(now)
-        if self._stalled_at is None:
+        if now - self._last_beat > _STALL:
+            self._notice(now)
+        if self._stalled_at is None:  # nearly always
             return False
         return deadline - now <= now - self._stalled_at
 
