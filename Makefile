@@ -3,13 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+RESULTS := docs/performance
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo up test bench check format build clean
+.PHONY: help install demo up test bench bench-quick bench-docs prove check format build clean
 
 help: ## Show this list.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## Install idalloc and its development tools into .venv.
 
@@ -27,8 +28,18 @@ up: $(INSTALLED) ## Run RabbitMQ, MySQL and two workers until Ctrl-C.
 test: $(INSTALLED) ## Run all tests; ARGS go to pytest.
 	$(BIN)/python -m pytest $(ARGS)
 
-bench: $(INSTALLED) ## Measure the client beside its peers; ARGS go to each benchmark.
+bench: $(INSTALLED) ## Measure idalloc beside its peers in ten minutes; see ARGS=--help.
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+bench-quick: $(INSTALLED) ## Measure the few things that tell most in one minute.
+	@$(BIN)/python -m benchmarks --quick $(ARGS)
+
+bench-docs: $(INSTALLED) ## Measure all, and put tables and plots into docs/performance.
+	@$(BIN)/python -m benchmarks --json $(RESULTS)/results.json --table $(RESULTS)/results.md \
+	  --plots $(RESULTS) $(ARGS)
+
+prove: $(INSTALLED) ## Count what must never happen, under faults, for half an hour.
+	@$(BIN)/python -m benchmarks.prove $(ARGS)
 
 check: $(INSTALLED) ## Lint, check the format and the types.
 	$(BIN)/ruff check .

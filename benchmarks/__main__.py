@@ -1,91 +1,158 @@
-"""Runs all benchmarks, each in a process of its own, and shows their bars in one table."""
+"""Runs the races, each in a process of its own, within ten minutes; a quick run, within one.
+
+Their order, and how the time is shared out, stands in `_programme.py`. `--json`, `--table` and
+`--plots` keep the results.
+"""
 
 import argparse
-import json
-import os
-import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
-from benchmarks._runner import progress
+from benchmarks import _document, _plot_style, plots, table
+from benchmarks._command import not_negative, positive, positive_int
+from benchmarks._document import Document
+from benchmarks._environment import environment, servers
+from benchmarks._launch import Found, addresses, race
+from benchmarks._programme import FULL, QUICK, RACES, Entry, Limits, share, time_left
+from benchmarks._runner import BenchmarkError, progress
 from tests.devstack import DevStackError, running_stack
 
-RACES = (
-    *("async_singles", "threads", "lone_call", "sequences", "in_flight", "adaptive_step"),
-    *("ordered", "frames", "single_requests"),
-)
-PROOFS = ("cancellations", "outage")
-"""Benchmarks whose bars are counts that must be right; how long the races last is not for them."""
-
-SCRIPTS = RACES + PROOFS
-
-_ROOT = Path(__file__).resolve().parents[1]
+_NO_URL = "needs the address of the reference service: --reference-url URL"
+_NO_TIME = "no time was left for it; try a quieter machine"
+_QUICK_ROUNDS = 2
+_LEAST_BUDGET = 1.0  # seconds
 
 
-def main() -> int:
+@dataclass(frozen=True)
+class Run:
+    """What to run, and how."""
+
+    entries: tuple[Entry, ...]
+    limits: Limits
+    options: tuple[str, ...]
+    left_out: dict[str, str]
+    quick: bool
+    reference_url: str | None
+
+    def seconds_of(self, entry: Entry) -> float:
+        """Tell how long a race takes, if there is time."""
+        return (entry.quick or entry.seconds) if self.quick else entry.seconds
+
+    def options_of(self, entry: Entry, planned: float) -> list[str]:
+        """List the arguments of a race that is to take so many seconds, its start included."""
+        budget = max(planned - entry.start, _LEAST_BUDGET)
+        url = ["--reference-url", self.reference_url or ""] if entry.needs_url else []
+        return [*self.options, "--budget", f"{budget:.1f}", *url]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
     """Return 0 if every bar is kept, 1 if not, 2 if something could not run."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all reports there")
-    parser.add_argument(
-        "--only",
-        action="append",
-        choices=SCRIPTS,
-        help="run this one, and others so named (default: all); other options go to the races",
-    )
-    known, options = parser.parse_known_args()
+    began = time.monotonic()
+    given = _parser().parse_args(arguments)
     try:
-        with running_stack() as stack, TemporaryDirectory(prefix="idalloc-benchmarks-") as folder:
-            servers = {
-                "IDALLOC_TEST_AMQP_URL": stack.amqp_url,
-                "IDALLOC_TEST_MANAGEMENT_URL": stack.management_url,
-                "IDALLOC_TEST_MYSQL_URL": stack.mysql_url,
-            }
-            reports = {
-                name: _run(
-                    name, options if name in RACES else [], servers, Path(folder) / f"{name}.json"
-                )
-                for name in known.only or SCRIPTS
-            }
-    except DevStackError as error:
+        if given.plots is not None:
+            _plot_style.require()  # before ten minutes have passed
+        document = measure(chosen(given), began)
+        print(document.summary())
+        _keep(document, given.json, given.table, given.plots)
+    except (BenchmarkError, DevStackError) as error:
         print(error, file=sys.stderr)
         return 2
-    if known.json is not None:
-        known.json.write_text(json.dumps(reports, indent=2) + "\n")
-    print(summary(reports))
-    return status(reports)
+    return document.status
 
 
-def _run(
-    name: str, options: list[str], servers: Mapping[str, str], output: Path
-) -> dict[str, Any] | None:
-    progress(f"\n--- {name}")
-    command = [sys.executable, "-m", f"benchmarks.{name}", *options, "--json", str(output)]
-    subprocess.run(command, env={**os.environ, **servers}, cwd=_ROOT, check=False)
-    if not output.exists():
-        return None
-    report: dict[str, Any] = json.loads(output.read_text())
-    return report
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    add = parser.add_argument
+    add("--quick", action="store_true", help="the few races that tell most, within one minute")
+    add(
+        "--only",
+        action="append",
+        choices=[entry.name for entry in RACES],
+        metavar="NAME",
+        help="run this one, and others so named: %(choices)s",
+    )
+    add("--json", type=Path, metavar="FILE", help="write all results there")
+    add("--table", type=Path, metavar="FILE", help="write them there as Markdown")
+    add("--plots", type=Path, metavar="FOLDER", help="draw them there as SVG")
+    add("--reference-url", metavar="URL", help="where the reference service answers over HTTP")
+    add("--rounds", type=positive_int, metavar="N", help="instead of each race's own number")
+    add("--seconds", type=positive, metavar="S", help="instead of each race's own turns")
+    add(
+        "--patience",
+        type=not_negative,
+        metavar="S",
+        help="wait so long, at most, before each turn for a quiet machine; that costs rounds",
+    )
+    return parser
 
 
-def summary(reports: Mapping[str, dict[str, Any] | None]) -> str:
-    """Write one line for each bar."""
-    lines = ["All bars", ""]
-    for name, report in reports.items():
-        if report is None:
-            lines.append(f"{name:<14} could not run; its reason stands above")
-        else:
-            lines += [f"{name:<14} {bar['line']}" for bar in report["bars"]]
-    return "\n".join(lines)
+def chosen(given: argparse.Namespace) -> Run:
+    """Decide what to run."""
+    wanted = [entry for entry in RACES if not given.only or entry.name in given.only]
+    if given.quick and not given.only:
+        wanted = [entry for entry in wanted if entry.quick]
+    left_out = [entry for entry in wanted if entry.needs_url and not given.reference_url]
+    rounds = given.rounds or (_QUICK_ROUNDS if given.quick else None)
+    options = (("--rounds", rounds), ("--seconds", given.seconds), ("--patience", given.patience))
+    return Run(
+        entries=tuple(entry for entry in wanted if entry not in left_out),
+        limits=QUICK if given.quick else FULL,
+        options=tuple(
+            word for name, value in options if value is not None for word in (name, str(value))
+        ),
+        left_out={entry.name: _NO_URL for entry in left_out},
+        quick=given.quick,
+        reference_url=given.reference_url,
+    )
 
 
-def status(reports: Mapping[str, dict[str, Any] | None]) -> int:
-    """Say with one number how it went."""
-    if any(report is None for report in reports.values()):
-        return 2
-    return 0 if all(report is not None and report["met"] for report in reports.values()) else 1
+def measure(run: Run, began: float) -> Document:
+    """Have servers run and all races on them; `began` is when the time of the run started."""
+    with running_stack() as stack, TemporaryDirectory(prefix="idalloc-benchmarks-") as folder:
+        described = {**environment(), **servers(stack)}
+        found = _all(run, addresses(stack), Path(folder), began)
+    races, not_run = _document.split(found)
+    seconds = time.monotonic() - began
+    return Document(described, races, not_run, run.left_out, quick=run.quick, seconds=seconds)
+
+
+def _all(run: Run, servers_at: dict[str, str], folder: Path, began: float) -> dict[str, Found]:
+    found: dict[str, Found] = {}
+    for number, entry in enumerate(run.entries):
+        seconds = [run.seconds_of(later) for later in run.entries[number:]]
+        passed = time.monotonic() - began
+        progress(
+            f"\n--- {number + 1}/{len(run.entries)} {entry.name}; "
+            f"about {_clock(time_left(seconds, passed, run.limits))} left in all"
+        )
+        part = share(seconds, passed, run.limits)
+        if part is None:
+            found[entry.name] = {"error": _NO_TIME}
+            continue
+        options = run.options_of(entry, part.planned)
+        output = folder / f"{entry.name}.json"
+        found[entry.name] = race(entry.name, options, servers_at, part.limit, output)
+    return found
+
+
+def _clock(seconds: float) -> str:
+    return f"{seconds // 60:.0f}:{seconds % 60:02.0f} min"
+
+
+def _keep(
+    document: Document, json: Path | None, markdown: Path | None, folder: Path | None
+) -> None:
+    if json is not None:
+        _document.save(document, json)
+    if markdown is not None:
+        table.save(document, markdown)
+    if folder is not None:
+        plots.save(document, folder)
 
 
 if __name__ == "__main__":

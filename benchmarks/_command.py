@@ -3,11 +3,12 @@
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from benchmarks._machine import environment
+from benchmarks._environment import environment
 from benchmarks._report import as_json, as_text
 from benchmarks._runner import BenchmarkError, Plan, Report
 from tests.devstack import DevStackError
@@ -37,11 +38,11 @@ def parse(description: str | None, arguments: Sequence[str] | None, default: Pla
         type=positive,
         default=default.budget,
         metavar="S",
-        help="start no further round after so many seconds (default: %(default)s)",
+        help="end in so many seconds, with shorter turns or fewer rounds (default: %(default)s)",
     )
     parser.add_argument(
         "--patience",
-        type=_not_negative,
+        type=not_negative,
         default=default.patience,
         metavar="S",
         help="wait so many seconds, at most, before each turn for a quiet machine (default: 0)",
@@ -60,14 +61,21 @@ def main(
     """Run one benchmark; return 0 if it kept its bars, 1 if not, 2 if it could not run."""
     options = parse(description, arguments, default)
     try:
-        report = replace(measure(options.plan), environment=environment())
+        described = environment()  # now, as the load is not yet our own
+        measured = measure(options.plan)
     except (BenchmarkError, DevStackError) as error:
         print(error, file=sys.stderr)
+        _write(options.json, {"error": str(error)})
         return 2
-    if options.json is not None:
-        options.json.write_text(json.dumps(as_json(report), indent=2) + "\n")
+    report = replace(measured, environment=described)
+    _write(options.json, as_json(report))
     print(as_text(report))
     return 0 if report.met else 1
+
+
+def _write(path: Path | None, found: Mapping[str, Any]) -> None:
+    if path is not None:
+        path.write_text(json.dumps(found, indent=2) + "\n")
 
 
 def positive_int(text: str) -> int:
@@ -78,7 +86,8 @@ def positive_int(text: str) -> int:
     return value
 
 
-def _not_negative(text: str) -> float:
+def not_negative(text: str) -> float:
+    """Read a time that may be none."""
     value = float(text)
     if not 0 <= value < float("inf"):
         raise argparse.ArgumentTypeError("must be a number of seconds")
@@ -87,7 +96,7 @@ def _not_negative(text: str) -> float:
 
 def positive(text: str) -> float:
     """Read a time or the like."""
-    value = _not_negative(text)
+    value = not_negative(text)
     if not value:
         raise argparse.ArgumentTypeError("must be above 0")
     return value

@@ -1,14 +1,11 @@
 """Looks at this machine and its processes through /proc."""
 
 import os
-import platform
 from collections.abc import Iterable
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _LISTENING = "0A"
-_PACKAGES = ("idalloc", "pika", "aio-pika", "redis", "uvloop")
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
@@ -60,28 +57,3 @@ def _descriptors(pid: int) -> set[str]:
     except OSError:
         pass  # it has ended, or belongs to somebody else
     return targets
-
-
-def environment() -> dict[str, str]:
-    """Describe the machine and the versions that were measured."""
-    found = {
-        "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "system": f"{platform.system()} {platform.machine()}",
-        "cpu": f"{os.cpu_count()} x {_cpu_model()}",
-        "load": f"{os.getloadavg()[0]:.1f}",
-    }
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def _cpu_model() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return "unknown"
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, "unknown")

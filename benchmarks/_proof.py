@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks._command import positive, positive_int
-from benchmarks._machine import environment
+from benchmarks._environment import environment, one_line
 from benchmarks._runner import BenchmarkError
 from tests.devstack import DevStackError
 
@@ -71,7 +71,7 @@ class Proof:
 
     def as_text(self) -> str:
         """Write it for people."""
-        versions = "; ".join(f"{key} {value}" for key, value in self.environment.items())
+        versions = one_line(self.environment)
         lines = [self.title, "", *(finding.line for finding in self.findings), "", versions]
         return "\n".join(lines) + "\n"
 

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from benchmarks._runner import Report, Verdict
+from benchmarks._environment import one_line
+from benchmarks._runner import Report, Spread, Verdict
 
 Row = list[str]
 
@@ -14,7 +15,7 @@ def as_text(report: Report) -> str:
     if any(result.more for result in report.results):
         lines += ["", *table(_more_rows(report), right=99)]
     lines += ["", *(verdict_line(verdict) for verdict in report.verdicts)]
-    lines += ["", "; ".join(f"{key} {value}" for key, value in report.environment.items())]
+    lines += ["", one_line(report.environment)]
     return "\n".join(lines) + "\n"
 
 
@@ -25,7 +26,7 @@ def _result_rows(report: Report) -> list[Row]:
     return [
         [
             result.name,
-            *(_number(n) for n in (result.figures.median, result.figures.low, result.figures.high)),
+            *(number(n) for n in (result.figures.median, result.figures.low, result.figures.high)),
             report.unit,
             ", ".join(f"{name} {used:.2f}" for name, used in result.cpu.items() if used >= 0.01),
         ]
@@ -42,7 +43,7 @@ def _more_rows(report: Report) -> list[Row]:
             [
                 result.name,
                 *(
-                    _number(result.more[name].median) if name in result.more else "-"
+                    number(result.more[name].median) if name in result.more else "-"
                     for name in names
                 ),
             ]
@@ -78,8 +79,18 @@ def table(rows: list[Row], right: int = 3) -> list[str]:
     return lines
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """Write a figure as it stands in tables."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def _spread(spread: Spread) -> dict[str, Any]:
+    values = [_rounded(value) for value in spread.values]
+    return {"median": _rounded(spread.median), "figures": values}
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.6g}")  # more digits would only look exact
 
 
 def as_json(report: Report) -> dict[str, Any]:
@@ -88,18 +99,17 @@ def as_json(report: Report) -> dict[str, Any]:
         "title": report.title,
         "unit": report.unit,
         "rounds": report.rounds,
+        "cpu_per": report.cpu_per,
         "met": report.met,
         "environment": dict(report.environment),
         "contenders": [
             {
                 "name": result.name,
-                "median": result.figures.median,
-                "figures": list(result.figures.values),
-                "cpu_seconds_per_second": dict(result.cpu),
-                "more": {
-                    name: {"median": spread.median, "figures": list(spread.values)}
-                    for name, spread in result.more.items()
+                **_spread(result.figures),
+                "cpu_seconds_per_second": {
+                    part: _rounded(used) for part, used in result.cpu.items()
                 },
+                "more": {name: _spread(spread) for name, spread in result.more.items()},
             }
             for result in report.results
         ],
@@ -110,8 +120,8 @@ def as_json(report: Report) -> dict[str, Any]:
                 "of": verdict.bar.of,
                 "limit": verdict.bar.limit,
                 "at_least": verdict.bar.at_least,
-                "ratio": verdict.ratios.median,
-                "ratios": list(verdict.ratios.values),
+                "ratio": _rounded(verdict.ratios.median),
+                "ratios": [_rounded(ratio) for ratio in verdict.ratios.values],
                 "met": verdict.met,
                 "line": verdict_line(verdict),
             }

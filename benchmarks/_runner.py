@@ -7,7 +7,7 @@ meet the same weather, and the ratio of one round says more than two figures of 
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import median
 
 from benchmarks._machine import busy_seconds, cpu_seconds
@@ -16,6 +16,9 @@ OTHERS = "others"
 """The name under which CPU time is shown that none of the processes taking part has used."""
 
 _SHORTEST_WARM_UP = 0.2  # seconds
+_SHORTEST_TURN = 2 * _SHORTEST_WARM_UP  # while there are rounds that can be left out
+_OVERRUN = 1.1  # times its length that a turn takes, with what is in flight at its end
+_LEAST = 0.1  # seconds in which anything can be measured at all
 _QUIET = 0.2  # CPU seconds per second that others may use
 _LISTEN = 0.25  # seconds
 
@@ -31,7 +34,8 @@ class Plan:
     Args:
         rounds: turns of each contender.
         seconds: the length of one turn.
-        budget: seconds after which no further round starts; the first one always runs.
+        budget: seconds from the first warm-up to the end. Turns are shortened to fit, then there
+            are fewer rounds.
         patience: seconds to wait before a turn, at most, for other work on the machine to end.
     """
 
@@ -44,6 +48,15 @@ class Plan:
     def warm_up(self) -> float:
         """Seconds of a first turn that does not count."""
         return max(self.seconds / 2, _SHORTEST_WARM_UP)
+
+    def fitted(self, contenders: int) -> "Plan":
+        """Shorten the turns until all fit into the budget; leave rounds out where that is short."""
+        each = self.budget / contenders / _OVERRUN
+        for rounds in range(self.rounds, 0, -1):
+            seconds = each / (rounds + 0.5)  # the half is the warm-up
+            if seconds >= min(self.seconds, _SHORTEST_TURN):
+                break
+        return replace(self, rounds=rounds, seconds=min(self.seconds, max(seconds, _LEAST)))
 
 
 @dataclass(frozen=True)
@@ -150,6 +163,7 @@ class Report:
     results: tuple[Result, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
     rounds: int = 0
+    cpu_per: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -178,9 +192,17 @@ def cpu_figure(part: str, cpu_per: str) -> str:
     return f"{part} CPU us/{cpu_per}"
 
 
+def cpu_part(figure: str, cpu_per: str) -> str | None:
+    """Name the part whose CPU time a figure tells; None for any other figure."""
+    part = figure.removesuffix(cpu_figure("", cpu_per))
+    return part if cpu_per and part != figure else None
+
+
 def run(race: Race, plan: Plan, clock: Callable[[], float] = time.monotonic) -> Report:
     """Warm each contender up, then let them take turns."""
-    started = clock()
+    ends = clock() + plan.budget
+    plan = plan.fitted(len(race.contenders))
+    progress(f"{race.title}: {plan.rounds} rounds, turns of {plan.seconds:.2g} s")
     for contender in race.contenders:
         progress(f"{race.title}: warming up {contender.name}")
         contender.measure(plan.warm_up)
@@ -189,15 +211,18 @@ def run(race: Race, plan: Plan, clock: Callable[[], float] = time.monotonic) -> 
     longest = 0.0
     while rounds < plan.rounds:
         before = clock()
-        if rounds and before - started + longest > plan.budget:
+        if rounds and before + longest > ends:
             progress(f"{race.title}: out of time after {rounds} rounds")
             break
-        for contender in race.contenders:
+        for number, contender in enumerate(race.contenders, 1):
             wait_for_quiet(plan.patience)
             turn = _turn(race, contender, plan.seconds, clock)
             turns[contender.name].append(turn)
-            figure = turn.sample.figure
-            progress(f"{race.title}: {rounds + 1}/{plan.rounds} {contender.name} {figure:,.1f}")
+            left = (plan.rounds - rounds) * len(race.contenders) - number
+            progress(
+                f"{race.title}: {rounds + 1}/{plan.rounds} {contender.name} "
+                f"{turn.sample.figure:,.1f} {race.unit}, {left * plan.seconds:.0f} s left"
+            )
         rounds += 1
         longest = max(longest, clock() - before)
     results = tuple(_result(name, given) for name, given in turns.items())
@@ -207,6 +232,7 @@ def run(race: Race, plan: Plan, clock: Callable[[], float] = time.monotonic) -> 
         results=results,
         verdicts=tuple(judge(bar, _figures(results, bar.of)) for bar in race.bars),
         rounds=rounds,
+        cpu_per=race.cpu_per,
     )
 
 

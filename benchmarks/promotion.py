@@ -1,6 +1,6 @@
 """Promotes a replica that lacks the last commits, again and again, under a fleet at work.
 
-Not a race, and so not part of `make bench`: it counts duplicates, errors of callers, and the
+Part of `make prove`: it counts duplicates, errors of callers, and the
 rewinds that the workers found and repaired. `python -m benchmarks.promotion --rounds 20`
 """
 
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks._machine import environment
+from benchmarks._environment import environment, one_line
 from benchmarks._runner import progress
 from idalloc_client import IdClient
 from tests.caller import Caller
@@ -80,7 +80,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     print(f"{outcome}\n")
-    print("; ".join(f"{key} {value}" for key, value in environment().items()))
+    print(one_line(environment()))
     return 0 if outcome.good else 1
 
 

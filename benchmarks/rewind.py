@@ -1,6 +1,6 @@
 """Sets the row back by five segments, again and again, under a fleet at work; then restarts it.
 
-Not a race, and so not part of `make bench`: it counts duplicates, errors of callers, and the
+Part of `make prove`: it counts duplicates, errors of callers, and the
 rewinds that the workers found and repaired, and after that what ten rolling restarts wasted.
 `python -m benchmarks.rewind --rounds 20`
 """
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks._machine import environment
+from benchmarks._environment import environment, one_line
 from benchmarks._runner import progress
 from tests.caller import Caller
 from tests.devstack import (
@@ -88,7 +88,7 @@ def main() -> int:
         return 2
     for outcome in outcomes:
         print(f"{outcome}\n")
-    print("; ".join(f"{key} {value}" for key, value in environment().items()))
+    print(one_line(environment()))
     return 0 if all(outcome.good for outcome in outcomes) else 1
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import __main__ as everything
 from benchmarks import _command, _machine
+from benchmarks._programme import PROOFS, RACES
 from benchmarks._report import as_json, as_text
 from benchmarks._runner import (
     OTHERS,
@@ -24,11 +24,14 @@ from benchmarks._runner import (
     Sample,
     Spread,
     cpu_figure,
+    cpu_part,
     judge,
     run,
 )
 
 PLAN = Plan(rounds=3, seconds=1.0, budget=1000)
+SCRIPTS = (*(entry.name for entry in RACES), *PROOFS)
+HAVE_NO_PLAN = ("promotion", "rewind")  # their options say how much to do
 
 
 def from_figures(name: str, figures: list[float], calls: list[str] | None = None) -> Contender:
@@ -122,6 +125,33 @@ def test_no_round_starts_past_the_budget() -> None:
     assert report.results[0].figures.values == (1.0,)
 
 
+def test_turns_are_shortened_to_fit_the_budget() -> None:
+    """A round of each contender and half a one to warm up fit, with something to spare."""
+    plan = Plan(rounds=5, seconds=2.0, budget=55.0)
+    assert plan.fitted(4) == plan
+    fitted = plan.fitted(8)
+    assert fitted.rounds == 5
+    assert 8 * (fitted.warm_up + 5 * fitted.seconds) == pytest.approx(50.0)
+
+
+def test_rounds_are_left_out_before_turns_get_too_short() -> None:
+    """In the end one round is left, whatever the budget."""
+    plan = Plan(rounds=5, seconds=2.0, budget=10.0)
+    fitted = plan.fitted(8)
+    assert fitted.rounds == 2
+    assert 0.4 <= fitted.seconds < 0.5
+    assert plan.fitted(1000) == Plan(rounds=1, seconds=0.1, budget=10.0)
+    short = Plan(rounds=3, seconds=0.2, budget=10.0)
+    assert short.fitted(1) == short
+
+
+def test_a_part_is_known_by_its_figure() -> None:
+    """The name of a figure tells whose CPU time it is; other figures are nobody's."""
+    assert cpu_part(cpu_figure("worker", "request"), "request") == "worker"
+    assert cpu_part("p99 us", "request") is None
+    assert cpu_part("p99 us", "") is None
+
+
 def test_cpu_time_of_a_process_is_seen() -> None:
     """What this process burns is in the report, as a share of the time that passed."""
     own = int(Path("/proc/self").readlink().name)
@@ -162,17 +192,17 @@ def test_a_report_as_text() -> None:
     assert "MISSED a / b: 2.00 (rounds 1.50 to 3.00), bar >= 4" in text
 
 
-@pytest.mark.parametrize("name", everything.SCRIPTS)
+@pytest.mark.parametrize("name", SCRIPTS)
 def test_every_benchmark_has_a_command_line(name: str) -> None:
     """Each module runs by itself and says what it measures, without a server."""
     command = [sys.executable, "-m", f"benchmarks.{name}", "--help"]
     shown = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert shown.returncode == 0, shown.stderr
-    assert ("--rounds" in shown.stdout) == (name in everything.RACES)
-    assert "--json" in shown.stdout
+    if name not in PROOFS:
+        assert all(option in shown.stdout for option in ("--rounds", "--budget", "--json"))
 
 
-@pytest.mark.parametrize("name", everything.SCRIPTS)
+@pytest.mark.parametrize("name", [name for name in SCRIPTS if name not in HAVE_NO_PLAN])
 def test_every_benchmark_is_bounded(name: str) -> None:
     """Each has a plan of its own that ends within minutes."""
     module = importlib.import_module(f"benchmarks.{name}")
@@ -213,19 +243,9 @@ def test_the_status_says_how_it_went(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert json.loads((tmp_path / "report.json").read_text())["met"] is False
     assert _command.main(fail, "text", PLAN, []) == 2
     assert "redis-server is missing" in capsys.readouterr().err
-
-
-def test_the_summary_of_all() -> None:
-    """One line for each bar, and for what did not run."""
-    bars = (Bar("a", ("b",), 2),)
-    kept = as_json(
-        run(race(from_figures("a", [4] * 3), from_figures("b", [1] * 3), bars=bars), PLAN)
-    )
-    text = everything.summary({"one": kept, "three": None})
-    assert "met    a / b: 4.00" in text
-    assert "three          could not run" in text
-    assert everything.status({"one": kept}) == 0
-    assert everything.status({"one": kept, "three": None}) == 2
+    output = tmp_path / "failed.json"
+    assert _command.main(fail, "text", PLAN, ["--json", str(output)]) == 2
+    assert json.loads(output.read_text()) == {"error": "redis-server is missing"}
 
 
 def test_further_figures_of_a_turn() -> None:
