@@ -24,14 +24,14 @@ class Entry:
 
 
 RACES = (
-    Entry("single_requests", 90, quick=14),
-    Entry("async_singles", 50, quick=11),
-    Entry("threads", 40),
+    Entry("single_requests", 80, quick=15),
+    Entry("async_singles", 50, quick=10),
+    Entry("threads", 45),
     Entry("lone_call", 35, quick=7),
     Entry("sequences", 35, quick=5),
-    Entry("ordered", 50),
+    Entry("ordered", 40),
     Entry("frames", 12),
-    Entry("in_flight", 60),
+    Entry("in_flight", 40),
 )
 
 PROOFS = ("cancellations", "outage", "promotion", "rewind", "adaptive_step")
