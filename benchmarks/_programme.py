@@ -24,10 +24,10 @@ class Entry:
 
 
 RACES = (
-    Entry("single_requests", 80, quick=15),
-    Entry("async_singles", 50, quick=10),
-    Entry("threads", 45),
-    Entry("lone_call", 35, quick=7),
+    Entry("single_requests", 80, quick=15, start=5),
+    Entry("async_singles", 50, quick=11, start=5),
+    Entry("threads", 45, start=5),
+    Entry("lone_call", 35, quick=6),
     Entry("sequences", 35, quick=5),
     Entry("ordered", 40),
     Entry("frames", 12),

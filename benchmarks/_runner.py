@@ -49,11 +49,11 @@ class Plan:
         """Seconds of a first turn that does not count."""
         return max(self.seconds / 2, _SHORTEST_WARM_UP)
 
-    def fitted(self, contenders: int) -> "Plan":
-        """Shorten the turns until all fit into the budget; leave rounds out where that is short."""
-        each = self.budget / contenders / _OVERRUN
+    def fitted(self, contenders: int, left: float, *, warm: bool = False) -> "Plan":
+        """Shorten the turns until all end in so many seconds, then leave rounds out."""
+        warm_up = 0.0 if warm else 0.5  # of a turn
         for rounds in range(self.rounds, 0, -1):
-            seconds = each / (rounds + 0.5)  # the half is the warm-up
+            seconds = left / contenders / _OVERRUN / (rounds + warm_up)
             if seconds >= min(self.seconds, _SHORTEST_TURN):
                 break
         return replace(self, rounds=rounds, seconds=min(self.seconds, max(seconds, _LEAST)))
@@ -201,11 +201,12 @@ def cpu_part(figure: str, cpu_per: str) -> str | None:
 def run(race: Race, plan: Plan, clock: Callable[[], float] = time.monotonic) -> Report:
     """Warm each contender up, then let them take turns."""
     ends = clock() + plan.budget
-    plan = plan.fitted(len(race.contenders))
-    progress(f"{race.title}: {plan.rounds} rounds, turns of {plan.seconds:.2g} s")
     for contender in race.contenders:
         progress(f"{race.title}: warming up {contender.name}")
-        contender.measure(plan.warm_up)
+        contender.measure(plan.fitted(len(race.contenders), plan.budget).warm_up)
+    # Once more: where the machine is busy, the warm-up has taken longer than it should.
+    plan = plan.fitted(len(race.contenders), ends - clock(), warm=True)
+    progress(f"{race.title}: {plan.rounds} rounds, turns of {plan.seconds:.2g} s")
     turns: dict[str, list[_Turn]] = {contender.name: [] for contender in race.contenders}
     rounds = 0
     longest = 0.0

@@ -128,21 +128,23 @@ def test_no_round_starts_past_the_budget() -> None:
 def test_turns_are_shortened_to_fit_the_budget() -> None:
     """A round of each contender and half a one to warm up fit, with something to spare."""
     plan = Plan(rounds=5, seconds=2.0, budget=55.0)
-    assert plan.fitted(4) == plan
-    fitted = plan.fitted(8)
+    assert plan.fitted(4, plan.budget) == plan
+    fitted = plan.fitted(8, plan.budget)
     assert fitted.rounds == 5
     assert 8 * (fitted.warm_up + 5 * fitted.seconds) == pytest.approx(50.0)
+    assert plan.fitted(8, 44.0, warm=True).seconds == pytest.approx(1.0)
 
 
 def test_rounds_are_left_out_before_turns_get_too_short() -> None:
     """In the end one round is left, whatever the budget."""
-    plan = Plan(rounds=5, seconds=2.0, budget=10.0)
-    fitted = plan.fitted(8)
+    plan = Plan(rounds=5, seconds=2.0)
+    fitted = plan.fitted(8, 10.0)
     assert fitted.rounds == 2
     assert 0.4 <= fitted.seconds < 0.5
-    assert plan.fitted(1000) == Plan(rounds=1, seconds=0.1, budget=10.0)
-    short = Plan(rounds=3, seconds=0.2, budget=10.0)
-    assert short.fitted(1) == short
+    assert plan.fitted(1000, 10.0) == Plan(rounds=1, seconds=0.1)
+    assert plan.fitted(1, -1.0) == Plan(rounds=1, seconds=0.1)
+    short = Plan(rounds=3, seconds=0.2)
+    assert short.fitted(1, 10.0) == short
 
 
 def test_a_part_is_known_by_its_figure() -> None:
