@@ -28,10 +28,10 @@ RACES = (
     Entry("async_singles", 50, quick=11, start=5),
     Entry("threads", 45, start=5),
     Entry("lone_call", 35, quick=6),
-    Entry("sequences", 35, quick=5),
+    Entry("sequences", 30, quick=5),
     Entry("ordered", 40),
     Entry("frames", 12),
-    Entry("in_flight", 40),
+    Entry("in_flight", 35),
 )
 
 PROOFS = ("cancellations", "outage", "promotion", "rewind", "adaptive_step")
