@@ -49,11 +49,16 @@ class Plan:
         """Seconds of a first turn that does not count."""
         return max(self.seconds / 2, _SHORTEST_WARM_UP)
 
-    def fitted(self, contenders: int, left: float, *, warm: bool = False) -> "Plan":
-        """Shorten the turns until all end in so many seconds, then leave rounds out."""
-        warm_up = 0.0 if warm else 0.5  # of a turn
+    def fitted(self, contenders: int, left: float, overhead: float | None = None) -> "Plan":
+        """Shorten the turns until all end in so many seconds, then leave rounds out.
+
+        `overhead` is what a turn takes beyond its length; None if the warm-up, which shows it, is
+        still to come.
+        """
+        warm_up = 0.5 if overhead is None else 0.0  # of a turn
         for rounds in range(self.rounds, 0, -1):
-            seconds = left / contenders / _OVERRUN / (rounds + warm_up)
+            each = left / contenders / (rounds + warm_up)
+            seconds = each / _OVERRUN - (overhead or 0.0)
             if seconds >= min(self.seconds, _SHORTEST_TURN):
                 break
         return replace(self, rounds=rounds, seconds=min(self.seconds, max(seconds, _LEAST)))
@@ -201,11 +206,7 @@ def cpu_part(figure: str, cpu_per: str) -> str | None:
 def run(race: Race, plan: Plan, clock: Callable[[], float] = time.monotonic) -> Report:
     """Warm each contender up, then let them take turns."""
     ends = clock() + plan.budget
-    for contender in race.contenders:
-        progress(f"{race.title}: warming up {contender.name}")
-        contender.measure(plan.fitted(len(race.contenders), plan.budget).warm_up)
-    # Once more: where the machine is busy, the warm-up has taken longer than it should.
-    plan = plan.fitted(len(race.contenders), ends - clock(), warm=True)
+    plan = _warmed_up(race, plan, clock)
     progress(f"{race.title}: {plan.rounds} rounds, turns of {plan.seconds:.2g} s")
     turns: dict[str, list[_Turn]] = {contender.name: [] for contender in race.contenders}
     rounds = 0
@@ -235,6 +236,19 @@ def run(race: Race, plan: Plan, clock: Callable[[], float] = time.monotonic) -> 
         rounds=rounds,
         cpu_per=race.cpu_per,
     )
+
+
+def _warmed_up(race: Race, plan: Plan, clock: Callable[[], float]) -> Plan:
+    """Warm each contender up; return the plan that the rest of the time allows."""
+    number = len(race.contenders)
+    warm_up = plan.fitted(number, plan.budget).warm_up
+    began = clock()
+    for contender in race.contenders:
+        progress(f"{race.title}: warming up {contender.name}")
+        contender.measure(warm_up)
+    # What is in flight at the end of a turn is waited for, and the machine may be busy.
+    took = clock() - began
+    return plan.fitted(number, plan.budget - took, max(0.0, took / number - warm_up))
 
 
 def judge(bar: Bar, figures: Mapping[str, Spread]) -> Verdict:

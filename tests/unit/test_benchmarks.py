@@ -132,7 +132,8 @@ def test_turns_are_shortened_to_fit_the_budget() -> None:
     fitted = plan.fitted(8, plan.budget)
     assert fitted.rounds == 5
     assert 8 * (fitted.warm_up + 5 * fitted.seconds) == pytest.approx(50.0)
-    assert plan.fitted(8, 44.0, warm=True).seconds == pytest.approx(1.0)
+    assert plan.fitted(8, 44.0, 0.0).seconds == pytest.approx(1.0)
+    assert plan.fitted(8, 44.0, 0.25).seconds == pytest.approx(0.75)
 
 
 def test_rounds_are_left_out_before_turns_get_too_short() -> None:
