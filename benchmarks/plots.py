@@ -24,6 +24,7 @@ _LOGARITHMIC_FROM = 40.0
 """Times the smallest median that the largest one is, where bars in proportion no longer show it."""
 
 _BAR, _FRAME = 0.34, 1.0  # inches: of height for a contender, and for title and axis
+_THOUSANDS = "{x:,.6g}"
 _ROOM = 1.22  # times the longest bar: its label stands beside it
 
 
@@ -72,7 +73,7 @@ def _figures(report: Found, axes: "Axes") -> None:
         better += ", logarithmic scale"
     else:
         axes.set_xlim(0, max(max(one["figures"]) for one in contenders) * _ROOM)
-        axes.xaxis.set_major_formatter("{x:,.6g}")
+        axes.xaxis.set_major_formatter(_THOUSANDS)
     axes.set_xlabel(f"{report['unit']} ({better})")
 
 
@@ -125,6 +126,7 @@ def _costs(report: Found, costs: Costs, axes: "Axes") -> None:
     axes.invert_yaxis()
     axes.grid(axis="x")
     axes.set_xlim(0, max(ends.values()) * _ROOM)
+    axes.xaxis.set_major_formatter(_THOUSANDS)
     axes.set_title(f"{report['title']}: CPU time by process", loc="left")
     axes.set_xlabel(f"CPU microseconds per {report['cpu_per']}, medians (less is better)")
     axes.legend(ncols=6, loc="upper left", bbox_to_anchor=(0, -0.04 - 0.5 / _height(len(names))))
