@@ -287,5 +287,7 @@ def test_cpu_time_for_each_request() -> None:
     )
     report = run(Race("race", "requests/s", contenders, (), cpu_per="request"), PLAN)
     busy, idle = (result.more[cpu_figure("worker", "request")] for result in report.results)
-    assert 0 < busy.low <= 1e6 / 1000
+    assert (
+        0 < busy.low <= 2 * 1e6 / 1000
+    )  # ticks are coarse: a turn may seem to use more than it has
     assert idle.high == 0
