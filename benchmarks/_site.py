@@ -26,7 +26,7 @@ TAG = "test_business"
 ORDERED_TAG = "ordered"
 """Like it, but ordered."""
 
-Peer = Literal["aio-pika", "echo", "tutorial"]
+Peer = Literal["aio-pika", "aio-pika worker", "echo", "faststream", "tutorial"]
 
 _START_TIMEOUT = 20.0  # seconds
 _AMQP_URL = "IDALLOC_BENCHMARK_AMQP_URL"
@@ -72,7 +72,9 @@ def peer(kind: Peer, amqp_url: str) -> Iterator[int]:
     """Have the server that a peer calls run, as a process of its own; yield its process id."""
     module = {
         "aio-pika": "benchmarks._aio_pika_peer",
+        "aio-pika worker": "benchmarks._aio_pika_worker",
         "echo": "benchmarks._echo_peer",
+        "faststream": "benchmarks._faststream_peer",
         "tutorial": "benchmarks._tutorial_peer",
     }[kind]
     process = subprocess.Popen(

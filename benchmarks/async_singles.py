@@ -1,7 +1,7 @@
 """256 asyncio tasks that each await one id at a time, from one worker process.
 
-Beside them the same tasks on aio-pika's RPC pattern, on INCR of redis-py's asyncio client, and on
-futures that a callback resolves in batches, which is the floor.
+Beside them the same tasks on aio-pika's RPC pattern, on FastStream's RPC, on INCR of redis-py's
+asyncio client, and on futures that a callback resolves in batches, which is the floor.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ try:
     import redis.asyncio as redis
 
     from benchmarks._aio_pika_peer import AioPikaRpc
+    from benchmarks._faststream_peer import FastStreamRpc
 except ImportError as error:
     _missing = error.name
 else:
@@ -29,10 +30,12 @@ TITLE = f"{TASKS} asyncio tasks, one id at a time"
 DEFAULT = Plan(rounds=5, seconds=2.0, budget=90.0)
 
 _OURS, _AIO_PIKA, _REDIS, _FLOOR = "AsyncIdClient", "aio-pika RPC", "redis-py INCR", "floor"
+_FASTSTREAM = "FastStream RPC"
 BARS = (
     Bar(_OURS, (_AIO_PIKA,), 20),
     Bar(_OURS, (_REDIS,), 15),
     Bar(_OURS, (_FLOOR,), 0.5),
+    Bar(_OURS, (_FASTSTREAM,), None),  # which asks for one id at a time, whoever waits
 )
 
 
@@ -43,11 +46,12 @@ def measure(plan: Plan) -> Report:
     with (
         one_worker() as site,
         peer("aio-pika", site.amqp_url) as aio_pika,
+        peer("faststream", site.amqp_url) as faststream,
         redis_server() as (port, redis_pid),
         asyncio.Runner() as runner,
         _contenders(runner, site, port) as contenders,
     ):
-        processes = site.with_processes(aio_pika=aio_pika, redis=redis_pid)
+        processes = site.with_processes(aio_pika=aio_pika, faststream=faststream, redis=redis_pid)
         return run(Race(TITLE, "ids/s", contenders, BARS, processes), plan)
 
 
@@ -55,6 +59,7 @@ def measure(plan: Plan) -> Report:
 def _contenders(runner: asyncio.Runner, site: Site, redis_port: int) -> Iterator[list[Contender]]:
     ours = AsyncIdClient(site.amqp_url)
     rpc = runner.run(AioPikaRpc.open(site.amqp_url))
+    faststream = runner.run(FastStreamRpc.open(site.amqp_url))
     store = redis.Redis(port=redis_port, max_connections=TASKS)
 
     def contender(name: str, ask: Ask) -> Contender:
@@ -63,6 +68,7 @@ def _contenders(runner: asyncio.Runner, site: Site, redis_port: int) -> Iterator
     async def close() -> None:
         await ours.close()
         await rpc.close()
+        await faststream.close()
         await store.aclose()
 
     with ExitStack() as closing:
@@ -70,6 +76,7 @@ def _contenders(runner: asyncio.Runner, site: Site, redis_port: int) -> Iterator
         yield [
             contender(_OURS, partial(ours.next_id, TAG)),
             contender(_AIO_PIKA, partial(rpc.next_id, TAG)),
+            contender(_FASTSTREAM, partial(faststream.next_id, TAG)),
             contender(_REDIS, partial(store.incr, TAG)),
             contender(_FLOOR, Floor().next_id),
         ]
