@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from benchmarks._machine import listeners
 from benchmarks._runner import BenchmarkError
-from tests.devstack import running_stack, scratch_database, scratch_vhost
+from tests.devstack import Database, running_stack, scratch_database, scratch_vhost
 from tests.ordered import add_ordered_tag
 from tests.workers import Fleet, end_with_parent
 
@@ -39,6 +39,7 @@ class Site:
 
     amqp_url: str
     processes: Mapping[str, list[int]]
+    database: Database
 
     def with_processes(self, **more: int) -> dict[str, list[int]]:
         """List the processes together with some others."""
@@ -64,7 +65,7 @@ def one_worker() -> Iterator[Site]:
             "broker": listeners(urlsplit(stack.amqp_url).port or 5672),
             "mysql": listeners(urlsplit(stack.mysql_url).port or 3306),
         }
-        yield Site(vhost, processes)
+        yield Site(vhost, processes, database)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """64 threads that share one IdClient, beside 64 threads with a tutorial-six RPC client each.
 
 The tutorial's clients call the tutorial's server. For information they also call idalloc's worker,
-which tells what the client alone is worth.
+which tells what the client alone is worth, and a few threads draw each id from MySQL.
 """
 
 import sys
@@ -11,6 +11,7 @@ from functools import partial
 
 from benchmarks._command import main
 from benchmarks._crowd import rate
+from benchmarks._mysql_peer import CONNECTIONS, mysql_ids
 from benchmarks._runner import Bar, Contender, Plan, Race, Report, run
 from benchmarks._site import TAG, Site, one_worker, peer
 from benchmarks._tutorial_peer import TutorialClient
@@ -24,7 +25,8 @@ DEFAULT = Plan(rounds=5, seconds=2.0, budget=90.0)
 _OURS = "IdClient"
 _TUTORIAL = "tutorial-six clients"
 _TUTORIAL_ON_WORKER = "the same on idalloc's worker"
-BARS = (Bar(_OURS, (_TUTORIAL,), 10),)
+_MYSQL = f"MySQL, an UPDATE per id, {CONNECTIONS} threads"
+BARS = (Bar(_OURS, (_TUTORIAL,), 10), Bar(_OURS, (_MYSQL,), None))
 
 _REQUEST = f'{{"app_tag":"{TAG}"}}'
 
@@ -42,7 +44,11 @@ def measure(plan: Plan) -> Report:
 
 @contextmanager
 def _contenders(site: Site) -> Iterator[list[Contender]]:
-    with IdClient(site.amqp_url) as ours, ExitStack() as closing:
+    with (
+        IdClient(site.amqp_url) as ours,
+        mysql_ids(site.database) as rows,
+        ExitStack() as closing,
+    ):
         clients = [TutorialClient(site.amqp_url) for _ in range(THREADS)]
         for client in clients:
             closing.callback(client.close)
@@ -56,6 +62,7 @@ def _contenders(site: Site) -> Iterator[list[Contender]]:
             Contender(_OURS, partial(rate, [partial(ours.next_id, TAG)] * THREADS)),
             Contender(_TUTORIAL, partial(on, "rpc_queue", "30")),
             Contender(_TUTORIAL_ON_WORKER, partial(on, ALLOC_QUEUE, _REQUEST)),
+            Contender(_MYSQL, partial(rate, [ids.next_id for ids in rows])),
         ]
 
 
