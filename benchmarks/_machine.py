@@ -32,6 +32,13 @@ def _first_line(path: Path) -> str:
         return file.readline()
 
 
+def resident_bytes(pids: Iterable[int]) -> int:
+    """Add up the memory that processes have in RAM."""
+    statuses = [Path(f"/proc/{pid}/status").read_text().splitlines() for pid in pids]
+    sizes = (line.split()[1] for lines in statuses for line in lines if line.startswith("VmRSS:"))
+    return sum(map(int, sizes)) * 1024
+
+
 def listeners(port: int) -> list[int]:
     """Find the processes that listen on a local TCP port, as far as this user may see them."""
     sockets = {f"socket:[{inode}]" for inode in _listening_inodes(port)}

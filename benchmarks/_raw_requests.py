@@ -6,6 +6,7 @@ in flight, or they are sent at a fixed pace whatever the answers do.
 
 import json
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import cycle
@@ -32,9 +33,11 @@ def rate(amqp_url: str, app_tag: str, in_flight: int, seconds: float) -> float:
 
 
 @contextmanager
-def raw_requests(amqp_url: str, queue: str, app_tags: Sequence[str]) -> "Iterator[RawRequests]":
-    """Have a connection, whose requests name the tags in turn."""
-    requests = RawRequests(amqp_url, queue, app_tags)
+def raw_requests(
+    amqp_url: str, queue: str, app_tags: Sequence[str], count: int | None = None
+) -> "Iterator[RawRequests]":
+    """Have a connection, whose requests name the tags in turn, each for `count` ids."""
+    requests = RawRequests(amqp_url, queue, app_tags, count)
     try:
         yield requests
     finally:
@@ -42,11 +45,17 @@ def raw_requests(amqp_url: str, queue: str, app_tags: Sequence[str]) -> "Iterato
 
 
 class RawRequests:
-    """One connection, whose loop runs during `rate` and `latencies` only."""
+    """One connection, whose loop runs during `rate` and `latencies` only.
 
-    def __init__(self, amqp_url: str, queue: str, app_tags: Sequence[str]) -> None:
+    A `count` of None stands for requests that name none.
+    """
+
+    def __init__(
+        self, amqp_url: str, queue: str, app_tags: Sequence[str], count: int | None = None
+    ) -> None:
         self._queue = queue
-        self._bodies = cycle([json.dumps({"app_tag": tag}).encode() for tag in app_tags])
+        more = {} if count is None else {"count": count}
+        self._bodies = cycle([json.dumps({"app_tag": tag, **more}).encode() for tag in app_tags])
         self._on_answer: Callable[[], None] = _ignore
         self._failure: object = None
         parameters = pika.URLParameters(amqp_url)
@@ -79,6 +88,32 @@ class RawRequests:
             self._send()
         self._run(seconds + _LIMIT)
         return done / (time.perf_counter() - began)
+
+    def round_trips(self, in_flight: int, seconds: float) -> list[float]:
+        """Keep so many in flight for some seconds; return how long each took, in seconds.
+
+        Answers are taken to come in order, as one worker gives them.
+        """
+        taken, sent = list[float](), deque[float]()
+        until = time.perf_counter() + seconds
+
+        def send(now: float) -> None:
+            sent.append(now)
+            self._send()
+
+        def on_answer() -> None:
+            now = time.perf_counter()
+            taken.append(now - sent.popleft())
+            if now < until:
+                send(now)
+            elif not sent:
+                self._stop()
+
+        self._on_answer = on_answer
+        for _ in range(in_flight):
+            send(time.perf_counter())
+        self._run(seconds + _LIMIT)
+        return taken
 
     def latencies(self, pace: float, seconds: float) -> list[float]:
         """Send so many a second; return how long each took, in seconds, in the order of answers.

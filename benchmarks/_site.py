@@ -23,6 +23,9 @@ from tests.workers import Fleet, end_with_parent
 TAG = "test_business"
 """The tag that schema.sql creates; its step is as shipped, so refills are part of the measure."""
 
+STEP = 10_000
+"""Of tags that a benchmark adds: what README.md shows."""
+
 ORDERED_TAG = "ordered"
 """Like it, but ordered."""
 
@@ -41,14 +44,27 @@ class Site:
     processes: Mapping[str, list[int]]
     database: Database
 
+    def add_tags(
+        self, prefix: str, number: int, step: int = STEP, *, fixed: bool = False
+    ) -> list[str]:
+        """Add tags, `prefix` and a number each; a step that is not `fixed` follows the use."""
+        names = [f"{prefix}{index}" for index in range(number)]
+        row = f"('%s', {step}, {0 if fixed else 'NULL'})"
+        rows = ", ".join(row % name for name in names)
+        self.database.query(f"INSERT INTO segments (app_tag, step, target_cover) VALUES {rows}")
+        return names
+
     def with_processes(self, **more: int) -> dict[str, list[int]]:
         """List the processes together with some others."""
         return {**self.processes, **{name: [pid] for name, pid in more.items()}}
 
 
 @contextmanager
-def one_worker() -> Iterator[Site]:
-    """Have one worker process run, on a virtual host and a database of its own."""
+def one_worker(**settings: object) -> Iterator[Site]:
+    """Have one worker run, on a virtual host and a database of its own.
+
+    It is one process with the settings of its command, unless these say otherwise.
+    """
     name = f"idalloc-benchmark-{secrets.token_hex(6)}"
     with (
         running_stack() as stack,
@@ -57,7 +73,7 @@ def one_worker() -> Iterator[Site]:
         Fleet(vhost, database.url) as fleet,
     ):
         add_ordered_tag(database, ORDERED_TAG, step=100_000)
-        [worker] = fleet.start(1)
+        [worker] = fleet.start(1, ready=True, **settings)
         worker.wait_for_log("Ready for ordered tags")
         processes = {
             "client": [os.getpid()],
