@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks import _sweeps
 from benchmarks._plot_style import PARTS, SERIES, draw
-from benchmarks._points import series_of
+from benchmarks._points import scaling_report, series_of
 from benchmarks._runner import cpu_figure
 
 if TYPE_CHECKING:
@@ -85,25 +85,25 @@ CHARTS = (
 def save(report: Mapping[str, Any], folder: Path) -> list[Path]:
     """Draw the sweeps that a report, as JSON has it, tells of; return the files."""
     folder.mkdir(parents=True, exist_ok=True)
-    return list(_files(series_of(report["contenders"]), report["unit"], folder))
+    return list(_files(series_of(report["contenders"]), folder))
 
 
-def _files(found: Mapping[str, Points], unit: str, folder: Path) -> Iterator[Path]:
+def _files(found: Mapping[str, Points], folder: Path) -> Iterator[Path]:
     for chart in CHARTS:
         lines = {name: found[name] for name in chart.series if name in found}
         if lines:
             path = folder / f"scaling-{chart.name}.svg"
-            draw(path, _HEIGHT, partial(_paint, chart, lines, unit))
+            draw(path, _HEIGHT, partial(_paint, chart, lines))
             yield path
 
 
-def _paint(chart: Chart, lines: Mapping[str, Points], unit: str, upper: "Axes") -> None:
+def _paint(chart: Chart, lines: Mapping[str, Points], upper: "Axes") -> None:
     figure = upper.figure
     grid = figure.add_gridspec(2, 1)
     upper.set_subplotspec(grid[0])
     lower = figure.add_subplot(grid[1], sharex=upper)
     upper.set_title(chart.title)
-    upper.set_ylabel(unit)
+    upper.set_ylabel(_sweeps.UNIT)
     lower.set_ylabel(chart.lower)
     lower.set_xlabel(chart.x)
     for colour, style, (name, points) in zip(SERIES, _LINES, lines.items(), strict=False):
@@ -152,7 +152,7 @@ def main(arguments: Sequence[str]) -> int:
     """Draw what a file holds: a scaling report, or all reports of a run with one among them."""
     source, folder = map(Path, arguments)
     content = json.loads(source.read_text())
-    for path in save(content.get("scaling", content), folder):
+    for path in save(scaling_report(content), folder):
         print(path)
     return 0
 

@@ -1,7 +1,9 @@
 """Names the points of a sweep, so that a chart can be drawn from what a report says of them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+from benchmarks._runner import BenchmarkError
 
 _SEPARATOR = " = "
 
@@ -22,3 +24,12 @@ def series_of(contenders: Iterable[dict[str, Any]]) -> dict[str, dict[int, dict[
         if separator:
             found.setdefault(series, {})[int(value.replace(",", ""))] = contender
     return found
+
+
+def scaling_report(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Find the report in what a file of results holds: it alone, or those of a whole run."""
+    races = content.get("races", content)
+    report: Mapping[str, Any] = races.get("scaling", races)
+    if "contenders" not in report:
+        raise BenchmarkError("there is no scaling report among the results")
+    return report

@@ -43,6 +43,7 @@ class Site:
     amqp_url: str
     processes: Mapping[str, list[int]]
     database: Database
+    management_url: str
 
     def add_tags(
         self, prefix: str, number: int, step: int = STEP, *, fixed: bool = False
@@ -81,7 +82,7 @@ def one_worker(**settings: object) -> Iterator[Site]:
             "broker": listeners(urlsplit(stack.amqp_url).port or 5672),
             "mysql": listeners(urlsplit(stack.mysql_url).port or 3306),
         }
-        yield Site(vhost, processes, database)
+        yield Site(vhost, processes, database, stack.management_url)
 
 
 @contextmanager

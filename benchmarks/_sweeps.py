@@ -15,6 +15,7 @@ from statistics import median
 from benchmarks._load import load
 from benchmarks._machine import resident_bytes
 from benchmarks._points import point
+from benchmarks._queue_share import broker_work, queue_share
 from benchmarks._raw_requests import RawRequests, raw_requests
 from benchmarks._runner import (
     Bar,
@@ -27,6 +28,7 @@ from benchmarks._runner import (
     Result,
     Sample,
     Spread,
+    cpu_figure,
     progress,
     run,
 )
@@ -49,11 +51,16 @@ CLIENT_SERIES, PLAIN_SERIES = "AsyncIdClient, callers", "plain pika, in flight"
 COUNT_SERIES = "ids per request"
 REFILL_SERIES = "a refill for each request, ids per request"
 TAG_MEMORY = "bytes of the worker for each tag"
+QUEUE_SHARE = "share of one queue in the broker's work"
 COLD_TAGS = "cold tags warmed per second"
 
-TAGS_BAR = Bar(point(TAGS_SERIES, TAGS[-1]), (point(TAGS_SERIES, TAGS[0]),), 0.9)
-
 UNIT, PER = "calls/s", "call"
+_MANY, _ONE = point(TAGS_SERIES, TAGS[-1]), point(TAGS_SERIES, TAGS[0])
+TAGS_BARS = (
+    Bar(_MANY, (_ONE,), 0.9),
+    # Says more where the machine is shared: the worker is the only part that knows of tags.
+    Bar(_MANY, (_ONE,), None, at_least=False, of=cpu_figure("worker", PER)),
+)
 _PATIENCE = 60.0  # seconds for all tags to get warm
 _SEGMENTS = 2  # of a warm tag
 _PAUSE = 0.02  # seconds: longer than a refill takes
@@ -92,8 +99,14 @@ def sweep_tags(plan: Plan) -> Report:
             for number in TAGS
             for requests in [_requests(closing, site, tags[:number])]
         ]
-        report = _run(TAGS_SERIES, contenders, site.processes, plan, (TAGS_BAR,))
-        more = (Result(TAG_MEMORY, Spread((memory,)), {}), cold)
+        work = broker_work(site.management_url, site.amqp_url)
+        report = _run(TAGS_SERIES, contenders, site.processes, plan, TAGS_BARS)
+        share = queue_share(work, broker_work(site.management_url, site.amqp_url))
+        more = (
+            cold,
+            Result(TAG_MEMORY, Spread((memory,)), {}),
+            Result(QUEUE_SHARE, Spread((share,)), {}),
+        )
         return replace(report, results=report.results + more)
 
 

@@ -1,6 +1,6 @@
 """How the cost of a call grows with worker processes, tags, callers, and ids per request.
 
-Four sweeps, one after the other; the points of each take turns.
+Four sweeps, one after the other; the points of each take turns. Figures are calls per second.
 """
 
 import argparse
@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from benchmarks._command import main as command
 from benchmarks._runner import Plan, Report
-from benchmarks._sweeps import SWEEPS, UNIT
+from benchmarks._sweeps import SWEEPS
 
 TITLE = "Scaling"
 DEFAULT = Plan(rounds=3, seconds=1.0, budget=100.0)
@@ -23,10 +23,9 @@ def measure(plan: Plan, names: Sequence[str] = tuple(SWEEPS)) -> Report:
 
 
 def joined(reports: Sequence[Report]) -> Report:
-    """Make one report of several."""
+    """Make one report of several; what each figure counts stands in `_sweeps`, not in the report."""
     return Report(
         title=TITLE,
-        unit=UNIT,
         results=tuple(result for report in reports for result in report.results),
         verdicts=tuple(verdict for report in reports for verdict in report.verdicts),
         rounds=min(report.rounds for report in reports),
