@@ -23,7 +23,7 @@ def measure(plan: Plan, names: Sequence[str] = tuple(SWEEPS)) -> Report:
 
 
 def joined(reports: Sequence[Report]) -> Report:
-    """Make one report of several; what each figure counts stands in `_sweeps`, not in the report."""
+    """Make one report of several, without a unit: its figures are of several kinds."""
     return Report(
         title=TITLE,
         results=tuple(result for report in reports for result in report.results),
