@@ -13,7 +13,7 @@ from benchmarks._runner import Plan, Report
 from benchmarks._sweeps import SWEEPS
 
 TITLE = "Scaling"
-DEFAULT = Plan(rounds=3, seconds=1.0, budget=100.0)
+DEFAULT = Plan(rounds=3, seconds=1.0, budget=120.0)
 
 
 def measure(plan: Plan, names: Sequence[str] = tuple(SWEEPS)) -> Report:
