@@ -85,21 +85,30 @@ def sweep_processes(plan: Plan) -> Report:
 
 
 def sweep_tags(plan: Plan) -> Report:
-    """Ask one worker for one tag after the other, out of few or many; it holds ids of all."""
+    """Ask a worker that holds ids of all tags for few or many, one after the other.
+
+    For the first point a worker that holds no other tag is asked: what a worker has to do for tags
+    that nobody asks for is to be seen too.
+    """
     with ExitStack() as closing:
-        site = closing.enter_context(one_worker())
+        site, lone = (closing.enter_context(one_worker()) for _ in range(2))
         tags = site.add_tags("t", TAGS[-1])
+        lone.add_tags("t", 1)
         before = resident_bytes(site.processes["worker"])
         began = time.perf_counter()
         warm_up(site, tags)
         cold = Result(COLD_TAGS, Spread((len(tags) / (time.perf_counter() - began),)), {})
         memory = (resident_bytes(site.processes["worker"]) - before) / len(tags)
         contenders = [
-            Contender(point(TAGS_SERIES, number), partial(requests.rate, IN_FLIGHT))
+            Contender(
+                point(TAGS_SERIES, number),
+                partial(_requests(closing, where, tags[:number]).rate, IN_FLIGHT),
+                {"worker": where.processes["worker"]},
+            )
             for number in TAGS
-            for requests in [_requests(closing, site, tags[:number])]
+            for where in [lone if number == 1 else site]
         ]
-        work = broker_work(site.management_url, site.amqp_url)
+        work = broker_work(site.management_url, site.amqp_url, latest=False)
         report = _run(TAGS_SERIES, contenders, site.processes, plan, TAGS_BARS)
         share = queue_share(work, broker_work(site.management_url, site.amqp_url))
         more = (
@@ -201,7 +210,7 @@ def _requests(
 
 
 def _refill_counter(client: IdClient) -> Callable[[], int]:
-    return lambda: client.health().counters.get("refills", 0)
+    return lambda: client.health(TAG).counters.get("refills", 0)
 
 
 def _batches(
