@@ -36,7 +36,8 @@ bench-quick: $(INSTALLED) ## Measure the few things that tell most in one minute
 
 bench-docs: $(INSTALLED) ## Measure all, and put tables and plots into docs/performance.
 	@$(BIN)/python -m benchmarks --json $(RESULTS)/results.json --table $(RESULTS)/results.md \
-	  --plots $(RESULTS) $(ARGS)
+	  --plots $(RESULTS) $(ARGS); status=$$?; \
+	  $(BIN)/python -m benchmarks.capacity $(RESULTS)/results.json docs/capacity.md && exit $$status
 
 prove: $(INSTALLED) ## Count what must never happen, under faults, for half an hour.
 	@$(BIN)/python -m benchmarks.prove $(ARGS)

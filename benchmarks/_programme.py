@@ -28,10 +28,13 @@ RACES = (
     Entry("async_singles", 55, quick=11, start=5),
     Entry("threads", 45, start=5),
     Entry("lone_call", 35, quick=6),
-    Entry("sequences", 30, quick=5),
+    Entry("in_process", 27, quick=5),
+    Entry("sequences", 30),
     Entry("ordered", 40),
     Entry("frames", 12),
     Entry("in_flight", 35),
+    Entry("http_reference", 26, needs_url=True),
+    Entry("scaling", 120, start=40),
 )
 
 PROOFS = ("cancellations", "outage", "promotion", "rewind", "adaptive_step")

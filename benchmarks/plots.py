@@ -6,12 +6,12 @@ it tells the CPU time of each request, a second one of that by process, NAME-cpu
 
 import argparse
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import _document
+from benchmarks import _curves, _document
 from benchmarks._document import Document
 from benchmarks._launch import Found
 from benchmarks._plot_style import OURS, PARTS, PEER, SERIES, draw, number
@@ -31,7 +31,11 @@ _ROOM = 1.22  # times the longest bar: its label stands beside it
 def save(document: Document, folder: Path) -> list[Path]:
     """Draw all races into a folder, which is made; return the files."""
     folder.mkdir(parents=True, exist_ok=True)
-    return [path for name, report in document.races.items() for path in _race(name, report, folder)]
+    return [path for name, report in document.races.items() for path in _draw(name, report, folder)]
+
+
+def _draw(name: str, report: Found, folder: Path) -> Iterable[Path]:
+    return _curves.save(report, folder) if name == "scaling" else _race(name, report, folder)
 
 
 def _race(name: str, report: Found, folder: Path) -> Iterator[Path]:
