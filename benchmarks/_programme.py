@@ -24,17 +24,19 @@ class Entry:
 
 
 RACES = (
-    Entry("single_requests", 55, quick=15, start=5),
-    Entry("async_singles", 55, quick=11, start=5),
-    Entry("threads", 45, start=5),
+    Entry("single_requests", 50, quick=15, start=5),
+    Entry("async_singles", 50, quick=11, start=5),
+    Entry("threads", 40, start=5),
     Entry("lone_call", 35, quick=6),
-    Entry("in_process", 27, quick=5),
-    Entry("sequences", 30),
-    Entry("ordered", 40),
-    Entry("frames", 12),
-    Entry("in_flight", 35),
+    Entry("tail", 45, start=6),
+    Entry("in_process", 25, quick=5),
+    Entry("sequences", 25),
+    Entry("ordered", 35),
+    Entry("frames", 8),
+    Entry("garbage", 6),
+    Entry("in_flight", 20),
     Entry("http_reference", 26, needs_url=True),
-    Entry("scaling", 120, start=40),
+    Entry("scaling", 115, start=40),
 )
 
 PROOFS = ("cancellations", "outage", "promotion", "rewind", "adaptive_step")

@@ -37,6 +37,7 @@ from idalloc_worker._effects import (
 )
 from idalloc_worker._engine import Engine
 from idalloc_worker._fleet import Fleet
+from idalloc_worker._garbage import collect_if_due
 from idalloc_worker._give_back import GiveBacks
 from idalloc_worker._ordered import OrderedTags
 from idalloc_worker._refill_reports import record_report
@@ -166,6 +167,8 @@ class WorkerService:
                 )
         if self._draining:
             self._finish_drain()
+        else:
+            collect_if_due()
 
     def on_blocked(self, *, blocked: bool) -> None:
         """Note it: answers wait in memory, no more of them than the prefetch allows."""
