@@ -1,18 +1,24 @@
-"""Requests of one id each, 100 in flight, from one plain pika connection, and what each costs.
+"""Requests of one id each, 100 in flight, and what each costs.
 
-The workers are idalloc's, one that only parses JSON and replies, and two that do the same on
-aio-pika and on FastStream.
+One plain pika connection sends them to idalloc's worker, to one that only parses JSON and replies,
+and to two that do the same on aio-pika and on FastStream. Then idalloc's client sends them to its
+worker: as many tasks ask for a tag each, whose calls do not gather, or for one tag, whose calls do.
 """
 
+import asyncio
 import sys
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
+from itertools import cycle
 
 from benchmarks._command import main
 from benchmarks._echo_peer import QUEUE as ECHO
 from benchmarks._raw_requests import raw_requests
 from benchmarks._runner import Bar, BenchmarkError, Contender, Plan, Race, Report, cpu_figure, run
-from benchmarks._site import TAG, one_worker, peer
+from benchmarks._site import TAG, Site, one_worker, peer
+from benchmarks._tasks import rate
+from idalloc_client import AsyncIdClient
 from idalloc_schemas import ALLOC_QUEUE
 
 try:
@@ -29,12 +35,15 @@ DEFAULT = Plan(rounds=5, seconds=2.0, budget=90.0)
 
 _OURS, _ECHO = "idalloc", "echo"
 _AIO_PIKA, _FASTSTREAM = "aio-pika", "FastStream"
+_BOTH_ENDS, _GATHERED = "idalloc, both ends", "the same, gathered"
 _PER = "request"
 BARS = (
     Bar(_OURS, (_ECHO,), 1.4),
     Bar(_OURS, (_AIO_PIKA,), 4),
     Bar(_OURS, (_FASTSTREAM,), 4),
     Bar(_OURS, (_ECHO,), 0.7, at_least=False, of=cpu_figure("worker", _PER)),
+    Bar(_BOTH_ENDS, (_ECHO,), 0.6, at_least=False, of=cpu_figure("broker", _PER)),
+    Bar(_GATHERED, (_ECHO,), 0.6, at_least=False, of=cpu_figure("broker", _PER)),
 )
 
 
@@ -47,6 +56,7 @@ def measure(plan: Plan) -> Report:
         peer("echo", site.amqp_url) as echo,
         peer("aio-pika worker", site.amqp_url) as aio_pika,
         peer("faststream", site.amqp_url) as faststream,
+        _both_ends(site) as both_ends,
         ExitStack() as closing,
     ):
 
@@ -59,8 +69,25 @@ def measure(plan: Plan) -> Report:
             contender(_ECHO, ECHO, worker=[echo]),
             contender(_AIO_PIKA, AIO_PIKA, worker=[aio_pika]),
             contender(_FASTSTREAM, FASTSTREAM, worker=[faststream]),
+            *both_ends,
         ]
         return run(Race(TITLE, "requests/s", contenders, BARS, site.processes, _PER), plan)
+
+
+@contextmanager
+def _both_ends(site: Site) -> Iterator[list[Contender]]:
+    with asyncio.Runner() as runner:
+        client = AsyncIdClient(site.amqp_url)
+        tags = cycle(site.add_tags("t", IN_FLIGHT))
+
+        def a_tag_each(seconds: float) -> float:
+            return runner.run(rate(lambda: client.next_id(next(tags)), seconds, IN_FLIGHT))
+
+        def one_tag(seconds: float) -> float:
+            return runner.run(rate(lambda: client.next_id(TAG), seconds, IN_FLIGHT))
+
+        yield [Contender(_BOTH_ENDS, a_tag_each), Contender(_GATHERED, one_tag)]
+        runner.run(client.close())
 
 
 if __name__ == "__main__":

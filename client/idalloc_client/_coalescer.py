@@ -35,6 +35,12 @@ SMALLEST_PIECE = 100
 """A crowd is split among the requests that may leave, so that a part of it is served while the
 others wait; but not into pieces of fewer ids than this: messages are what costs."""
 
+CROWD = 64
+"""Callers who are served in one turn of the loop, before further replies wait for the next one.
+
+Where each of them asks for another tag, their next requests so leave in one write; with 1 instead of
+64, 100 such tasks got 0.6 of the ids and cost the broker 1.7 times the CPU time."""
+
 SLOW = 0.2
 """Seconds after which a request no longer keeps later calls from leaving: it may be with a worker
 that is frozen or gone, or lost, while other workers answer."""
@@ -76,6 +82,8 @@ class Coalescer:
         self._lanes_at_next_look = _IDLE_LANES
         self._in_flight: set[GatheredCall] = set()
         self._outcomes: deque[tuple[GatheredCall, RawReply]] = deque()
+        self._served = 0
+        """Callers who were served in this turn of the loop."""
         self._watching = False
         self.tallies: Tallies = calls.tallies
 
@@ -234,29 +242,30 @@ class Coalescer:
     # Replies
 
     def _on_finished(self, call: GatheredCall, outcome: RawReply | IdAllocError) -> None:
-        """Share outcomes out, one request in a turn of the loop.
+        """Share outcomes out, those for a crowd one in a turn of the loop.
 
         Of replies that come together the second one waits until the callers of the first one had
         their turn, and their next request is on its way. All at once, the whole crowd would be
         served, ask and wait in step: the client would have nothing to do while the worker works.
+        Replies for few callers are shared out together: what these ask for then leaves together.
         """
         if isinstance(outcome, IdAllocError):
             self._finish(call, outcome)
-            return
-        self._outcomes.append((call, outcome))
-        if len(self._outcomes) == 1:
-            self._share_next()
+        elif self._served < CROWD:
+            self._share_out(call, outcome)
+        else:
+            self._outcomes.append((call, outcome))
 
-    def _share_next(self) -> None:
-        try:
-            self._finish(*self._outcomes[0])
-        finally:  # else all later replies would wait for ever
+    def _share_out(self, call: GatheredCall, outcome: RawReply) -> None:
+        if not self._served:
             self._call_soon(self._after_turn)
+        self._served += len(call.group.waiters) or 1
+        self._finish(call, outcome)
 
     def _after_turn(self) -> None:
-        self._outcomes.popleft()
-        if self._outcomes:
-            self._share_next()
+        self._served = 0
+        while self._outcomes and self._served < CROWD:
+            self._share_out(*self._outcomes.popleft())
 
     def _finish(self, call: GatheredCall, outcome: RawReply | IdAllocError) -> None:
         self._in_flight.discard(call)

@@ -18,6 +18,7 @@ from idalloc_client import (
     TooManyCallsError,
 )
 from idalloc_client._coalescer import (
+    CROWD,
     MAX_GATHERED,
     REQUESTS_IN_FLIGHT,
     SMALLEST_PIECE,
@@ -427,6 +428,18 @@ def test_replies_that_come_together_are_shared_out_in_turns() -> None:
     assert [call.done() for call in calls] == [True] * SMALLEST_PIECE + [False] * SMALLEST_PIECE
     world.turn()
     assert all(call.done() for call in calls)
+
+
+def test_replies_for_few_callers_are_shared_out_together() -> None:
+    """Callers of many tags, one each: what they ask for next leaves in one write."""
+    world = World()
+    asked = [world.ask(tag=f"t{number}") for number in range(CROWD + 5)]
+    world.turn()
+    for call in list(world.sent):
+        call.finish(RawReply(encode_alloc_success([(1, 2)]), "w"))
+    assert [promise.done() for promise in asked] == [True] * CROWD + [False] * 5
+    world.turn()
+    assert all(promise.done() for promise in asked)
 
 
 def test_what_happens_is_counted() -> None:
