@@ -170,12 +170,12 @@ SWEEPS: Mapping[str, Callable[[Plan], Report]] = {
 }
 
 
-def warm_up(site: Site, tags: Sequence[str]) -> None:
+def warm_up(site: Site, tags: Sequence[str], patience: float = _PATIENCE) -> None:
     """Ask once for each tag and more, until the worker holds two segments of each.
 
-    Raises BenchmarkError if that takes a minute.
+    Raises BenchmarkError if that takes more than `patience` seconds.
     """
-    until = time.monotonic() + _PATIENCE
+    until = time.monotonic() + patience
     with (
         IdClient(site.amqp_url) as client,
         raw_requests(site.amqp_url, ALLOC_QUEUE, tags) as requests,

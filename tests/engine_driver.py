@@ -142,9 +142,8 @@ class Driver:
     def health(self, app_tag: str = "order") -> TagHealth:
         """Ask for one tag's state; the test fails if that is refused."""
         answer = self.engine.health(self.now, app_tag)
-        assert isinstance(answer, list)
-        (tag,) = answer
-        return tag
+        assert isinstance(answer, TagHealth)
+        return answer
 
     def close(self) -> None:
         self.engine.close(self.now)

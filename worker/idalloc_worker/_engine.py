@@ -5,7 +5,7 @@ done outside comes out of `effects()`.
 """
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import count as counter
 from math import inf
 
@@ -93,15 +93,13 @@ class Engine:
                 return ranges
         return self._take_slowly(app_tag, Waiter(owner, count, deadline, user), now)
 
-    def health(self, now: float, app_tag: str | None = None) -> list[TagHealth] | Refused:
-        """Report the tags in memory, or one tag."""
-        if app_tag is None:
-            return [describe(pool, now) for _, pool in sorted(self._pools.items())]
+    def health(self, now: float, app_tag: str) -> TagHealth | Refused:
+        """Report one tag."""
         pool = self._pools.get(app_tag)
         refusal = refusal_in_force(pool, now) if pool else self._refusals.in_force(app_tag, now)
         if refusal is not None and refusal.code is RespCode.APP_TAG_NOT_FOUND:
             return refusal
-        return [describe(pool, now) if pool else describe_unknown(app_tag, refusal)]
+        return describe(pool, now) if pool else describe_unknown(app_tag, refusal)
 
     def effects(self) -> list[Effect]:
         """Hand over what is to be done; each effect once."""
@@ -229,12 +227,8 @@ class Engine:
     # Requests
 
     def _may_take(self, pool: TagPool, count: int, user: str | None) -> bool:
-        return (
-            count <= pool.left
-            and not pool.waiters
-            and count <= self._max_count
-            and pool.allows(user)
-        )
+        there = count <= pool.left and not pool.waiters
+        return there and count <= self._max_count and pool.allows(user)
 
     def _take_slowly(self, app_tag: str, request: Waiter, now: float) -> Answer | None:
         if request.count > self._max_count:
@@ -393,6 +387,11 @@ class Engine:
         """Keep of a tag that never had a segment only why it was refused, and that not for long."""
         del self._pools[pool.app_tag]
         self._refusals.remember(pool.app_tag, refusal, pool.retry_at, pool.failures)
+
+    @property
+    def by_tag(self) -> Mapping[str, TagPool]:
+        """The tags in memory, to look only."""
+        return self._pools
 
     def pools(self) -> Iterator[TagPool]:
         """Walk through the tags in memory, to look only."""

@@ -6,6 +6,7 @@ the rules are as they are.
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from idalloc_schemas import Entry
 
@@ -13,7 +14,7 @@ _MAX_WORKERS = 10
 """Workers of one tag that are told apart; of more, the lowest are remembered as one number."""
 
 _MAX_TAGS = 200_000
-"""Tags that are remembered; beyond that the one that was reserved from longest ago is forgotten."""
+"""Tags that are remembered; beyond that those that were reserved from longest ago are forgotten."""
 
 _MAX_SURRENDERS = 10_000
 _MAX_RIVALS = 64
@@ -86,7 +87,9 @@ class FleetMarks:
         self._me = me
         self._max_tags = max_tags
         self._max_surrenders = max_surrenders
-        self._tags: OrderedDict[str, _TagMarks] = OrderedDict()
+        # By when a tag was last reserved from. A plain dict, of half the size of an OrderedDict and
+        # ten times as fast to walk; see `_forget_oldest` for what it is not good at.
+        self._tags: dict[str, _TagMarks] = {}
         self._surrenders: OrderedDict[tuple[str, str], int] = OrderedDict()
         self._watches: dict[str, list[Watch]] = {}
         self._names: dict[str, str] = {}  # one string for each worker, not one for each entry
@@ -151,6 +154,10 @@ class FleetMarks:
                 yield (app_tag, "", marks.base)
             yield from [(app_tag, worker, end) for worker, end in marks.ends.items()]
 
+    def latest(self) -> Iterator[str]:
+        """Walk through the tags, the one that was last reserved from first; change nothing."""
+        return reversed(self._tags)
+
     def watch(self, app_tag: str, floor: int = 0) -> Watch:
         """Begin to note what others reserve; `floor` is what the caller knows by itself."""
         watch = Watch(app_tag, max(floor, self.mark(app_tag)))
@@ -165,14 +172,18 @@ class FleetMarks:
             del self._watches[watch.app_tag]
 
     def _marks_of(self, app_tag: str) -> _TagMarks:
-        marks = self._tags.get(app_tag)
+        marks = self._tags.pop(app_tag, None)
         if marks is None:
-            marks = self._tags[app_tag] = _TagMarks()
-            if len(self._tags) > self._max_tags:
-                self._tags.popitem(last=False)
-        else:
-            self._tags.move_to_end(app_tag)
+            marks = _TagMarks()
+            if len(self._tags) >= self._max_tags:
+                self._forget_oldest()
+        self._tags[app_tag] = marks
         return marks
+
+    def _forget_oldest(self) -> None:
+        """Make room for more than one: to find the first entry of a dict takes long in the end."""
+        for app_tag in list(islice(self._tags, max(self._max_tags // 100, 1))):
+            del self._tags[app_tag]
 
     def _name(self, worker: str) -> str:
         if len(self._names) > self._max_tags:

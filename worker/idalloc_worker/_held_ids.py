@@ -1,6 +1,5 @@
 """The ids of one tag in memory: which are left, and how many went which way."""
 
-from collections import deque
 from collections.abc import Iterator
 
 from idalloc_worker._effects import Range, Ranges
@@ -16,6 +15,9 @@ class HeldIds:
     The engine takes most ids by itself, by moving `next` on below `open_end`: a call would cost as
     much as all the rest of a request. So nothing else is written for each id: `left` and
     `handed_out` are worked out from `next`.
+
+    A worker may have a hundred thousand of these, so they hold no containers of their own: an empty
+    deque takes up more than all the rest.
     """
 
     __slots__ = (
@@ -36,7 +38,7 @@ class HeldIds:
         self.next = 0  # the lowest id in memory, if it lies below `end`
         self.end = 0  # of the segment that is handed out from
         self.open_end = 0  # below it whoever asks may take; 0 while the door is closed
-        self._later: deque[Range] = deque()  # the segments to go on with
+        self._later: Ranges = ()  # the segments to go on with: seldom more than one
         self._total = 0  # `next` and all that is left
         self._origin = 0  # `next`, less all that was handed out
         self._closed = False
@@ -67,7 +69,7 @@ class HeldIds:
     def add(self, segment: Segment) -> None:
         """Take in ids above all that are held."""
         if segment.left < segment.right:
-            self._later.append((segment.left, segment.right))
+            self._later = (*self._later, (segment.left, segment.right))
             self._total += segment.size
             self.reserved += segment.size
         self._settle()
@@ -90,7 +92,7 @@ class HeldIds:
         """Give up every id in memory, count them as lost and say how many they were."""
         dropped = self.left
         self.lost += dropped
-        self._later.clear()
+        self._later = ()
         self.end = self._total = self.next
         self._settle()
         return dropped
@@ -136,7 +138,7 @@ class HeldIds:
 
     def _hold(self, segments: list[Range]) -> None:
         """Hold these, of those that were held."""
-        self._later = deque(segments)
+        self._later = tuple(segments)
         self.end = self.next
         self._total = self.next + sum(right - left for left, right in segments)
         self._settle()
@@ -144,7 +146,8 @@ class HeldIds:
     def _settle(self) -> None:
         """Go on to the next segment at the end of one, and count how many are held."""
         if self.next == self.end and self._later:
-            left, right = self._later.popleft()
+            left, right = self._later[0]
+            self._later = self._later[1:]
             self._total += left - self.next
             self._origin += left - self.next
             self.next, self.end = left, right

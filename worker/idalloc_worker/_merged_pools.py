@@ -1,20 +1,30 @@
 """Shows what both engines of a process hold of a tag as one pool: metrics know each tag once."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 
 from idalloc_worker._pool import TagPool
 
 
-def merged_pools(plain: Iterable[TagPool], ordered: Iterable[TagPool]) -> Iterator[TagPool]:
-    """Walk through the tags as they are now, to look only; the walk may take its time."""
-    return _walk(list(plain), {pool.app_tag: pool for pool in ordered})
+def merged_pools(plain: Mapping[str, TagPool], ordered: Mapping[str, TagPool]) -> Iterator[TagPool]:
+    """Walk through the tags as they are now, to look only; the walk may take its time.
+
+    To begin takes next to none, whatever the number of tags.
+    """
+    return _walk(list(plain.values()), ordered, list(ordered.values()))
 
 
-def _walk(plain: list[TagPool], ordered: dict[str, TagPool]) -> Iterator[TagPool]:
+def _walk(
+    plain: list[TagPool], by_tag: Mapping[str, TagPool], ordered: list[TagPool]
+) -> Iterator[TagPool]:
+    summed = set[str]()
     for pool in plain:
-        other = ordered.pop(pool.app_tag, None)
-        yield pool if other is None else _sum(pool, other)
-    yield from ordered.values()
+        other = by_tag.get(pool.app_tag)
+        if other is None:
+            yield pool
+        else:
+            summed.add(pool.app_tag)
+            yield _sum(pool, other)
+    yield from (pool for pool in ordered if pool.app_tag not in summed)
 
 
 def _sum(plain: TagPool, ordered: TagPool) -> TagPool:

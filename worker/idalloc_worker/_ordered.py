@@ -3,7 +3,7 @@
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Final
 
 from pika.channel import Channel
@@ -20,6 +20,7 @@ from idalloc_worker._owner_session import BundledRequest, OwnerSession
 from idalloc_worker._partitions import QUEUES, partition_of
 from idalloc_worker._refiller import Errand, NotBegunError, Refiller
 from idalloc_worker._session import Delivery, deadline_of
+from idalloc_worker._tag_health import LISTED, Listing, describe_first
 from idalloc_worker._tallies import DEAD_LETTERED, EXPIRED, ORDERED_QUEUES, Tallies
 from idalloc_worker._throttle import ThrottledLog
 
@@ -191,24 +192,32 @@ class OrderedTags:
 
     # Health
 
-    def health(self, now: float, app_tag: str | None) -> list[TagHealth] | Refused:
+    def health(self, now: float, app_tag: str | None) -> Listing | Refused:
         """Report all tags, ordered or not, or one."""
         if app_tag is not None and app_tag in self.known:
             held = self.engine.health(now, app_tag)
-            tag = held[0] if isinstance(held, list) else None
-            return [self._placed(tag or TagHealth(app_tag=app_tag, state=TagState.COLD))]
-        found = self._plain.health(now, app_tag)
-        return found if isinstance(found, Refused) or app_tag else self._merged(found, now)
+            cold = TagHealth(app_tag=app_tag, state=TagState.COLD)
+            return Listing.of(self._placed(cold if isinstance(held, Refused) else held))
+        if app_tag is not None:
+            found = self._plain.health(now, app_tag)
+            return found if isinstance(found, Refused) else Listing.of(found)
+        return self._all(now)
 
-    def _merged(self, plain: Iterable[TagHealth], now: float) -> list[TagHealth]:
-        """Add the ordered tags to the others: one entry for each, whatever it was before."""
-        found = self.engine.health(now)
-        held = found if isinstance(found, list) else []
-        ordered = {tag.app_tag: self._placed(tag) for tag in held}
-        tags = {tag.app_tag: tag for tag in plain}
-        for app_tag, tag in ordered.items():
-            tags[app_tag] = _sum(tag, tags[app_tag]) if app_tag in tags else tag
-        return [tags[app_tag] for app_tag in sorted(tags)]
+    def _all(self, now: float) -> Listing:
+        """Add the ordered tags to the others: one entry for each, whatever it was before.
+
+        What is among the first tags of all is among the first of each engine that holds it.
+        """
+        plain, ordered = self._plain.by_tag, self.engine.by_tag
+        tags = {tag.app_tag: tag for tag in describe_first(plain, now)}
+        for tag in map(self._placed, describe_first(ordered, now)):
+            earlier = tags.get(tag.app_tag)
+            tags[tag.app_tag] = tag if earlier is None else _sum(tag, earlier)
+        return Listing(
+            [tags[app_tag] for app_tag in sorted(tags)[:LISTED]],
+            total=len(plain) + len(ordered) - len(plain.keys() & ordered.keys()),
+            left=self._plain.left + self.engine.left,
+        )
 
     def _placed(self, tag: TagHealth) -> TagHealth:
         partition = partition_of(tag.app_tag)

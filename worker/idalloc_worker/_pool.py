@@ -53,7 +53,8 @@ class TagPool(HeldIds):
     def __init__(self, app_tag: str) -> None:
         super().__init__()
         self.app_tag = app_tag
-        self._waiters: deque[Waiter] = deque()
+        # Made when somebody waits: an empty one takes up more than all the rest of a pool.
+        self._waiters: deque[Waiter] | None = None
         self.waiters = 0  # requests that wait; the queue also holds some dismissed out of turn
         self._demand = 0
         self._consumption = Consumption()
@@ -102,7 +103,7 @@ class TagPool(HeldIds):
         self._set_door()
         if self.allowed_users is None:
             return []
-        return [one for one in self._waiters if one.waiting and not self.allows(one.user)]
+        return [one for one in self._waiters or () if one.waiting and not self.allows(one.user)]
 
     def recovered(self) -> None:
         """Note that the database answered: nothing of what failed before counts any more."""
@@ -143,7 +144,7 @@ class TagPool(HeldIds):
         """Name those who wait; None if nobody does."""
         if not self.waiters:
             return None
-        return frozenset(one.user for one in self._waiters if one.waiting)
+        return frozenset(one.user for one in self._waiters or () if one.waiting)
 
     def put(self, segment: Segment) -> None:
         """Take a segment in. Its ids lie above `mark`, and id 0 is never one of them."""
@@ -157,15 +158,17 @@ class TagPool(HeldIds):
     def void(self) -> None:
         """Forget ids, requests and the refill in flight, whose report comes too late now."""
         self.drop_all()
-        for waiter in self._waiters:
+        for waiter in self._waiters or ():
             waiter.waiting = False
-        self._waiters.clear()
+        self._waiters = None
         self.waiters = self._demand = 0
         self._set_door()
         self.attempt = self.retry_timer_at = None
 
     def enqueue(self, waiter: Waiter) -> None:
         """Let a request wait behind those that came before it."""
+        if self._waiters is None:
+            self._waiters = deque()
         self._waiters.append(waiter)
         self.waiters += 1
         self._demand += waiter.count
@@ -173,9 +176,12 @@ class TagPool(HeldIds):
 
     def first_waiter(self) -> Waiter | None:
         """Tell whose turn it is, forgetting those that were dismissed out of turn."""
-        while self._waiters and not self._waiters[0].waiting:
+        while self._waiters:
+            if self._waiters[0].waiting:
+                return self._waiters[0]
             self._waiters.popleft()
-        return self._waiters[0] if self._waiters else None
+        self._waiters = None
+        return None
 
     def dismiss(self, waiter: Waiter) -> None:
         """End a wait. Only the first is removed at once; the rest when their turn comes."""

@@ -57,7 +57,7 @@ def run_worker(
     service.attach(link, refiller)
     if serve_metrics is not None:
         taker = SnapshotTaker(
-            lambda: merged_pools(engine.pools(), owner.pools()), tallies, link.link.call_later
+            lambda: merged_pools(engine.by_tag, owner.by_tag), tallies, link.link.call_later
         )
         serve_metrics(lambda on_taken: link.post(lambda: taker.take(on_taken)))
     refiller.start()

@@ -1,7 +1,5 @@
 """Puts what the engine says into the contract's words: refusals, and health."""
 
-from collections.abc import Sequence
-
 from idalloc_schemas import (
     ALLOC_QUEUE,
     ALLOC_REPLY_TYPE,
@@ -9,15 +7,13 @@ from idalloc_schemas import (
     HEALTH_REPLY_TYPE,
     ErrorReply,
     HealthReply,
-    TagHealth,
 )
 from idalloc_worker._effects import Refused
+from idalloc_worker._tag_health import Listing
 from idalloc_worker._tallies import Tallies
 
 REPLY_TYPES = {ALLOC_QUEUE: ALLOC_REPLY_TYPE, HEALTH_QUEUE: HEALTH_REPLY_TYPE}
 """By the queue of the request."""
-
-_MAX_TAGS_IN_HEALTH = 1000
 
 
 def error_reply(refusal: Refused) -> ErrorReply:
@@ -31,14 +27,14 @@ def error_reply(refusal: Refused) -> ErrorReply:
 
 
 def health_reply(
-    worker: str, tags: Sequence[TagHealth], tallies: Tallies, *, protected: bool
+    worker: str, listing: Listing, tallies: Tallies, *, protected: bool
 ) -> HealthReply:
-    """Describe a worker: its tags, of which a message holds so many, and what it counts."""
+    """Describe a worker: its tags, and what it counts."""
     return HealthReply(
-        left=sum(tag.left for tag in tags),
+        left=listing.left,
         worker=worker,
-        tags=list(tags[:_MAX_TAGS_IN_HEALTH]),
-        tags_total=len(tags),
+        tags=list(listing.tags),
+        tags_total=listing.total,
         protected=protected,
         database=tallies.database_reachable,
         counters=tallies.health_counters(),

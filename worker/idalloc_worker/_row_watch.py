@@ -7,7 +7,7 @@ rules (4, Repair).
 
 import logging
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from typing import Any, Final
@@ -23,12 +23,27 @@ _log = logging.getLogger("idalloc.refill")
 LOOK_INTERVAL: Final = 5.0
 """Seconds, at least, between two looks."""
 
-_SHARE: Final = 0.01  # of the time that a process may spend on these looks
-_TAGS_AT_A_TIME: Final = 1000
+TAGS_AT_A_TIME: Final = 1000
+"""Rows that are read in one look: a few milliseconds of work for the database."""
+
+LATEST: Final = 500
+"""Of these, the tags that were reserved from last.
+
+A failover loses the last commits: these are the rows that show it. A restore loses them too.
+"""
+
+_SHARE: Final = 0.01  # of the time that a process may spend on these looks, if nothing is wrong
+_HASTE: Final = 0.02  # seconds between two looks while it goes through all tags at once
 
 
 class RowWatch:
-    """Begins by itself, and ends with `stop`."""
+    """Begins by itself, and ends with `stop`.
+
+    A look takes the tags that were reserved from last, and then others, which all have their turn.
+    A database that was set back has lost commits of many tags, so once a row had to be raised all
+    tags are looked at without a pause: one look after the other, each when the rows that the one
+    before found are raised, so that refills find their way in between.
+    """
 
     def __init__(  # noqa: PLR0913, PLR0917  # its surroundings
         self,
@@ -46,27 +61,28 @@ class RowWatch:
         self._post = thread.post
         self._counters = tallies.events
         self._clock = clock
-        self._seen: set[str] = set()  # tags that were looked at in this round: all, in turn
+        self._round: Iterator[str] = iter(())  # the tags whose turn is yet to come
+        self._in_haste = 0  # so many tags are to be looked at without a pause
+        self._raising = 0  # rows
+        self._pause = LOOK_INTERVAL
         self._stopped = False
-        thread.post(lambda: self._later(LOOK_INTERVAL))
+        thread.post(self._later)
 
     def stop(self) -> None:
         """Look no more: a worker that stops lowers rows itself."""
         self._stopped = True
 
-    def _later(self, pause: float) -> None:
+    def _later(self) -> None:
+        pause = _HASTE if self._in_haste > 0 else self._pause
         self._loop.call_later(pause * (0.9 + 0.2 * random.random()), self._look)  # noqa: S311
 
     def _look(self) -> None:
         if self._stopped:
             return
-        unseen = (item for item in self._floors().items() if item[0] not in self._seen)
-        floors = dict(islice(unseen, _TAGS_AT_A_TIME))
+        floors = self._next_floors()
         if not floors:
-            self._seen.clear()
-            self._later(LOOK_INTERVAL)
+            self._later()
             return
-        self._seen.update(floors)
         began = self._clock()
 
         def report(rows: Any) -> None:
@@ -75,48 +91,81 @@ class RowWatch:
         tags = tuple(floors)
         self._refiller.run(Errand(lambda store: store.read_marks(tags), report))
 
-    def _floors(self) -> dict[str, int]:
-        """Give the tags in use, each with the end of all that is known to be reserved of it."""
+    def _next_floors(self) -> dict[str, int]:
+        """Choose tags, and give the end of all that is known to be reserved of each."""
         floors: dict[str, int] = {}
-        for engine in self._engines:
-            for pool in engine.pools():
-                if pool.mark:
-                    known = self._fleet.marks.mark(pool.app_tag)
-                    floors[pool.app_tag] = max(pool.mark, known, floors.get(pool.app_tag, 0))
+        if self._in_haste <= 0:
+            for app_tag in islice(self._fleet.marks.latest(), LATEST):
+                self._choose(app_tag, floors)
+        for _ in range(2 * TAGS_AT_A_TIME):  # some have no row to look at, some are chosen already
+            if len(floors) == TAGS_AT_A_TIME:
+                break
+            app_tag = next(self._round, "")
+            if not app_tag:
+                # Names, and as they are now: a walk that takes long must not see the engine change.
+                self._round = iter([tag for engine in self._engines for tag in engine.by_tag])
+                break
+            self._in_haste -= 1
+            self._choose(app_tag, floors)
         return floors
+
+    def _choose(self, app_tag: str, floors: dict[str, int]) -> None:
+        floor = self._floor(app_tag)
+        if floor:
+            floors[app_tag] = floor
+
+    def _floor(self, app_tag: str) -> int:
+        """Tell how far a tag is known to be reserved; 0 if this worker has not reserved any."""
+        pools = [engine.by_tag.get(app_tag) for engine in self._engines]
+        mark = max(0 if pool is None else pool.mark for pool in pools)
+        return max(mark, self._fleet.marks.mark(app_tag)) if mark else 0
 
     def _on_rows(
         self, rows: Mapping[str, int] | Exception, floors: Mapping[str, int], began: float
     ) -> None:
+        self._pause = max(LOOK_INTERVAL, (self._clock() - began) / _SHARE)
+        low: dict[str, int] = {}
         if isinstance(rows, Exception):  # the refills say so where it matters
             _log.debug("The rows could not be looked at: %s", rows)
-        elif not self._stopped:
+            self._in_haste = 0
+        else:
             low = {tag: mark for tag, mark in rows.items() if mark < floors[tag]}
-            if low:
-                # Something that explains it may be on its way: a give-back of another worker.
-                self._fleet.catch_up(partial(self._raise_rows, low, floors))
-        self._later(max(LOOK_INTERVAL, (self._clock() - began) / _SHARE))
+        if low and not self._stopped:
+            # Something that explains it may be on its way: a give-back of another worker.
+            self._fleet.catch_up(partial(self._raise_rows, low, floors))
+        else:
+            self._later()
 
     def _raise_rows(self, low: Mapping[str, int], floors: Mapping[str, int]) -> None:
-        now = self._floors()
         for app_tag, mark in low.items():
-            floor = now.get(app_tag, 0)
+            floor = self._floor(app_tag)
             if mark < min(floor, floors[app_tag]) and not self._stopped:
+                self._raising += 1
                 self._raise_row(app_tag, mark, floor)
+        if not self._raising:
+            self._later()
 
     def _raise_row(self, app_tag: str, mark: int, floor: int) -> None:
         def report(raised: Any) -> None:
-            if raised is True:  # by this worker: others that noticed too find it raised
-                self._post(note)
+            self._post(lambda: on_report(raised))
 
-        def note() -> None:
-            self._counters["rewinds_repaired"] += 1
-            _log.warning(
-                "The row of %s was set back to %d, below ids that were reserved up to %d (a "
-                "restore, a failover or an edit); it is raised above them again",
-                app_tag,
-                mark,
-                floor,
-            )
+        def on_report(raised: Any) -> None:
+            if raised is True:  # by this worker: others that noticed too find it raised
+                self._note(app_tag, mark, floor)
+            if isinstance(raised, bool) and self._in_haste <= 0:
+                self._in_haste = sum(len(engine.by_tag) for engine in self._engines)
+            self._raising -= 1
+            if not self._raising:
+                self._later()
 
         self._refiller.run(Errand(lambda store: store.raise_mark(app_tag, mark, floor), report))
+
+    def _note(self, app_tag: str, mark: int, floor: int) -> None:
+        self._counters["rewinds_repaired"] += 1
+        _log.warning(
+            "The row of %s was set back to %d, below ids that were reserved up to %d (a restore, a "
+            "failover or an edit); it is raised above them again",
+            app_tag,
+            mark,
+            floor,
+        )

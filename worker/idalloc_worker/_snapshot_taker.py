@@ -16,7 +16,7 @@ from idalloc_worker._snapshot import HistogramSnapshot, Snapshot
 from idalloc_worker._tag_series import TagSeries
 from idalloc_worker._tallies import Tallies
 
-_SLICE: Final = 250  # tags per turn: well below a millisecond
+_SLICE: Final = 250  # tags per turn: about a millisecond
 
 OnTaken = Callable[[Snapshot], None]
 Later = Callable[[float, Callable[[], None]], object]

@@ -1,5 +1,8 @@
-"""Says how a worker stands with a tag, in the contract's words."""
+"""Says how a worker stands with its tags, in the contract's words."""
 
+import heapq
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from idalloc_schemas import RespCode, TagHealth, TagState
@@ -8,6 +11,23 @@ from idalloc_worker._pool import TagPool
 
 _DIGITS: Final = 3
 """A tag that is asked for less than one id in half an hour counts as unused."""
+
+LISTED: Final = 1000
+"""Tags in one answer. Each takes some microseconds to describe, and some 200 bytes of a message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The first tags in the order of their names, and what all of them come to."""
+
+    tags: Sequence[TagHealth]
+    total: int
+    left: int
+
+    @classmethod
+    def of(cls, tag: TagHealth) -> "Listing":
+        """List one tag."""
+        return cls([tag], 1, tag.left)
 
 
 def describe(pool: TagPool, now: float) -> TagHealth:
@@ -29,6 +49,11 @@ def describe(pool: TagPool, now: float) -> TagHealth:
         cover=round(pool.cover(now), _DIGITS) if rate else None,
         last_error=pool.last_error,
     )
+
+
+def describe_first(pools: Mapping[str, TagPool], now: float) -> list[TagHealth]:
+    """Describe the first tags in the order of their names, whatever the number of all."""
+    return [describe(pools[app_tag], now) for app_tag in heapq.nsmallest(LISTED, pools)]
 
 
 def describe_unknown(app_tag: str, refusal: Refused | None) -> TagHealth:

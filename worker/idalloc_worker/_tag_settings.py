@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Self, TypeGuard
+from functools import lru_cache
+from typing import Final, TypeGuard
 
 from idalloc_schemas import MAX_ID
 from idalloc_worker._store_errors import InvalidRowError
@@ -32,14 +33,14 @@ class TagSettings:
     """Whether the ids must rise across the whole fleet."""
 
     @classmethod
-    def from_row(cls, app_tag: str, row: Mapping[str, object]) -> Self:
+    def from_row(cls, app_tag: str, row: Mapping[str, object]) -> "TagSettings":
         """Read a row by the names of its columns, of which it may have more.
 
         Raises InvalidRowError, which names the column and says what it may hold.
         """
         columns = _Columns(app_tag, row)
         target_cover = columns.integer("target_cover", 0)
-        return cls(
+        settings = cls(
             step=columns.required_integer("step", 1),
             max_step=columns.integer("max_step", 1),
             target_cover=DEFAULT_TARGET_COVER if target_cover is None else float(target_cover),
@@ -47,10 +48,17 @@ class TagSettings:
             allowed_users=columns.words("allowed_users"),
             ordered=bool(columns.integer("ordered", 0, 1)),
         )
+        return _shared(settings)
 
     def allows(self, user: str | None) -> bool:
         """Tell whether a user may draw from the tag; None is somebody whom nobody vouches for."""
         return self.allowed_users is None or user in self.allowed_users
+
+
+@lru_cache(maxsize=1024)
+def _shared(settings: TagSettings) -> TagSettings:
+    """Give the settings that other tags have too: of many tags, most are set alike."""
+    return settings
 
 
 class _Columns:

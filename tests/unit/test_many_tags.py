@@ -1,0 +1,124 @@
+"""What a worker of very many tags keeps for each, and how few of them one answer describes."""
+
+import gc
+import tracemalloc
+from types import SimpleNamespace
+
+from idalloc_schemas import TagState
+from idalloc_worker._engine import Engine, EngineLimits
+from idalloc_worker._fleet_marks import FleetMarks
+from idalloc_worker._ordered import OrderedTags
+from idalloc_worker._segment import Segment
+from idalloc_worker._tag_health import LISTED, Listing
+from idalloc_worker._tag_settings import TagSettings
+from idalloc_worker._tallies import Tallies
+from tests.engine_driver import Driver, Row
+
+TAGS = 3000
+MOST_BYTES = 1400
+"""For each tag, of the 2 KiB that a worker may grow by: the rest is for what tracemalloc does not
+see, and for what is heard of other workers."""
+
+
+def holding(*names: str) -> Driver:
+    d = Driver(rows={name: Row(step=10) for name in names})
+    for name in names:
+        d.get(name)
+    return d
+
+
+def ordered_tags(plain: Engine, ordered: Engine) -> OrderedTags:
+    tags = OrderedTags(ordered, plain, "worker", Tallies())
+    tags._owner = SimpleNamespace(delivered_to=set())  # type: ignore[assignment]  # owns nothing
+    return tags
+
+
+def all_health(plain: Driver, ordered: Driver | None = None) -> Listing:
+    owner = ordered or Driver()
+    found = ordered_tags(plain.engine, owner.engine).health(plain.now, None)
+    assert isinstance(found, Listing)
+    return found
+
+
+def warm(engine: Engine, marks: FleetMarks, app_tag: str) -> None:
+    """Take an id, and what the refills bring that this causes, as rows read anew."""
+    engine.take(app_tag, 1, 0.0, deadline=5.0)
+    for number in range(1, 3):
+        (refill,) = [effect for effect in engine.effects() if hasattr(effect, "attempt")]
+        watch = marks.watch(app_tag)
+        segment = Segment(number * 1_000_000, (number + 1) * 1_000_000)
+        marks.reserved("me", app_tag, segment.left, segment.right)
+        marks.unwatch(watch)
+        settings = TagSettings.from_row(app_tag, {"step": 1_000_000, "target_cover": 700})
+        engine.segment_arrived(refill.attempt, segment, settings, 1.0)
+    engine.effects()
+    engine.tick(100.0)  # drops the timers, which are for what has ended
+
+
+def test_a_tag_takes_little_memory() -> None:
+    """All that the engine and the fleet's marks keep of a tag that holds two segments."""
+    engine, marks = Engine(EngineLimits()), FleetMarks("me")
+    warm(engine, marks, "first")
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for number in range(TAGS):
+            warm(engine, marks, f"tag-{number}")
+        gc.collect()
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(engine.by_tag) == TAGS + 1
+    assert engine.left == 2_000_000 * (TAGS + 1) - (TAGS + 1)
+    assert (after - before) / TAGS < MOST_BYTES
+
+
+def test_tags_that_are_set_alike_share_their_settings() -> None:
+    """Of rows that are read again and again, too."""
+    row = {"step": 100, "max_step": 1000, "target_cover": 60, "allowed_users": "a b"}
+    first, second = TagSettings.from_row("one", row), TagSettings.from_row("two", dict(row))
+    assert first is second
+    assert TagSettings.from_row("one", row | {"step": 200}) == TagSettings(
+        step=200, max_step=1000, target_cover=60.0, allowed_users=frozenset("ab")
+    )
+
+
+def test_nobody_who_waited_is_kept() -> None:
+    """The queue of a tag is there as long as somebody waits."""
+    d = Driver(rows={"order": Row(step=10)})
+    calls = [d.ask(count=3) for _ in range(4)]
+    d.settle()
+    assert not any(call.waiting for call in calls)
+    assert d.engine.by_tag["order"]._waiters is None
+
+
+def test_health_lists_the_first_tags_and_adds_up_all() -> None:
+    """In the order of their names, whatever the order in which they came."""
+    names = [f"tag-{number:04}" for number in range(LISTED + 200)]
+    d = holding(*reversed(names))
+    found = all_health(d)
+    assert [tag.app_tag for tag in found.tags] == names[:LISTED]
+    assert found.total == len(names)
+    assert found.left == d.engine.left > sum(tag.left for tag in found.tags)
+
+
+def test_health_counts_a_tag_once_that_was_in_both_engines() -> None:
+    """It was ordered after it had been used, or the other way round; its ids add up."""
+    names = [f"tag-{number:04}" for number in range(LISTED)]
+    plain = holding(*names[::2], "tag-0001")
+    ordered = holding(*names[1::2], "zzz")
+    found = all_health(plain, ordered)
+    assert [tag.app_tag for tag in found.tags] == names
+    assert found.total == LISTED + 1
+    assert found.left == plain.engine.left + ordered.engine.left
+    both = found.tags[1]
+    assert (both.left, both.ids_handed_out, both.state) == (36, 2, TagState.STANDBY)
+
+
+def test_health_of_one_tag_is_a_list_of_one() -> None:
+    """Its `left` is that of the tag, not of the worker."""
+    d = holding("order", "other")
+    found = ordered_tags(d.engine, Engine(EngineLimits())).health(d.now, "order")
+    assert isinstance(found, Listing)
+    assert (found.total, found.left, len(found.tags)) == (1, 18, 1)
