@@ -38,8 +38,8 @@ others wait; but not into pieces of fewer ids than this: messages are what costs
 CROWD = 64
 """Callers who are served in one turn of the loop, before further replies wait for the next one.
 
-Where each of them asks for another tag, their next requests so leave in one write; with 1 instead of
-64, 100 such tasks got 0.6 of the ids and cost the broker 1.7 times the CPU time."""
+Where each of them asks for another tag, their next requests so leave in one write. With 1 instead,
+100 such tasks got 0.6 of the ids, and cost the broker 1.7 times the CPU time."""
 
 SLOW = 0.2
 """Seconds after which a request no longer keeps later calls from leaving: it may be with a worker
