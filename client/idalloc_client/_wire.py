@@ -28,6 +28,9 @@ class Wire(ABC):
     calls.
     """
 
+    leaves_cycles = False
+    """Whether messages leave objects behind that only the garbage collector frees."""
+
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
 
@@ -144,6 +147,8 @@ class DirectWire(Wire):
 
 class PikaWire(Wire):
     """Does all of it with pika: slower, and independent of how pika is made inside."""
+
+    leaves_cycles = True
 
     def publish(
         self, routing_key: bytes, properties: Properties, body: bytes, *, mandatory: bool = False

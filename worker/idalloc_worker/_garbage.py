@@ -8,8 +8,11 @@ so there is nothing to be found (`benchmarks/garbage.py`).
 import gc
 from typing import Final
 
-_THRESHOLDS: Final = (700, 10, 1000)
-"""CPython's own but for the last one (10): a full collection after some eight million new objects.
+_THRESHOLDS: Final = gc.get_threshold()
+"""Python's own."""
+
+_RARELY: Final = 200
+"""Middle collections before a full one, instead of 10: some 1.5 million new objects.
 
 It is there in case something leaks cycles after all.
 """
@@ -18,11 +21,16 @@ _DUE: Final = 10
 """Middle collections since the last full one, after which a quiet moment is used for another."""
 
 
-def tame_collector() -> None:
-    """Leave what a process has at its start out of all collections to come; make those rare."""
+def freeze_start() -> None:
+    """Leave what a process has at its start out of all collections to come."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(*_THRESHOLDS)
+
+
+def collect_rarely(*, rarely: bool) -> None:
+    """Make full collections rare, or as frequent as Python has them."""
+    young, middle, old = _THRESHOLDS
+    gc.set_threshold(young, middle, _RARELY if rarely else old)
 
 
 def collect_if_due() -> None:

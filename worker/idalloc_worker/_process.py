@@ -9,7 +9,7 @@ from itertools import count
 from idalloc_client._link_thread import LinkThread
 from idalloc_client._url import connection_parameters, process_name
 from idalloc_worker._engine import Engine, EngineLimits
-from idalloc_worker._garbage import tame_collector
+from idalloc_worker._garbage import freeze_start
 from idalloc_worker._merged_pools import merged_pools
 from idalloc_worker._metrics_sources import AskForSnapshot
 from idalloc_worker._mysql_hosts import MySqlHosts
@@ -61,7 +61,7 @@ def run_worker(
         )
         serve_metrics(lambda on_taken: link.post(lambda: taker.take(on_taken)))
     refiller.start()
-    tame_collector()
+    freeze_start()
     link.start()
     _log.info("%s started: table %s on %s", name, settings.table, address)
     wait_for_stop()

@@ -37,7 +37,7 @@ from idalloc_worker._effects import (
 )
 from idalloc_worker._engine import Engine
 from idalloc_worker._fleet import Fleet
-from idalloc_worker._garbage import collect_if_due
+from idalloc_worker._garbage import collect_if_due, collect_rarely
 from idalloc_worker._give_back import GiveBacks
 from idalloc_worker._ordered import OrderedTags
 from idalloc_worker._refill_reports import record_report
@@ -118,6 +118,7 @@ class WorkerService:
         if self._draining:
             return
         self._tallies.connected_again()
+        collect_rarely(rarely=not wire.leaves_cycles)
         channel = wire.channel
         self._session = Session(wire, self._name, self._link.call_soon, self._desk.on_replied)
         channel.basic_qos(prefetch_count=self._prefetch)
