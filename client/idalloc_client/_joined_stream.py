@@ -13,6 +13,7 @@ Both classes implement the documented `AbstractStreamTransport` of
 
 import contextlib
 import logging
+import os
 import socket
 from collections import deque
 from collections.abc import Callable
@@ -167,6 +168,7 @@ class PlainStream(JoinedStream):
         try:
             if data:
                 self._protocol.data_received(data)
+                self._look_for_reset()
             elif self._protocol.eof_received():
                 self._services.remove_reader(self._socket.fileno())
             else:
@@ -174,6 +176,16 @@ class PlainStream(JoinedStream):
         except Exception as error:  # noqa: BLE001  # the protocol is told by closing
             _log.exception("What was received could not be handled; closing the connection")
             self._fail(error)
+
+    def _look_for_reset(self) -> None:
+        """Notice a reset that came with the data: uvloop tells of both at once, and then no more.
+
+        To read until nothing is left would tell as well, but a busy peer could keep the thread
+        from all else.
+        """
+        number = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) if self._open else 0
+        if number:
+            self._fail(OSError(number, os.strerror(number)))
 
     def _send(self, data: bytes) -> None:
         if self._unsent:  # the loop says when the socket takes more

@@ -1,13 +1,17 @@
 """The stream below pika: what it reads, writes and tells, on a real pair of sockets."""
 
+import asyncio
 import errno
 import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import uvloop
 from pika.adapters.utils.nbio_interface import AbstractStreamProtocol
+from pika.adapters.utils.selector_ioloop_adapter import SelectorIOServicesAdapter
 
+from idalloc_client._asyncio_loop import AsyncioSelectorLoop
 from idalloc_client._joined_stream import PlainStream, Turn
 
 
@@ -47,6 +51,7 @@ class Protocol(AbstractStreamProtocol):
         self.ended = False
         self.keep_open = False
         self.on_data: Callable[[], None] = lambda: None
+        self.on_lost: Callable[[], None] = lambda: None
 
     def connection_made(self, transport: Any) -> None:
         raise NotImplementedError
@@ -61,6 +66,7 @@ class Protocol(AbstractStreamProtocol):
 
     def connection_lost(self, error: BaseException | None) -> None:
         self.lost.append(error)
+        self.on_lost()
 
 
 class Bench:
@@ -225,3 +231,38 @@ def test_a_false_alarm(bench: Bench) -> None:
     bench.readable()
     assert bench.protocol.received == []
     assert bench.protocol.lost == []
+
+
+def _send_and_reset(bench: Bench) -> None:
+    """Let the peer send something and reset the connection, before any of it is read."""
+    with bench.turn:
+        bench.stream.write(b"x")  # a peer that does not read it cannot close in peace
+    bench.theirs.sendall(b"last words")
+    bench.theirs.close()
+
+
+def test_a_reset_behind_the_last_data(bench: Bench) -> None:
+    """Both are taken in at once: there may be no second look."""
+    _send_and_reset(bench)
+    bench.readable()
+    bench.services.turn()
+    assert bench.protocol.received == [b"last words"]
+    [error] = bench.protocol.lost
+    assert isinstance(error, ConnectionResetError)
+
+
+def test_a_reset_behind_the_last_data_on_uvloop(bench: Bench) -> None:
+    """It tells of a broken descriptor once, and watches it no more."""
+
+    async def run() -> None:
+        loop: Any = AsyncioSelectorLoop(asyncio.get_running_loop())
+        services = SelectorIOServicesAdapter(loop)
+        ended = asyncio.Event()
+        bench.protocol.on_lost = ended.set
+        bench.stream = PlainStream(services, bench.ours, bench.protocol, bench.turn)
+        _send_and_reset(bench)
+        await asyncio.wait_for(ended.wait(), 10)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run())
+    assert bench.protocol.received == [b"last words"]
