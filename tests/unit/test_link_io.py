@@ -8,6 +8,7 @@ from pika.adapters.select_connection import IOLoop
 
 from idalloc_client import _rehearsal
 from idalloc_client._joined_io import JoinedIO
+from idalloc_client._joined_stream import PlainStream
 from idalloc_client._link_io import LinkIO, PikaFit
 from idalloc_client._plain_pika import PlainPika
 from idalloc_client._rehearsal import RehearsalError, rehearse
@@ -46,6 +47,13 @@ def test_a_pika_that_they_do_not_fit(
     assert isinstance(new_io(fit), PlainPika)
     [warning] = caplog.records
     assert "which costs more CPU time" in warning.message
+
+
+def test_a_pika_with_which_nothing_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That is a misfit, and no failure of the system, though the peer's time runs out."""
+    monkeypatch.setattr(_rehearsal, "_LIMIT", 0.05)
+    monkeypatch.setattr(PlainStream, "_send", lambda *_: None)
+    assert isinstance(new_io(PikaFit()), PlainPika)
 
 
 def test_a_lack_of_descriptors_tells_nothing_about_pika(monkeypatch: pytest.MonkeyPatch) -> None:
