@@ -1,0 +1,133 @@
+"""A connection with TLS: pika's own stream below, ours above it, and the same shortcut."""
+
+import asyncio
+import contextlib
+import ipaddress
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from idalloc_client import AsyncIdClient, IdClient
+from tests.devstack import Database, TcpProxy
+from tests.workers import Fleet
+
+_CHUNK = 16_384
+
+
+class TlsFront:
+    """Ends TLS on 127.0.0.1, and passes what is inside on to a port there."""
+
+    def __init__(self, certificate: Path, target_port: int) -> None:
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.load_cert_chain(certificate)
+        self._target = ("127.0.0.1", target_port)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+
+    def close(self) -> None:
+        """Accept nobody any more, and wait for the others to leave."""
+        self._listener.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(10)
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):  # closed
+            while True:
+                plain, _ = self._listener.accept()
+                thread = threading.Thread(target=self._serve, args=(plain,))
+                self._threads.append(thread)
+                thread.start()
+
+    def _serve(self, plain: socket.socket) -> None:
+        with (
+            self._context.wrap_socket(plain, server_side=True) as caller,
+            socket.create_connection(self._target) as broker,
+        ):
+            up = threading.Thread(target=_pass_on, args=(caller, broker))
+            up.start()
+            _pass_on(broker, caller)
+            up.join(10)
+
+
+def _pass_on(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(_CHUNK):
+            target.sendall(data)
+    for end in (source, target):
+        with contextlib.suppress(OSError):
+            end.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """Make a certificate for 127.0.0.1 that is its own authority, with its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "idalloc test")])
+    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path / "certificate.pem"
+    secret = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    path.write_bytes(secret + made.public_bytes(serialization.Encoding.PEM))
+    return path
+
+
+@pytest.fixture
+def tls_url(vhost: str, proxy: TcpProxy, certificate: Path) -> Iterator[str]:
+    """Give an AMQP URL with TLS, to the broker behind the proxy."""
+    front = TlsFront(certificate, proxy.port)
+    parts = urlsplit(vhost)
+    user_info = parts.netloc.rpartition("@")[0]
+    options = quote(repr({"ca_certs": str(certificate)}))
+    yield parts._replace(
+        scheme="amqps",
+        netloc=f"{user_info}@127.0.0.1:{front.port}",
+        query=f"ssl_options={options}",
+    ).geturl()
+    front.close()
+
+
+def test_a_worker_and_clients_with_tls(
+    tls_url: str, proxy: TcpProxy, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They serve and ask, lose the connection, and go on, each as without TLS."""
+
+    async def ask(first: int) -> None:
+        async with AsyncIdClient(tls_url) as client:
+            calls = (client.next_id("test_business", timeout=30) for _ in range(50))
+            ids = await asyncio.gather(*calls)
+            assert sorted(ids) == list(range(first, first + 50))
+
+    with Fleet(tls_url, database.url) as fleet, IdClient(tls_url) as client:
+        (worker,) = fleet.start()
+        assert client.next_id("test_business", timeout=30) == 1
+        asyncio.run(ask(2))
+        proxy.drop()
+        assert client.next_id("test_business", timeout=30) == 52
+        assert client.stats().connections_lost == 1
+        asyncio.run(ask(53))
+        for log in (caplog.text, worker.log.read_text()):
+            assert "pika's own I/O" not in log
