@@ -6,9 +6,11 @@ from typing import Any
 from hypothesis import settings as hypothesis_settings
 from hypothesis.stateful import invariant, rule
 
+from idalloc_schemas import RespCode
 from idalloc_worker._effects import Answer
 from idalloc_worker._engine import Engine
 from idalloc_worker._pool import Waiter
+from tests.engine_driver import Driver, Row
 from tests.unit.test_engine_properties import LIMITS, TAGS, EngineMachine
 
 
@@ -91,3 +93,15 @@ class ShortcutMachine(EngineMachine):
 
 TestShortcut = ShortcutMachine.TestCase
 TestShortcut.settings = hypothesis_settings(max_examples=100, stateful_step_count=60, deadline=None)
+
+
+def test_a_tag_that_is_reserved_to_some_while_it_is_served() -> None:
+    """Once the worker has heard of it, nobody else takes what is in memory."""
+    driver = Driver(rows={"order": Row(step=10)})
+    driver.get(user="intruder")
+    driver.rows["order"].users = "shop"
+    while driver.ask(user="shop") and not driver.refills:
+        pass
+    driver.settle()
+    assert driver.ask(user="intruder").code is RespCode.FORBIDDEN
+    assert driver.ask(user="shop").ranges
