@@ -1,8 +1,8 @@
 """How long single requests take, the slowest of them too: alone, and at 50 and 90 % of the load.
 
-A plain pika connection asks idalloc's worker and one that only parses JSON and replies. Each gets a
-share of its own capacity, so idalloc more requests than the other. A request counts from when
-it was due: a wait of the sender is part of it.
+A plain pika connection asks idalloc's worker and one that only parses JSON and replies. Both get
+the same number of requests, a share of what the latter can do; idalloc's also half of what it can
+do itself, which is more. A request counts from when it was due: a wait of the sender is in it.
 """
 
 import sys
@@ -28,6 +28,7 @@ _MEDIAN, _P99, _P999 = "median us", "p99 us", "p99.9 us"
 BARS = (
     Bar(f"{_OURS}, {_ALONE}", (f"{_ECHO}, {_ALONE}",), 1.1, at_least=False, of=_MEDIAN),
     Bar(f"{_OURS}, 50 %", (f"{_ECHO}, 50 %",), 2.0, at_least=False, of=_P999),
+    Bar(f"{_OURS}, 50 % of its own", (f"{_ECHO}, 50 %",), None, at_least=False, of=_P999),
     Bar(f"{_OURS}, 90 %", (f"{_ECHO}, 90 %",), None, at_least=False, of=_P999),
 )
 
@@ -38,23 +39,31 @@ _PROBE = 1.0  # seconds of that
 def measure(plan: Plan) -> Report:
     """Let both workers take turns at each load."""
     with one_worker() as site, peer("echo", site.amqp_url) as echo, ExitStack() as closing:
+        ours = closing.enter_context(raw_requests(site.amqp_url, ALLOC_QUEUE, [TAG]))
+        theirs = closing.enter_context(raw_requests(site.amqp_url, ECHO, [TAG]))
+        own, full = capacity(_OURS, ours), capacity(_ECHO, theirs)
         contenders: list[Contender] = []
-        for name, queue, pids in (
-            (_OURS, ALLOC_QUEUE, site.processes["worker"]),
-            (_ECHO, ECHO, [echo]),
+        for name, requests, pids in (
+            (_OURS, ours, site.processes["worker"]),
+            (_ECHO, theirs, [echo]),
         ):
-            requests = closing.enter_context(raw_requests(site.amqp_url, queue, [TAG]))
-            requests.rate(_IN_FLIGHT, _PROBE)
-            capacity = requests.rate(_IN_FLIGHT, _PROBE)
-            progress(f"{TITLE}: {name} can do {capacity:,.0f} requests/s")
             processes = {"worker": pids}
             contenders.append(Contender(f"{name}, {_ALONE}", partial(alone, requests), processes))
             contenders.extend(
-                Contender(f"{name}, {load}", partial(loaded, requests, capacity * part), processes)
+                Contender(f"{name}, {load}", partial(loaded, requests, full * part), processes)
                 for load, part in _LOADS.items()
             )
+        contenders.append(Contender(f"{_OURS}, 50 % of its own", partial(loaded, ours, own / 2)))
         race = Race(TITLE, "us, p99.9", contenders, BARS, site.processes)
         return run(race, plan)
+
+
+def capacity(name: str, requests: RawRequests) -> float:
+    """Find out how many requests a second a worker can answer."""
+    requests.rate(_IN_FLIGHT, _PROBE)
+    most = requests.rate(_IN_FLIGHT, _PROBE)
+    progress(f"{TITLE}: {name} can do {most:,.0f} requests/s")
+    return most
 
 
 def alone(requests: RawRequests, seconds: float) -> Sample:
