@@ -59,7 +59,6 @@ class Wire(ABC):
     def ack(self, delivery_tag: int, *, multiple: bool) -> None:
         """Acknowledge one delivery, or all up to it."""
 
-    @abstractmethod
     def consume(  # noqa: PLR0913  # what AMQP asks for
         self,
         queue: str,
@@ -71,6 +70,18 @@ class Wire(ABC):
         arguments: dict[str, Any] | None = None,
     ) -> None:
         """Take the messages of a queue; one that does not exist closes the channel with 404."""
+        self.channel.basic_consume(
+            queue,
+            self._callback_for(consumer_tag, on_delivery),
+            auto_ack=auto_ack,
+            consumer_tag=consumer_tag,
+            arguments=arguments,
+            callback=None if on_consuming is None else lambda _frame: on_consuming(),
+        )
+
+    @abstractmethod
+    def _callback_for(self, consumer_tag: str, on_delivery: OnDelivery) -> Callable[..., None]:
+        """Have deliveries go to `on_delivery`; return what pika is to call with those it sees."""
 
     def forget(self) -> None:  # noqa: B027  # there may be nothing to forget
         """Take no more deliveries: the channel has ended."""
@@ -119,26 +130,10 @@ class DirectWire(Wire):
         """Write the frame of an acknowledgement."""
         self._write(ack(self._number, delivery_tag, multiple=multiple))
 
-    def consume(  # noqa: PLR0913  # what AMQP asks for
-        self,
-        queue: str,
-        consumer_tag: str,
-        on_delivery: OnDelivery,
-        on_consuming: Callable[[], None] | None = None,
-        *,
-        auto_ack: bool = False,
-        arguments: dict[str, Any] | None = None,
-    ) -> None:
-        """Consume with pika, and take the deliveries before pika sees them."""
+    def _callback_for(self, consumer_tag: str, on_delivery: OnDelivery) -> Callable[..., None]:
+        # Before the consumer starts: the shortcut takes every delivery before pika sees it.
         self._shortcut.take(self._number, consumer_tag.encode(), on_delivery)
-        self.channel.basic_consume(
-            queue,
-            _not_taken,
-            auto_ack=auto_ack,
-            consumer_tag=consumer_tag,
-            arguments=arguments,
-            callback=_told(on_consuming),
-        )
+        return _not_taken
 
     def forget(self) -> None:
         """Leave what is still to come to pika."""
@@ -175,32 +170,14 @@ class PikaWire(Wire):
         """Acknowledge."""
         self.channel.basic_ack(delivery_tag, multiple)
 
-    def consume(  # noqa: PLR0913  # what AMQP asks for
-        self,
-        queue: str,
-        consumer_tag: str,
-        on_delivery: OnDelivery,
-        on_consuming: Callable[[], None] | None = None,
-        *,
-        auto_ack: bool = False,
-        arguments: dict[str, Any] | None = None,
-    ) -> None:
-        """Consume."""
-
+    def _callback_for(self, _consumer_tag: str, on_delivery: OnDelivery) -> Callable[..., None]:
         def on_message(
             _channel: Channel, method: Basic.Deliver, properties: BasicProperties, body: bytes
         ) -> None:
             tag: Any = method.delivery_tag
             on_delivery(tag, bool(method.redelivered), _as_bytes(properties), body)
 
-        self.channel.basic_consume(
-            queue,
-            on_message,
-            auto_ack=auto_ack,
-            consumer_tag=consumer_tag,
-            arguments=arguments,
-            callback=_told(on_consuming),
-        )
+        return on_message
 
 
 def _as_bytes(properties: BasicProperties) -> Properties:
@@ -219,9 +196,5 @@ def _as_bytes(properties: BasicProperties) -> Properties:
     )
 
 
-def _told(on_consuming: Callable[[], None] | None) -> Callable[[object], None] | None:
-    return None if on_consuming is None else lambda _frame: on_consuming()
-
-
 def _not_taken(*_: object) -> None:
-    """Stand where pika wants a callback: the shortcut takes every delivery before pika sees it."""
+    """Stand where pika wants a callback."""
