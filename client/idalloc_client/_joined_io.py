@@ -18,8 +18,9 @@ from pika.adapters.utils.selector_ioloop_adapter import SelectorIOServicesAdapte
 from pika.channel import Channel
 
 from idalloc_client._guarded_loop import GuardedLoop, SelectorLoop
-from idalloc_client._joined_stream import JoinedStream, PlainStream, Turn, WrappingStream
+from idalloc_client._joined_stream import JoinedStream, PlainStream, WrappingStream
 from idalloc_client._shortcut import Shortcut
+from idalloc_client._turn import Turn
 from idalloc_client._wire import DirectWire, Wire
 
 _Done = Callable[[Any], None]

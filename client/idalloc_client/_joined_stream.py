@@ -1,4 +1,4 @@
-"""Streams for pika that read much at once and write once a turn; nothing here knows of idalloc.
+"""Streams for pika that read much at once and write once a turn; they know nothing of ids.
 
 pika's own stream (1.4) reads 4096 bytes at a time until the socket has no more, hands each frame to
 the socket by itself (three calls for a publish, one for an acknowledgement), and waits for the loop
@@ -16,38 +16,16 @@ import logging
 import os
 import socket
 from collections import deque
-from collections.abc import Callable
 from typing import Any
 
 from pika.adapters.utils.nbio_interface import AbstractStreamProtocol, AbstractStreamTransport
+
+from idalloc_client._turn import Turn
 
 _log = logging.getLogger("idalloc.stream")
 
 _READ_SIZE = 65_536  # bytes: a few hundred messages
 _NOT_NOW = (BlockingIOError, InterruptedError)
-
-
-class Turn:
-    """A context: what is written while it lasts leaves in one piece at its end.
-
-    One object for all turns, as a generator would be made anew for each.
-    """
-
-    def __init__(self) -> None:
-        self.holding = False
-        """Whether writes are kept back just now."""
-        self.at_end: Callable[[], None] = _nothing
-
-    def __enter__(self) -> None:
-        self.holding = True
-
-    def __exit__(self, *_: object) -> None:
-        self.holding = False
-        self.at_end()
-
-
-def _nothing() -> None:
-    """Stand where there is no stream yet."""
 
 
 class JoinedStream(AbstractStreamTransport):

@@ -13,8 +13,8 @@ import pika
 from pika.channel import Channel
 
 from idalloc_client._guarded_loop import SelectorLoop
-from idalloc_client._joined_stream import Turn
 from idalloc_client._plain_pika import PlainPika
+from idalloc_client._turn import Turn
 from idalloc_client._wire import Wire
 
 _log = logging.getLogger("idalloc.link")

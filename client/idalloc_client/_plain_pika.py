@@ -6,7 +6,7 @@ from typing import Any
 from pika.channel import Channel
 
 from idalloc_client._guarded_loop import GuardedLoop, SelectorLoop
-from idalloc_client._joined_stream import Turn
+from idalloc_client._turn import Turn
 from idalloc_client._wire import PikaWire, Wire
 
 

@@ -7,6 +7,7 @@ from there before, works as ever.
 import contextlib
 
 with contextlib.suppress(ImportError):  # a Python without pika
-    from pika.adapters.utils import selector_ioloop_adapter
+    from pika.adapters.utils import nbio_interface, selector_ioloop_adapter
 
+    del nbio_interface.AbstractStreamTransport
     del selector_ioloop_adapter.SelectorIOServicesAdapter

@@ -12,7 +12,8 @@ from pika.adapters.utils.nbio_interface import AbstractStreamProtocol
 from pika.adapters.utils.selector_ioloop_adapter import SelectorIOServicesAdapter
 
 from idalloc_client._asyncio_loop import AsyncioSelectorLoop
-from idalloc_client._joined_stream import PlainStream, Turn
+from idalloc_client._joined_stream import PlainStream
+from idalloc_client._turn import Turn
 
 
 class Services:

@@ -1,0 +1,26 @@
+"""One turn of a loop, at whose end what was written in it leaves."""
+
+from collections.abc import Callable
+
+
+class Turn:
+    """A context: what is written while it lasts leaves in one piece at its end.
+
+    One object for all turns, as a generator would be made anew for each.
+    """
+
+    def __init__(self) -> None:
+        self.holding = False
+        """Whether writes are kept back just now."""
+        self.at_end: Callable[[], None] = _nothing
+
+    def __enter__(self) -> None:
+        self.holding = True
+
+    def __exit__(self, *_: object) -> None:
+        self.holding = False
+        self.at_end()
+
+
+def _nothing() -> None:
+    """Stand where there is no stream yet."""
