@@ -92,9 +92,7 @@ class HeldIds:
         """Give up every id in memory, count them as lost and say how many they were."""
         dropped = self.left
         self.lost += dropped
-        self._later = ()
-        self.end = self._total = self.next
-        self._settle()
+        self._hold([])
         return dropped
 
     def drop_from(self, end: int) -> None:
