@@ -314,6 +314,7 @@ def at_terminal(idalloc: Idalloc, *arguments: str) -> Iterator[tuple[subprocess.
         stdout=its_end,
         stderr=its_end,
         start_new_session=True,
+        preexec_fn=heed_sigint,  # noqa: PLW1509  # no lock is taken
     )
     os.close(its_end)
     try:
