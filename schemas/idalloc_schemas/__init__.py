@@ -10,6 +10,7 @@ from idalloc_schemas._codes import RespCode
 from idalloc_schemas._errors import ErrorReply
 from idalloc_schemas._fields import MAX_APP_TAG_LENGTH, MAX_ID, AppTag, IdRange
 from idalloc_schemas._fleet import (
+    Alive,
     Echo,
     Entry,
     FleetMessage,
@@ -30,6 +31,7 @@ from idalloc_schemas._names import (
     HEALTH_QUEUE,
     HEALTH_REPLY_TYPE,
     HEALTH_REQUEST_TYPE,
+    MARKS_STREAM,
 )
 from idalloc_schemas._parse import (
     InvalidMessageError,
@@ -49,8 +51,10 @@ __all__ = [
     "HEALTH_QUEUE",
     "HEALTH_REPLY_TYPE",
     "HEALTH_REQUEST_TYPE",
+    "MARKS_STREAM",
     "MAX_APP_TAG_LENGTH",
     "MAX_ID",
+    "Alive",
     "AllocReply",
     "AllocRequest",
     "AppTag",

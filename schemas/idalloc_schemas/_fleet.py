@@ -24,6 +24,9 @@ FLEET_VERSION: Final = 1
 Edge = Annotated[StrictInt, Field(ge=0, le=MAX_ID)]
 """An end of a segment as the row has it: the first one begins at 0, though 0 is never an id."""
 
+Instant = Annotated[StrictInt, Field(ge=0, le=MAX_ID)]
+"""Seconds since 1970, by the sender's clock."""
+
 WorkerKey = Annotated[str, Field(strict=True, max_length=64)]
 """Names one life of one worker process; nobody has the same key again."""
 
@@ -50,12 +53,15 @@ class Reserved(_Message):
     app_tag: AppTag
     left: Edge
     right: Edge
+    at: Instant | None = None
+    """When it was sent."""
 
 
 class Surrendered(_Message):
     """`worker` is stopping and will never hand out `[left, right)`, the end of what it reserved.
 
-    It may be about to lower the row from `right` to `left`.
+    It may be about to lower the row from `right` to `left`. `rest` is where the ids end that it had
+    before, which it still has or has handed out; without it (from an older worker), `left`.
     """
 
     type: Literal["surrendered"] = "surrendered"
@@ -63,6 +69,7 @@ class Surrendered(_Message):
     app_tag: AppTag
     left: Edge
     right: Edge
+    rest: Edge | None = None
 
 
 class Hello(_Message):
@@ -81,12 +88,24 @@ Entry = tuple[AppTag, WorkerKey, Edge]
 
 
 class Marks(_Message):
-    """What `worker` knows of all; `more` says that another part follows."""
+    """What `worker` knows of all; `more` says that another part follows.
+
+    Told to all, the parts count from 0: who finds them all in the stream knows what `worker` knew.
+    """
 
     type: Literal["marks"] = "marks"
     worker: WorkerKey
     entries: list[Entry]
     more: StrictBool = False
+    part: Annotated[StrictInt, Field(ge=0)] | None = None
+
+
+class Alive(_Message):
+    """A worker that knows all marks was running at this time; now and then some worker says so."""
+
+    type: Literal["alive"] = "alive"
+    worker: WorkerKey
+    at: Instant
 
 
 class Echo(_Message):
@@ -107,7 +126,7 @@ class HealthCall(_Message):
     app_tag: AppTag | None = None
 
 
-FleetMessage = Reserved | Surrendered | Hello | Marks | Echo | HealthCall
+FleetMessage = Reserved | Surrendered | Hello | Marks | Alive | Echo | HealthCall
 
 _message: TypeAdapter[FleetMessage] = TypeAdapter(
     Annotated[FleetMessage, Field(discriminator="type")]

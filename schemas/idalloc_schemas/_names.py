@@ -6,6 +6,8 @@ ALLOC_QUEUE: Final = "id.alloc"
 HEALTH_QUEUE: Final = "id.health"
 FLEET_EXCHANGE: Final = "id.fleet"
 """Fanout among workers; each has a queue of its own, named with this, a dot and a random word."""
+MARKS_STREAM: Final = "id.fleet.marks"
+"""Stores what workers tell each other, for those that start when nobody is left to ask."""
 
 ALLOC_REQUEST_TYPE: Final = "id.alloc.request"
 ALLOC_REPLY_TYPE: Final = "id.alloc.reply"

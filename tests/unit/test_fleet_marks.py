@@ -65,18 +65,29 @@ def test_a_surrender_lowers_the_end_that_it_names() -> None:
     marks = FleetMarks("me")
     marks.reserved("a", "order", 0, 10)
     marks.reserved("b", "order", 10, 20)
-    marks.surrendered("a", "order", 15, 20)  # b's
+    marks.surrendered("a", "order", 15, 20, 15)  # b's
     assert marks.mark("order") == 20
-    marks.surrendered("b", "order", 12, 20)
+    marks.surrendered("b", "order", 12, 20, 12)
     assert marks.mark("order") == 12
-    marks.surrendered("b", "order", 10, 20)  # not its end any more
+    marks.surrendered("b", "order", 10, 20, 10)  # not its end any more
     assert marks.mark("order") == 12
+
+
+def test_a_surrender_may_go_below_the_edge_that_it_names() -> None:
+    """Where all of a segment is given back its left end is somebody else's, who may go on lowering."""
+    marks = FleetMarks("me")
+    marks.reserved("a", "order", 0, 10)
+    marks.reserved("b", "order", 10, 20)
+    marks.surrendered("b", "order", 10, 20, 0)
+    assert marks.mark("order") == 10
+    marks.surrendered("a", "order", 4, 10, 4)
+    assert marks.mark("order") == 4
 
 
 def test_hearsay_does_not_undo_a_surrender() -> None:
     """Whoever joined just now may be told by others what they did not yet know to be outdated."""
     marks = FleetMarks("me")
-    marks.surrendered("a", "order", 4, 10)
+    marks.surrendered("a", "order", 4, 10, 4)
     marks.told([("order", "a", 10), ("order", "b", 3)])
     assert marks.mark("order") == 4
 
@@ -86,7 +97,7 @@ def test_a_surrendered_tail_is_no_rival() -> None:
     marks = FleetMarks("me")
     watch = marks.watch("order")
     marks.reserved("a", "order", 0, 10)
-    marks.surrendered("a", "order", 4, 10)
+    marks.surrendered("a", "order", 4, 10, 4)
     assert not watch.overlaps(4, 14)
     assert watch.overlaps(3, 13)
 
@@ -109,7 +120,7 @@ def test_tags_and_surrenders_are_bounded() -> None:
     for number in range(10):
         marks.reserved("a", f"tag-{number}", 0, 10)
         marks.reserved("a", "busy", 0, 10 * number + 10)
-        marks.surrendered("a", f"tag-{number}", 5, 10)
+        marks.surrendered("a", f"tag-{number}", 5, 10, 5)
     assert len(marks) == 3
     assert marks.mark("busy") == 100
     assert marks.mark("tag-0") == 0

@@ -19,9 +19,13 @@ class FakeFleet:
         self.speaking = speaking
         self.unprotected = unprotected
         self.surrendered: list[tuple[str, int, int]] = []
+        self.rests: list[int] = []
 
-    def surrender(self, app_tag: str, left: int, right: int, on_told: Callable[[], None]) -> None:
+    def surrender(
+        self, app_tag: str, left: int, right: int, rest: int, on_told: Callable[[], None]
+    ) -> None:
         self.surrendered.append((app_tag, left, right))
+        self.rests.append(rest)
         on_told()
 
 
@@ -98,6 +102,26 @@ def test_what_lies_below_another_worker_goes_back_after_what_lies_above() -> Non
     stop.refiller.answer(outcome=False)
     assert (books(pool), stop.done) == ((0, 10, 10), 1)
     assert stop.counters == {"give_backs": 1, "give_backs_failed": 1}
+
+
+def test_the_others_are_told_what_still_counts() -> None:
+    """The end of what is held or was handed out, of both engines: an untouched segment had none."""
+    pool, other = tag_pool((10, 20), (50, 60)), tag_pool((2, 8))
+    stop = Stop(FakeFleet(), pool, other)
+    stop.start()
+    assert stop.fleet.rests == [20, 20]  # [50, 60) of the one, [2, 8) of the other
+    stop.refiller.answer(outcome=True)
+    assert stop.fleet.rests == [20, 20, 0]
+    used = tag_pool((10, 20), (50, 60))
+    used.take(12)
+    stop = Stop(FakeFleet(), used)
+    stop.start()
+    assert (stop.fleet.surrendered, stop.fleet.rests) == ([("order", 52, 60)], [52])
+    used_up = tag_pool((10, 20), (50, 60))
+    used_up.take(10)
+    stop = Stop(FakeFleet(), used_up)
+    stop.start()
+    assert (stop.fleet.surrendered, stop.fleet.rests) == ([("order", 50, 60)], [20])
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from idalloc_worker._segment import Segment
 from idalloc_worker._store import Reservation
 from idalloc_worker._store_errors import RewindSuspectedError, SegmentContestedError
 from idalloc_worker._tag_settings import TagSettings
+from idalloc_worker._vouching import Vouching
 
 SETTINGS = TagSettings(step=10)
 REFILL = StartRefill("order", 1, 5, 0, users=frozenset({"alice"}))
@@ -24,7 +25,15 @@ class FakeFleet:
     def __init__(self) -> None:
         self.marks = FleetMarks("me")
         self.claimed: list[Segment] = []
+        self.vouching = Vouching()
         self.ours = True
+        self.waiting: list[Callable[[], None]] | None = None
+
+    def when_able(self, callback: Callable[[], None]) -> None:
+        if self.waiting is None:
+            callback()
+        else:
+            self.waiting.append(callback)
 
     def claim(self, watch: Watch, segment: Segment, on_done: Callable[[bool], None]) -> object:
         del watch
@@ -57,6 +66,7 @@ class Bench:
             self.refiller,  # type: ignore[arg-type]
             self.records.append,
             self.counters,
+            lambda callback: callback(),
         )
 
     def answer(self, outcome: Reservation | Exception, seconds: float = 0.0) -> None:

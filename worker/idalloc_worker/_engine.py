@@ -17,6 +17,7 @@ from idalloc_worker._effects import (
     Answered,
     Effect,
     Expired,
+    Range,
     Redirected,
     Refused,
     StartRefill,
@@ -129,6 +130,14 @@ class Engine:
             pool.drop_all()
             pool.attempt = pool.retry_timer_at = None  # a segment that arrives now is too late
             self._refuse_waiters(pool, REDIRECTED, now)
+
+    def contest(self, app_tag: str, left: int, right: int) -> Range | None:
+        """Lose what is in memory of a tag if somebody else owns some of it; tell what it was."""
+        pool = self._pools.get(app_tag)
+        shared = pool.overlap(left, right) if pool is not None else None
+        if pool is not None and shared is not None:
+            pool.drop_all()
+        return shared
 
     def void(self) -> None:
         """Lose all that is in memory: the one who was to hand it out is no longer the owner.

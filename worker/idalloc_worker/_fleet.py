@@ -5,15 +5,17 @@ The rules, and why they keep ids unique, are in `docs/correctness.md`.
 
 import logging
 import secrets
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
-from itertools import count, islice
-from typing import Any
+from itertools import count
+from typing import Any, Protocol
 
 from idalloc_client._link import Timer
 from idalloc_schemas import (
+    Alive,
     Echo,
     HealthCall,
     Hello,
@@ -23,28 +25,48 @@ from idalloc_schemas import (
     Surrendered,
     parse_fleet_message,
 )
+from idalloc_worker._effects import Range
 from idalloc_worker._fleet_channel import Callback, FleetChannel
 from idalloc_worker._fleet_marks import FleetMarks, Watch
+from idalloc_worker._fleet_memory import FleetMemory
+from idalloc_worker._own_messages import OwnMessages
 from idalloc_worker._segment import Segment
+from idalloc_worker._vouching import Vouching
 
 _log = logging.getLogger("idalloc.fleet")
 
 _GATHER = 0.25  # seconds for the others to begin to answer a hello; alone, this is what it costs
 _GATHER_LONGEST = 2.0  # seconds for those that have begun to come to an end
-_SETTLE_LONGEST = 3.0  # seconds after which requests are taken, with the fleet or without
+_SETTLE_LONGEST = 15.0  # seconds after which requests are taken, with the fleet or without
 _CATCH_UP_LONGEST = 0.5  # seconds: then a row that lies too low is repaired on suspicion
+_MUTE_AFTER = 1.0  # seconds without a confirm after which nothing more is reserved
+_RESTART_AFTER = 5.0  # seconds after which another channel is tried, or it is done without
 _AS_IT_IS = "latin-1"  # bytes of any kind as JSON text, and back
-_CHUNK = 500  # entries in a message: some milliseconds of work
 
 
 class _State(Enum):
     DOWN = auto()
     """No channel just now: claims wait."""
+    GREETING = auto()
+    """It is not known yet whether the broker passes on what is said: claims wait."""
     GATHERING = auto()
-    """The others were asked for their marks: claims wait."""
+    """The others were asked for their marks, and the stream is read: claims wait."""
     READY = auto()
     UNPROTECTED = auto()
     """The broker refuses: segments are used at once, as if this worker were alone."""
+
+
+class FleetOwner(Protocol):
+    """The worker that is a part of the fleet."""
+
+    def on_health_call(self, call: HealthCall) -> None:
+        """Answer a caller who asked the whole fleet."""
+
+    def on_foreign_claim(self, app_tag: str, left: int, right: int) -> Range | None:
+        """Give up what it holds of a tag if another worker owns some of it; tell what it had."""
+
+    def on_memory_set_back(self, why: str) -> None:
+        """Give up all it holds, and the connection: somebody else may have handed it out."""
 
 
 @dataclass(slots=True, eq=False)
@@ -57,29 +79,45 @@ class _Claim:
 class Fleet:
     """Owned by the link's thread; callbacks run on it, some of them at once."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # its surroundings
         self,
         counters: Counter[str],
         call_later: Callable[[float, Callback], Timer],
         *,
         name: str,
-        on_health_call: Callable[[HealthCall], None],
+        owner: FleetOwner,
+        vouching: Vouching | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.key = secrets.token_hex(8)
-        """Names this life of the process: a worker that is restarted is another one."""
-        self.marks = FleetMarks(self.key)
+        self.marks = FleetMarks(_new_key())
+        self.vouching = vouching or Vouching()
         self._counters = counters
         self._call_later = call_later
-        self._on_health_call = on_health_call
-        self._channel = FleetChannel(self, call_later, app_id=name)
+        self._owner = owner
+        self._clock = clock
+        self._channel = FleetChannel(self, call_later, app_id=name, clock=clock)
+        self.memory = FleetMemory(self, call_later, app_id=name)
+        self._own = OwnMessages()
         self._state = _State.DOWN
         self._claims: dict[_Claim, None] = {}
+        self._when_able: list[Callback] = []
         self._catch_ups: dict[int, Callback] = {}
-        self._echoes: dict[int, Callback] = {}
+        self._echoes: dict[int, tuple[Callback, float]] = {}
         self._numbers = count(1)
         self._answering: set[str] = set()  # workers whose marks are coming in
+        self._gathered = False
         self._generation = 0
         self._on_settled: Callback | None = None
+
+    @property
+    def key(self) -> str:
+        """Names this life of the process: a worker that is restarted is another one."""
+        return self.marks.me
+
+    @property
+    def counters(self) -> Counter[str]:
+        """What is counted of the fleet."""
+        return self._counters
 
     @property
     def speaking(self) -> bool:
@@ -91,6 +129,19 @@ class Fleet:
         """Whether the broker keeps this worker from speaking to the others."""
         return self._state is _State.UNPROTECTED
 
+    @property
+    def able(self) -> bool:
+        """Whether a segment that is reserved now can be claimed, or needs no claim."""
+        return self.unprotected or (self.speaking and self._silence < _MUTE_AFTER)
+
+    @property
+    def _silence(self) -> float:
+        """Seconds that the oldest message has waited for the broker."""
+        since = self._channel.waiting_since
+        if self._echoes:
+            since = min(since, next(iter(self._echoes.values()))[1])
+        return max(self._clock() - since, 0.0)
+
     def connect(self, connection: Any, on_settled: Callback) -> None:
         """Join over a fresh connection; `on_settled` once requests may be taken."""
         self._on_settled = on_settled
@@ -101,9 +152,21 @@ class Fleet:
         """Forget the connection."""
         self._on_settled = None
         self._channel.disconnect()
+        self._state = _State.DOWN
         self.on_fleet_lost()
 
+    def renew_key(self) -> None:
+        """Be another worker from now on: what was said under the old key may be somebody else's."""
+        self.marks.me = _new_key()
+
     # Segments
+
+    def when_able(self, callback: Callback) -> None:
+        """Call back once what is reserved can also be claimed: at once, nearly always."""
+        if self.able:
+            callback()
+        else:
+            self._when_able.append(callback)
 
     def claim(self, watch: Watch, segment: Segment, on_done: Callable[[bool], None]) -> object:
         """Tell all others of a segment, then hear them out; `on_done(True)`: it is ours alone.
@@ -138,10 +201,13 @@ class Fleet:
         if self._state is _State.READY:
             self._echo(caught_up)
 
-    def surrender(self, app_tag: str, left: int, right: int, on_told: Callback) -> None:
-        """Tell all others that `[left, right)` will never be used; `on_told` may never come."""
-        self.marks.surrendered(self.key, app_tag, left, right)
-        message = Surrendered(worker=self.key, app_tag=app_tag, left=left, right=right)
+    def surrender(self, app_tag: str, left: int, right: int, rest: int, on_told: Callback) -> None:
+        """Tell all others that `[left, right)` will never be used; `on_told` may never come.
+
+        `rest` is where the ids end that this worker has, or had, besides.
+        """
+        self.marks.surrendered(self.key, app_tag, left, right, rest)
+        message = Surrendered(worker=self.key, app_tag=app_tag, left=left, right=right, rest=rest)
         self._channel.publish(message.encode(), on_told)
 
     def _proceed(self, claim: _Claim) -> None:
@@ -149,14 +215,20 @@ class Fleet:
             self._counters["claims_unprotected"] += 1
             self._end_claim(claim)
         elif self._state is _State.READY:
-            watch, segment = claim.watch, claim.segment
-            message = Reserved(
-                worker=self.key, app_tag=watch.app_tag, left=segment.left, right=segment.right
-            )
             # Told to all, then all heard: of two that claim the same, at least one hears the other.
-            self._channel.publish(
-                message.encode(), lambda: self._echo(lambda: self._end_claim(claim))
+            self._tell(
+                claim.watch.app_tag,
+                claim.segment.left,
+                claim.segment.right,
+                lambda: self._echo(lambda: self._end_claim(claim)),
             )
+
+    def _tell(self, app_tag: str, left: int, right: int, on_told: Callback) -> None:
+        message = Reserved(
+            worker=self.key, app_tag=app_tag, left=left, right=right, at=self.vouching.now()
+        )
+        self._own.sent(message)
+        self.publish(message.encode(), on_told)
 
     def _end_claim(self, claim: _Claim) -> None:
         if claim in self._claims:
@@ -166,23 +238,60 @@ class Fleet:
 
     def _echo(self, on_back: Callback) -> None:
         number = next(self._numbers)
-        self._echoes[number] = on_back
+        self._echoes[number] = on_back, self._clock()
         self._channel.send(self._queue, Echo(worker=self.key, number=number).encode())
 
     # The channel's life
 
+    def publish(self, body: bytes, on_told: Callback) -> None:
+        """Tell all workers, and the stream; `on_told` once all have it, or never."""
+
+        def on_confirmed() -> None:
+            on_told()
+            self._release()
+
+        self._channel.publish(body, on_confirmed)
+
     def on_fleet_open(self, queue: str) -> None:
-        """Ask the others, tell them what we know, and give them some time."""
+        """See whether the broker passes on what is said."""
         self._queue = queue
-        self._state = _State.GATHERING
+        self._own.renew(queue)
+        if self._state is not _State.UNPROTECTED:
+            self._state = _State.GREETING
         self._counters["fleet_joins"] += 1
         self._answering.clear()
+        self._gathered = False
         self._generation += 1
         generation = self._generation
-        self._channel.publish(Hello(worker=self.key, reply_to=queue).encode(), _nothing)
+        hello = Hello(worker=self.key, reply_to=queue)
+        self.publish(hello.encode(), lambda: self._on_greeted(generation))
+        self._watch_silence(generation)
+
+    def _watch_silence(self, generation: int) -> None:
+        """Do not wait for ever for a broker that takes messages and says nothing."""
+
+        def look() -> None:
+            if generation != self._generation or self._state is _State.DOWN:
+                return
+            if self._silence > _RESTART_AFTER:
+                if self._state is _State.GREETING:
+                    self.on_fleet_refused("it does not confirm what is published")
+                self._channel.restart()
+            else:
+                self._watch_silence(generation)
+
+        self._call_later(_MUTE_AFTER, look)
+
+    def _on_greeted(self, generation: int) -> None:
+        """Ask the others and the stream, tell them what we know, and give them some time."""
+        if generation != self._generation:
+            return
+        self._state = _State.GATHERING
+        self._channel.works()
+        self.memory.connect(self._channel.connection)
         if len(self.marks):
             # Whoever joined after us, and so could not answer, hears it all the same.
-            self._send_marks(lambda body: self._channel.publish(body, _nothing))
+            self.memory.write_snapshot()
         rounds = iter([_GATHER, *[0.05] * round((_GATHER_LONGEST - _GATHER) / 0.05)])
 
         def wait() -> None:
@@ -192,14 +301,30 @@ class Fleet:
             if pause is not None and (pause == _GATHER or self._answering):
                 self._call_later(pause, wait)
             else:
-                self._begin()
+                self._gathered = True
+                self.begin_if_known()
 
         wait()
 
+    def begin_if_known(self) -> None:
+        """Begin once both are over: what the others answer, and what the stream holds."""
+        if self._state is _State.GATHERING and self._gathered and self.memory.known:
+            self._state = _State.READY
+            self.memory.begin()
+            self._resume()
+
+    def on_fleet_nacked(self) -> None:
+        """Do without where not even a greeting gets through."""
+        if self._state is _State.GREETING:
+            self.on_fleet_refused("a queue of the exchange id.fleet takes no messages")
+
     def on_fleet_lost(self) -> None:
         """Let claims wait for the next channel; nobody knows what became of their messages."""
-        self._state = _State.DOWN
+        if self._state is not _State.UNPROTECTED:
+            self._state = _State.DOWN
+        self._generation += 1
         self._echoes.clear()
+        self.memory.disconnect()
 
     def on_fleet_refused(self, reason: str) -> None:
         """Go on without: ids first, protection as far as it can be had."""
@@ -215,10 +340,6 @@ class Fleet:
         self._echoes.clear()
         self._resume()
 
-    def _begin(self) -> None:
-        self._state = _State.READY
-        self._resume()
-
     def _resume(self) -> None:
         for claim in list(self._claims):
             self._proceed(claim)
@@ -227,8 +348,15 @@ class Fleet:
                 self._echo(caught_up)
             else:
                 caught_up()
+        self._release()
         if self._on_settled is not None:
             self._settled(self._on_settled)
+
+    def _release(self) -> None:
+        if self._when_able and self.able:
+            waiting, self._when_able = self._when_able, []
+            for callback in waiting:
+                callback()
 
     def _settled(self, on_settled: Callback) -> None:
         if self._on_settled is on_settled:
@@ -245,15 +373,23 @@ class Fleet:
             self._counters["fleet_invalid"] += 1
             _log.debug("Ignored a message of the fleet: %s", error)
             return
+        if from_fleet:
+            self.memory.heard(message)
         match message:
             case Echo(worker=self.key, number=number):
-                on_back = self._echoes.pop(number, None)
-                if on_back is not None:
-                    on_back()
+                self._echoed(number)
             case HealthCall() if from_fleet:
-                self._on_health_call(message)
+                self._owner.on_health_call(message)
+            case Reserved() | Hello() if from_fleet and message.worker == self.key:
+                if not self._own.heard(message):
+                    self.on_memory_set_back("another process speaks under its key")
             case Reserved() | Surrendered() | Hello() | Marks() if message.worker != self.key:
                 self._hear(message, from_fleet=from_fleet)
+
+    def _echoed(self, number: int) -> None:
+        on_back, _ = self._echoes.pop(number, (_nothing, 0.0))
+        on_back()
+        self._release()
 
     def _hear(self, message: Reserved | Surrendered | Hello | Marks, *, from_fleet: bool) -> None:
         """Take in what another worker says."""
@@ -261,30 +397,55 @@ class Fleet:
             case Marks():
                 self._on_marks(message)
             case Reserved() if from_fleet:
-                self.marks.reserved(message.worker, message.app_tag, message.left, message.right)
+                self.take_in(message)
+                self._object(message)
             case Surrendered() if from_fleet:
-                self.marks.surrendered(message.worker, message.app_tag, message.left, message.right)
+                self.take_in(message)
             case Hello(reply_to=reply_to) if from_fleet:
-                self._send_marks(lambda body: self._channel.send(reply_to, body))
+                self.memory.answer(lambda body: self._channel.send(reply_to, body))
+
+    def take_in(self, message: Reserved | Surrendered | Marks | Alive) -> None:
+        """Remember what a worker said, to the fleet or, long ago, to the stream."""
+        match message:
+            case Reserved(worker=worker, app_tag=tag, left=left, right=right, at=at):
+                self.marks.reserved(worker, tag, left, right)
+                self.vouching.claimed(tag, at)
+            case Surrendered(worker=worker, app_tag=tag, left=left, right=right, rest=rest):
+                self.marks.surrendered(worker, tag, left, right, left if rest is None else rest)
+            case Marks(entries=entries):
+                self.marks.told(entries)
+            case Alive(at=at):
+                self.vouching.alive(at)
+
+    def _object(self, claim: Reserved) -> None:
+        """Tell a worker that claims ids of ours: it knew nothing of them, so the row was set back.
+
+        Each of the two gives up what it has of the tag in memory: nobody can tell here which of
+        the ids the other one has handed out.
+        """
+        ours = self._owner.on_foreign_claim(claim.app_tag, claim.left, claim.right)
+        if ours is not None:
+            self._counters["overlaps_heard"] += 1
+            _log.error(
+                "Ids of %s may have gone out twice: another worker has reserved [%d, %d), and this "
+                "one has had [%d, %d). Both give up what they hold of it; docs/correctness.md",
+                claim.app_tag,
+                claim.left,
+                claim.right,
+                *ours,
+            )
+            self._tell(claim.app_tag, *ours, _nothing)
+
+    def on_memory_set_back(self, why: str) -> None:
+        """Hear that this process, or another one, is a copy."""
+        self._owner.on_memory_set_back(why)
 
     def _on_marks(self, message: Marks) -> None:
-        self.marks.told(message.entries)
+        self.take_in(message)
         if message.more:
             self._answering.add(message.worker)
         else:
             self._answering.discard(message.worker)
-
-    def _send_marks(self, send: Callable[[bytes], None]) -> None:
-        """Send all there is, some at a time, so that requests are answered meanwhile."""
-        entries = self.marks.entries()
-
-        def send_next(chunk: list[Any]) -> None:
-            following = list(islice(entries, _CHUNK))
-            send(Marks(worker=self.key, entries=chunk, more=bool(following)).encode())
-            if following:
-                self._call_later(0, lambda: send_next(following))
-
-        send_next(list(islice(entries, _CHUNK)))
 
     # Health of the whole fleet
 
@@ -305,6 +466,10 @@ class Fleet:
         number = call.correlation_id
         correlation_id = None if number is None else number.encode(_AS_IT_IS)
         self._channel.answer(call.reply_to.encode(_AS_IT_IS), body, message_type, correlation_id)
+
+
+def _new_key() -> str:
+    return secrets.token_hex(8)
 
 
 def _nothing() -> None:

@@ -7,8 +7,11 @@ the one that serves requests must not suffer for it.
 import contextlib
 import logging
 import secrets
+import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
+from math import inf
 from typing import Any, Protocol
 
 import pika
@@ -28,11 +31,21 @@ _MESSAGE_TYPE = "id.fleet"
 Callback = Callable[[], None]
 
 
+@dataclass(frozen=True, slots=True)
+class _Published:
+    number: int
+    on_confirmed: Callback
+    at: float
+
+
 class FleetHandler(Protocol):
     """What the owner of the channel is told, on the link's thread."""
 
     def on_fleet_open(self, queue: str) -> None:
         """Speak and listen: whatever is published from now on also comes to `queue`."""
+
+    def on_fleet_nacked(self) -> None:
+        """Hear that the broker could not give a message to all; `on_fleet_lost` follows."""
 
     def on_fleet_lost(self) -> None:
         """Forget what was published and not confirmed; another channel will follow."""
@@ -53,24 +66,49 @@ class FleetChannel:
         call_later: Callable[[float, Callback], Timer],
         *,
         app_id: str,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._handler = handler
         self._call_later = call_later
         self._app_id = app_id
+        self._clock = clock
         self._connection: Any = None
         self._channel: Channel | None = None
         self._listening = False
         self._declare_first = False
+        self._queue = ""
         self._published = 0
-        self._unconfirmed: deque[tuple[int, Callback]] = deque()
+        self._unconfirmed: deque[_Published] = deque()
         self._retries = Backoff(0.2, 30.0)
+
+    @property
+    def connection(self) -> Any:
+        """The connection that it was given; None between two of them."""
+        return self._connection
+
+    @property
+    def waiting_since(self) -> float:
+        """When the oldest message was published that is not confirmed; `inf` if all are."""
+        return self._unconfirmed[0].at if self._unconfirmed else inf
 
     def connect(self, connection: Any) -> None:
         """Open a channel on a fresh connection."""
         self._connection = connection
         self._declare_first = False
+        # A name that nobody can guess: callers may write to any queue whose name they know. One
+        # for the whole connection, as each would stay there to its end that was not consumed.
+        self._queue = f"{FLEET_EXCHANGE}.{secrets.token_hex(8)}"
         self._retries.reset()
         self._open()
+
+    def works(self) -> None:
+        """Hear that messages get through: the next failure is a first one."""
+        self._retries.reset()
+
+    def restart(self) -> None:
+        """Give the channel up for another one: it is open, and nothing comes of it."""
+        if self._channel is not None and self._channel.is_open:
+            self._channel.close()
 
     def disconnect(self) -> None:
         """Forget the connection, which is lost, or will be given anew."""
@@ -85,7 +123,7 @@ class FleetChannel:
         """Send to every worker; `on_confirmed` runs once it is in all their queues, or never."""
         if self._send(FLEET_EXCHANGE, "", body):
             self._published += 1
-            self._unconfirmed.append((self._published, on_confirmed))
+            self._unconfirmed.append(_Published(self._published, on_confirmed, self._clock()))
 
     def send(self, queue: str, body: bytes) -> None:
         """Send to one queue."""
@@ -125,8 +163,7 @@ class FleetChannel:
         if self._declare_first:
             self._declare_first = False
             channel.exchange_declare(FLEET_EXCHANGE, "fanout", durable=True)
-        # A name that nobody can guess: callers may write to any queue whose name they know.
-        queue = f"{FLEET_EXCHANGE}.{secrets.token_hex(8)}"
+        queue = self._queue
         channel.queue_declare(queue, exclusive=True, auto_delete=True)
         channel.queue_bind(queue, FLEET_EXCHANGE, "")
         channel.basic_consume(
@@ -134,13 +171,14 @@ class FleetChannel:
             self._on_message,
             auto_ack=True,
             consumer_tag=f"{self._app_id} fleet",
+            # On 3.x a queue's process that is restarted has lost its messages, and says no word.
+            arguments={"x-cancel-on-ha-failover": True},
             callback=lambda _frame: self._on_consuming(channel, queue),
         )
 
     def _on_consuming(self, channel: Channel, queue: str) -> None:
         if channel is self._channel:
             self._listening = True
-            self._retries.reset()
             self._handler.on_fleet_open(queue)
 
     # Closing
@@ -200,21 +238,21 @@ class FleetChannel:
     def _on_confirm(self, frame: Any) -> None:
         method = frame.method
         if isinstance(method, Basic.Nack):
-            _log.warning("The broker could not take a message to the fleet; starting anew")
-            if self._channel is not None and self._channel.is_open:
-                self._channel.close()
+            _log.info("The broker could not give a message to all workers; starting anew")
+            self._handler.on_fleet_nacked()
+            self.restart()
             return
         due: list[Callback] = []
         if method.multiple:
-            while self._unconfirmed and self._unconfirmed[0][0] <= method.delivery_tag:
-                due.append(self._unconfirmed.popleft()[1])
+            while self._unconfirmed and self._unconfirmed[0].number <= method.delivery_tag:
+                due.append(self._unconfirmed.popleft().on_confirmed)
         else:
-            for position, (tag, callback) in enumerate(self._unconfirmed):
-                if tag == method.delivery_tag:
-                    due.append(callback)
+            for position, published in enumerate(self._unconfirmed):
+                if published.number == method.delivery_tag:
+                    due.append(published.on_confirmed)
                     del self._unconfirmed[position]
                     break
-                if tag > method.delivery_tag:
+                if published.number > method.delivery_tag:
                     break
         for callback in due:
             callback()

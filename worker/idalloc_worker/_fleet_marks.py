@@ -84,7 +84,8 @@ class FleetMarks:
     def __init__(
         self, me: str, *, max_tags: int = _MAX_TAGS, max_surrenders: int = _MAX_SURRENDERS
     ) -> None:
-        self._me = me
+        self.me = me
+        """This worker's key."""
         self._max_tags = max_tags
         self._max_surrenders = max_surrenders
         # By when a tag was last reserved from. A plain dict, of half the size of an OrderedDict and
@@ -102,28 +103,35 @@ class FleetMarks:
         marks = self._tags.get(app_tag)
         return marks.mark if marks is not None else 0
 
+    def is_news(self, worker: str, app_tag: str, end: int) -> bool:
+        """Whether a worker is not known to have reserved so far; not for tags not known at all."""
+        marks = self._tags.get(app_tag)
+        return marks is not None and end > marks.ends.get(worker, marks.base)
+
     # What is heard
 
     def reserved(self, worker: str, app_tag: str, left: int, right: int) -> None:
         """Take in that a worker reserved `[left, right)`."""
         self._marks_of(app_tag).raise_to(self._name(worker), right)
-        if worker != self._me:
+        if worker != self.me:
             for watch in self._watches.get(app_tag, ()):
                 watch.heard(worker, left, right)
 
-    def surrendered(self, worker: str, app_tag: str, left: int, right: int) -> None:
+    def surrendered(self, worker: str, app_tag: str, left: int, right: int, rest: int) -> None:
         """Take in that a worker will never use `[left, right)`, the end of what it reserved.
 
-        Only its own end is lowered, and only if it is the one that is named. It is stopping, so
-        whoever still tells of a higher end of it has not heard of this yet.
+        Only its own end is lowered, and only if it is the one that is named: to `rest`, where the
+        ids end that it had before. That may lie below `left`, which is then the end of somebody
+        else's ids, who may lower the row further. It is stopping, so whoever still tells of a
+        higher end of it has not heard of this yet.
         """
-        self._surrenders[worker, app_tag] = left
+        self._surrenders[worker, app_tag] = rest
         self._surrenders.move_to_end((worker, app_tag))
         if len(self._surrenders) > self._max_surrenders:
             self._surrenders.popitem(last=False)
         marks = self._tags.get(app_tag)
         if marks is not None and marks.ends.get(worker) == right:
-            marks.ends[worker] = left
+            marks.ends[worker] = rest
         for watch in self._watches.get(app_tag, ()):
             watch.surrendered(worker, left, right)
 
@@ -138,7 +146,7 @@ class FleetMarks:
             news = marks.raise_to(self._name(worker), end)
         else:
             news, marks.base = end > marks.base, max(end, marks.base)
-        if news and worker != self._me:
+        if news and worker != self.me:
             for watch in self._watches.get(app_tag, ()):
                 watch.heard(worker, watch.floor, end)  # where it began is not told
 

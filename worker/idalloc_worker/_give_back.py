@@ -4,7 +4,7 @@ Owned by the link's thread. `docs/correctness.md` says why this can never lead t
 """
 
 import logging
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable
 
 from idalloc_worker._fleet import Fleet
@@ -36,6 +36,7 @@ class GiveBacks:
         self._post = post
         self._counters = counters
         self._waiting: deque[TagPool] = deque()
+        self._pools: defaultdict[str, list[TagPool]] = defaultdict(list)  # of each tag
         self._under_way: dict[TagPool, int] = {}  # how many ids each is giving back
         self._on_done: Callable[[], None] | None = None
         self._over = False
@@ -45,6 +46,9 @@ class GiveBacks:
         if self._over:
             return
         self._on_done = on_done
+        pools = list(pools)
+        for pool in pools:
+            self._pools[pool.app_tag].append(pool)
         if self._fleet.speaking or self._fleet.unprotected:
             # The largest first, should the time not do for all.
             held = (pool for pool in pools if pool.left)
@@ -89,7 +93,9 @@ class GiveBacks:
         if self._fleet.unprotected:
             lower_row()
         else:
-            self._fleet.surrender(pool.app_tag, left, right, lower_row)
+            # What others must go on counting with: both engines may have had the tag.
+            rest = max(each.reach for each in self._pools[pool.app_tag])
+            self._fleet.surrender(pool.app_tag, left, right, rest, lower_row)
 
     def _lowered(self, pool: TagPool, outcome: bool | Exception) -> None:  # noqa: FBT001
         ids = self._under_way.pop(pool, None)

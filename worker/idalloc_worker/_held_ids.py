@@ -24,7 +24,9 @@ class HeldIds:
         "_closed",
         "_later",
         "_origin",
+        "_start",
         "_total",
+        "_used_to",
         "end",
         "full",
         "given_back",
@@ -41,6 +43,8 @@ class HeldIds:
         self._later: Ranges = ()  # the segments to go on with: seldom more than one
         self._total = 0  # `next` and all that is left
         self._origin = 0  # `next`, less all that was handed out
+        self._start = 0  # where the segment began that is handed out from
+        self._used_to = 0  # the end of what was handed out of earlier segments
         self._closed = False
         self.full = False  # whether as many segments are held as are wanted
         self.reserved = self.lost = self.given_back = 0
@@ -113,6 +117,19 @@ class HeldIds:
         self._hold(held)
         return left, right
 
+    @property
+    def reach(self) -> int:
+        """The end of all that is held or went to callers; 0 if there never was anything."""
+        if self._later:
+            return self._later[-1][1]
+        return self.end if self.end > self._start else self._used_to
+
+    def overlap(self, left: int, right: int) -> Range | None:
+        """Tell what of the present segments lies in `[left, right)`, handed out or not."""
+        segments = ((self._start, self.end), *self._later)
+        shared = [(start, end) for start, end in segments if max(start, left) < min(end, right)]
+        return (shared[0][0], shared[-1][1]) if shared else None
+
     def gave_back(self, ids: int) -> None:
         """Count ids that were surrendered as given back: the next reservation has them again."""
         self.given_back += ids
@@ -134,6 +151,10 @@ class HeldIds:
         self.lost += other.lost
         self.given_back += other.given_back
 
+    @property
+    def _end_of_use(self) -> int:
+        return self.next if self.next > self._start else self._used_to
+
     def _hold(self, segments: list[Range]) -> None:
         """Hold these, of those that were held."""
         self._later = tuple(segments)
@@ -146,6 +167,7 @@ class HeldIds:
         if self.next == self.end and self._later:
             left, right = self._later[0]
             self._later = self._later[1:]
+            self._used_to, self._start = self._end_of_use, left
             self._total += left - self.next
             self._origin += left - self.next
             self.next, self.end = left, right

@@ -17,8 +17,11 @@ from idalloc_worker._store_errors import (
     TagNotFoundError,
 )
 from idalloc_worker._throttle import ThrottledLog
+from idalloc_worker._vouching import MarksNotVouchedError
 
 _log = logging.getLogger("idalloc.refill")
+
+_LOOK_AGAIN = 1.0  # seconds
 
 
 def record_report(
@@ -85,6 +88,8 @@ def _refusal(error: TagError) -> Refused:
             return Refused(RespCode.EXHAUSTED, "the id space of this app_tag is used up")
         case TagIsOrderedError():
             return REDIRECTED
+        case MarksNotVouchedError():
+            return Refused(RespCode.NO_AVAILABLE_ID, f"no available id: {error}", _LOOK_AGAIN)
         case InvalidRowError():
             return Refused(
                 RespCode.INTERNAL, f"the row of this app_tag is invalid: {error.problem}"

@@ -8,13 +8,15 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from idalloc_worker._effects import StartRefill
 from idalloc_worker._fleet import Fleet
 from idalloc_worker._fleet_marks import Watch
-from idalloc_worker._refiller import NotBegunError, Refiller, RefillReport
+from idalloc_worker._refiller import Errand, NotBegunError, Refiller, RefillReport
 from idalloc_worker._store import Reservation
 from idalloc_worker._store_errors import RewindSuspectedError, SegmentContestedError
+from idalloc_worker._vouching import MarksNotVouchedError
 
 _log = logging.getLogger("idalloc.refill")
 
@@ -29,7 +31,7 @@ class _Attempt:
     suspicions: int = 0
     seconds: float = 0.0
     """How long the database took, all looks at the row together."""
-    in_database: bool = True
+    in_database: bool = False
     """Whether a refill thread has it, or will get to it."""
     reservation: Reservation | None = None
     claim: object = None
@@ -45,19 +47,58 @@ class Refills:
         refiller: Refiller,
         record: Callable[[RefillReport], None],
         counters: Counter[str],
+        post: Callable[[Callable[[], None]], None],
     ) -> None:
         self._fleet = fleet
         self._refiller = refiller
         self._record = record
         self._counters = counters
+        self._post = post  # reaches the link's thread
         self._attempts: dict[int, _Attempt] = {}
         self._on_idle: Callable[[], None] | None = None
 
     def start(self, refill: StartRefill) -> None:
         """Reserve above all that this worker and the others are known to hold."""
         watch = self._fleet.marks.watch(refill.app_tag, refill.floor)
-        self._attempts[refill.attempt] = _Attempt(refill, watch)
-        self._refiller.request(replace(refill, floor=watch.floor))
+        attempt = self._attempts[refill.attempt] = _Attempt(refill, watch)
+        # What cannot be claimed would be lost.
+        self._fleet.when_able(lambda: self._begin(attempt))
+
+    def _begin(self, attempt: _Attempt) -> None:
+        if attempt.abandoned:
+            return
+        refill = attempt.refill
+        if self._fleet.vouching.vouches_for(refill.app_tag):
+            self._look(attempt)
+        else:
+            self._read_row(attempt)
+
+    def _look(self, attempt: _Attempt, suspected: int | None = None) -> None:
+        """Have the row read, and reserved from; all that was heard until now counts."""
+        refill, marks = attempt.refill, self._fleet.marks
+        marks.unwatch(attempt.watch)
+        attempt.watch = marks.watch(refill.app_tag, refill.floor)
+        attempt.in_database = True
+        self._refiller.request(replace(refill, floor=attempt.watch.floor, suspected=suspected))
+
+    def _read_row(self, attempt: _Attempt) -> None:
+        """See whether an operator has raised a tag of which the marks are not certain."""
+        app_tag = attempt.refill.app_tag
+
+        def report(rows: Any) -> None:
+            self._post(lambda: on_rows(rows))
+
+        def on_rows(rows: dict[str, int] | Exception) -> None:
+            if attempt.abandoned:
+                return
+            if isinstance(rows, Exception):
+                self._end(attempt, rows)
+            elif app_tag not in rows or self._fleet.vouching.raised(app_tag, rows[app_tag]):
+                self._look(attempt)
+            else:
+                self._end(attempt, MarksNotVouchedError(app_tag, rows[app_tag]))
+
+        self._refiller.run(Errand(lambda store: store.read_marks((app_tag,)), report))
 
     def abandon(self, number: int) -> None:
         """Cut an attempt short; it is recorded nevertheless."""
@@ -70,6 +111,8 @@ class Refills:
         elif attempt.reservation is not None:
             self._fleet.forget(attempt.claim)
             self._end(attempt, attempt.reservation)
+        else:  # it waits for the fleet, or looks into what the row says
+            self._end(attempt, NotBegunError())
 
     def on_report(self, report: RefillReport) -> None:
         """Take what the database said."""
@@ -99,18 +142,10 @@ class Refills:
             return
 
         def look_again() -> None:
-            if attempt.abandoned:
-                self._end(attempt, NotBegunError())
-                return
-            refill, marks = attempt.refill, self._fleet.marks
-            marks.unwatch(attempt.watch)
-            attempt.watch = marks.watch(refill.app_tag, refill.floor)
-            attempt.in_database = True
-            self._refiller.request(
-                replace(refill, floor=attempt.watch.floor, suspected=error.max_id)
-            )
+            if not attempt.abandoned:
+                self._look(attempt, suspected=error.max_id)
 
-        self._fleet.catch_up(look_again)
+        self._fleet.catch_up(lambda: self._fleet.when_able(look_again))
 
     def _claim(self, attempt: _Attempt, reservation: Reservation) -> None:
         attempt.reservation = reservation

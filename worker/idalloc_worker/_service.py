@@ -26,12 +26,14 @@ from idalloc_schemas import (
     parse_alloc_request,
     parse_health_request,
 )
+from idalloc_worker._clocks import ClockWatch
 from idalloc_worker._desk import Desk
 from idalloc_worker._effects import (
     AbandonRefill,
     Answered,
     Effect,
     Expired,
+    Range,
     Refused,
     StartRefill,
 )
@@ -49,6 +51,7 @@ from idalloc_worker._session import Delivery, Session, deadline_of
 from idalloc_worker._stalls import BEAT
 from idalloc_worker._tallies import ANSWERED, Tallies
 from idalloc_worker._throttle import ThrottledLog
+from idalloc_worker._vouching import Vouching
 
 _log = logging.getLogger("idalloc.worker")
 
@@ -70,14 +73,18 @@ class WorkerService:
         name: str,
         prefetch: int,
         tallies: Tallies,
+        vouching: Vouching | None = None,
         clock: Callable[[], float] = time.monotonic,
+        clocks: ClockWatch | None = None,
     ) -> None:
         self._engine = engine
         self._ordered = ordered
         self._engines = (engine, ordered.engine)
         self._name = name
         self._prefetch = prefetch
+        self._vouching = vouching
         self._clock = clock
+        self._clocks = clocks or ClockWatch()
         self._throttled = ThrottledLog(_log)
         self._tallies = tallies
         self._desk = Desk(tallies, self._throttled, clock, ordered.redirect)
@@ -97,9 +104,11 @@ class WorkerService:
             tallies.events,
             thread.link.call_later,
             name=self._name,
-            on_health_call=self._on_health_call,
+            owner=self,
+            vouching=self._vouching,
+            clock=self._clock,
         )
-        self._refills = Refills(self._fleet, refiller, self._record, tallies.events)
+        self._refills = Refills(self._fleet, refiller, self._record, tallies.events, thread.post)
         self._give_backs = GiveBacks(self._fleet, refiller, thread.post, tallies.events)
         self._row_watch = RowWatch(
             self._engines, self._fleet, refiller, thread, tallies, self._clock
@@ -109,7 +118,36 @@ class WorkerService:
 
     def _beat(self) -> None:
         self._desk.stalls.beat(self._clock())
+        self._look_at_clocks(self.on_memory_set_back)
         self._link.call_later(BEAT, self._beat)
+
+    # What somebody else may have handed out
+
+    def on_foreign_claim(self, app_tag: str, left: int, right: int) -> Range | None:
+        """Give up what is held of a tag if another worker owns some of it; tell what there was."""
+        found = [engine.contest(app_tag, left, right) for engine in self._engines]
+        return next((ours for ours in found if ours is not None), None)
+
+    def on_memory_set_back(self, why: str) -> None:
+        """Begin anew, as another worker: the broker delivers again what was not answered."""
+        self._forget_all(why)
+        self._link.reset_channel(ConnectionResetError("its memory was set back"))
+
+    def _forget_all(self, why: str) -> None:
+        self._tallies.events["memory_set_back"] += 1
+        _log.error(
+            "This process seems to have been restored from a snapshot, or copied (%s): it gives up "
+            "the ids that it holds, as another one may have handed them out",
+            why,
+        )
+        for engine in self._engines:
+            engine.void()
+        self._fleet.renew_key()
+
+    def _look_at_clocks(self, forget: Callable[[str], None]) -> None:
+        jump = self._clocks.jumped()
+        if jump:
+            forget(f"the wall clock went {jump:+.1f} s against the monotonic one")
 
     # The link's life
 
@@ -117,6 +155,8 @@ class WorkerService:
         """Consume both queues on a fresh channel."""
         if self._draining:
             return
+        # A copy of this process, restored elsewhere, begins here: its connection was the other's.
+        self._look_at_clocks(self._forget_all)
         self._tallies.connected_again()
         collect_rarely(rarely=not wire.leaves_cycles)
         channel = wire.channel
@@ -247,7 +287,7 @@ class WorkerService:
             self._tallies.outcomes[HEALTH_QUEUE][ANSWERED] += 1
             delivery.session.reply(delivery, reply.encode(), HEALTH_REPLY_TYPE)
 
-    def _on_health_call(self, call: HealthCall) -> None:
+    def on_health_call(self, call: HealthCall) -> None:
         """Answer a caller who asked the whole fleet, through whichever worker."""
         reply = self._health_reply(call.app_tag)
         body = error_reply(reply) if isinstance(reply, Refused) else reply

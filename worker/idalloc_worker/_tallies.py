@@ -22,6 +22,7 @@ from idalloc_worker._store_errors import (
     TagIsOrderedError,
     TagNotFoundError,
 )
+from idalloc_worker._vouching import MarksNotVouchedError
 
 GRANTED: Final = "granted"
 ANSWERED: Final = "answered"
@@ -59,6 +60,7 @@ _FAILURES: Final[Mapping[type[Exception], str]] = {
     TagIsOrderedError: "ordered",
     SegmentContestedError: "contested",
     RewindSuspectedError: "row_moves",
+    MarksNotVouchedError: "not_vouched",
     NotBegunError: "not_begun",
 }
 _UNEXPECTED: Final = "unexpected"
@@ -70,6 +72,7 @@ EVENTS: Final = (
     *("requests", "redelivered", "waited", "connects", "blocked"),
     *("refills", "refills_failed", "refills_refused", "refills_unknown", "rewinds_repaired"),
     *("claims_contested", "claims_unprotected", "give_backs", "give_backs_failed"),
+    *("overlaps_heard", "memory_set_back", "marks_unread"),
     *("forwarded", "owned", "unroutable", "generations"),
 )
 

@@ -1,0 +1,307 @@
+"""What the fleet remembers outside its workers: reads the stream of marks, and keeps it complete.
+
+`docs/correctness.md` ("Marks that outlive everybody") has the rules.
+"""
+
+import logging
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator
+from enum import Enum, auto
+from functools import partial
+from itertools import count, islice
+from typing import Any, Final, Protocol
+
+from idalloc_client._link import Timer
+from idalloc_schemas import (
+    Alive,
+    Echo,
+    FleetMessage,
+    InvalidMessageError,
+    Marks,
+    Reserved,
+    Surrendered,
+    parse_fleet_message,
+)
+from idalloc_worker._fleet_channel import Callback
+from idalloc_worker._fleet_marks import FleetMarks
+from idalloc_worker._marks_stream import SPAN, MarksStream
+from idalloc_worker._snapshot_log import SnapshotLog
+from idalloc_worker._vouching import Vouching
+
+_log = logging.getLogger("idalloc.fleet")
+
+_CHUNK: Final = 500  # entries in a message: some milliseconds of work
+_ALIVE_EVERY: Final = 60.0  # seconds
+_FIRST_ALIVE: Final = 5.0  # seconds
+_FIRST_SNAPSHOT: Final = 2.0  # seconds within which a stream without one gets one, from one of all
+_RETRY_EVERY: Final = 60.0  # seconds after which a stream that could not be used is tried again
+
+
+class _State(Enum):
+    NONE = auto()
+    """Not connected."""
+    SEEKING = auto()
+    """Looks for the end of the stream."""
+    READING = auto()
+    KNOWN = auto()
+    """All was read."""
+    REFUSED = auto()
+    """There is no stream, or not for this user: what is known is what workers have told."""
+
+
+class MemoryOwner(Protocol):
+    """The fleet, as its memory sees it."""
+
+    marks: FleetMarks
+    vouching: Vouching
+
+    @property
+    def key(self) -> str:
+        """Tell this worker's key."""
+
+    @property
+    def counters(self) -> Counter[str]:
+        """What is counted."""
+
+    @property
+    def speaking(self) -> bool:
+        """Whether what is published now reaches the others."""
+
+    def publish(self, body: bytes, on_told: Callback) -> None:
+        """Tell all workers, and the stream."""
+
+    def take_in(self, message: Reserved | Surrendered | Marks | Alive) -> None:
+        """Remember what a worker said."""
+
+    def on_memory_set_back(self, why: str) -> None:
+        """Hear that the process has forgotten something that it said."""
+
+    def begin_if_known(self) -> None:
+        """Hear that there is no more to wait for."""
+
+
+class FleetMemory:
+    """Owned by the link's thread; one reading for each connection."""
+
+    def __init__(
+        self,
+        fleet: MemoryOwner,
+        call_later: Callable[[float, Callback], Timer],
+        *,
+        app_id: str,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._fleet = fleet
+        self._call_later = call_later
+        self._jitter = jitter
+        self._stream = MarksStream(self, call_later, app_id=app_id)
+        self._log = SnapshotLog(jitter)
+        self._state = _State.NONE
+        self._connection: Any = None
+        self._sentinels = 0
+        self._end = -1  # the offset up to which this worker knows the stream
+        self._until = -1  # the offset of its own message that ends this reading
+        self._writing: object = None
+        self._alive_timer: object = None
+        self._told = False
+
+    @property
+    def known(self) -> bool:
+        """Whether there is nothing more to wait for."""
+        return self._state in {_State.KNOWN, _State.REFUSED}
+
+    @property
+    def in_broker(self) -> bool:
+        """Whether the broker keeps the marks, and this worker has read them."""
+        return self._state is _State.KNOWN
+
+    def connect(self, connection: Any) -> None:
+        """Begin to read."""
+        self._connection = connection
+        self._state = _State.SEEKING
+        self._stream.open(connection)
+
+    def disconnect(self) -> None:
+        """Forget the connection, and what was being written."""
+        self._state = _State.NONE
+        self._connection = None
+        self._writing = self._alive_timer = None
+        self._stream.close()
+
+    # Reading
+
+    def on_stream_open(self) -> None:
+        """Mark the end: what was claimed before lies before it."""
+        self._sentinels += 1
+        self._fleet.publish(self._sentinel(), _nothing)
+
+    def _sentinel(self) -> bytes:
+        return Echo(worker=self._fleet.key, number=-self._sentinels).encode()
+
+    def on_stream_message(self, body: bytes, offset: int, *, from_fleet: bool) -> None:
+        """Find the end, then take in all that lies before it."""
+        if not from_fleet:
+            return  # anybody may write to a queue
+        if self._state is _State.SEEKING:
+            if body == self._sentinel():
+                self._begin_reading(offset)
+        elif self._state is _State.READING:
+            self._read(body)
+            if offset >= self._until:
+                self._end_reading()
+        elif self._state is _State.KNOWN:  # until the fleet begins: what was on its way
+            self._read(body)
+
+    def _begin_reading(self, end: int) -> None:
+        self._state, self._until = _State.READING, end
+        if not 0 <= self._end <= end:  # a first reading, or another stream
+            self._end = -1
+            self._start = max(end - SPAN, 0)
+        else:
+            self._start = self._end
+        self._stream.read_from(self._start)
+
+    def _read(self, body: bytes) -> None:
+        try:
+            message = parse_fleet_message(body)
+        except InvalidMessageError:
+            return
+        self.heard(message)
+        if isinstance(message, Reserved) and message.worker == self._fleet.key:
+            if self._fleet.marks.is_news(message.worker, message.app_tag, message.right):
+                self._fleet.on_memory_set_back("it has claimed ids that it knows nothing of")
+        elif isinstance(message, Reserved | Surrendered | Marks):
+            self._fleet.take_in(message)
+
+    def _end_reading(self) -> None:
+        whole = self._end >= 0 or self._log.whole
+        if not whole and self._start > 0:
+            self._start = 0
+            self._stream.read_from(0)
+            return
+        self._end = self._until
+        self._state = _State.KNOWN
+        if not whole:
+            _log.info(
+                "The broker keeps the marks from now on. For what was reserved before, this start "
+                "relies on the other workers"
+            )
+        self._go_on()
+
+    def on_stream_refused(self, reason: str) -> None:
+        """Go on with what workers remember."""
+        self._fleet.counters["marks_unread"] += 1
+        if not self._told:
+            self._told = True
+            _log.warning(
+                "The broker does not keep the marks of this fleet (%s): should all workers be down "
+                "while the database is set back, ids go out twice. docs/operating.md names the "
+                "rights that it takes",
+                reason,
+            )
+        self._state = _State.REFUSED
+        self._call_later(
+            _RETRY_EVERY * (1 + self._jitter()), partial(self._retry, self._connection)
+        )
+        self._go_on()
+
+    def _retry(self, connection: Any) -> None:
+        if self._state is _State.REFUSED and connection is self._connection:
+            self.connect(connection)
+
+    def _go_on(self) -> None:
+        if self._fleet.speaking:  # it did without, meanwhile
+            self.begin()
+        else:
+            self._fleet.begin_if_known()
+
+    # Keeping it complete
+
+    def begin(self) -> None:
+        """Read no more: all that is said from now on comes to this worker's own queue."""
+        self._stream.close()
+        if not self._fleet.vouching.for_all:
+            _log.warning(
+                "The marks are not recent enough to rely on: a tag is served once it is raised "
+                "(idalloc tags raise), or another worker has reserved from it"
+            )
+        if self.in_broker and not self._log.whole:
+            self._call_later(_FIRST_SNAPSHOT * self._jitter(), self._write_first)
+        self._say_alive_later(_FIRST_ALIVE)
+
+    def _write_first(self) -> None:
+        if not self._log.whole and self._fleet.speaking:
+            self.write_snapshot()
+
+    def heard(self, message: FleetMessage | None) -> None:
+        """Count what the stream has stored by now; write a snapshot if one is due."""
+        self._log.heard()
+        if isinstance(message, Marks):
+            self._log.heard_part(message)
+        elif isinstance(message, Alive):
+            self._fleet.take_in(message)
+            self._say_alive_later(_ALIVE_EVERY)
+        if self._log.due and self._fleet.speaking and self._writing is None:
+            self.write_snapshot()
+
+    def _say_alive_later(self, delay: float) -> None:
+        """Say it only if nobody else does meanwhile."""
+        timer = self._alive_timer = object()
+
+        def speak() -> None:
+            if timer is self._alive_timer and self._fleet.speaking:
+                vouching = self._fleet.vouching
+                if vouching.for_all:
+                    alive = Alive(worker=self._fleet.key, at=vouching.now())
+                    self._fleet.publish(alive.encode(), _nothing)
+                self._say_alive_later(_ALIVE_EVERY)
+
+        self._call_later(delay * (1 + self._jitter()), speak)
+
+    # Marks that are told
+
+    def answer(self, send: Callable[[bytes], None]) -> None:
+        """Send all there is to one worker, some at a time: requests are answered meanwhile."""
+        parts = self._parts(numbered=False)
+
+        def step() -> None:
+            if (body := next(parts, None)) is not None:
+                send(body)
+                self._call_later(0, step)
+
+        step()
+
+    def write_snapshot(self) -> None:
+        """Tell all workers and the stream, each part when the one before is confirmed."""
+        writing = self._writing = object()
+        parts = self._parts(numbered=True)
+
+        def step() -> None:
+            if writing is not self._writing:
+                return
+            if (body := next(parts, None)) is not None:
+                self._fleet.publish(body, step)
+            else:
+                self._writing = None
+
+        step()
+
+    def _parts(self, *, numbered: bool) -> Iterator[bytes]:
+        entries = self._fleet.marks.entries()
+        chunk = list(islice(entries, _CHUNK))
+        for part in count():
+            following = list(islice(entries, _CHUNK))
+            yield Marks(
+                worker=self._fleet.key,
+                entries=chunk,
+                more=bool(following),
+                part=part if numbered else None,
+            ).encode()
+            if not following:
+                return
+            chunk = following
+
+
+def _nothing() -> None:
+    """Take note of a confirm that nobody waits for."""

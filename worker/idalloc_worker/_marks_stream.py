@@ -1,0 +1,209 @@
+"""Reads the stream `id.fleet.marks`, in which the broker keeps what workers told each other.
+
+RabbitMQ ("Streams", from 3.9 on) lets a consumer of AMQP 0-9-1 begin at any message. It has a
+channel of its own, since the broker closes a channel on which something is refused.
+"""
+
+import contextlib
+import logging
+from collections.abc import Callable
+from enum import IntEnum
+from typing import Any, Final, Protocol
+
+from pika.channel import Channel
+from pika.exceptions import AMQPError, ChannelClosedByBroker
+from pika.spec import Basic, BasicProperties
+
+from idalloc_client._link import Timer
+from idalloc_schemas import FLEET_EXCHANGE, MARKS_STREAM
+from idalloc_worker._properties import stream_offset
+
+_log = logging.getLogger("idalloc.fleet")
+
+STREAM_ARGUMENTS: Final = {
+    "x-queue-type": "stream",
+    "x-max-length-bytes": 128 * 1024 * 1024,
+    "x-stream-max-segment-size-bytes": 16 * 1024 * 1024,
+}
+"""A stream without a bound would grow for ever: here it does not depend on a policy."""
+
+SPAN: Final = 40_000
+"""Messages at its end that are read first: nearly always they hold a whole snapshot."""
+
+_REFUSALS: Final = frozenset({403, 404, 406})
+"""Access refused, not found, and a queue of other arguments than those that were declared."""
+
+_PREFETCH: Final = 200
+_ACK_EVERY: Final = 50
+_SILENCE: Final = 2.0  # seconds without a message, after which it is given up
+_LONGEST: Final = 10.0  # seconds for all of it
+
+Callback = Callable[[], None]
+
+
+class _Care(IntEnum):
+    """What is done for the stream before it is read; less where the broker refuses it."""
+
+    DECLARE = 0
+    BIND = 1
+    NONE = 2
+
+
+class StreamHandler(Protocol):
+    """Who wants to know what the stream holds."""
+
+    def on_stream_open(self) -> None:
+        """Publish something of one's own, which marks the stream's end."""
+
+    def on_stream_message(self, body: bytes, offset: int, *, from_fleet: bool) -> None:
+        """Take one message; `from_fleet` if it came through the exchange."""
+
+    def on_stream_refused(self, reason: str) -> None:
+        """Do without: there is no stream, or not for this user, or nothing comes out of it."""
+
+
+class MarksStream:
+    """Owned by the link's thread. From `open` to `close` it reads, from where `read_from` says."""
+
+    def __init__(
+        self,
+        handler: StreamHandler,
+        call_later: Callable[[float, Callback], Timer],
+        *,
+        app_id: str,
+    ) -> None:
+        self._handler = handler
+        self._call_later = call_later
+        self._app_id = app_id
+        self._connection: Any = None
+        self._channel: Channel | None = None
+        self._reading = 0  # how many consumers there have been on this channel
+        self._heard = 0
+        self._care = _Care.DECLARE
+        self._opening: object = None
+
+    def open(self, connection: Any) -> None:
+        """Begin at the end of the stream; `on_stream_open` follows, or `on_stream_refused`."""
+        self.close()
+        self._connection = connection
+        opening = self._opening = object()
+        self._call_later(_LONGEST, lambda: self._end_if(opening))
+        self._open()
+
+    def close(self) -> None:
+        """Read no more."""
+        channel, self._channel, self._connection = self._channel, None, None
+        self._opening = None
+        if channel is not None and channel.is_open:
+            with contextlib.suppress(AMQPError):  # the connection is going too
+                channel.close()
+
+    def read_from(self, offset: int) -> None:
+        """Go on with the message at `offset`, or the first one that is still there."""
+        channel = self._channel
+        if channel is not None and channel.is_open:
+            channel.basic_cancel(self._tag, lambda _frame: self._consume(channel, offset))
+            self._reading += 1
+
+    @property
+    def _tag(self) -> str:
+        return f"{self._app_id} marks {self._reading}"
+
+    def _open(self) -> None:
+        try:
+            self._connection.channel(on_open_callback=self._on_open)
+        except AMQPError as error:  # no channel number is left, say
+            self._refused(str(error))
+
+    def _on_open(self, channel: Channel) -> None:
+        if channel.connection is not self._connection or self._channel is not None:
+            channel.close()  # it was closed meanwhile
+            return
+        self._channel = channel
+        self._reading = 0
+        channel.add_on_close_callback(self._on_closed)
+        channel.add_on_cancel_callback(lambda _frame: self._end("its consumer was cancelled"))
+        channel.basic_qos(prefetch_count=_PREFETCH)
+        if self._care <= _Care.DECLARE:
+            channel.queue_declare(MARKS_STREAM, durable=True, arguments=STREAM_ARGUMENTS)
+        if self._care <= _Care.BIND:  # whoever deletes the exchange takes the binding along
+            channel.queue_bind(MARKS_STREAM, FLEET_EXCHANGE, "")
+        self._consume(channel, "last", self._handler.on_stream_open)
+
+    def _consume(
+        self, channel: Channel, start: int | str, on_consuming: Callback | None = None
+    ) -> None:
+        if channel is not self._channel or not channel.is_open:
+            return
+        number = self._reading
+
+        def on_message(
+            _channel: Channel, method: Basic.Deliver, properties: BasicProperties, body: bytes
+        ) -> None:
+            if number == self._reading and channel is self._channel:
+                self._on_message(method, properties, body)
+
+        channel.basic_consume(
+            MARKS_STREAM,
+            on_message,
+            consumer_tag=self._tag,
+            arguments={"x-stream-offset": start},
+            callback=None if on_consuming is None else lambda _frame: on_consuming(),
+        )
+        self._watch(number, self._heard)
+
+    def _watch(self, number: int, heard: int) -> None:
+        """Give it up when nothing has come for a while."""
+
+        def look() -> None:
+            if self._channel is None or number != self._reading:
+                return
+            if heard == self._heard:
+                self._end("nothing is read from it: is it bound to the exchange id.fleet?")
+            else:
+                self._watch(number, self._heard)
+
+        self._call_later(_SILENCE, look)
+
+    def _on_message(self, method: Basic.Deliver, properties: BasicProperties, body: bytes) -> None:
+        self._heard += 1
+        offset, channel = stream_offset(properties), self._channel
+        if offset is None:
+            self._end("it is no stream")
+            return
+        if self._heard % _ACK_EVERY == 0 and channel is not None:  # each one is a credit
+            tag: Any = method.delivery_tag
+            channel.basic_ack(tag, multiple=True)
+        try:
+            self._handler.on_stream_message(
+                body, offset, from_fleet=method.exchange == FLEET_EXCHANGE
+            )
+        except Exception:  # noqa: BLE001  # pika would end the connection: a crash loop
+            _log.exception("A message of the stream failed")
+
+    def _on_closed(self, channel: Channel, reason: BaseException) -> None:
+        if channel is not self._channel:
+            return
+        self._channel = None
+        connection = self._connection
+        if connection is None or not connection.is_open:
+            return  # the link speaks
+        refused = isinstance(reason, ChannelClosedByBroker) and reason.reply_code in _REFUSALS
+        if refused and self._care < _Care.NONE:
+            self._care = _Care(self._care + 1)
+            self._open()
+        else:
+            self._care = _Care.DECLARE
+            self._refused(str(reason))
+
+    def _end_if(self, opening: object) -> None:
+        if opening is self._opening:
+            self._end("to read it takes too long")
+
+    def _end(self, reason: str) -> None:
+        if self._connection is not None:
+            self._refused(reason)
+
+    def _refused(self, reason: str) -> None:
+        self.close()
+        self._handler.on_stream_refused(reason)
