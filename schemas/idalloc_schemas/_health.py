@@ -100,6 +100,9 @@ class HealthReply(BaseModel):
     tags_total: Tally = 0
     protected: bool | None = None
     """Whether it and the other workers can tell each other what they reserve."""
+    marks: str | None = None
+    """Who remembers what was reserved: "broker", if the stream of marks was read and is written,
+    "workers", if only those that run; None before that is known."""
     database: bool | None = None
     """Whether the database could be used when it was last needed; None if it was not yet."""
     counters: dict[str, Tally] = {}

@@ -74,7 +74,7 @@ def test_a_surrender_lowers_the_end_that_it_names() -> None:
 
 
 def test_a_surrender_may_go_below_the_edge_that_it_names() -> None:
-    """Where all of a segment is given back its left end is somebody else's, who may go on lowering."""
+    """Where all of a segment is given back its left end is somebody else's, who may go on."""
     marks = FleetMarks("me")
     marks.reserved("a", "order", 0, 10)
     marks.reserved("b", "order", 10, 20)

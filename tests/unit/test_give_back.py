@@ -20,6 +20,7 @@ class FakeFleet:
         self.unprotected = unprotected
         self.surrendered: list[tuple[str, int, int]] = []
         self.rests: list[int] = []
+        self.kept: list[tuple[str, int, int]] = []
 
     def surrender(
         self, app_tag: str, left: int, right: int, rest: int, on_told: Callable[[], None]
@@ -27,6 +28,9 @@ class FakeFleet:
         self.surrendered.append((app_tag, left, right))
         self.rests.append(rest)
         on_told()
+
+    def keep(self, app_tag: str, left: int, right: int) -> None:
+        self.kept.append((app_tag, left, right))
 
 
 class FakeRefiller:
@@ -102,6 +106,7 @@ def test_what_lies_below_another_worker_goes_back_after_what_lies_above() -> Non
     stop.refiller.answer(outcome=False)
     assert (books(pool), stop.done) == ((0, 10, 10), 1)
     assert stop.counters == {"give_backs": 1, "give_backs_failed": 1}
+    assert stop.fleet.kept == [("order", 10, 20)]  # the row is to stay above it
 
 
 def test_the_others_are_told_what_still_counts() -> None:
@@ -134,6 +139,8 @@ def test_what_could_not_be_given_back_is_lost(*, outcome: bool | Exception) -> N
     stop.start()
     stop.refiller.answer(outcome)
     assert (books(pool), stop.done) == ((10, 10, 0), 1)
+    # Where the outcome is not known, the row may yet be lowered, and that is to be no rewind.
+    assert stop.fleet.kept == ([("order", 50, 60)] if outcome is False else [])
 
 
 def test_many_tags_go_back_a_few_at_a_time() -> None:

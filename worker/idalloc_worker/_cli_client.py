@@ -100,6 +100,8 @@ def _print_health(reply: HealthReply) -> None:
     click.echo(f"left    {reply.left}")
     if reply.protected is False:
         click.echo("        not protected against a database that is set back: see its log")
+    elif reply.marks == "workers":
+        click.echo("        the broker does not keep what was reserved: see its log")
     if reply.database is False:
         click.echo("        the database could not be used when it was last needed")
     for tag in reply.tags:

@@ -210,6 +210,11 @@ class Fleet:
         message = Surrendered(worker=self.key, app_tag=app_tag, left=left, right=right, rest=rest)
         self._channel.publish(message.encode(), on_told)
 
+    def keep(self, app_tag: str, left: int, right: int) -> None:
+        """Tell all others that what was surrendered was not given back: it counts as reserved."""
+        self.marks.reserved(self.key, app_tag, left, right)
+        self._tell(app_tag, left, right, _nothing)
+
     def _proceed(self, claim: _Claim) -> None:
         if self._state is _State.UNPROTECTED:
             self._counters["claims_unprotected"] += 1

@@ -112,6 +112,8 @@ class FleetMarks:
 
     def reserved(self, worker: str, app_tag: str, left: int, right: int) -> None:
         """Take in that a worker reserved `[left, right)`."""
+        if self._surrenders:
+            self._surrenders.pop((worker, app_tag), None)  # what it has is what it says now
         self._marks_of(app_tag).raise_to(self._name(worker), right)
         if worker != self.me:
             for watch in self._watches.get(app_tag, ()):

@@ -105,16 +105,13 @@ class FleetMemory:
         self._writing: object = None
         self._alive_timer: object = None
         self._told = False
+        self.in_broker: bool | None = None
+        """Whether the broker keeps the marks, and this worker has read them; None: not yet."""
 
     @property
     def known(self) -> bool:
         """Whether there is nothing more to wait for."""
         return self._state in {_State.KNOWN, _State.REFUSED}
-
-    @property
-    def in_broker(self) -> bool:
-        """Whether the broker keeps the marks, and this worker has read them."""
-        return self._state is _State.KNOWN
 
     def connect(self, connection: Any) -> None:
         """Begin to read."""
@@ -182,6 +179,7 @@ class FleetMemory:
             return
         self._end = self._until
         self._state = _State.KNOWN
+        self.in_broker, self._told = True, False
         if not whole:
             _log.info(
                 "The broker keeps the marks from now on. For what was reserved before, this start "
@@ -200,7 +198,7 @@ class FleetMemory:
                 "rights that it takes",
                 reason,
             )
-        self._state = _State.REFUSED
+        self._state, self.in_broker = _State.REFUSED, False
         self._call_later(
             _RETRY_EVERY * (1 + self._jitter()), partial(self._retry, self._connection)
         )

@@ -7,6 +7,7 @@ import logging
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable
 
+from idalloc_worker._effects import Range
 from idalloc_worker._fleet import Fleet
 from idalloc_worker._pool import TagPool
 from idalloc_worker._refiller import GiveBack, Refiller
@@ -86,7 +87,7 @@ class GiveBacks:
                     pool.app_tag,
                     left,
                     right,
-                    lambda outcome: self._post(lambda: self._lowered(pool, outcome)),
+                    lambda outcome: self._post(lambda: self._lowered(pool, tail, outcome)),
                 )
             )
 
@@ -97,7 +98,14 @@ class GiveBacks:
             rest = max(each.reach for each in self._pools[pool.app_tag])
             self._fleet.surrender(pool.app_tag, left, right, rest, lower_row)
 
-    def _lowered(self, pool: TagPool, outcome: bool | Exception) -> None:  # noqa: FBT001
+    def _lowered(
+        self,
+        pool: TagPool,
+        tail: Range,
+        outcome: bool | Exception,  # noqa: FBT001  # what the refill thread says
+    ) -> None:
+        if outcome is False:  # it lies below others' ids; the row is to stay above it
+            self._fleet.keep(pool.app_tag, *tail)
         ids = self._under_way.pop(pool, None)
         if ids is None:
             return  # given up

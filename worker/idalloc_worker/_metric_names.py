@@ -181,6 +181,24 @@ PROCESS_METRICS: Final = (
         "Segments used without asking the other workers, because the broker refuses that.",
         "claims_unprotected",
     ),
+    _event(
+        "idalloc_overlaps_heard",
+        "Times that another worker was heard to have ids that this one had: some may have gone out "
+        "twice.",
+        "overlaps_heard",
+    ),
+    _event(
+        "idalloc_memory_set_back",
+        "Times that the process found itself restored from a snapshot, or copied, and dropped all "
+        "that it held.",
+        "memory_set_back",
+    ),
+    _gauge(
+        "idalloc_marks_in_broker",
+        "Whether the broker remembers what was reserved, should all workers be down; absent before "
+        "that is known.",
+        lambda it: it.marks_in_broker,
+    ),
     _gauge(
         "idalloc_database_reachable",
         "Whether the database answered the last refill; absent before the first.",

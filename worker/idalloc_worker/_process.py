@@ -22,6 +22,7 @@ from idalloc_worker._signals import exit_now
 from idalloc_worker._snapshot_taker import SnapshotTaker
 from idalloc_worker._store import SegmentStore
 from idalloc_worker._tallies import Tallies
+from idalloc_worker._vouching import Vouching
 
 _log = logging.getLogger("idalloc.worker")
 
@@ -45,7 +46,14 @@ def run_worker(
     engine = Engine(_limits(settings), attempts=attempts)
     owner = Engine(_limits(settings), attempts=attempts, ordered=True)
     ordered = OrderedTags(owner, engine, name, tallies)
-    service = WorkerService(engine, ordered, name=name, prefetch=settings.prefetch, tallies=tallies)
+    service = WorkerService(
+        engine,
+        ordered,
+        name=name,
+        prefetch=settings.prefetch,
+        tallies=tallies,
+        vouching=Vouching(settings.marks_max_age or None),
+    )
     parameters = connection_parameters(settings.amqp_url.get_secret_value(), name)
     link = LinkThread(parameters, service, "idalloc-worker-io", on_death=exit_now)
     hosts = MySqlHosts(address)

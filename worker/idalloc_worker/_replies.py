@@ -15,6 +15,8 @@ from idalloc_worker._tallies import Tallies
 REPLY_TYPES = {ALLOC_QUEUE: ALLOC_REPLY_TYPE, HEALTH_QUEUE: HEALTH_REPLY_TYPE}
 """By the queue of the request."""
 
+_KEEPERS = {True: "broker", False: "workers", None: None}
+
 
 def error_reply(refusal: Refused) -> ErrorReply:
     """Tell a caller why it gets nothing."""
@@ -36,6 +38,7 @@ def health_reply(
         tags=list(listing.tags),
         tags_total=listing.total,
         protected=protected,
+        marks=_KEEPERS[tallies.marks_in_broker],
         database=tallies.database_reachable,
         counters=tallies.health_counters(),
     )

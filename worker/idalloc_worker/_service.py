@@ -119,6 +119,7 @@ class WorkerService:
     def _beat(self) -> None:
         self._desk.stalls.beat(self._clock())
         self._look_at_clocks(self.on_memory_set_back)
+        self._tallies.marks_in_broker = self._fleet.memory.in_broker
         self._link.call_later(BEAT, self._beat)
 
     # What somebody else may have handed out

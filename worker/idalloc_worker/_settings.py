@@ -129,6 +129,11 @@ class Settings(BaseModel):
         default="0.0.0.0",  # noqa: S104
         description="the address of this host at which the metrics are read",
     )
+    marks_max_age: Annotated[WholeNumber, Field(ge=0, le=10**9)] = Field(
+        default=0,
+        description="seconds; where what the broker remembers is older when a worker starts, tags "
+        "are served once they are raised; 0: always",
+    )
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = (
         Field(default="info", description="the least severe log records that are written")
     )

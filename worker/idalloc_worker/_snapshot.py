@@ -49,6 +49,7 @@ class Snapshot:
     connected: bool
     blocked: bool
     database_reachable: bool | None
+    marks_in_broker: bool | None
     tags_held: int
     refills_in_flight: int
     handed_out: int

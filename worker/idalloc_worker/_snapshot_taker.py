@@ -77,6 +77,7 @@ class SnapshotTaker:
             connected=tallies.connected,
             blocked=tallies.blocked,
             database_reachable=tallies.database_reachable,
+            marks_in_broker=tallies.marks_in_broker,
             tags_held=series.held,
             refills_in_flight=series.refilling,
             handed_out=handed_out,

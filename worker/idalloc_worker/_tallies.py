@@ -91,6 +91,8 @@ class Tallies:
         self.blocked = False
         self.database_reachable: bool | None = None
         """What the last refill found; None before the first."""
+        self.marks_in_broker: bool | None = None
+        """Whether the broker remembers what was reserved; None before that is known."""
 
     def health_counters(self) -> dict[str, int]:
         """Name what has happened so far as `id.health` shows it, both queues together."""
