@@ -157,9 +157,11 @@ class HeldIds:
 
     def _hold(self, segments: list[Range]) -> None:
         """Hold these, of those that were held."""
-        self._later = tuple(segments)
-        self.end = self.next
         self._total = self.next + sum(right - left for left, right in segments)
+        self.end = self.next
+        if segments and segments[0][0] == self.next:  # some of the segment that is in use
+            self.end = segments.pop(0)[1]
+        self._later = tuple(segments)
         self._settle()
 
     def _settle(self) -> None:
