@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from benchmarks._machine import listeners
 from benchmarks._runner import BenchmarkError
-from tests.devstack import Database, running_stack, scratch_database, scratch_vhost
+from tests.devstack import Database, Stack, running_stack, scratch_database, scratch_vhost
 from tests.ordered import add_ordered_tag
 from tests.workers import Fleet, end_with_parent
 
@@ -61,11 +61,8 @@ class Site:
 
 
 @contextmanager
-def one_worker(**settings: object) -> Iterator[Site]:
-    """Have one worker run, on a virtual host and a database of its own.
-
-    It is one process with the settings of its command, unless these say otherwise.
-    """
+def fleet_site() -> Iterator[tuple[Fleet, Database, Stack]]:
+    """Have a virtual host and a database for workers that are still to be started."""
     name = f"idalloc-benchmark-{secrets.token_hex(6)}"
     with (
         running_stack() as stack,
@@ -73,6 +70,20 @@ def one_worker(**settings: object) -> Iterator[Site]:
         scratch_database(stack.mysql_url) as database,
         Fleet(vhost, database.url) as fleet,
     ):
+        yield fleet, database, stack
+
+
+@contextmanager
+def one_worker(
+    prepare: Callable[[str], None] = lambda _amqp_url: None, **settings: object
+) -> Iterator[Site]:
+    """Have one worker run, on a virtual host and a database of its own.
+
+    It is one process with the settings of its command, unless these say otherwise. `prepare` is
+    given the virtual host before that.
+    """
+    with fleet_site() as (fleet, database, stack):
+        prepare(fleet.amqp_url)
         add_ordered_tag(database, ORDERED_TAG, step=100_000)
         [worker] = fleet.start(1, ready=True, **settings)
         worker.wait_for_log("Ready for ordered tags")
@@ -82,7 +93,7 @@ def one_worker(**settings: object) -> Iterator[Site]:
             "broker": listeners(urlsplit(stack.amqp_url).port or 5672),
             "mysql": listeners(urlsplit(stack.mysql_url).port or 3306),
         }
-        yield Site(vhost, processes, database, stack.management_url)
+        yield Site(fleet.amqp_url, processes, database, stack.management_url)
 
 
 @contextmanager

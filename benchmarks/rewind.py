@@ -6,7 +6,6 @@ rewinds that the workers found and repaired, and after that what ten rolling res
 """
 
 import argparse
-import secrets
 import sys
 import time
 from collections import Counter
@@ -18,14 +17,9 @@ from tempfile import TemporaryDirectory
 
 from benchmarks._environment import environment, one_line
 from benchmarks._runner import progress
+from benchmarks._site import fleet_site
 from tests.caller import Caller
-from tests.devstack import (
-    Database,
-    DevStackError,
-    running_stack,
-    scratch_database,
-    scratch_vhost,
-)
+from tests.devstack import Database, DevStackError
 from tests.history import check, load
 from tests.rewinds import repaired, set_back, wait_for_repair, whole_fleet
 from tests.workers import Fleet
@@ -147,13 +141,7 @@ def _restart(fleet: Fleet, _database: Database) -> None:
 
 @contextmanager
 def _site() -> Iterator[tuple[Fleet, Database]]:
-    vhost_name = f"idalloc-benchmark-{secrets.token_hex(6)}"
-    with (
-        running_stack() as stack,
-        scratch_vhost(stack.amqp_url, stack.management_url, vhost_name) as vhost,
-        scratch_database(stack.mysql_url) as database,
-        Fleet(vhost, database.url) as fleet,
-    ):
+    with fleet_site() as (fleet, database, _):
         database.query(
             "INSERT INTO segments (app_tag, step, target_cover) VALUES ('order', %s, 0)", _STEP
         )
