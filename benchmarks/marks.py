@@ -86,7 +86,7 @@ def _starts(number: int) -> float:
     """Tell how much longer a worker takes to begin with marks of so many tags."""
     with fleet_site() as (fleet, _, _):
         empty = min(_start(fleet) for _ in range(_STARTS))
-        _fill(fleet.amqp_url, number)
+        fill(fleet.amqp_url, number)
         full = min(_start(fleet) for _ in range(_STARTS))
     progress(f"{TITLE}: a start takes {empty:.2f} s, with marks of {number:,} tags {full:.2f} s")
     return full - empty
@@ -101,8 +101,8 @@ def _start(fleet: Fleet) -> float:
     return seconds
 
 
-def _fill(amqp_url: str, number: int) -> None:
-    """Say what a fleet of three would have said."""
+def fill(amqp_url: str, number: int) -> None:
+    """Say to the stream what a fleet of three with so many tags would have said."""
     workers = [f"{worker:016x}" for worker in range(3)]
     entries: list[Entry] = [
         (f"tag{tag:08}", worker, 1_000_000 + tag) for tag in range(number) for worker in workers

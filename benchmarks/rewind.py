@@ -1,32 +1,38 @@
 """Sets the row back by five segments, again and again, under a fleet at work; then restarts it.
 
+It does the same while all workers are down, killed or stopped in turns, so that nobody remembers
+but the broker; in the last of these rounds that has the marks of 100,000 tags.
+
 Part of `make prove`: it counts duplicates, errors of callers, and the
 rewinds that the workers found and repaired, and after that what ten rolling restarts wasted.
 `python -m benchmarks.rewind --rounds 20`
 """
 
 import argparse
+import signal
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks._environment import environment, one_line
 from benchmarks._runner import progress
 from benchmarks._site import fleet_site
+from benchmarks.marks import TAGS, fill
 from tests.caller import Caller
 from tests.devstack import Database, DevStackError
 from tests.history import check, load
-from tests.rewinds import repaired, set_back, wait_for_repair, whole_fleet
+from tests.rewinds import repaired, set_back, wait_for_repair, wait_for_use, whole_fleet
 from tests.workers import Fleet
 
 _CALLERS = 3
 _STEP = 200
-_LOAD = ("--tags=order", "--batch=20", "--pause=0.002", "--timeout=5")
+_LOAD = ("--tags=order", "--batch=20", "--pause=0.002", "--timeout=30")
 _PATIENCE = 120.0  # seconds for the callers to end
 
 
@@ -70,11 +76,13 @@ def main() -> int:
     """Return 0 if all was as it should be, 1 if not, 2 if it could not run."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=20, metavar="N")
+    parser.add_argument("--cold", type=int, default=20, metavar="N", help="with all workers down")
     parser.add_argument("--restarts", type=int, default=10, metavar="N")
     given = parser.parse_args()
     try:
         outcomes = [
             measure("rewinds", 3, _rewind, given.rounds, expected=given.rounds),
+            measure("all down", 3, _cold(given.cold), given.cold, expected=given.cold),
             measure("rolling restarts", 4, _restart, given.restarts, expected=0),
         ]
     except DevStackError as error:
@@ -129,6 +137,29 @@ def _rewind(fleet: Fleet, database: Database) -> None:
     before = repaired(fleet)
     set_back(database, "order", 5 * _STEP)
     wait_for_repair(fleet, before)
+
+
+def _cold(rounds: int) -> Callable[[Fleet, Database], None]:
+    """Set the row back while nobody runs."""
+    numbers = count(1)
+
+    def act(fleet: Fleet, database: Database) -> None:
+        number = next(numbers)
+        workers = fleet.alive()
+        if number == rounds:
+            names = ", ".join(f"('tag{tag:08}', {_STEP})" for tag in range(TAGS))
+            database.query(f"INSERT INTO segments (app_tag, step) VALUES {names}")
+            fill(fleet.amqp_url, TAGS)
+        wait_for_use(database, "order", 8 * _STEP)
+        for worker in workers:
+            worker.signal(signal.SIGKILL if number % 2 else signal.SIGTERM)
+        for worker in workers:
+            worker.wait()
+        set_back(database, "order", 5 * _STEP)
+        fleet.start(len(workers))
+        wait_for_repair(fleet, 0)
+
+    return act
 
 
 def _restart(fleet: Fleet, _database: Database) -> None:

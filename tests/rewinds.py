@@ -23,6 +23,16 @@ def set_back(database: Database, app_tag: str, by: int) -> None:
     raise AssertionError("the load does not use up ids")
 
 
+def wait_for_use(database: Database, app_tag: str, ids: int) -> None:
+    """Wait until so many more ids are reserved."""
+    until = max_id(database, app_tag) + ids
+    for _ in range(1000):
+        if max_id(database, app_tag) >= until:
+            return
+        time.sleep(0.02)
+    raise AssertionError("the load does not use up ids")
+
+
 def max_id(database: Database, app_tag: str) -> int:
     [(value,)] = database.query("SELECT max_id FROM segments WHERE app_tag = %s", app_tag)
     return int(value)

@@ -49,8 +49,10 @@ class _State(Enum):
     """No channel just now: claims wait."""
     GREETING = auto()
     """It is not known yet whether the broker passes on what is said: claims wait."""
+    READING = auto()
+    """The stream is read for the marks of all: claims wait."""
     GATHERING = auto()
-    """The others were asked for their marks, and the stream is read: claims wait."""
+    """The others were asked for their marks: claims wait."""
     READY = auto()
     UNPROTECTED = auto()
     """The broker refuses: segments are used at once, as if this worker were alone."""
@@ -105,7 +107,7 @@ class Fleet:
         self._echoes: dict[int, tuple[Callback, float]] = {}
         self._numbers = count(1)
         self._answering: set[str] = set()  # workers whose marks are coming in
-        self._gathered = False
+        self._greeted_at = 0.0
         self._generation = 0
         self._on_settled: Callback | None = None
 
@@ -265,11 +267,10 @@ class Fleet:
             self._state = _State.GREETING
         self._counters["fleet_joins"] += 1
         self._answering.clear()
-        self._gathered = False
         self._generation += 1
         generation = self._generation
-        hello = Hello(worker=self.key, reply_to=queue)
-        self.publish(hello.encode(), lambda: self._on_greeted(generation))
+        greeting = Echo(worker=self.key, number=0)
+        self.publish(greeting.encode(), lambda: self._on_greeted(generation))
         self._watch_silence(generation)
 
     def _watch_silence(self, generation: int) -> None:
@@ -288,12 +289,31 @@ class Fleet:
         self._call_later(_MUTE_AFTER, look)
 
     def _on_greeted(self, generation: int) -> None:
-        """Ask the others and the stream, tell them what we know, and give them some time."""
-        if generation != self._generation:
-            return
+        """Read what the broker remembers."""
+        if generation == self._generation:
+            self._state = _State.READING
+            self._greeted_at = self._clock()
+            self._channel.works()
+            self.memory.connect(self._channel.connection)
+
+    def on_memory_read(self, *, whole: bool) -> None:
+        """Begin with what the stream holds, or ask the others, if it does not hold everything."""
+        if self._state is not _State.READING:
+            return  # it was tried again later
         self._state = _State.GATHERING
-        self._channel.works()
-        self.memory.connect(self._channel.connection)
+        generation = self._generation
+        if whole:
+            # A broker that crashed may have lost what was said last.
+            self.memory.repeat_own()
+            # What was on its way to a queue of old when ours was bound is in the stream by then.
+            pause = max(self._greeted_at + _GATHER - self._clock(), 0.0)
+            self._call_later(pause, lambda: self._begin(generation))
+        else:
+            self._gather(generation)
+
+    def _gather(self, generation: int) -> None:
+        """Ask the others, tell them what we know, and give them some time."""
+        self.publish(Hello(worker=self.key, reply_to=self._queue).encode(), _nothing)
         if len(self.marks):
             # Whoever joined after us, and so could not answer, hears it all the same.
             self.memory.write_snapshot()
@@ -306,14 +326,12 @@ class Fleet:
             if pause is not None and (pause == _GATHER or self._answering):
                 self._call_later(pause, wait)
             else:
-                self._gathered = True
-                self.begin_if_known()
+                self._begin(generation)
 
         wait()
 
-    def begin_if_known(self) -> None:
-        """Begin once both are over: what the others answer, and what the stream holds."""
-        if self._state is _State.GATHERING and self._gathered and self.memory.known:
+    def _begin(self, generation: int) -> None:
+        if generation == self._generation and self._state is _State.GATHERING:
             self._state = _State.READY
             self.memory.begin()
             self._resume()

@@ -103,6 +103,11 @@ class FleetMarks:
         marks = self._tags.get(app_tag)
         return marks.mark if marks is not None else 0
 
+    def end_of(self, worker: str, app_tag: str) -> int:
+        """Tell how far a worker has reserved a tag, as far as it is told apart; else 0."""
+        marks = self._tags.get(app_tag)
+        return marks.ends.get(worker, 0) if marks is not None else 0
+
     def is_news(self, worker: str, app_tag: str, end: int) -> bool:
         """Whether a worker is not known to have reserved so far; not for tags not known at all."""
         marks = self._tags.get(app_tag)

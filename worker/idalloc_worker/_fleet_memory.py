@@ -33,6 +33,7 @@ _log = logging.getLogger("idalloc.fleet")
 
 _CHUNK: Final = 500  # entries in a message: some milliseconds of work
 _ALIVE_EVERY: Final = 60.0  # seconds
+_REPEATED: Final = 5000  # tags of which is repeated, after a reconnect, how far they were reserved
 _FIRST_ALIVE: Final = 5.0  # seconds
 _FIRST_SNAPSHOT: Final = 2.0  # seconds within which a stream without one gets one, from one of all
 _RETRY_EVERY: Final = 60.0  # seconds after which a stream that could not be used is tried again
@@ -77,8 +78,8 @@ class MemoryOwner(Protocol):
     def on_memory_set_back(self, why: str) -> None:
         """Hear that the process has forgotten something that it said."""
 
-    def begin_if_known(self) -> None:
-        """Hear that there is no more to wait for."""
+    def on_memory_read(self, *, whole: bool) -> None:
+        """Hear that reading is over, and whether the stream held all marks."""
 
 
 class FleetMemory:
@@ -107,11 +108,6 @@ class FleetMemory:
         self._told = False
         self.in_broker: bool | None = None
         """Whether the broker keeps the marks, and this worker has read them; None: not yet."""
-
-    @property
-    def known(self) -> bool:
-        """Whether there is nothing more to wait for."""
-        return self._state in {_State.KNOWN, _State.REFUSED}
 
     def connect(self, connection: Any) -> None:
         """Begin to read."""
@@ -153,7 +149,7 @@ class FleetMemory:
     def _begin_reading(self, end: int) -> None:
         self._state, self._until = _State.READING, end
         if not 0 <= self._end <= end:  # a first reading, or another stream
-            self._end = -1
+            self._end, self._log = -1, SnapshotLog(self._jitter)
             self._start = max(end - SPAN, 0)
         else:
             self._start = self._end
@@ -172,7 +168,7 @@ class FleetMemory:
             self._fleet.take_in(message)
 
     def _end_reading(self) -> None:
-        whole = self._end >= 0 or self._log.whole
+        whole = self._log.whole
         if not whole and self._start > 0:
             self._start = 0
             self._stream.read_from(0)
@@ -185,7 +181,7 @@ class FleetMemory:
                 "The broker keeps the marks from now on. For what was reserved before, this start "
                 "relies on the other workers"
             )
-        self._go_on()
+        self._go_on(whole=whole)
 
     def on_stream_refused(self, reason: str) -> None:
         """Go on with what workers remember."""
@@ -202,17 +198,17 @@ class FleetMemory:
         self._call_later(
             _RETRY_EVERY * (1 + self._jitter()), partial(self._retry, self._connection)
         )
-        self._go_on()
+        self._go_on(whole=False)
 
     def _retry(self, connection: Any) -> None:
         if self._state is _State.REFUSED and connection is self._connection:
             self.connect(connection)
 
-    def _go_on(self) -> None:
+    def _go_on(self, *, whole: bool) -> None:
         if self._fleet.speaking:  # it did without, meanwhile
             self.begin()
         else:
-            self._fleet.begin_if_known()
+            self._fleet.on_memory_read(whole=whole)
 
     # Keeping it complete
 
@@ -269,6 +265,16 @@ class FleetMemory:
                 self._call_later(0, step)
 
         step()
+
+    def repeat_own(self) -> None:
+        """Tell all workers and the stream what this one has reserved last."""
+        key, marks = self._fleet.key, self._fleet.marks
+        tags = islice(marks.latest(), _REPEATED)
+        entries = [(tag, key, end) for tag in tags if (end := marks.end_of(key, tag))]
+        while entries:
+            body = Marks(worker=key, entries=entries[:_CHUNK]).encode()
+            self._fleet.publish(body, _nothing)
+            del entries[:_CHUNK]
 
     def write_snapshot(self) -> None:
         """Tell all workers and the stream, each part when the one before is confirmed."""

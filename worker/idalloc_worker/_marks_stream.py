@@ -36,7 +36,7 @@ _REFUSALS: Final = frozenset({403, 404, 406})
 _PREFETCH: Final = 200
 _ACK_EVERY: Final = 50
 _SILENCE: Final = 2.0  # seconds without a message, after which it is given up
-_LONGEST: Final = 10.0  # seconds for all of it
+_LONGEST: Final = 120.0  # seconds for all of it, on the busiest machine
 
 Callback = Callable[[], None]
 
