@@ -7,10 +7,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -29,10 +29,18 @@ class WorkerFailedError(Exception):
 class Worker:
     """One `idalloc worker` command, with its log in a file."""
 
-    def __init__(self, amqp_url: str, mysql_url: str, log: Path, **settings: object) -> None:
+    def __init__(
+        self,
+        amqp_url: str,
+        mysql_url: str,
+        log: Path,
+        environment: Mapping[str, str],
+        **settings: object,
+    ) -> None:
         self.log = log
         self._environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("IDALLOC_")},
+            **environment,
             "IDALLOC_AMQP_URL": amqp_url,
             "IDALLOC_MYSQL_URL": mysql_url,
             **{f"IDALLOC_{key.upper()}": str(value) for key, value in settings.items()},
@@ -112,8 +120,11 @@ class Worker:
 class Fleet:
     """Any number of workers on one virtual host and database; all end with it."""
 
-    def __init__(self, amqp_url: str, mysql_url: str) -> None:
+    def __init__(
+        self, amqp_url: str, mysql_url: str, environment: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         self.amqp_url = amqp_url
+        self._environment = environment
         self.mysql_url = mysql_url
         self.workers: list[Worker] = []
         self._folder = TemporaryDirectory(prefix="idalloc-workers-")
@@ -123,7 +134,9 @@ class Fleet:
         started = []
         for _ in range(count):
             log = Path(self._folder.name) / f"worker-{len(self.workers)}.log"
-            worker = Worker(self.amqp_url, self.mysql_url, log, **settings).start()
+            worker = Worker(
+                self.amqp_url, self.mysql_url, log, self._environment, **settings
+            ).start()
             self.workers.append(worker)
             started.append(worker)
         if ready:

@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import pytest
@@ -17,6 +18,7 @@ from tests.workers import Fleet, Worker, blocking_connection
 
 REQUEST = b'{"app_tag":"order"}'
 STEP = 10
+JUMPING_CLOCK = Path(__file__).parents[1] / "jumping_clock"
 
 
 @pytest.fixture
@@ -212,6 +214,26 @@ def test_a_copy_of_a_worker_makes_it_begin_anew(fleet: Fleet, caller: ForeignCli
         after = next_id(caller)
         assert after >= own.right
         assert claims(heard())[-1].worker != own.worker
+
+
+def test_a_clock_that_jumped_makes_it_begin_anew(
+    vhost: str, database: Database, tmp_path: Path
+) -> None:
+    """The wall clock knows of the time that a restored process does not: others used its ids."""
+    jump = tmp_path / "jump"
+    environment = {"PYTHONPATH": str(JUMPING_CLOCK), "IDALLOC_TEST_JUMP": str(jump)}
+    with Fleet(vhost, database.url, environment) as fleet, ForeignClient(vhost) as caller:
+        fleet.start()
+        body = b'{"app_tag":"test_business"}'
+        first = caller.call("id.alloc", body)
+        assert first is not None
+        assert json.loads(first[0])["id"] == 1
+        jump.write_text("3600")
+        found = wait_for(caller, lambda reply: reply.counters.get("memory_set_back", 0) == 1)
+        assert found.left == 0
+        later = caller.call("id.alloc", body)
+        assert later is not None
+        assert json.loads(later[0])["id"] >= 100_000
 
 
 def test_a_queue_that_rejects_costs_no_ids(

@@ -2,18 +2,19 @@
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from idalloc_worker._effects import StartRefill
 from idalloc_worker._fleet_marks import FleetMarks, Watch
-from idalloc_worker._refiller import RefillReport
+from idalloc_worker._refiller import Errand, NotBegunError, RefillReport
 from idalloc_worker._refills import Refills
 from idalloc_worker._segment import Segment
 from idalloc_worker._store import Reservation
 from idalloc_worker._store_errors import RewindSuspectedError, SegmentContestedError
 from idalloc_worker._tag_settings import TagSettings
-from idalloc_worker._vouching import Vouching
+from idalloc_worker._vouching import MarksNotVouchedError, Vouching
 
 SETTINGS = TagSettings(step=10)
 REFILL = StartRefill("order", 1, 5, 0, users=frozenset({"alice"}))
@@ -50,9 +51,13 @@ class FakeRefiller:
 
     def __init__(self) -> None:
         self.requests: list[StartRefill] = []
+        self.row: int | Exception = 0
 
     def request(self, refill: StartRefill) -> None:
         self.requests.append(refill)
+
+    def run(self, errand: Errand) -> None:
+        errand.report(self.row if isinstance(self.row, Exception) else {"order": self.row})
 
 
 class Bench:
@@ -109,6 +114,37 @@ def test_a_suspicion_is_looked_into_with_all_that_the_engine_asked_for(bench: Be
     assert record.refill == REFILL
     assert record.seconds == pytest.approx(0.75)
     assert bench.counters["rewinds_repaired"] == 1
+
+
+def test_what_cannot_be_claimed_is_not_reserved() -> None:
+    """It waits until the others can be told; given up before, it has cost nothing."""
+    bench = Bench()
+    bench.fleet.waiting = []
+    bench.refills.start(REFILL)
+    assert bench.refiller.requests == []
+    bench.fleet.marks.reserved("other", "order", 0, 40)
+    (go_on,) = bench.fleet.waiting
+    go_on()
+    assert bench.refiller.requests[0].floor == 40  # of what was heard meanwhile
+    bench.refills.start(replace(REFILL, attempt=2))
+    bench.refills.abandon(2)
+    (record,) = bench.records
+    assert isinstance(record.outcome, NotBegunError)
+    bench.fleet.waiting[1]()
+    assert len(bench.refiller.requests) == 1
+
+
+def test_a_tag_that_nobody_vouches_for_waits_for_an_operator() -> None:
+    """Its row is read, and nothing is reserved until it was raised."""
+    bench = Bench()
+    bench.fleet.vouching = Vouching(60.0)
+    marks: list[int | Exception] = [700, 700, OSError("away"), 701]
+    for attempt, mark in enumerate(marks, 1):
+        bench.refiller.row = mark
+        bench.refills.start(replace(REFILL, attempt=attempt))
+    outcomes = [type(record.outcome) for record in bench.records]
+    assert outcomes == [MarksNotVouchedError, MarksNotVouchedError, OSError]
+    assert [request.attempt for request in bench.refiller.requests] == [4]
 
 
 def test_a_row_that_keeps_moving_ends_the_attempt(bench: Bench) -> None:

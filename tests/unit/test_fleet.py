@@ -1,0 +1,422 @@
+"""A worker's part in the fleet, with a broker that does what the test says."""
+
+from collections import Counter, deque
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from idalloc_schemas import Alive, Echo, Hello, Marks, Reserved, parse_fleet_message
+from idalloc_worker import _fleet, _fleet_memory
+from idalloc_worker._fleet import Fleet
+from idalloc_worker._segment import Segment
+from idalloc_worker._snapshot_log import EVERY
+from idalloc_worker._vouching import Vouching
+
+Callback = Callable[[], None]
+
+
+class FakeChannel:
+    """Keeps what is published until the test confirms it."""
+
+    def __init__(self, bench: "Bench") -> None:
+        self.bench = bench
+        self.connection = object()
+        self.outbox: deque[tuple[bytes, Callback]] = deque()
+        self.sent: list[tuple[str, bytes]] = []
+        self.restarts = self.worked = 0
+        self.waiting_since = float("inf")
+
+    def connect(self, _connection: Any) -> None:
+        self.bench.fleet.on_fleet_open("id.fleet.mine")
+
+    def disconnect(self) -> None:
+        self.outbox.clear()
+
+    def publish(self, body: bytes, on_confirmed: Callback) -> None:
+        self.outbox.append((body, on_confirmed))
+        self.waiting_since = min(self.waiting_since, self.bench.now)
+
+    def send(self, queue: str, body: bytes) -> None:
+        self.sent.append((queue, body))
+
+    def works(self) -> None:
+        self.worked += 1
+
+    def restart(self) -> None:
+        self.restarts += 1
+
+
+class FakeStream:
+    """Is read by the test."""
+
+    def __init__(self) -> None:
+        self.opened = self.closed = 0
+        self.starts: list[int] = []
+
+    def open(self, _connection: Any) -> None:
+        self.opened += 1
+
+    def read_from(self, offset: int) -> None:
+        self.starts.append(offset)
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+class Bench:
+    """A fleet of one, its clock and its broker; it is also the worker that the fleet belongs to."""
+
+    def __init__(self, max_age: float | None = None) -> None:
+        self.now = 100.0
+        self.wall = 1_000_000.0
+        self.timers: list[tuple[float, Callback]] = []
+        self.counters = Counter[str]()
+        self.held: tuple[int, int] | None = None
+        self.set_back: list[str] = []
+        self.settled = 0
+        self.fleet = Fleet(
+            self.counters,
+            self.call_later,
+            name="w",
+            owner=self,
+            vouching=Vouching(max_age, lambda: self.wall),
+            clock=lambda: self.now,
+        )
+        self.channel: FakeChannel = self.fleet._channel  # type: ignore[assignment]
+        self.memory = self.fleet.memory
+        self.stream: FakeStream = self.memory._stream  # type: ignore[assignment]
+
+    def call_later(self, delay: float, callback: Callback) -> Any:
+        self.timers.append((self.now + delay, callback))
+        return None
+
+    def on_health_call(self, _call: Any) -> None:
+        raise NotImplementedError
+
+    def on_foreign_claim(self, _tag: str, left: int, right: int) -> tuple[int, int] | None:
+        held, overlaps = self.held, self.held and left < self.held[1] and self.held[0] < right
+        if overlaps:
+            self.held = None
+            return held
+        return None
+
+    def on_memory_set_back(self, why: str) -> None:
+        self.set_back.append(why)
+
+    def connect(self) -> None:
+        self.fleet.connect(object(), self._on_settled)
+
+    def _on_settled(self) -> None:
+        self.settled += 1
+
+    def confirm(self) -> list[bytes]:
+        """Confirm what was published, and have it come to the worker's own queue first."""
+        bodies = []
+        while self.channel.outbox:
+            body, on_confirmed = self.channel.outbox.popleft()
+            bodies.append(body)
+            self.fleet.on_fleet_message(body, from_fleet=True)
+            self.channel.waiting_since = self.now if self.channel.outbox else float("inf")
+            on_confirmed()
+        return bodies
+
+    def echo(self) -> None:
+        sent, self.channel.sent = self.channel.sent, []
+        for queue, body in sent:
+            assert queue == "id.fleet.mine"
+            self.fleet.on_fleet_message(body, from_fleet=False)
+
+    def pass_time(self, seconds: float) -> None:
+        until = self.now + seconds
+        while due := [timer for timer in self.timers if timer[0] <= until]:
+            first = min(due, key=lambda timer: timer[0])
+            self.timers.remove(first)
+            self.now = max(self.now, first[0])
+            first[1]()
+        self.now = until
+
+    def read(self, *stored: bytes, end: int = 100) -> None:
+        """Let the stream be read: these messages, then the worker's own."""
+        self.memory.on_stream_open()
+        sentinel = self.channel.outbox[-1][0]
+        self.confirm()
+        self.memory.on_stream_message(sentinel, end, from_fleet=True)
+        for offset, body in enumerate(stored, end - len(stored)):
+            self.memory.on_stream_message(body, offset, from_fleet=True)
+        self.memory.on_stream_message(sentinel, end, from_fleet=True)
+
+    def join(self, *stored: bytes) -> None:
+        """Come to where segments are claimed."""
+        self.connect()
+        self.confirm()
+        self.read(*(stored or [snapshot()]))
+        self.pass_time(0.3)
+        self.confirm()
+
+
+@pytest.fixture(autouse=True)
+def _fakes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        _fleet, "FleetChannel", lambda handler, *_a, **_k: FakeChannel(handler._owner)
+    )
+    monkeypatch.setattr(_fleet_memory, "MarksStream", lambda *_a, **_k: FakeStream())
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def snapshot(*entries: tuple[str, str, int], worker: str = "other", part: int = 0) -> bytes:
+    return Marks(worker=worker, entries=list(entries), part=part).encode()
+
+
+def claim_of(worker: str, left: int, right: int, at: int | None = None) -> bytes:
+    return Reserved(worker=worker, app_tag="order", left=left, right=right, at=at).encode()
+
+
+def types(bodies: list[bytes]) -> list[str]:
+    return [getattr(parse_fleet_message(body), "type", "") for body in bodies]
+
+
+def claim(bench: Bench, left: int, right: int) -> list[bool]:
+    outcome: list[bool] = []
+    watch = bench.fleet.marks.watch("order")
+    bench.fleet.claim(watch, Segment(left, right), outcome.append)
+    return outcome
+
+
+def test_nothing_is_claimed_before_the_stream_is_read(bench: Bench) -> None:
+    """What a dead worker said counts, though nobody lives who heard it."""
+    bench.connect()
+    assert not bench.fleet.able
+    bench.confirm()
+    able: list[int] = []
+    bench.fleet.when_able(lambda: able.append(bench.fleet.marks.mark("order")))
+    bench.read(snapshot(("order", "dead", 50)), claim_of("dead", 50, 70))
+    assert not able
+    bench.pass_time(0.3)
+    assert (able, bench.settled, bench.memory.in_broker) == ([70], 1, True)
+
+
+def test_the_others_are_not_asked_for_what_the_stream_holds(bench: Bench) -> None:
+    """Many that start together would answer each other at length."""
+    bench.connect()
+    bench.confirm()
+    bench.read(snapshot(("order", "dead", 50)))
+    bench.pass_time(0.3)
+    assert "hello" not in types(bench.confirm())
+
+
+def test_a_stream_without_a_whole_snapshot_is_read_from_its_beginning(bench: Bench) -> None:
+    """And if there is none at all, the others are asked, and it gets one."""
+    bench.connect()
+    bench.confirm()
+    bench.read(snapshot(("order", "dead", 50), part=1), end=1_000_000)  # its first part is gone
+    assert bench.stream.starts == [960_000, 0]
+    bench.memory.on_stream_message(claim_of("dead", 60, 70), 999_999, from_fleet=True)
+    bench.memory.on_stream_message(b"{}", 1_000_000, from_fleet=True)
+    told = [parse_fleet_message(body) for body in bench.confirm()]
+    assert isinstance(told[0], Hello)
+    assert not bench.fleet.able
+    bench.pass_time(0.3)
+    assert bench.fleet.able
+    assert any(isinstance(one, Marks) and one.part == 0 for one in told)
+
+
+def test_where_there_is_no_stream_the_others_are_asked(bench: Bench) -> None:
+    """It is said once and counted; later the stream is tried again, beside the work."""
+    bench.connect()
+    bench.confirm()
+    bench.memory.on_stream_refused("access refused")
+    assert types(bench.confirm()) == ["hello"]
+    bench.pass_time(0.3)
+    assert bench.fleet.able
+    assert (bench.memory.in_broker, bench.counters["marks_unread"]) == (False, 1)
+    bench.pass_time(130)
+    assert bench.stream.opened == 2
+    bench.read(snapshot(("order", "dead", 50)))
+    assert bench.memory.in_broker
+    assert bench.fleet.marks.mark("order") == 50
+
+
+def test_after_a_reconnect_only_what_is_new_is_read(bench: Bench) -> None:
+    """And what this worker reserved last is said again: a broker that crashed may have lost it."""
+    bench.join()
+    outcome = claim(bench, 10, 20)
+    bench.confirm()
+    bench.echo()
+    assert outcome == [True]
+    bench.fleet.disconnect()
+    bench.connect()
+    bench.confirm()
+    bench.read(claim_of(bench.fleet.key, 10, 20), claim_of("other", 20, 30), end=500)
+    assert bench.stream.starts == [0, 100]
+    told = [parse_fleet_message(body) for body in bench.confirm()]
+    assert [one.entries for one in told if isinstance(one, Marks)] == [
+        [("order", bench.fleet.key, 20)]
+    ]
+    assert bench.fleet.marks.mark("order") == 30
+    assert bench.set_back == []
+
+
+def test_a_claim_waits_for_all_to_have_heard_it_and_to_be_heard(bench: Bench) -> None:
+    """Of two that claim the same ids at least one hears the other in time."""
+    bench.join()
+    outcome = claim(bench, 10, 20)
+    bench.echo()
+    assert outcome == []  # not confirmed
+    bench.confirm()
+    assert outcome == []  # its own queue is not read
+    bench.fleet.on_fleet_message(claim_of("rival", 15, 25), from_fleet=True)
+    bench.echo()
+    assert outcome == [False]
+
+
+def test_nothing_is_begun_while_the_broker_is_silent(bench: Bench) -> None:
+    """A claim without an answer loses its segment once, not one after the other."""
+    bench.join()
+    outcome = claim(bench, 10, 20)
+    bench.pass_time(1.5)
+    begun: list[int] = []
+    bench.fleet.when_able(lambda: begun.append(1))
+    assert not begun
+    bench.confirm()
+    bench.echo()
+    assert (begun, outcome) == ([1], [True])
+
+
+def test_a_broker_that_never_confirms_is_done_without(bench: Bench) -> None:
+    """Ids first: another channel, then no protection, and no flood of attempts."""
+    bench.join()
+    outcome = claim(bench, 10, 20)
+    bench.pass_time(7)
+    assert bench.channel.restarts == 1
+    bench.fleet.on_fleet_lost()
+    bench.channel.outbox.clear()
+    bench.channel.waiting_since = float("inf")
+    bench.fleet.on_fleet_open("id.fleet.mine")
+    assert outcome == []
+    bench.pass_time(7)
+    assert (outcome, bench.fleet.unprotected, bench.fleet.able) == ([True], True, True)
+    assert bench.counters["fleet_refused"] == 1
+    bench.confirm()  # it comes back to life
+    assert not bench.fleet.unprotected
+
+
+def test_a_queue_that_takes_nothing_is_done_without(bench: Bench) -> None:
+    """Not even the greeting comes through: what cannot be claimed is used unprotected."""
+    bench.connect()
+    bench.fleet.on_fleet_nacked()
+    bench.fleet.on_fleet_lost()
+    assert (bench.fleet.unprotected, bench.settled) == (True, 1)
+    bench.fleet.on_fleet_open("id.fleet.mine")
+    bench.fleet.on_fleet_nacked()
+    assert bench.counters["fleet_refused"] == 1
+
+
+def test_an_overlap_is_told_to_both(bench: Bench) -> None:
+    """The hearer has given up what it holds, and says what it had."""
+    bench.join()
+    bench.held = (10, 20)
+    bench.fleet.on_fleet_message(claim_of("rival", 20, 30), from_fleet=True)
+    assert bench.held
+    bench.fleet.on_fleet_message(claim_of("rival", 15, 30), from_fleet=True)
+    assert bench.counters["overlaps_heard"] == 1
+    (told,) = [parse_fleet_message(body) for body in bench.confirm()]
+    assert isinstance(told, Reserved)
+    assert (told.worker, told.left, told.right) == (bench.fleet.key, 10, 20)
+    bench.fleet.on_fleet_message(claim_of("rival", 15, 30), from_fleet=True)
+    assert not bench.channel.outbox  # no end of it otherwise
+
+
+def test_its_own_messages_are_no_copy(bench: Bench) -> None:
+    """Each comes back once; a second one, or one that was never sent, is somebody else's."""
+    bench.join()
+    claim(bench, 10, 20)
+    (body,) = bench.confirm()
+    assert bench.set_back == []
+    bench.fleet.on_fleet_message(body, from_fleet=True)
+    assert len(bench.set_back) == 1
+    hello = Hello(worker=bench.fleet.key, reply_to="id.fleet.of-a-copy").encode()
+    bench.fleet.on_fleet_message(hello, from_fleet=True)
+    assert len(bench.set_back) == 2
+    bench.fleet.renew_key()
+    bench.fleet.on_fleet_message(body, from_fleet=True)  # another worker's by now
+    assert len(bench.set_back) == 2
+
+
+def test_a_claim_that_it_has_forgotten_shows_that_it_is_a_copy(bench: Bench) -> None:
+    """Its memory is older than what it said itself: it was restored from a snapshot."""
+    bench.join()
+    claim(bench, 10, 20)
+    bench.confirm()
+    bench.fleet.disconnect()
+    bench.connect()
+    bench.confirm()
+    bench.read(claim_of(bench.fleet.key, 10, 20), claim_of(bench.fleet.key, 20, 30), end=500)
+    assert len(bench.set_back) == 1
+
+
+def test_a_snapshot_is_due_from_time_to_time(bench: Bench) -> None:
+    """However many messages there were, the last whole one is not far back; one part at a time."""
+    entries = [(f"tag-{number}", "dead", 7) for number in range(1200)]
+    bench.join(snapshot(*entries))
+    for number in range(2 * EVERY):
+        if bench.channel.outbox:
+            break
+        bench.fleet.on_fleet_message(claim_of("other", number, number + 1), from_fleet=True)
+    assert number >= EVERY
+    told = []
+    while bench.channel.outbox:
+        (body, on_confirmed) = bench.channel.outbox.popleft()
+        assert not bench.channel.outbox
+        bench.fleet.on_fleet_message(body, from_fleet=True)
+        told.append(parse_fleet_message(body))
+        on_confirmed()
+    parts = [one for one in told if isinstance(one, Marks)]
+    assert [one.part for one in parts] == [0, 1, 2]
+    assert [one.more for one in parts] == [True, True, False]
+    assert len({entry[0] for one in parts for entry in one.entries}) == 1201
+    bench.fleet.on_fleet_message(claim_of("other", 1, 2), from_fleet=True)
+    assert not bench.channel.outbox  # the next one is far
+
+
+def test_whoever_knows_all_marks_says_so(bench: Bench) -> None:
+    """Once a minute or two, unless another one has said it."""
+    bench.join()
+    bench.pass_time(10)
+    assert types(bench.confirm()) == ["alive"]
+    for _ in range(10):
+        bench.pass_time(30)
+        alive = Alive(worker="other", at=int(bench.wall)).encode()
+        bench.fleet.on_fleet_message(alive, from_fleet=True)
+        assert bench.confirm() == []
+    bench.pass_time(121)
+    assert types(bench.confirm()) == ["alive"]
+
+
+def test_old_marks_are_not_relied_on_where_that_is_asked_for() -> None:
+    """Neither is it said then that somebody knows them all; a recent claim is good for its tag."""
+    bench = Bench(max_age=300)
+    old = Alive(worker="dead", at=int(bench.wall) - 301).encode()
+    bench.join(snapshot(("order", "dead", 50)), old, claim_of("x", 50, 60, at=int(bench.wall) - 9))
+    vouching = bench.fleet.vouching
+    assert not vouching.for_all
+    assert (vouching.vouches_for("order"), vouching.vouches_for("other")) == (True, False)
+    bench.pass_time(200)
+    assert bench.confirm() == []
+    assert not vouching.raised("other", 700)
+    assert not vouching.raised("other", 700)
+    assert vouching.raised("other", 701)
+    assert vouching.vouches_for("other")
+    assert not vouching.vouches_for("third")
+
+
+def test_recent_marks_are_relied_on() -> None:
+    """Some worker that knew all of them ran a moment ago."""
+    bench = Bench(max_age=300)
+    bench.join(snapshot(), Alive(worker="dead", at=int(bench.wall) - 299).encode())
+    assert bench.fleet.vouching.for_all
+    assert isinstance(parse_fleet_message(Echo(worker="x", number=0).encode()), Echo)
