@@ -230,7 +230,7 @@ class FleetMemory:
 
     def heard(self, message: FleetMessage | None) -> None:
         """Count what the stream has stored by now; write a snapshot if one is due."""
-        self._log.heard()
+        self._log.heard(idle=isinstance(message, Alive))
         if isinstance(message, Marks):
             self._log.heard_part(message)
         elif isinstance(message, Alive):

@@ -18,6 +18,7 @@ one snapshot of one worker is enough."""
 _EVERY_PART: Final = 20
 """Messages for each part of the last one: what is known of many tags is written less often."""
 
+_IDLE: Final = 25  # what a message counts for that a fleet sends every minute or two
 _MAX_UNFINISHED: Final = 1000
 
 
@@ -46,9 +47,9 @@ class SnapshotLog:
         """Whether it is time for another one; the first one is not a matter of time."""
         return self.whole and self.since > self._due_after
 
-    def heard(self) -> None:
-        """Count a message."""
-        self._total += 1
+    def heard(self, *, idle: bool = False) -> None:
+        """Count a message. Where no other ones come, a snapshot is due twice a day or so."""
+        self._total += _IDLE if idle else 1
 
     def heard_part(self, message: Marks) -> None:
         """Count a part of a snapshot in."""
