@@ -19,6 +19,8 @@ import pytest
 import yaml
 from pika.adapters.blocking_connection import BlockingChannel
 
+from idalloc_schemas import FLEET_EXCHANGE, MARKS_STREAM
+from idalloc_worker._marks_stream import STREAM_ARGUMENTS
 from idalloc_worker._partitions import QUEUE_ARGUMENTS
 from idalloc_worker._partitions import QUEUES as ORDERED_QUEUES
 from tests.devstack import (
@@ -130,16 +132,20 @@ def test_the_image_runs_the_worker_without_root() -> None:
     assert re.search(r"^USER [1-9]\d*:", final, re.MULTILINE)
 
 
-QUEUES = {"id.alloc", "id.health", "id.dead", *ORDERED_QUEUES}
+QUEUES = {"id.alloc", "id.health", "id.dead", MARKS_STREAM, *ORDERED_QUEUES}
 
 
-def test_queues_have_no_arguments_but_the_one_that_no_policy_can_set() -> None:
-    """Limits are policies: they can be changed without deleting a queue."""
+def test_queues_have_no_arguments_but_those_that_the_worker_declares() -> None:
+    """Limits are policies: they can be changed without deleting a queue. Not so the stream's, which
+    would grow for ever where somebody forgot the policy."""
     queues = {queue["name"]: queue for queue in definitions()["queues"]}
     assert set(queues) == QUEUES
     assert all(queue["durable"] for queue in queues.values())
     for name, queue in queues.items():
-        assert queue["arguments"] == (QUEUE_ARGUMENTS if name in ORDERED_QUEUES else {})
+        own = {MARKS_STREAM: STREAM_ARGUMENTS, **dict.fromkeys(ORDERED_QUEUES, QUEUE_ARGUMENTS)}
+        assert queue["arguments"] == own.get(name, {})
+    (binding,) = definitions()["bindings"]
+    assert (binding["source"], binding["destination"]) == (FLEET_EXCHANGE, MARKS_STREAM)
 
 
 @pytest.mark.parametrize(
@@ -345,6 +351,7 @@ def test_a_worker_is_protected_with_these_rights(site: Site, database: Database)
         (running,) = fleet.start(ready=False)
         running.wait_for_log("Serving")
         assert "not protected" not in running.tail()
+        assert "does not keep the marks" not in running.tail()
 
 
 def publish_elsewhere(channel: BlockingChannel, exchange: str = "amq.topic") -> None:

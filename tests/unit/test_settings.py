@@ -49,6 +49,7 @@ def test_defaults_need_nothing() -> None:
         "drain_timeout": 10.0,
         "metrics_port": 0,
         "metrics_host": "0.0.0.0",
+        "marks_max_age": 0,
         "log_level": "info",
         "log_format": "text",
     }
