@@ -136,8 +136,10 @@ QUEUES = {"id.alloc", "id.health", "id.dead", MARKS_STREAM, *ORDERED_QUEUES}
 
 
 def test_queues_have_no_arguments_but_those_that_the_worker_declares() -> None:
-    """Limits are policies: they can be changed without deleting a queue. Not so the stream's, which
-    would grow for ever where somebody forgot the policy."""
+    """Limits are policies, which can be changed without deleting a queue.
+
+    Not so the stream's, which would grow for ever where somebody forgot the policy.
+    """
     queues = {queue["name"]: queue for queue in definitions()["queues"]}
     assert set(queues) == QUEUES
     assert all(queue["durable"] for queue in queues.values())
