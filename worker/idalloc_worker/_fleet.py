@@ -8,14 +8,11 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum, auto
-from itertools import count
 from typing import Any, Protocol
 
 from idalloc_client._link import Timer
 from idalloc_schemas import (
-    Alive,
     Echo,
     HealthCall,
     Hello,
@@ -25,6 +22,8 @@ from idalloc_schemas import (
     Surrendered,
     parse_fleet_message,
 )
+from idalloc_worker._claims import Claim, Claims
+from idalloc_worker._echoes import Echoes
 from idalloc_worker._effects import Range
 from idalloc_worker._fleet_channel import Callback, FleetChannel
 from idalloc_worker._fleet_marks import FleetMarks, Watch
@@ -38,7 +37,6 @@ _log = logging.getLogger("idalloc.fleet")
 _GATHER = 0.25  # seconds for the others to begin to answer a hello; alone, this is what it costs
 _GATHER_LONGEST = 2.0  # seconds for those that have begun to come to an end
 _SETTLE_LONGEST = 15.0  # seconds after which requests are taken, with the fleet or without
-_CATCH_UP_LONGEST = 0.5  # seconds: then a row that lies too low is repaired on suspicion
 _MUTE_AFTER = 1.0  # seconds without a confirm after which nothing more is reserved
 _RESTART_AFTER = 5.0  # seconds after which another channel is tried, or it is done without
 _AS_IT_IS = "latin-1"  # bytes of any kind as JSON text, and back
@@ -71,13 +69,6 @@ class FleetOwner(Protocol):
         """Give up all it holds, and the connection: somebody else may have handed it out."""
 
 
-@dataclass(slots=True, eq=False)
-class _Claim:
-    watch: Watch
-    segment: Segment
-    on_done: Callable[[bool], None]
-
-
 class Fleet:
     """Owned by the link's thread; callbacks run on it, some of them at once."""
 
@@ -98,14 +89,14 @@ class Fleet:
         self._owner = owner
         self._clock = clock
         self._channel = FleetChannel(self, call_later, app_id=name, clock=clock)
-        self.memory = FleetMemory(self, call_later, app_id=name)
+        self.memory = FleetMemory(
+            self, self.marks, self.vouching, counters, call_later, app_id=name
+        )
         self._own = OwnMessages()
         self._state = _State.DOWN
-        self._claims: dict[_Claim, None] = {}
         self._when_able: list[Callback] = []
-        self._catch_ups: dict[int, Callback] = {}
-        self._echoes: dict[int, tuple[Callback, float]] = {}
-        self._numbers = count(1)
+        self._echoes = Echoes(self._send_echo, call_later, clock)
+        self._claims = Claims(self._tell, self._echoes.echo, counters)
         self._answering: set[str] = set()  # workers whose marks are coming in
         self._greeted_at = 0.0
         self._generation = 0
@@ -115,11 +106,6 @@ class Fleet:
     def key(self) -> str:
         """Names this life of the process: a worker that is restarted is another one."""
         return self.marks.me
-
-    @property
-    def counters(self) -> Counter[str]:
-        """What is counted of the fleet."""
-        return self._counters
 
     @property
     def speaking(self) -> bool:
@@ -139,9 +125,7 @@ class Fleet:
     @property
     def _silence(self) -> float:
         """Seconds that the oldest message has waited for the broker."""
-        since = self._channel.waiting_since
-        if self._echoes:
-            since = min(since, next(iter(self._echoes.values()))[1])
+        since = min(self._channel.waiting_since, self._echoes.waiting_since)
         return max(self._clock() - since, 0.0)
 
     def connect(self, connection: Any, on_settled: Callback) -> None:
@@ -175,8 +159,8 @@ class Fleet:
 
         `watch` was begun before the segment was reserved. Returns what `forget` takes.
         """
-        claim = _Claim(watch, segment, on_done)
-        self._claims[claim] = None
+        claim = Claim(watch, segment, on_done)
+        self._claims.add(claim)
         # Also where it cannot be told just now: whoever is met later hears of it.
         self.marks.reserved(self.key, watch.app_tag, segment.left, segment.right)
         self._proceed(claim)
@@ -184,24 +168,14 @@ class Fleet:
 
     def forget(self, claim: object) -> None:
         """Have no further use for the outcome of a claim."""
-        if isinstance(claim, _Claim):
-            self._claims.pop(claim, None)
+        self._claims.forget(claim)
 
     def catch_up(self, on_done: Callback) -> None:
         """Call back once all that was sent to this worker so far is handled, or time is up."""
         if self._state is _State.UNPROTECTED:
             on_done()
-            return
-        number = next(self._numbers)
-
-        def caught_up() -> None:
-            if self._catch_ups.pop(number, None) is not None:
-                on_done()
-
-        self._catch_ups[number] = caught_up
-        self._call_later(_CATCH_UP_LONGEST, caught_up)
-        if self._state is _State.READY:
-            self._echo(caught_up)
+        else:
+            self._echoes.catch_up(on_done, send=self.speaking)
 
     def surrender(self, app_tag: str, left: int, right: int, rest: int, on_told: Callback) -> None:
         """Tell all others that `[left, right)` will never be used; `on_told` may never come.
@@ -217,18 +191,11 @@ class Fleet:
         self.marks.reserved(self.key, app_tag, left, right)
         self._tell(app_tag, left, right, _nothing)
 
-    def _proceed(self, claim: _Claim) -> None:
+    def _proceed(self, claim: Claim) -> None:
         if self._state is _State.UNPROTECTED:
-            self._counters["claims_unprotected"] += 1
-            self._end_claim(claim)
+            self._claims.do_without(claim)
         elif self._state is _State.READY:
-            # Told to all, then all heard: of two that claim the same, at least one hears the other.
-            self._tell(
-                claim.watch.app_tag,
-                claim.segment.left,
-                claim.segment.right,
-                lambda: self._echo(lambda: self._end_claim(claim)),
-            )
+            self._claims.make(claim)
 
     def _tell(self, app_tag: str, left: int, right: int, on_told: Callback) -> None:
         message = Reserved(
@@ -237,15 +204,7 @@ class Fleet:
         self._own.sent(message)
         self.publish(message.encode(), on_told)
 
-    def _end_claim(self, claim: _Claim) -> None:
-        if claim in self._claims:
-            del self._claims[claim]
-            segment = claim.segment
-            claim.on_done(not claim.watch.overlaps(segment.left, segment.right))
-
-    def _echo(self, on_back: Callback) -> None:
-        number = next(self._numbers)
-        self._echoes[number] = on_back, self._clock()
+    def _send_echo(self, number: int) -> None:
         self._channel.send(self._queue, Echo(worker=self.key, number=number).encode())
 
     # The channel's life
@@ -346,7 +305,7 @@ class Fleet:
         if self._state is not _State.UNPROTECTED:
             self._state = _State.DOWN
         self._generation += 1
-        self._echoes.clear()
+        self._echoes.forget()
         self.memory.disconnect()
 
     def on_fleet_refused(self, reason: str) -> None:
@@ -360,17 +319,12 @@ class Fleet:
                 reason,
             )
         self._state = _State.UNPROTECTED
-        self._echoes.clear()
+        self._echoes.forget()
         self._resume()
 
     def _resume(self) -> None:
-        for claim in list(self._claims):
-            self._proceed(claim)
-        for caught_up in list(self._catch_ups.values()):
-            if self._state is _State.READY:
-                self._echo(caught_up)
-            else:
-                caught_up()
+        self._claims.resume(self._proceed)
+        self._echoes.resume(send=self.speaking)
         self._release()
         if self._on_settled is not None:
             self._settled(self._on_settled)
@@ -400,7 +354,8 @@ class Fleet:
             self.memory.heard(message)
         match message:
             case Echo(worker=self.key, number=number):
-                self._echoed(number)
+                self._echoes.back(number)
+                self._release()
             case HealthCall() if from_fleet:
                 self._owner.on_health_call(message)
             case Reserved() | Hello() if from_fleet and message.worker == self.key:
@@ -409,36 +364,18 @@ class Fleet:
             case Reserved() | Surrendered() | Hello() | Marks() if message.worker != self.key:
                 self._hear(message, from_fleet=from_fleet)
 
-    def _echoed(self, number: int) -> None:
-        on_back, _ = self._echoes.pop(number, (_nothing, 0.0))
-        on_back()
-        self._release()
-
     def _hear(self, message: Reserved | Surrendered | Hello | Marks, *, from_fleet: bool) -> None:
         """Take in what another worker says."""
         match message:
             case Marks():
                 self._on_marks(message)
             case Reserved() if from_fleet:
-                self.take_in(message)
+                self.memory.take_in(message)
                 self._object(message)
             case Surrendered() if from_fleet:
-                self.take_in(message)
+                self.memory.take_in(message)
             case Hello(reply_to=reply_to) if from_fleet:
                 self.memory.answer(lambda body: self._channel.send(reply_to, body))
-
-    def take_in(self, message: Reserved | Surrendered | Marks | Alive) -> None:
-        """Remember what a worker said, to the fleet or, long ago, to the stream."""
-        match message:
-            case Reserved(worker=worker, app_tag=tag, left=left, right=right, at=at):
-                self.marks.reserved(worker, tag, left, right)
-                self.vouching.claimed(tag, at)
-            case Surrendered(worker=worker, app_tag=tag, left=left, right=right, rest=rest):
-                self.marks.surrendered(worker, tag, left, right, left if rest is None else rest)
-            case Marks(entries=entries):
-                self.marks.told(entries)
-            case Alive(at=at):
-                self.vouching.alive(at)
 
     def _object(self, claim: Reserved) -> None:
         """Tell a worker that claims ids of ours: it knew nothing of them, so the row was set back.
@@ -464,7 +401,7 @@ class Fleet:
         self._owner.on_memory_set_back(why)
 
     def _on_marks(self, message: Marks) -> None:
-        self.take_in(message)
+        self.memory.take_in(message)
         if message.more:
             self._answering.add(message.worker)
         else:

@@ -54,26 +54,12 @@ class _State(Enum):
 class MemoryOwner(Protocol):
     """The fleet, as its memory sees it."""
 
-    marks: FleetMarks
-    vouching: Vouching
-
-    @property
-    def key(self) -> str:
-        """Tell this worker's key."""
-
-    @property
-    def counters(self) -> Counter[str]:
-        """What is counted."""
-
     @property
     def speaking(self) -> bool:
         """Whether what is published now reaches the others."""
 
     def publish(self, body: bytes, on_told: Callback) -> None:
         """Tell all workers, and the stream."""
-
-    def take_in(self, message: Reserved | Surrendered | Marks | Alive) -> None:
-        """Remember what a worker said."""
 
     def on_memory_set_back(self, why: str) -> None:
         """Hear that the process has forgotten something that it said."""
@@ -85,15 +71,21 @@ class MemoryOwner(Protocol):
 class FleetMemory:
     """Owned by the link's thread; one reading for each connection."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what it remembers, and its surroundings
         self,
         fleet: MemoryOwner,
+        marks: FleetMarks,
+        vouching: Vouching,
+        counters: Counter[str],
         call_later: Callable[[float, Callback], Timer],
         *,
         app_id: str,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._fleet = fleet
+        self._marks = marks
+        self._vouching = vouching
+        self._counters = counters
         self._call_later = call_later
         self._jitter = jitter
         self._stream = MarksStream(self, call_later, app_id=app_id)
@@ -130,7 +122,7 @@ class FleetMemory:
         self._fleet.publish(self._sentinel(), _nothing)
 
     def _sentinel(self) -> bytes:
-        return Echo(worker=self._fleet.key, number=-self._sentinels).encode()
+        return Echo(worker=self._marks.me, number=-self._sentinels).encode()
 
     def on_stream_message(self, body: bytes, offset: int, *, from_fleet: bool) -> None:
         """Find the end, then take in all that lies before it."""
@@ -161,11 +153,11 @@ class FleetMemory:
         except InvalidMessageError:
             return
         self.heard(message)
-        if isinstance(message, Reserved) and message.worker == self._fleet.key:
-            if self._fleet.marks.is_news(message.worker, message.app_tag, message.right):
+        if isinstance(message, Reserved) and message.worker == self._marks.me:
+            if self._marks.is_news(message.worker, message.app_tag, message.right):
                 self._fleet.on_memory_set_back("it has claimed ids that it knows nothing of")
         elif isinstance(message, Reserved | Surrendered | Marks):
-            self._fleet.take_in(message)
+            self.take_in(message)
 
     def _end_reading(self) -> None:
         whole = self._log.whole
@@ -185,7 +177,7 @@ class FleetMemory:
 
     def on_stream_refused(self, reason: str) -> None:
         """Go on with what workers remember."""
-        self._fleet.counters["marks_unread"] += 1
+        self._counters["marks_unread"] += 1
         if not self._told:
             self._told = True
             _log.warning(
@@ -210,12 +202,25 @@ class FleetMemory:
         else:
             self._fleet.on_memory_read(whole=whole)
 
+    def take_in(self, message: Reserved | Surrendered | Marks | Alive) -> None:
+        """Remember what a worker said, to the fleet or, long ago, to the stream."""
+        match message:
+            case Reserved(worker=worker, app_tag=tag, left=left, right=right, at=at):
+                self._marks.reserved(worker, tag, left, right)
+                self._vouching.claimed(tag, at)
+            case Surrendered(worker=worker, app_tag=tag, left=left, right=right, rest=rest):
+                self._marks.surrendered(worker, tag, left, right, left if rest is None else rest)
+            case Marks(entries=entries):
+                self._marks.told(entries)
+            case Alive(at=at):
+                self._vouching.alive(at)
+
     # Keeping it complete
 
     def begin(self) -> None:
         """Read no more: all that is said from now on comes to this worker's own queue."""
         self._stream.close()
-        if not self._fleet.vouching.for_all:
+        if not self._vouching.for_all:
             _log.warning(
                 "The marks are not recent enough to rely on: a tag is served once it is raised "
                 "(idalloc tags raise), or another worker has reserved from it"
@@ -234,7 +239,7 @@ class FleetMemory:
         if isinstance(message, Marks):
             self._log.heard_part(message)
         elif isinstance(message, Alive):
-            self._fleet.take_in(message)
+            self.take_in(message)
             self._say_alive_later(_ALIVE_EVERY)
         if self._log.due and self._fleet.speaking and self._writing is None:
             self.write_snapshot()
@@ -245,9 +250,9 @@ class FleetMemory:
 
         def speak() -> None:
             if timer is self._alive_timer and self._fleet.speaking:
-                vouching = self._fleet.vouching
+                vouching = self._vouching
                 if vouching.for_all:
-                    alive = Alive(worker=self._fleet.key, at=vouching.now())
+                    alive = Alive(worker=self._marks.me, at=vouching.now())
                     self._fleet.publish(alive.encode(), _nothing)
                 self._say_alive_later(_ALIVE_EVERY)
 
@@ -268,7 +273,7 @@ class FleetMemory:
 
     def repeat_own(self) -> None:
         """Tell all workers and the stream what this one has reserved last."""
-        key, marks = self._fleet.key, self._fleet.marks
+        key, marks = self._marks.me, self._marks
         tags = islice(marks.latest(), _REPEATED)
         entries = [(tag, key, end) for tag in tags if (end := marks.end_of(key, tag))]
         while entries:
@@ -292,12 +297,12 @@ class FleetMemory:
         step()
 
     def _parts(self, *, numbered: bool) -> Iterator[bytes]:
-        entries = self._fleet.marks.entries()
+        entries = self._marks.entries()
         chunk = list(islice(entries, _CHUNK))
         for part in count():
             following = list(islice(entries, _CHUNK))
             yield Marks(
-                worker=self._fleet.key,
+                worker=self._marks.me,
                 entries=chunk,
                 more=bool(following),
                 part=part if numbered else None,
