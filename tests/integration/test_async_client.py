@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import os
 import random
 import subprocess
 import sys
@@ -249,28 +248,3 @@ def test_sequences(fleet: Fleet) -> None:
                     await anext(missing)
 
     asyncio.run(run())
-
-
-def test_a_forked_child_is_told(fleet: Fleet, tmp_path: Path) -> None:
-    """A sequence's ids belong to the process that leased them."""
-    fleet.start()
-    verdict = tmp_path / "verdict"
-
-    async def run() -> None:
-        async with AsyncIdClient(fleet.amqp_url) as client:
-            ids = client.sequence("test_business")
-            assert await anext(ids) > 0
-            child = os.fork()
-            if child == 0:  # pragma: no cover  # another process
-                step = ids.__anext__()
-                try:
-                    step.send(None)
-                except IdAllocError as error:
-                    verdict.write_text(type(error).__name__)
-                finally:
-                    os._exit(0)
-            os.waitpid(child, 0)  # noqa: ASYNC222  # it ends by itself
-            assert await anext(ids) > 0
-
-    asyncio.run(run())
-    assert verdict.read_text() == "ForkedClientError"
