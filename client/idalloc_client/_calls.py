@@ -143,6 +143,7 @@ class CallTable:
         wire.consume(_REPLY_TO.decode(), _CONSUMER_TAG, self._on_reply, auto_ack=True)
         self._wire = wire
         self.lost_reason = self._refused = None
+        self._process.look_at_clocks()
         self._restores = self._process.restores
         self._send_all()
 
