@@ -74,9 +74,9 @@ class WorkerUser:
         address = self._parts.netloc.rpartition("@")[2]
         return self._parts._replace(netloc=f"{self.name}:secret@{address}").geturl()
 
-    def may(self, *, read: str, configure: str = "^$") -> None:
+    def may(self, *, read: str, configure: str = "^$", write: str = "^amq\\.default$") -> None:
         """Grant these rights, and no others but to write to the default exchange."""
-        rights = {"configure": configure, "write": "^amq\\.default$", "read": read}
+        rights = {"configure": configure, "write": write, "read": read}
         self._management.put(f"/api/permissions/{self._vhost}/{self.name}", rights)
 
     def __enter__(self) -> Self:

@@ -5,6 +5,7 @@ from idalloc_client._async_sequence import AsyncIdSequence
 from idalloc_client._batch import IdBatch
 from idalloc_client._client import IdClient
 from idalloc_client._errors import (
+    AccessRefusedError,
     AppTagNotFoundError,
     BadReplyError,
     BusyError,
@@ -23,10 +24,12 @@ from idalloc_client._errors import (
     TooManyCallsError,
     WorkerError,
 )
+from idalloc_client._memory import after_restore
 from idalloc_client._sequence import IdSequence
 from idalloc_client._stats import ClientStats, RoundTrips, SequenceStats
 
 __all__ = [
+    "AccessRefusedError",
     "AppTagNotFoundError",
     "AsyncIdClient",
     "AsyncIdSequence",
@@ -52,4 +55,5 @@ __all__ = [
     "ShuttingDownError",
     "TooManyCallsError",
     "WorkerError",
+    "after_restore",
 ]

@@ -30,7 +30,8 @@ class AsyncIdClient:
 
     Calls that are made while others are in flight travel together, so that ten thousands of them
     a second are few messages. There is no thread: everything runs on the loop that the first call
-    was made on, and on that one only. Tasks may be cancelled at any await.
+    was made on, and on that one only. Tasks may be cancelled at any await. After a fork it serves
+    the child on a loop of its own; on its parent's, calls raise `ForkedClientError`.
 
     Use it as an asynchronous context manager, or call `close`. The methods, errors and deadlines
     are those of `IdClient`.
@@ -63,7 +64,12 @@ class AsyncIdClient:
         """Return one id; see `IdClient.next_id`."""
         # The way of most calls, as short as it can be made: each step here costs every caller.
         session = self._session
-        if timeout is None and session is not None and session.thread_id == get_ident():
+        if (
+            timeout is None
+            and session is not None
+            and session.thread_id == get_ident()
+            and session.alive[0]
+        ):
             lane = session.lanes.get(app_tag) if type(app_tag) is str else None
             if lane is not None:
                 promise: Future[int] = session.create_future()
@@ -138,9 +144,11 @@ class AsyncIdClient:
 
     def stats(self) -> ClientStats:
         """Return what this client has done so far, and what waits now. It costs no message."""
-        session = self._session
+        session, tallies = self._session, self._tallies
+        if session is not None and session.process.gone:
+            session, tallies = None, Tallies()  # those are the parent's
         return snapshot(
-            self._tallies,
+            tallies,
             waiting=session.waiting if session else 0,
             connected=session is not None and session.connected,
             sequences=self._sequences.stats(),
@@ -153,7 +161,7 @@ class AsyncIdClient:
         if session is not None:
             if self._finalizer is not None:
                 self._finalizer.detach()
-            if not session.forked:
+            if not session.process.gone:
                 await session.close()
 
     async def __aenter__(self) -> Self:
@@ -168,8 +176,11 @@ class AsyncIdClient:
     def _usable(self) -> AsyncSession:
         if self._closed:
             raise ClientClosedError("the client is closed")
-        loop = asyncio.get_running_loop()
         session = self._session
+        if session is not None and session.process.gone:
+            self._leave_to_parent(session)
+            session = None
+        loop = asyncio.get_running_loop()
         if session is None:
             session = self._session = AsyncSession(
                 self._parameters, self._max_in_flight, self._timeout, self._tallies, loop
@@ -177,11 +188,17 @@ class AsyncIdClient:
             # For a client that nobody refers to any more: its connection would stay for ever.
             self._finalizer = weakref.finalize(self, session.abandon)
             self._finalizer.atexit = False
-        elif session.forked:
-            raise ForkedClientError
         elif session.loop is not loop:
             raise RuntimeError(_OTHER_LOOP)
         return session
+
+    def _leave_to_parent(self, session: AsyncSession) -> None:
+        """Begin anew, in a child. Raises on the loop that it has from its parent."""
+        if asyncio._get_running_loop() in (None, session.loop):  # noqa: SLF001  # documented so
+            raise ForkedClientError
+        if self._finalizer is not None:
+            self._finalizer.detach()
+        self._session, self._tallies = None, Tallies()
 
     def _time(self, timeout: float | None) -> float:
         return self._timeout if timeout is None else checked_timeout(timeout)

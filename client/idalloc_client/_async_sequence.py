@@ -3,18 +3,18 @@
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import NoReturn, Self
 
 from idalloc_client._batch import IdBatch
 from idalloc_client._errors import (
     ClientClosedError,
-    ForkedClientError,
     IdAllocError,
     fresh,
 )
-from idalloc_client._forks import end_in_children
 from idalloc_client._lease_book import FINAL, LeaseBook, no_lease_in_time, retry_pause
 from idalloc_client._lease_size import LeaseLimits
+from idalloc_client._memory import MEMORY, LeasePage
 from idalloc_client._sequence_roll import SequenceRoll
 
 AsyncLease = Callable[[int], "asyncio.Future[IdBatch]"]
@@ -41,27 +41,36 @@ class AsyncIdSequence:
         self._lease = lease
         self._overdue = overdue
         self._timeout = timeout
-        roll = roll or SequenceRoll()
-        self._book = LeaseBook(limits, time.monotonic(), roll.tallies)
-        self._waiting: set[asyncio.Future[None]] = set()
+        self._limits = limits
+        self._roll = roll or SequenceRoll()
         self._closed_by: IdAllocError | None = None
+        self._start()
+        self._roll.add(self)
+
+    def _start(self) -> None:
+        """Begin with nothing leased, in this process."""
+        self._process = MEMORY.process()
+        page = self._process.page
+        self._book = LeaseBook(self._limits, time.monotonic(), page, self._roll.tallies)
+        self._waiting: set[asyncio.Future[None]] = set()
         self._retry_at = 0.0
-        end_in_children(self)
-        roll.add(self)
 
     @property
     def left(self) -> int:
         """How many ids can be handed out without asking a worker."""
+        self._drop_copies()
         return self._book.left
 
     @property
     def cover(self) -> float:
         """Seconds that they last at the rate of late: how long an outage goes unnoticed."""
+        self._drop_copies()
         return self._book.cover(time.monotonic())
 
     @property
     def unused(self) -> int:
-        """How many leased ids were given up by `close`."""
+        """How many leased ids were given up: by `close`, or as memory was set back."""
+        self._drop_copies()
         return self._book.unused
 
     @property
@@ -71,12 +80,13 @@ class AsyncIdSequence:
 
     def close(self) -> None:
         """Give up what is left; every later `anext` raises `ClientClosedError`. Safe to repeat."""
-        self._close(ClientClosedError("the sequence is closed"))
+        self._drop_copies()
+        self._closed_by = self._closed_by or ClientClosedError("the sequence is closed")
+        self._book.give_up()
+        self._wake()
 
     def after_fork(self) -> None:
-        """Leave all ids to the parent."""
-        self._waiting.clear()
-        self._close(ForkedClientError())
+        """Do nothing: a child starts anew by itself, however it was forked."""
 
     def __aiter__(self) -> Self:
         return self
@@ -99,6 +109,7 @@ class AsyncIdSequence:
     async def _first_of_next_range(self) -> int:
         deadline = time.monotonic() + self._timeout
         while self._closed_by is None:
+            self._drop_copies()
             ready = self._book.turn_page(time.monotonic())
             self._ask(ready=ready)
             if ready:
@@ -106,12 +117,20 @@ class AsyncIdSequence:
             await self._wait(deadline)
         raise fresh(self._closed_by)
 
+    def _drop_copies(self) -> None:
+        """Leave ids to the parent, in a child, and give up those of before a restore."""
+        if self._process.gone:
+            self._start()
+        self._process.look_at_clocks()
+        self._book.start_page(self._process.page)
+
     def _ask(self, *, ready: bool) -> None:
         if time.monotonic() < self._retry_at and (ready or self._book.error is not None):
             return
         for count in iter(self._book.want, None):
             try:
-                self._lease(count).add_done_callback(self._on_answer)
+                answer = partial(self._on_answer, self._book.page)
+                self._lease(count).add_done_callback(answer)
             except IdAllocError as error:  # the client is closed
                 self._on_failure(error)
                 return
@@ -137,12 +156,12 @@ class AsyncIdSequence:
             self._book.error = None
             raise fresh(error) if error else self._overdue()
 
-    def _on_answer(self, answer: "asyncio.Future[IdBatch]") -> None:
+    def _on_answer(self, page: LeasePage, answer: "asyncio.Future[IdBatch]") -> None:
         error = ClientClosedError("cancelled") if answer.cancelled() else answer.exception()
         if isinstance(error, IdAllocError):
             self._on_failure(error)
             return
-        self._book.lent(answer.result())
+        self._book.lent(answer.result(), page)
         if self._closed_by is not None:
             self._book.give_up()
         self._wake()
@@ -150,11 +169,6 @@ class AsyncIdSequence:
     def _on_failure(self, error: IdAllocError) -> None:
         self._book.failed(error)
         self._retry_at = time.monotonic() + retry_pause(error)
-        self._wake()
-
-    def _close(self, error: IdAllocError) -> None:
-        self._closed_by = self._closed_by or error
-        self._book.give_up()
         self._wake()
 
     def _wake(self) -> None:

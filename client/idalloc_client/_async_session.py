@@ -1,6 +1,7 @@
 """Calls from the tasks of one asyncio loop, on a link that runs on that loop."""
 
 import asyncio
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable
@@ -16,9 +17,10 @@ from idalloc_client._coalescer import Coalescer
 from idalloc_client._errors import ClientClosedError, IdAllocError
 from idalloc_client._exchange import Exchange, RawReply
 from idalloc_client._fleet_replies import FleetReplies
-from idalloc_client._forks import end_in_children
 from idalloc_client._link import Link
+from idalloc_client._memory import MEMORY
 from idalloc_client._promise import settle
+from idalloc_client._restore_watch import RestoreWatch
 from idalloc_client._tallies import Tallies
 from idalloc_client._tracing import Carrier, capture
 from idalloc_client._url import user_id
@@ -53,12 +55,15 @@ class AsyncSession:
         """`timeout` is that of calls that do not say, in seconds."""
         self.loop = loop
         self.thread_id = get_ident()
-        self.forked = False
+        self.process = MEMORY.process()
+        self.alive = self.process.alive
+        """At index 0, whether this is still the process of the loop."""
         self.create_future = loop.create_future
         self._calls = CallTable(
             max_in_flight=max_in_flight, user_id=user_id(parameters), tallies=tallies
         )
-        self._link = Link(parameters, self._calls, AsyncioSelectorLoop(loop))
+        self._selector = AsyncioSelectorLoop(loop)
+        self._link = Link(parameters, self._calls, self._selector)
         self._due: deque[Callable[[], None]] = deque()
         self.coalescer = Coalescer(
             calls=self._calls,
@@ -71,8 +76,8 @@ class AsyncSession:
         self.sweep_at = float("inf")
         """The first deadline that a timer is set for; `sweep_no_later_than` brings it forward."""
         self._sweep: asyncio.TimerHandle | None = None
-        end_in_children(self)
         self._link.connect()
+        RestoreWatch(self._link, self.process).look()
 
     @property
     def connected(self) -> bool:
@@ -129,27 +134,42 @@ class AsyncSession:
         return collecting.outcome()
 
     async def close(self) -> None:
-        """End the calls, say goodbye to the broker, and wait a bounded time for its answer."""
-        self.coalescer.close(ClientClosedError("the client was closed during the call"))
-        self._calls.close()
-        if self._sweep is not None:
-            self._sweep.cancel()
+        """End the calls, say goodbye to the broker, and wait a bounded time for its answer.
+
+        On another loop than its own this asks its own; one that runs no more leaves the
+        connection to the other.
+        """
+        running = asyncio.get_running_loop()
+        if self.loop is not running and self.loop.is_running():
+            there = asyncio.run_coroutine_threadsafe(self._close_here(), self.loop)
+            await asyncio.wait([asyncio.wrap_future(there)], timeout=2 * _CLOSE_TIMEOUT)
+            return
+        if self.loop is not running:
+            self.loop = running
+            self._selector.move_to(running)
+        await self._close_here()
+
+    async def _close_here(self) -> None:
+        self._end_calls()
         stopped = self.loop.create_future()
 
         def on_stopped() -> None:
             settle(stopped, None)
 
-        self._link.begin_stop(on_stopped)
+        # In a turn, whose end sends also what a loop that has ended did not get to.
+        self._link.run(deque([lambda: self._link.begin_stop(on_stopped)]))
         await asyncio.wait([stopped], timeout=_CLOSE_TIMEOUT)
 
-    def after_fork(self) -> None:
-        """Leave the connection to the parent, in the child."""
-        self.forked = True
-        self.thread_id = 0  # nobody's, so that each call is looked at closely
+    def _end_calls(self) -> None:
+        for end in (self.coalescer.close, self._calls.close):
+            with contextlib.suppress(RuntimeError):  # callers of a loop that is closed
+                end(ClientClosedError("the client was closed during the call"))
+        if self._sweep is not None:
+            self._sweep.cancel()
 
     def abandon(self) -> None:
         """Disconnect without waiting; the garbage collector may call it, on any thread."""
-        if not self.forked and not self.loop.is_closed():
+        if not self.process.gone and not self.loop.is_closed():
             self.loop.call_soon_threadsafe(self._link.begin_stop, _nothing)
 
     def _call_soon(self, callback: Callable[[], None]) -> None:

@@ -59,6 +59,18 @@ class AsyncioSelectorLoop:
         del self._handlers[fd]
         del self._events[fd]
 
+    def move_to(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Go on with another loop, as the one so far runs no more; its timers are forgotten."""
+        watched = dict(self._events)
+        if self._loop.is_closed():
+            self._events = dict.fromkeys(watched, 0)
+        else:
+            for fd in watched:
+                self._watch(fd, 0)
+        self._loop = loop
+        for fd, events in watched.items():
+            self._watch(fd, events)
+
     def _watch(self, fd: int, events: int) -> None:
         before, self._events[fd] = self._events.get(fd, 0), events
         handler = self._handlers[fd]

@@ -13,15 +13,18 @@ from pika.exceptions import ChannelClosedByBroker
 from pika.spec import Basic, BasicProperties
 
 from idalloc_client._errors import (
+    AccessRefusedError,
     CallTimeoutError,
     ClientClosedError,
     ConnectionLostError,
     IdAllocError,
     NoRouteError,
     TooManyCallsError,
+    fresh,
 )
 from idalloc_client._exchange import Exchange, RawReply
 from idalloc_client._frames import Properties
+from idalloc_client._memory import MEMORY
 from idalloc_client._reason import describe
 from idalloc_client._tallies import Tallies
 from idalloc_client._tracing import Carrier
@@ -33,6 +36,7 @@ _log = logging.getLogger("idalloc.client")
 _REPLY_TO = b"amq.rabbitmq.reply-to"
 _CONSUMER_TAG = "replies"
 _CONTENT_TYPE = CONTENT_TYPE.encode()
+_ACCESS_REFUSED = 403
 _PRECONDITION_FAILED = 406
 _MAX_EXPIRATION_MS = 2**32 - 1  # the broker refuses a longer one
 
@@ -73,6 +77,10 @@ class CallTable:
         self._blocked = False
         self._closed = False
         self.lost_reason: BaseException | None = None
+        self._refused: IdAllocError | None = None
+        """Why calls are not kept until there is a channel again."""
+        self._process = MEMORY.process()
+        self._restores = self._process.restores
 
     @property
     def connected(self) -> bool:
@@ -89,6 +97,8 @@ class CallTable:
             call.finish(ClientClosedError("the client is closed"))
         elif len(self._calls) >= self._max_in_flight:
             call.finish(TooManyCallsError(f"{self._max_in_flight} calls are in flight already"))
+        elif self._refused is not None:
+            call.finish(fresh(self._refused))
         else:
             self._calls[correlation_id] = call
             self._send(correlation_id, call)
@@ -103,12 +113,10 @@ class CallTable:
         if not self._closed:
             self._calls[correlation_id] = call
 
-    def close(self) -> None:
-        """End every call, and those that still come, with `ClientClosedError`."""
+    def close(self, error: IdAllocError) -> None:
+        """End every call, and with `ClientClosedError` those that still come."""
         self._closed = True
-        while self._calls:
-            _, call = self._calls.popitem()
-            call.finish(ClientClosedError("the client was closed during the call"))
+        self._end_all(error)
 
     def overdue(self, queue: str) -> IdAllocError:
         """Say why a call has no reply at its deadline."""
@@ -134,7 +142,9 @@ class CallTable:
         wire.channel.add_on_return_callback(self._on_return)
         wire.consume(_REPLY_TO.decode(), _CONSUMER_TAG, self._on_reply, auto_ack=True)
         self._wire = wire
-        self.lost_reason = None
+        self.lost_reason = self._refused = None
+        self._process.look_at_clocks()
+        self._restores = self._process.restores
         self._send_all()
 
     def on_lost(self, reason: BaseException) -> None:
@@ -148,6 +158,14 @@ class CallTable:
             self._user_id = None
         self.lost_reason = reason
         self._blocked = False
+        self._refused = None
+        if isinstance(reason, ChannelClosedByBroker) and reason.reply_code == _ACCESS_REFUSED:
+            # To send again is of no use, and asked for in vain: only an operator can help.
+            self._refused = AccessRefusedError(
+                "the broker refuses this user the right to send requests (write to the default "
+                f"exchange): {describe(reason)}"
+            )
+            self._end_all(self._refused)
 
     def on_blocked(self, *, blocked: bool) -> None:
         """Hold requests back while the broker does not read: they would leave out of date."""
@@ -162,7 +180,20 @@ class CallTable:
         for correlation_id, call in list(self._calls.items()):
             self._send(correlation_id, call)
 
+    def _end_all(self, error: IdAllocError) -> None:
+        calls = list(self._calls.values())
+        self._calls.clear()  # first: what an end leads to may be calls that end in their turn
+        for call in calls:
+            call.finish(fresh(error))
+
     def _send(self, correlation_id: bytes, call: Call) -> None:
+        """Send a call if that is possible now; else it waits for the next channel, or its end."""
+        try:
+            self._publish(correlation_id, call)
+        except Exception:  # noqa: BLE001  # one call must not keep the others from leaving
+            _log.exception("A request could not be sent")
+
+    def _publish(self, correlation_id: bytes, call: Call) -> None:
         remaining_ms = math.ceil((call.deadline - self._clock()) * 1000)
         wire = self._wire
         if wire is None or not wire.is_open or self._blocked or remaining_ms <= 0:
@@ -192,6 +223,8 @@ class CallTable:
         properties: Properties,
         body: bytes,
     ) -> None:
+        if self._restores != self._process.restores:
+            return  # it may have come before memory was set back, and the call is asked again
         call = self._calls.pop(properties.correlation_id or b"", None)
         if call is None:
             self.tallies.late_replies += 1

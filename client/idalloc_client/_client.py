@@ -24,7 +24,7 @@ class IdClient:
 
     Use it as a context manager, or call `close`. It connects at the first call, reconnects by
     itself, and sends a call that was in flight again within its deadline; a repeat can only waste
-    ids. After a fork, a client that was in use before raises `ForkedClientError`.
+    ids. After a fork it serves the child as well, with a connection of its own.
 
     Args:
         url: `amqp://user:password@host:port/vhost`, with pika's URL options.

@@ -3,9 +3,11 @@
 It belongs to the thread of its link.
 """
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from math import frexp
 
 from idalloc_client._batch import IdBatch
@@ -18,22 +20,22 @@ from idalloc_client._errors import (
     ShuttingDownError,
     TooManyCallsError,
     fresh,
+    unexpected,
 )
 from idalloc_client._exchange import RawReply, alloc_exchange
 from idalloc_client._gathered_call import GatheredCall
-from idalloc_client._lane import Book, Group, Lane, Waiter, size_of
+from idalloc_client._lane import Book, Group, Lane, Resting, Waiter, size_of
 from idalloc_client._promise import Promise, settle
+from idalloc_client._request_size import RequestSize
 from idalloc_client._tallies import Tallies
 from idalloc_client._tracing import Carrier
+
+_log = logging.getLogger("idalloc.client")
 
 REQUESTS_IN_FLIGHT = 2
 """Requests of one tag on their way before later calls gather: while one is answered, the callers of
 the one before are served and ask again. More share the same work among more messages; measured
 with 256 tasks and 64 threads by `benchmarks/in_flight.py`."""
-
-SMALLEST_PIECE = 100
-"""A crowd is split among the requests that may leave, so that a part of it is served while the
-others wait; but not into pieces of fewer ids than this: messages are what costs."""
 
 CROWD = 64
 """Callers who are served in one turn of the loop, before further replies wait for the next one.
@@ -45,11 +47,7 @@ SLOW = 0.2
 """Seconds after which a request no longer keeps later calls from leaving: it may be with a worker
 that is frozen or gone, or lost, while other workers answer."""
 
-MAX_GATHERED = 10_000
-"""Ids in a request that was gathered; a call for more goes out by itself."""
-
 _TICK = 0.05  # seconds between two looks at what is in flight
-_SUCCESSES_TO_WIDEN = 50
 _IDLE_LANES = 1000
 
 Lanes = dict[str, Lane]
@@ -75,12 +73,12 @@ class Coalescer:
         self._before_flush = before_flush
         self._clock = clock
         self._book = Book(max_calls)
-        self._max_gathered = MAX_GATHERED
-        self._successes = 0
+        self._size = RequestSize()
         self._lanes: dict[int, Lanes] = {}
         self._lane_count = 0
         self._lanes_at_next_look = _IDLE_LANES
         self._in_flight: set[GatheredCall] = set()
+        self._resting = Resting()
         self._outcomes: deque[tuple[GatheredCall, RawReply]] = deque()
         self._served = 0
         """Callers who were served in this turn of the loop."""
@@ -146,6 +144,7 @@ class Coalescer:
                 yield from lane.waiting
         for call in self._in_flight:
             yield from call.everybody
+        yield from self._resting.waiters()
 
     def some_have_left(self) -> None:
         """Note that callers that wait have got an outcome otherwise."""
@@ -160,11 +159,14 @@ class Coalescer:
                 group = self._gather(lane, lane.wanted)
                 self._book.calls -= len(group.waiters)
                 self._fail(group.waiters, error)
+        resting = self._resting.take_all()
+        self._book.calls -= len(resting)
+        self._fail(resting, error)
 
     def _drop_idle_lanes(self) -> None:
         """Forget tags that are not in use: a client may meet any number of them."""
         # Also of those in flight that hold no place: their callers may have to stand in line again.
-        in_use = {call.lane for call in self._in_flight}
+        in_use = {call.lane for call in self._in_flight} | self._resting.lanes()
         for lanes in self._lanes.values():
             for lane in [lane for lane in lanes.values() if lane.idle and lane not in in_use]:
                 del lanes[lane.app_tag]
@@ -177,25 +179,37 @@ class Coalescer:
         # Not at once: what else is called in this turn of the loop travels along.
         if not lane.flush_pending:
             lane.flush_pending = True
-            self._call_soon(lambda: self._flush(lane))
+            try:
+                self._call_soon(lambda: self._flush(lane))
+            except BaseException:  # Ctrl-C just here: nobody else would send for them any more
+                lane.flush_pending, lane.eager = False, True
+                raise
 
     def _flush(self, lane: Lane) -> None:
         """Send for those who wait, as far as places are free or a request would be full."""
-        lane.flush_pending = True  # who joins just now is seen below
+        if lane.flushing:
+            return  # from within: a request that ended at once. The loop further out goes on.
+        lane.flush_pending = lane.flushing = True  # who joins just now is seen below
         lane.full = False
-        if self._before_flush is not None:
-            self._before_flush()
-        while lane.waiting and not lane.paused:
-            wanted, places = lane.wanted, REQUESTS_IN_FLIGHT - lane.in_flight
-            if places <= 0 and wanted < self._max_gathered:
-                break
-            pieces = max(1, min(places, wanted // SMALLEST_PIECE))
-            group = self._gather(lane, min(-(-wanted // pieces), self._max_gathered))
-            if group.waiters:
-                self._send_for(lane, group, [])
-        lane.flush_pending = False
-        lane.full = lane.in_flight >= REQUESTS_IN_FLIGHT or lane.paused
-        lane.eager = not lane.full
+        try:
+            if self._before_flush is not None:
+                self._before_flush()
+            while lane.waiting and self._send_next(lane):
+                pass
+        finally:
+            lane.flush_pending = lane.flushing = False
+            lane.full = lane.in_flight >= REQUESTS_IN_FLIGHT
+            lane.eager = not lane.full
+
+    def _send_next(self, lane: Lane) -> bool:
+        """Let the first ones of a lane go; False if they have to wait."""
+        wanted, places = lane.wanted, REQUESTS_IN_FLIGHT - lane.in_flight
+        if places <= 0 and wanted < self._size.limit:
+            return False
+        group = self._gather(lane, self._size.piece(wanted, places))
+        if group.waiters:
+            self._send_for(lane, group, [])
+        return True
 
     def _gather(self, lane: Lane, limit: int) -> Group:
         before = len(lane.waiting)
@@ -206,16 +220,29 @@ class Coalescer:
         return group
 
     def _send_for(self, lane: Lane, group: Group, rest: list[Waiter]) -> None:
-        exchange = alloc_exchange(lane.app_tag, group.size)
-        call = GatheredCall(self._on_finished, lane, group, rest, exchange, self._clock())
+        """Send a request; whatever fails here ends it, and frees its place."""
+        try:
+            exchange = alloc_exchange(lane.app_tag, group.size)
+            call = GatheredCall(self._on_finished, lane, group, rest, exchange, self._clock())
+        except Exception as error:  # noqa: BLE001  # told to those who wait
+            self._book.calls -= len(group.waiters) + len(rest)
+            self._fail([*group.waiters, *rest], unexpected(error))
+            return
+        self._note(call)
+        try:
+            call.correlation_id = self._calls.add(call)
+        except Exception as error:  # noqa: BLE001  # told to those who wait
+            call.finish(unexpected(error))
+
+    def _note(self, call: GatheredCall) -> None:
+        lane, group = call.lane, call.group
         call.carrier, lane.carrier = lane.carrier, None
-        call.holds_place = group.size < self._max_gathered
+        call.holds_place = group.size < self._size.limit
         lane.in_flight += call.holds_place
         self._in_flight.add(call)
         self.tallies.requests += 1
         self.tallies.gathered += len(group.waiters)
         self._watch()
-        call.correlation_id = self._calls.add(call)
 
     def _watch(self) -> None:
         """Look after a while at what is in flight: one timer for all of it."""
@@ -226,13 +253,15 @@ class Coalescer:
     def _look(self) -> None:
         self._watching = False
         now = self._clock()
-        for call in list(self._in_flight):
-            if call.deadline <= now:
-                call.finish(self._calls.overdue(call.request.queue))
-            elif call.holds_place and now - call.sent_at >= SLOW:
-                self._free_place(call)
-                self._flush(call.lane)
-        self._watch()
+        try:
+            for call in list(self._in_flight):
+                if call.deadline <= now:
+                    call.finish(self._calls.overdue(call.request.queue))
+                elif call.holds_place and now - call.sent_at >= SLOW:
+                    self._free_place(call)
+                    self._flush(call.lane)
+        finally:
+            self._watch()
 
     def _free_place(self, call: GatheredCall) -> None:
         if call.holds_place:
@@ -268,14 +297,25 @@ class Coalescer:
             self._share_out(*self._outcomes.popleft())
 
     def _finish(self, call: GatheredCall, outcome: RawReply | IdAllocError) -> None:
+        """Free the place of a request, whatever becomes of its callers, and send the next."""
         self._in_flight.discard(call)
-        self._calls.forget(call.correlation_id)
         self._free_place(call)
         self._book.calls -= len(call.group.waiters) + len(call.rest)
-        if isinstance(outcome, RawReply):
-            self.tallies.round_trip.observe(self._clock() - call.sent_at)
-        self._conclude(call, outcome)
-        self._flush(call.lane)
+        try:
+            self._calls.forget(call.correlation_id)
+            if isinstance(outcome, RawReply):
+                self.tallies.round_trip.observe(self._clock() - call.sent_at)
+            self._conclude(call, outcome)
+        except Exception as error:  # noqa: BLE001  # told to those who wait
+            _log.exception("An answer could not be shared out")
+            self._end_left_over(call, unexpected(error))
+        finally:
+            self._flush(call.lane)
+
+    def _end_left_over(self, call: GatheredCall, error: IdAllocError) -> None:
+        """End the callers of a request that nobody else will end."""
+        elsewhere = {id(promise) for promise, _, _ in self.waiters()}
+        self._fail((w for w in call.everybody if id(w[0]) not in elsewhere), error)
 
     def _conclude(self, call: GatheredCall, outcome: RawReply | IdAllocError) -> None:
         try:
@@ -291,8 +331,7 @@ class Coalescer:
         except InvalidRequestError as error:
             # Each of them is valid, so it is their sum that the worker does not allow.
             if len(call.group.waiters) > 1:
-                self._max_gathered = max(call.group.size // 2, 1)
-                self._successes = 0
+                self._size.narrow(call.group.size)
                 self._try_again(call.lane, call.everybody, 0.0)
             else:
                 self._fail(call.group.waiters, error)
@@ -302,8 +341,8 @@ class Coalescer:
         except IdAllocError as error:
             self._fail(call.everybody, error)
         else:
+            self._size.widen()
             self._share(call.group, ids)
-            self._widen()
             if call.rest:
                 self._stand_in_front(call.lane, call.rest)
 
@@ -314,14 +353,6 @@ class Coalescer:
         tallies.ids_unused += unused
         tallies.left += gone
         tallies.served += len(group.waiters) - gone
-
-    def _widen(self) -> None:
-        """Let groups grow again, now and then: the worker that allowed less may be gone."""
-        if self._max_gathered < MAX_GATHERED:
-            self._successes += 1
-            if self._successes >= _SUCCESSES_TO_WIDEN:
-                self._successes = 0
-                self._max_gathered = min(self._max_gathered * 2, MAX_GATHERED)
 
     def _ask_for_fewer(self, call: GatheredCall, error: IdAllocError) -> None:
         """Serve as many as there are ids for: the worker gives all that a request asks for or none.
@@ -347,16 +378,18 @@ class Coalescer:
         lane.stand_in_front(waiters)
 
     def _try_again(self, lane: Lane, waiters: list[Waiter], pause: float) -> None:
-        """Let callers stand in front again, and send for them after a pause in seconds."""
+        """Let callers stand in front again, after a pause in seconds that holds up nobody else."""
         self.tallies.retried += len(waiters)
-        self._stand_in_front(lane, waiters)
-        lane.paused = True
+        if not pause:
+            self._stand_in_front(lane, waiters)
+            return
+        self._book.calls += len(waiters)
+        key = self._resting.add(lane, waiters)
+        self._call_later(pause, partial(self._go_on, lane, key))
 
-        def go_on() -> None:
-            lane.paused = False
-            self._flush(lane)
-
-        self._call_later(pause, go_on)
+    def _go_on(self, lane: Lane, key: object) -> None:
+        lane.stand_in_front(self._resting.take(key))
+        self._flush(lane)
 
     def _fail(self, waiters: Iterable[Waiter], error: IdAllocError) -> None:
         kind = type(error).__name__

@@ -21,6 +21,10 @@ class CallTimeoutError(IdAllocError, TimeoutError):
     """No answer came before the call's deadline, although the broker was reachable."""
 
 
+class AccessRefusedError(IdAllocError, PermissionError):
+    """The broker refuses this user the right to send: to write to the default exchange."""
+
+
 class ConnectionLostError(IdAllocError, ConnectionError):
     """The call's deadline passed while there was no connection to the broker."""
 
@@ -30,11 +34,16 @@ class ClientClosedError(IdAllocError):
 
 
 class ForkedClientError(IdAllocError):
-    """The client was used in the process that forked this one, and its socket belongs there."""
+    """The call was made in a forked child, and belongs to what only the parent has.
+
+    It was in flight at the fork, or its event loop is the one that the parent runs. Calls that a
+    child makes otherwise work.
+    """
 
     def __init__(self) -> None:
         super().__init__(
-            "this client was in use before the process forked: create an IdClient in each process"
+            "this process was forked during the call, or runs its parent's event loop: call again, "
+            "on a loop of its own"
         )
 
 
@@ -109,6 +118,13 @@ _BY_CODE: dict[RespCode, type[RefusedError]] = {
 def refused(reply: ErrorReply, app_tag: str | None) -> RefusedError:
     """Turn an error reply into the error to raise."""
     return _BY_CODE.get(reply.code, WorkerError)(reply, app_tag)
+
+
+def unexpected(error: Exception) -> IdAllocError:
+    """Tell a caller of a failure that nobody thought of."""
+    told = IdAllocError(f"the client failed unexpectedly: {type(error).__name__}")
+    told.__cause__ = error
+    return told
 
 
 def fresh(error: IdAllocError) -> IdAllocError:

@@ -1,6 +1,5 @@
 """The counters behind the fake clients: they answer as a worker does."""
 
-import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from idalloc_client._errors import (
     refused,
 )
 from idalloc_client._exchange import Exchange, RawReply, check_draw
+from idalloc_client._memory import Locks
 from idalloc_schemas import (
     MAX_ID,
     ErrorReply,
@@ -49,7 +49,7 @@ class _Failure:
 
 
 class FakeWorker:
-    """Answers as a worker does. Its lock guards everything in it."""
+    """Answers as a worker does. Its locks guard everything in it."""
 
     def __init__(self, tags: Mapping[str, int], *, any_tag: bool, segment: int | None) -> None:
         for app_tag, first in tags.items():
@@ -58,7 +58,7 @@ class FakeWorker:
                 raise ValueError(f"the first id of {app_tag!r} must be from 1 to {MAX_ID - 1}")
         if segment is not None and segment < 1:
             raise ValueError("segment must be at least 1")
-        self._lock = threading.Lock()
+        self._locks = Locks()  # a child's copy could be locked for ever
         self._first_ids = dict(tags)
         self._any_tag = any_tag
         self._segment = segment
@@ -71,12 +71,12 @@ class FakeWorker:
             raise TypeError("failure must be an IdAllocError or the RespCode of an error")
         if times < 1:
             raise ValueError("times must be at least 1")
-        with self._lock:
+        with self._locks.mine():
             self._failures.append(_Failure(failure, times, app_tag))
 
     def draw(self, app_tag: str, count: int | None, deadline: float) -> int | IdBatch:
         """Give an id where `count` is None, else so many in a batch."""
-        with self._lock:
+        with self._locks.mine():
             self._fail_if_due(app_tag, deadline)
             if count is not None and count > _MAX_COUNT:
                 msg = f"count: must be at most {_MAX_COUNT} on this worker"
@@ -87,7 +87,7 @@ class FakeWorker:
     def health(self, request: Exchange[Any], deadline: float) -> RawReply:
         """Answer a request of `id.health`."""
         app_tag = parse_health_request(request.body).app_tag
-        with self._lock:
+        with self._locks.mine():
             self._fail_if_due(app_tag, deadline)
             if app_tag in self._not_found:
                 raise _refusal(RespCode.APP_TAG_NOT_FOUND, app_tag)

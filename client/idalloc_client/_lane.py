@@ -1,6 +1,6 @@
 """The callers of one tag that wait for a request to take them along, first come first served."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from operator import itemgetter
 
 from idalloc_client._batch import IdBatch
@@ -80,9 +80,9 @@ class Lane:
         "eager",
         "extra",
         "flush_pending",
+        "flushing",
         "full",
         "in_flight",
-        "paused",
         "plain",
         "waiting",
     )
@@ -102,7 +102,7 @@ class Lane:
         self.full = False
         """Whether single calls wait until a request comes back; whoever frees a place looks."""
         self.flush_pending = False
-        self.paused = False
+        self.flushing = False
         self.carrier: Carrier | None = None
         """The trace context of the first one who waits; whoever lets callers join sets it."""
 
@@ -114,7 +114,7 @@ class Lane:
     @property
     def idle(self) -> bool:
         """Whether nothing would be lost with it."""
-        return not (self.waiting or self.in_flight or self.flush_pending or self.paused)
+        return not (self.waiting or self.in_flight or self.flush_pending)
 
     def join(self, promise: Promise, deadline: float) -> bool:
         """Take a caller in who wants one id, unless there are too many."""
@@ -162,6 +162,39 @@ class Lane:
         self.waiting[:0] = waiters
         self.plain = False
         self.extra += sum(map(size_of, waiters)) - len(waiters)
+
+
+class Resting:
+    """Callers who will be asked for again after a pause, while their lanes go on without them."""
+
+    def __init__(self) -> None:
+        self._groups: dict[object, tuple[Lane, list[Waiter]]] = {}
+
+    def add(self, lane: Lane, waiters: list[Waiter]) -> object:
+        """Let callers of a lane rest; return the key to them."""
+        key = object()
+        self._groups[key] = (lane, waiters)
+        return key
+
+    def take(self, key: object) -> list[Waiter]:
+        """Return those of a key, once; nobody after `take_all`."""
+        _, waiters = self._groups.pop(key, (None, []))
+        return waiters
+
+    def take_all(self) -> list[Waiter]:
+        """Return everybody."""
+        waiters = list(self.waiters())
+        self._groups.clear()
+        return waiters
+
+    def waiters(self) -> Iterator[Waiter]:
+        """Walk through all of them."""
+        for _, waiters in self._groups.values():
+            yield from waiters
+
+    def lanes(self) -> set[Lane]:
+        """Tell which lanes they will stand in again."""
+        return {lane for lane, _ in self._groups.values()}
 
 
 def _how_many(waiting: list[Waiter], limit: int) -> int:

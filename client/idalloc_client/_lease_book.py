@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from idalloc_client._batch import IdBatch
 from idalloc_client._errors import (
+    AccessRefusedError,
     CallTimeoutError,
     ClientClosedError,
     ForkedClientError,
@@ -16,9 +17,10 @@ from idalloc_client._errors import (
     RefusedError,
 )
 from idalloc_client._lease_size import LeaseLimits, next_lease_size
+from idalloc_client._memory import LeasePage
 from idalloc_client._tallies import LeaseTallies
 
-FINAL = (RefusedError, NoRouteError, ClientClosedError, ForkedClientError)
+FINAL = (RefusedError, NoRouteError, AccessRefusedError, ClientClosedError, ForkedClientError)
 """Errors that somebody who waits is told at once."""
 
 _RETRY_AFTER = 0.2  # seconds, where the error does not say
@@ -30,14 +32,22 @@ class LeaseBook:
     """Bookkeeping of one sequence; whoever owns it serializes the calls. Times are monotonic."""
 
     def __init__(
-        self, limits: LeaseLimits, now: float, tallies: LeaseTallies | None = None
+        self,
+        limits: LeaseLimits,
+        now: float,
+        page: LeasePage,
+        tallies: LeaseTallies | None = None,
     ) -> None:
+        """`page` lets the ids out."""
+        self._page = page
         self._limits = limits
         self._tallies = tallies or LeaseTallies()
         self._size = limits.floor
         self._ready: deque[range] = deque()
         self._on_their_way = 0
-        self._current: Iterator[int] = iter(())
+        self._chunk: Iterator[int] = iter(())
+        self._current: Iterator[int] = iter(())  # the chunk's ids, as far as the page lets them out
+        self._rest = range(0)  # of the range that the chunk is from
         self._taken_in = 0
         self._counted_used = 0
         self._counted_at = now
@@ -55,7 +65,7 @@ class LeaseBook:
     @property
     def left(self) -> int:
         """How many ids can be handed out without asking anybody."""
-        return _length(self._current) + sum(map(len, self._ready))
+        return _length(self._chunk) + len(self._rest) + sum(map(len, self._ready))
 
     def cover(self, now: float) -> float:
         """Seconds that they last at the rate of late; infinite while nothing is used."""
@@ -74,10 +84,19 @@ class LeaseBook:
         self.error = None
         return self._size
 
-    def lent(self, ids: IdBatch) -> None:
-        """Take a lease in."""
+    @property
+    def page(self) -> LeasePage:
+        """What lets the ids out, and is to be kept with what is asked for."""
+        return self._page
+
+    def lent(self, ids: IdBatch, page: LeasePage) -> None:
+        """Take a lease in that was asked for under a page; under an earlier one it is void."""
         self._on_their_way -= 1
         self.error = None
+        if page is not self._page:
+            self._tallies.lent(len(ids))
+            self._lose(len(ids))
+            return
         for left, right in ids.ranges:
             self._ready.append(range(left, right))
             self._taken_in += right - left
@@ -90,23 +109,38 @@ class LeaseBook:
         self._tallies.failed()
 
     def turn_page(self, now: float) -> bool:
-        """Go on with the next range if the current one is used up; False if there is none."""
-        if _length(self._current):
+        """Go on with the next ids if the current ones are used up; False if there are none."""
+        if _length(self._chunk):
             return True
-        if not self._ready:
-            return False
-        self._measure(now)
-        self._current = iter(self._ready.popleft())
+        if not self._rest:
+            if not self._ready:
+                return False
+            self._measure(now)
+            self._rest = self._ready.popleft()
+        size = self._page.size
+        chunk, self._rest = self._rest[:size], self._rest[size:]
+        self._chunk = iter(chunk)
+        self._current = self._page.guard(self._chunk)
         return True
 
     def give_up(self) -> None:
         """Hand out nothing more; what is left counts as unused."""
-        given_up = sum(map(len, self._ready))
+        given_up = len(self._rest) + sum(map(len, self._ready))
+        self._rest = range(0)
         self._ready.clear()
         # One by one: another thread may take some of them at this moment.
-        given_up += sum(1 for _ in self._current)
-        self.unused += given_up
-        self._tallies.gave_up(given_up)
+        given_up += sum(1 for _ in self._chunk)
+        self._lose(given_up)
+
+    def start_page(self, page: LeasePage) -> None:
+        """Give up what an earlier page let out: what is leased from now on goes by this one."""
+        if page is not self._page:
+            self._page = page
+            self.give_up()
+
+    def _lose(self, ids: int) -> None:
+        self.unused += ids
+        self._tallies.gave_up(ids)
 
     def _used(self) -> int:
         return self._taken_in - self.left - self._counted_used

@@ -118,6 +118,16 @@ class Link:
                 channel.close()
             self._reopen_channel_later()
 
+    def reset_connection(self, reason: BaseException) -> None:
+        """Give up the present connection, and open another one after a pause."""
+        if self._connection is not None and self._on_stopped is None:
+            self._discard_connection(reason)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it was told to stop."""
+        return self._on_stopped is not None
+
     def guarded(self, callback: Callback) -> None:
         """Run a callback, and log what it raises."""
         try:

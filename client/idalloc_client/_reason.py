@@ -2,12 +2,15 @@
 
 from pika import exceptions
 
+from idalloc_client._memory import MemoryRestoredError
+
 _WORDS = {
     exceptions.AuthenticationError: "the broker refused the user or password",
     exceptions.ProbableAuthenticationError: "the broker refused the user or password",
     exceptions.ProbableAccessDeniedError: "the broker refused access to the virtual host",
     exceptions.AMQPHeartbeatTimeout: "no heartbeat from the broker",
     exceptions.StreamLostError: "the connection broke",
+    MemoryRestoredError: "the memory of this process was set back",
 }
 
 

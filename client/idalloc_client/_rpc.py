@@ -1,7 +1,6 @@
 """Blocking calls from any thread, on a link that runs on a thread of its own."""
 
 import logging
-import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -14,14 +13,15 @@ from pika.connection import Parameters
 from idalloc_client._batch import IdBatch
 from idalloc_client._calls import CallTable
 from idalloc_client._coalescer import Coalescer
-from idalloc_client._errors import ClientClosedError, ForkedClientError, IdAllocError
+from idalloc_client._errors import ClientClosedError, ForkedClientError, IdAllocError, unexpected
 from idalloc_client._exchange import Exchange, RawReply, check_draw
 from idalloc_client._fleet_replies import gather
-from idalloc_client._forks import end_in_children
 from idalloc_client._lane import Waiter
 from idalloc_client._lease_book import no_lease_in_time
 from idalloc_client._link_thread import LinkThread
+from idalloc_client._memory import MEMORY, Locks
 from idalloc_client._promise import ThreadPromise, settle
+from idalloc_client._restore_watch import RestoreWatch
 from idalloc_client._stats import ClientStats, SequenceStats, snapshot
 from idalloc_client._tallies import Tallies
 from idalloc_client._tracing import Carrier, capture
@@ -52,6 +52,9 @@ class _Running:
     def __init__(
         self, parameters: Parameters, max_in_flight: int, timeout: float, tallies: Tallies
     ) -> None:
+        self._process = MEMORY.process()
+        self.alive = self._process.alive
+        """At index 0, whether this is still the process that the thread is in."""
         self.calls = CallTable(
             max_in_flight=max_in_flight, user_id=user_id(parameters), tallies=tallies
         )
@@ -68,6 +71,11 @@ class _Running:
         """Where calls that do not say otherwise wait, by tag."""
         self._door: deque[tuple[str, Waiter, float, Carrier | None]] = deque()
         self._woken = False
+
+    def start(self) -> None:
+        """Start the thread."""
+        self.thread.post(RestoreWatch(self.thread.link, self._process).look)
+        self.thread.start()
 
     def enter(self, app_tag: str, timeout: float, waiter: Waiter) -> None:
         """Let a caller in, from any thread.
@@ -92,14 +100,19 @@ class _Running:
     def close(self) -> None:
         """End every call, on the thread."""
         self._take_in()
-        self.coalescer.close(ClientClosedError("the client was closed during the call"))
-        self.calls.close()
+        error = ClientClosedError("the client was closed during the call")
+        self.coalescer.close(error)
+        self.calls.close(error)
 
     def _take_in(self) -> None:
         self._woken = False  # first, so that who comes in from now on wakes the thread again
         door, add = self._door, self.coalescer.add
         while door:
-            add(*door.popleft())
+            caller = door.popleft()
+            try:
+                add(*caller)
+            except Exception as error:  # noqa: BLE001  # those behind this one are not at fault
+                settle(caller[1][0], unexpected(error))
 
 
 class RpcClient:
@@ -112,16 +125,17 @@ class RpcClient:
         self._parameters = parameters
         self._max_in_flight = max_in_flight
         self._timeout = timeout
-        self._tallies = Tallies()
-        self._start_lock = threading.Lock()
-        self._running: _Running | None = None
+        self._locks = Locks()
         self._closed = False
-        self._forked = False
-        end_in_children(self)
+        self._tallies = Tallies()
+        self._running: _Running | None = None
+        self._process = MEMORY.process()
 
     def draw(self, app_tag: str, count: int | None, timeout: float) -> Any:
         """Draw ids: an int where `count` is None, else an `IdBatch`."""
-        running = self._running or self._start()
+        running = self._running
+        if running is None or not running.alive[0]:
+            running = self._start()
         if count is not None or type(app_tag) is not str or app_tag not in running.lanes:
             check_draw(app_tag, 1 if count is None else count)
         promise = ThreadPromise()
@@ -140,7 +154,7 @@ class RpcClient:
         promise: Future[IdBatch] = Future()
         promise.add_done_callback(lambda done: on_answer(_outcome(done)))
         try:
-            running = self._running or self._start()
+            running = self._mine() or self._start()
         except IdAllocError as error:
             settle(promise, error)
             return
@@ -150,7 +164,7 @@ class RpcClient:
 
     def call(self, request: Exchange[Any], timeout: float) -> RawReply:
         """Send a request and wait so many seconds for its reply."""
-        running = self._running or self._start()
+        running = self._mine() or self._start()
         call = _BlockingCall(request, time.monotonic() + timeout)
         if capture is not None:
             call.carrier = capture()
@@ -167,17 +181,17 @@ class RpcClient:
 
     def gather(self, request: Exchange[Any], within: float) -> list[RawReply]:
         """Send a request that several answer, and collect replies for so many seconds."""
-        running = self._running or self._start()
+        running = self._mine() or self._start()
         return gather(running.thread.post, running.calls, request, within, time.monotonic())
 
     def overdue(self) -> IdAllocError:
         """Say why ids that were asked for are not there in time."""
-        running = self._running
+        running = self._mine()
         return running.calls.overdue(ALLOC_QUEUE) if running else no_lease_in_time()
 
     def stats(self, sequences: SequenceStats) -> ClientStats:
         """Say what was done so far."""
-        running = self._running
+        running = self._mine()
         return snapshot(
             self._tallies,
             waiting=running.coalescer.calls if running else 0,
@@ -189,20 +203,29 @@ class RpcClient:
         """End every call with `ClientClosedError`, then the connection. Safe to repeat."""
         if self._closed:
             return
-        with self._start_lock:
+        self._mine()
+        with self._locks.mine():
             self._closed = True
             running, self._running = self._running, None
         if running is None:
-            return  # never used, or the parent's
+            return  # never used in this process
         running.thread.post(running.close)
         if not running.thread.stop(timeout):
             _log.warning("Thread %s did not stop within %g s", _THREAD, timeout)
 
-    def after_fork(self) -> None:
-        """Leave the connection to the parent, in the child; an unused client serves there, too."""
-        self._start_lock = threading.Lock()  # another thread may have held it
-        self._forked = self._forked or self._running is not None
+    def _mine(self) -> _Running | None:
+        """Return what runs in this process; what the parent has is the parent's."""
+        if self._process.gone:
+            with self._locks.mine():
+                if self._process.gone:
+                    self._leave_to_parent()
+        return self._running
+
+    def _leave_to_parent(self) -> None:
+        """Begin anew: what there is belongs to the process that forked this one."""
+        self._tallies = Tallies()
         self._running = None
+        self._process = MEMORY.process()
 
     def _wait(self, running: _Running, promise: ThreadPromise, timeout: float, queue: str) -> Any:
         if self._closed:  # meanwhile, so that the thread may not get to it any more
@@ -212,22 +235,23 @@ class RpcClient:
                 return promise.outcome()
         finally:
             promise.cancel()  # its time is up, or it is interrupted
+        if not running.alive[0]:
+            raise ForkedClientError
         error = running.calls.overdue(queue)
         if queue == ALLOC_QUEUE:  # only calls for ids are counted
             running.thread.post(lambda: running.calls.tallies.overdue(error))
         raise error from error.__cause__
 
     def _start(self) -> _Running:
-        with self._start_lock:
-            if self._forked:
-                raise ForkedClientError
+        self._mine()
+        with self._locks.mine():
             if self._closed:
                 raise ClientClosedError("the client is closed")
             if self._running is None:
                 running = _Running(
                     self._parameters, self._max_in_flight, self._timeout, self._tallies
                 )
-                running.thread.start()
+                running.start()
                 self._running = running
             return self._running
 

@@ -2,6 +2,8 @@
 
 import os
 import socket
+import ssl
+from collections.abc import Collection
 from importlib.metadata import PackageNotFoundError, version
 from urllib.parse import parse_qs, urlsplit
 
@@ -11,6 +13,10 @@ MAX_TIMEOUT = 30 * 24 * 3600
 """Seconds; RabbitMQ keeps no message's expiration beyond 49 days."""
 
 _FORM = "amqp://user:password@host:port/vhost"
+_ILL_FORMED = (
+    f"the AMQP URL must look like {_FORM}; characters such as / ? # [ ] @ : in a user name or "
+    "password are written %2F %3F %23 %5B %5D %40 %3A"
+)
 _HEARTBEAT = 15  # seconds: a peer that vanished without a word is noticed within two of them
 _MAX_USER_ID = 255  # bytes: AMQP's limit for a property
 _CONNECT_TIMEOUT = 5.0  # seconds, for TCP and for each of TLS and login
@@ -19,26 +25,21 @@ _CONNECT_TIMEOUT = 5.0  # seconds, for TCP and for each of TLS and login
 def connection_parameters(url: str, name: str) -> pika.URLParameters:
     """Read `amqp://user:password@host:port/vhost?options`; pika documents the options.
 
-    Raises ValueError, without the URL in its text: it holds a password.
+    Raises ValueError without the URL in its text, nor in an error that comes with it: it holds a
+    password.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in ("amqp", "amqps") or not parts.hostname:
-        raise ValueError(f"the AMQP URL must look like {_FORM}")
-    try:
-        parameters = pika.URLParameters(url)
-    except (ValueError, TypeError, AttributeError, SyntaxError):
-        raise ValueError(f"the AMQP URL must look like {_FORM}: bad port or option") from None
-    except OSError as error:
-        raise ValueError(
-            f"the AMQP URL's ssl_options name a file that cannot be used: {error.strerror}"
-        ) from None
-    given = parse_qs(parts.query)
+    parameters, given, problem = _read(url)
+    if parameters is None:
+        # Here, not where it was found: what Python and pika raise may quote the URL.
+        raise ValueError(problem)
     if "heartbeat" not in given:
         parameters.heartbeat = _HEARTBEAT
     if "socket_timeout" not in given:
         parameters.socket_timeout = _CONNECT_TIMEOUT
     if "stack_timeout" not in given:
         parameters.stack_timeout = 2 * _CONNECT_TIMEOUT
+    if parameters.ssl_options is not None:
+        relax(parameters.ssl_options.context)
     parameters.connection_attempts = 1  # the link has its own backoff
     parameters.client_properties = {
         "connection_name": name,
@@ -46,6 +47,37 @@ def connection_parameters(url: str, name: str) -> pika.URLParameters:
         "version": product_version(),
     }
     return parameters
+
+
+def relax(context: ssl.SSLContext) -> None:
+    """Accept certificates that lack what Python asks for from 3.13 on, such as the key's usage.
+
+    Private authorities often leave it out, and so do the servers that make certificates for
+    themselves. Whether a trusted authority signed, until when it holds and for which host is
+    checked all the same. One policy for broker and database, on every Python.
+    """
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+
+
+def _read(url: str) -> tuple[pika.URLParameters | None, Collection[str], str]:
+    """Return what is read and the options given, or what is wrong."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("amqp", "amqps") and parts.hostname and parts.port != 0
+        login_elsewhere = "@" in parts.path + parts.query + parts.fragment
+    except (ValueError, TypeError, AttributeError):
+        return None, (), _ILL_FORMED
+    if not usable:
+        return None, (), f"the AMQP URL must look like {_FORM}"
+    if login_elsewhere and "@" not in parts.netloc:
+        return None, (), _ILL_FORMED
+    try:
+        return pika.URLParameters(url), parse_qs(parts.query), ""
+    except OSError as error:
+        words = error.strerror or type(error).__name__
+        return None, (), f"the AMQP URL's ssl_options name a file that cannot be used: {words}"
+    except Exception:  # noqa: BLE001  # whatever pika makes of an option
+        return None, (), f"the AMQP URL must look like {_FORM}: bad port or option"
 
 
 def user_id(parameters: pika.connection.Parameters) -> str | None:

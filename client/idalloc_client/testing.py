@@ -15,15 +15,11 @@ from idalloc_client._async_client import AsyncIdClient
 from idalloc_client._async_session import AsyncSession
 from idalloc_client._batch import IdBatch
 from idalloc_client._client import IdClient
-from idalloc_client._errors import (
-    ClientClosedError,
-    ForkedClientError,
-    IdAllocError,
-)
+from idalloc_client._errors import ClientClosedError, IdAllocError
 from idalloc_client._exchange import Exchange, RawReply, check_draw
 from idalloc_client._fake_worker import WORKER, FakeWorker
-from idalloc_client._forks import end_in_children
 from idalloc_client._lease_book import no_lease_in_time
+from idalloc_client._memory import MEMORY, Locks
 from idalloc_client._promise import settle
 from idalloc_client._rpc import RpcClient
 from idalloc_client._stats import ClientStats, SequenceStats, snapshot
@@ -99,6 +95,9 @@ class AsyncFakeIdClient(AsyncIdClient):
         self._worker.fail_next(failure, times, app_tag)
 
     def _usable(self) -> AsyncSession:
+        session = self._session
+        if session is not None and session.process.gone:
+            self._leave_to_parent(session)
         if self._session is None and not self._closed:
             loop = asyncio.get_running_loop()
             self._session = _FakeSession(self._worker, self._tallies, loop)
@@ -111,11 +110,10 @@ class _FakeRpc(RpcClient):
     def __init__(self, worker: FakeWorker) -> None:
         # The base's constructor prepares a connection, and there is none.
         self._worker = worker
-        self._tallies = Tallies()
+        self._locks = Locks()
         self._closed = False
         self._used = False
-        self._forked = False
-        end_in_children(self)
+        self._leave_to_parent()
 
     def draw(self, app_tag: str, count: int | None, timeout: float) -> Any:
         deadline = time.monotonic() + timeout
@@ -149,6 +147,7 @@ class _FakeRpc(RpcClient):
         return no_lease_in_time()
 
     def stats(self, sequences: SequenceStats) -> ClientStats:
+        self._mine()
         usable = self._used and not self._closed
         return snapshot(self._tallies, waiting=0, connected=usable, sequences=sequences)
 
@@ -156,14 +155,10 @@ class _FakeRpc(RpcClient):
         self._closed = True
 
     def _check_usable(self) -> None:
-        if self._forked:
-            raise ForkedClientError
+        self._mine()
         if self._closed:
             raise ClientClosedError("the client is closed")
         self._used = True
-
-    def after_fork(self) -> None:
-        self._forked = self._used
 
 
 class _FakeSession(AsyncSession):
@@ -175,13 +170,13 @@ class _FakeSession(AsyncSession):
         # The base's constructor connects.
         self.loop = loop
         self.thread_id = threading.get_ident()
-        self.forked = False
+        self.process = MEMORY.process()
+        self.alive = self.process.alive
         self.lanes = {}  # none, so that every call is checked
         self._worker = worker
         self._tallies = tallies
         self._waiting = 0
         self._ended = False
-        end_in_children(self)
 
     def draw(self, app_tag: str, count: int | None, timeout: float) -> "asyncio.Future[Any]":
         deadline = time.monotonic() + timeout
@@ -215,10 +210,6 @@ class _FakeSession(AsyncSession):
 
     def abandon(self) -> None:
         self._ended = True
-
-    def after_fork(self) -> None:
-        self.forked = True
-        self.thread_id = 0
 
     def sweep_no_later_than(self, deadline: float) -> None:
         """There is no connection that could take its time."""

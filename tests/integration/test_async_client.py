@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import os
 import random
 import subprocess
 import sys
@@ -204,6 +203,58 @@ def test_one_loop_only(fleet: Fleet) -> None:
     second.close()
 
 
+def goodbye(client: AsyncIdClient) -> list[str]:
+    """Note how the connection ends, as the broker is told."""
+    assert client._session is not None
+    link, told = client._session._link, []
+    lost = link._tell_lost
+    link._tell_lost = lambda reason: (told.append(type(reason).__name__), lost(reason))  # type: ignore[method-assign,assignment,func-returns-value]
+    return told
+
+
+@pytest.mark.parametrize("end", ["stopped", "closed"])
+def test_closing_on_another_loop(fleet: Fleet, end: str) -> None:
+    """A loop that has ended cannot close anything: another one says goodbye, and waits for none."""
+    fleet.start()
+    client = AsyncIdClient(fleet.amqp_url)
+    first = asyncio.new_event_loop()
+    assert first.run_until_complete(client.next_id("test_business")) == 1
+    told = goodbye(client)
+    if end == "closed":
+        first.close()
+    descriptors = open_descriptors()
+    asyncio.run(client.close())
+    assert told == ["ConnectionClosedByClient"]
+    assert open_descriptors() == descriptors - 1
+    first.close()
+
+
+def test_closing_from_another_thread(fleet: Fleet) -> None:
+    """A loop that runs there closes the connection; calls that wait there end."""
+    fleet.start()
+    client = AsyncIdClient(fleet.amqp_url)
+    outcome: list[object] = []
+    waits, closed = threading.Event(), threading.Event()
+
+    async def there() -> None:
+        await client.next_id("test_business")
+        call = asyncio.ensure_future(client.next_id("nobody-has-this", timeout=60))
+        await asyncio.sleep(0)
+        waits.set()
+        outcome.extend(await asyncio.gather(call, return_exceptions=True))
+        await asyncio.get_running_loop().run_in_executor(None, closed.wait, 60)
+
+    thread = threading.Thread(target=asyncio.run, args=(there(),))
+    thread.start()
+    assert waits.wait(60)
+    told = goodbye(client)
+    asyncio.run(client.close())
+    assert told == ["ConnectionClosedByClient"]
+    closed.set()
+    thread.join()
+    assert isinstance(outcome[0], IdAllocError)
+
+
 OUTLIVED_LOOP = """
 import asyncio, sys
 from idalloc_client import AsyncIdClient
@@ -249,28 +300,3 @@ def test_sequences(fleet: Fleet) -> None:
                     await anext(missing)
 
     asyncio.run(run())
-
-
-def test_a_forked_child_is_told(fleet: Fleet, tmp_path: Path) -> None:
-    """A sequence's ids belong to the process that leased them."""
-    fleet.start()
-    verdict = tmp_path / "verdict"
-
-    async def run() -> None:
-        async with AsyncIdClient(fleet.amqp_url) as client:
-            ids = client.sequence("test_business")
-            assert await anext(ids) > 0
-            child = os.fork()
-            if child == 0:  # pragma: no cover  # another process
-                step = ids.__anext__()
-                try:
-                    step.send(None)
-                except IdAllocError as error:
-                    verdict.write_text(type(error).__name__)
-                finally:
-                    os._exit(0)
-            os.waitpid(child, 0)  # noqa: ASYNC222  # it ends by itself
-            assert await anext(ids) > 0
-
-    asyncio.run(run())
-    assert verdict.read_text() == "ForkedClientError"

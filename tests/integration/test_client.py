@@ -1,6 +1,5 @@
 """The client against a real broker, with workers whose answers the tests write."""
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +17,6 @@ from idalloc_client import (
     CallTimeoutError,
     ClientClosedError,
     ConnectionLostError,
-    ForkedClientError,
     IdAllocError,
     IdClient,
     InvalidRequestError,
@@ -319,25 +317,6 @@ def test_an_unused_client_costs_nothing() -> None:
     client = IdClient("amqp://nowhere.invalid/")
     assert (threading.active_count(), _open_descriptors()) == (threads, descriptors)
     client.close()
-
-
-def test_a_forked_child_never_uses_the_parents_socket(vhost: str, tmp_path: Path) -> None:
-    """The child is told to make a client of its own, and its exit leaves the parent's alone."""
-    verdict = tmp_path / "verdict"
-    with StubWorker(vhost, Counter()), IdClient(vhost) as client:
-        assert client.next_id("order") == 1
-        child = os.fork()
-        if child == 0:  # pragma: no cover  # another process
-            try:
-                client.next_id("order")
-            except ForkedClientError:
-                client.close()
-                verdict.write_text("refused")
-            finally:
-                os._exit(0)
-        os.waitpid(child, 0)
-        assert verdict.read_text() == "refused"
-        assert client.next_id("order") == 2
 
 
 @pytest.fixture

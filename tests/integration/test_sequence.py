@@ -3,13 +3,11 @@
 import contextlib
 import copy
 import itertools
-import os
 import pickle
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -17,7 +15,6 @@ from idalloc_client import (
     AppTagNotFoundError,
     CallTimeoutError,
     ClientClosedError,
-    ForkedClientError,
     IdAllocError,
     IdClient,
     InvalidRequestError,
@@ -211,23 +208,3 @@ def test_a_sequence_cannot_be_copied(fleet: Fleet) -> None:
         for attempt in (copy.copy, copy.deepcopy, pickle.dumps):
             with pytest.raises(TypeError, match="cop"):
                 attempt(ids)
-
-
-def test_a_forked_child_has_no_ids(fleet: Fleet, tmp_path: Path) -> None:
-    """Leased ids belong to the process that leased them."""
-    fleet.start()
-    verdict = tmp_path / "verdict"
-    with IdClient(fleet.amqp_url) as client:
-        ids = client.sequence("test_business", floor=1000)
-        next(ids)
-        child = os.fork()
-        if child == 0:  # pragma: no cover  # another process
-            try:
-                next(ids)
-            except ForkedClientError:
-                verdict.write_text("refused")
-            finally:
-                os._exit(0)
-        os.waitpid(child, 0)
-        assert verdict.read_text() == "refused"
-        assert next(ids) > 0

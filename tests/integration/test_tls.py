@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import pytest
@@ -75,24 +76,48 @@ def _pass_on(source: socket.socket, target: socket.socket) -> None:
 def certificate(tmp_path: Path) -> Path:
     """Make a certificate for 127.0.0.1 that is its own authority, with its key."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "idalloc test")])
-    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
     path = tmp_path / "certificate.pem"
-    secret = key.private_bytes(
+    path.write_bytes(_secret(key) + _certificate(key, "idalloc test", None))
+    return path
+
+
+@pytest.fixture
+def signed(tmp_path: Path) -> tuple[Path, Path]:
+    """Make a private authority that tells no key usage, and a certificate that it signed."""
+    authority, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    ca_path, path = tmp_path / "authority.pem", tmp_path / "signed.pem"
+    ca_path.write_bytes(_certificate(authority, "idalloc authority", None))
+    path.write_bytes(_secret(key) + _certificate(key, "idalloc test", authority))
+    return ca_path, path
+
+
+def _secret(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     )
-    path.write_bytes(secret + made.public_bytes(serialization.Encoding.PEM))
-    return path
+
+
+def _certificate(
+    key: ec.EllipticCurvePrivateKey, common_name: str, authority: ec.EllipticCurvePrivateKey | None
+) -> bytes:
+    """Make a certificate, which an authority signed or that is one itself."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+    issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "idalloc authority")])
+    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(
+            issuer if authority else name, name, key.public_key(), x509.random_serial_number()
+        )
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=not authority, path_length=None), critical=False)
+        .sign(authority or key, hashes.SHA256())
+    )
+    return made.public_bytes(serialization.Encoding.PEM)
 
 
 @pytest.fixture
@@ -108,6 +133,32 @@ def tls_url(vhost: str, proxy: TcpProxy, certificate: Path) -> Iterator[str]:
         query=f"ssl_options={options}",
     ).geturl()
     front.close()
+
+
+def test_a_private_authority_in_the_systems_store(
+    fleet: Fleet, signed: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python is strict from 3.13 on: an authority need not tell its key's usage all the same."""
+    make_context = ssl.create_default_context
+
+    def strict(*args: Any, **options: Any) -> ssl.SSLContext:
+        context = make_context(*args, **options)
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        return context
+
+    fleet.start()
+    monkeypatch.setattr(ssl, "create_default_context", strict)
+    authority, certificate = signed
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority))
+    parts = urlsplit(fleet.amqp_url)
+    front = TlsFront(certificate, parts.port or 5672)
+    user_info = parts.netloc.rpartition("@")[0]
+    url = parts._replace(scheme="amqps", netloc=f"{user_info}@127.0.0.1:{front.port}").geturl()
+    try:
+        with IdClient(url) as client:
+            assert client.next_id("test_business", timeout=30) == 1
+    finally:
+        front.close()
 
 
 def test_a_worker_and_clients_with_tls(

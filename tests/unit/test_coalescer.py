@@ -1,5 +1,6 @@
 """Calls that travel together, against a worker that hands out the next ids of a counter."""
 
+import contextlib
 import json
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -17,15 +18,16 @@ from idalloc_client import (
     InvalidRequestError,
     TooManyCallsError,
 )
+from idalloc_client import _coalescer as coalescer_module
 from idalloc_client._coalescer import (
     CROWD,
-    MAX_GATHERED,
     REQUESTS_IN_FLIGHT,
-    SMALLEST_PIECE,
     Coalescer,
 )
 from idalloc_client._exchange import Exchange, RawReply
 from idalloc_client._gathered_call import GatheredCall
+from idalloc_client._lane import Group
+from idalloc_client._request_size import MAX_GATHERED, SMALLEST_PIECE
 from idalloc_client._tallies import Tallies
 from idalloc_schemas import encode_alloc_success
 
@@ -231,7 +233,7 @@ def test_a_narrow_worker_is_not_remembered_for_ever() -> None:
             world.answer()
         calls.append(world.ask())
     assert all(call.done() for call in calls[:-1])
-    assert world.coalescer._max_gathered == MAX_GATHERED
+    assert world.coalescer._size.limit == MAX_GATHERED
 
 
 def test_an_error_reaches_every_caller_as_its_own() -> None:
@@ -492,7 +494,7 @@ def test_the_lane_of_a_slow_request_is_kept() -> None:
 
 
 def test_a_reply_that_cannot_be_handled_holds_up_no_other() -> None:
-    """A fault of ours costs the callers of one request."""
+    """A fault of ours costs the callers of one request, who are told."""
     world = World()
 
     def read(_raw: RawReply) -> Any:
@@ -501,12 +503,103 @@ def test_a_reply_that_cannot_be_handled_holds_up_no_other() -> None:
     first, second = world.ask(), world.ask(tag="b")
     world.turn()
     world.sent[0].request = Exchange("", "", world.sent[0].request.body, read)
-    with pytest.raises(RuntimeError):
-        world.answer()
+    world.answer()
     world.answer()
     world.turn()
     assert second.result(0) == 2
-    assert not first.done()
+    assert isinstance(first.exception(0).__cause__, RuntimeError)  # type: ignore[union-attr]
+    assert _counted(world) == 2
+
+
+def _fail(*_: object) -> Any:
+    raise RuntimeError("a fault")
+
+
+@pytest.mark.parametrize(
+    "place", ["read", "alloc_exchange", "hand_out", "forget", "widen", "add", "overdue", "before"]
+)
+def test_a_fault_leaves_no_tag_full(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever it happens as requests leave and end: later callers of the tag are served."""
+    world = World()
+    calls: list[Future[Any]] = []
+    with monkeypatch.context() as patch:
+        break_at(world, place, patch)
+        for _ in range(REQUESTS_IN_FLIGHT + 1):
+            calls.append(world.ask())
+            for step in (world.turn, world.answer, world.turn):
+                with contextlib.suppress(RuntimeError, IndexError):  # nothing was sent
+                    step()
+        with contextlib.suppress(RuntimeError):
+            world.pass_time(6.0)
+    calls.append(world.ask())
+    for _ in range(3):
+        world.turn()
+        while world.sent:
+            world.answer()
+        world.pass_time(0.3)
+    assert calls[-1].result(0) > 0
+    assert all(call.done() for call in calls)
+    assert world.coalescer.calls == 0
+    assert _counted(world) == len(calls)
+
+
+def break_at(world: World, place: str, patch: pytest.MonkeyPatch) -> None:
+    """Let a fault of ours be somewhere."""
+    match place:
+        case "read":
+            broken = Exchange("", "", b'{"count":1}', _fail)
+            patch.setattr(coalescer_module, "alloc_exchange", lambda *_: broken)
+        case "alloc_exchange":
+            patch.setattr(coalescer_module, place, _fail)
+        case "hand_out":
+            patch.setattr(Group, place, _fail)
+        case "widen":
+            patch.setattr(world.coalescer._size, place, _fail)
+        case "before":
+            patch.setattr(world.coalescer, "_before_flush", _fail)
+        case _:
+            patch.setattr(world, place, _fail)
+
+
+def test_ctrl_c_while_a_request_is_sent_for_leaves_no_tag_full() -> None:
+    """A loop of asyncio is interrupted anywhere in its callbacks."""
+    world = World()
+    soon = world.coalescer._call_soon
+
+    def interrupted(_callback: object) -> None:
+        raise KeyboardInterrupt
+
+    world.coalescer._call_soon = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        world.ask()
+    world.coalescer._call_soon = soon
+    later = world.ask()
+    world.turn()
+    world.answer()
+    assert later.result(0) == 2
+
+
+@pytest.mark.parametrize("passed", [0.0, 3.95])
+def test_nobody_waits_for_those_who_are_tried_again(passed: float) -> None:
+    """A worker that leaves asks for a pause. Later callers, with less time than that, are served.
+
+    Whether somebody will be tried again after the pause, or nobody has so much time left.
+    """
+    world = World()
+    first = world.ask(patience=4.0)
+    world.turn()
+    world.now += passed
+    world.refuse(-7)
+    hasty = world.ask(patience=4.0)
+    world.turn()
+    assert len(world.sent) == 1
+    world.answer()
+    assert hasty.result(0) == 1
+    world.pass_time(0.1)
+    while world.sent:
+        world.answer()
+    assert type(first.exception(0)).__name__ == ("ShuttingDownError" if passed else "NoneType")
+    assert world.coalescer.calls == 0
 
 
 def test_closing_counts_whoever_had_gone() -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from idalloc_client import IdAllocError, IdBatch
 from idalloc_client._lease_book import LeaseBook
 from idalloc_client._lease_size import LeaseLimits, next_lease_size
+from idalloc_client._memory import LeasePage
 
 LIMITS = LeaseLimits(floor=100, cap=1_000_000, cover=10.0)
 
@@ -54,12 +55,17 @@ def test_bad_limits_are_refused(floor: int, cap: int, cover: float) -> None:
         LeaseLimits(floor, cap, cover)
 
 
-@given(st.lists(st.tuples(st.sampled_from(["take", "lend", "fail", "wait"]), st.integers(1, 300))))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["take", "lend", "fail", "wait", "restore"]), st.integers(1, 300))
+    )
+)
 def test_every_leased_id_goes_out_once_or_is_counted(steps: list[tuple[str, int]]) -> None:
     """What came in equals what was handed out and what was given up; nothing twice."""
-    now, next_id = 0.0, 1
-    book = LeaseBook(LeaseLimits(10, 500, 1.0), now)
-    on_their_way: list[int] = []
+    now, next_id, came = 0.0, 1, 0
+    page = LeasePage(64)
+    book = LeaseBook(LeaseLimits(10, 500, 1.0), now, page)
+    on_their_way: list[tuple[int, LeasePage]] = []
     handed_out: list[int] = []
     for step, amount in steps:
         if step == "take":
@@ -67,21 +73,26 @@ def test_every_leased_id_goes_out_once_or_is_counted(steps: list[tuple[str, int]
             handed_out += islice(book.current, amount)
         elif step == "wait":
             now += amount / 100
+        elif step == "restore":
+            page.revoke()
+            page = LeasePage(64)
+            book.start_page(page)
         elif on_their_way and step == "lend":
-            count = on_their_way.pop()
+            count, asked_under = on_their_way.pop()
             cut = max(count // 3, 1)  # a batch in two ranges, with a gap between
             ranges = [(next_id, next_id + cut), (next_id + cut + 5, next_id + count + 5)]
-            book.lent(IdBatch([r for r in ranges if r[0] < r[1]]))
+            book.lent(IdBatch([r for r in ranges if r[0] < r[1]]), asked_under)
             next_id += count + 5
+            came += count
         elif on_their_way:
             on_their_way.pop()
             book.failed(IdAllocError("no"))
-        on_their_way += iter(book.want, None)
+        on_their_way += ((count, page) for count in iter(book.want, None))
         assert len(on_their_way) <= 2
         assert book.cover(now) >= 0
-    left = book.left
+    assert came == len(handed_out) + book.left + book.unused
     book.give_up()
-    assert book.unused == left
+    assert came == len(handed_out) + book.unused
     assert book.left == 0
     assert len(set(handed_out)) == len(handed_out)
     assert handed_out == sorted(handed_out)

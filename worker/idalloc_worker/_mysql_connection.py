@@ -8,6 +8,7 @@ from typing import Final
 
 from pymysql.connections import Connection
 
+from idalloc_client._url import relax
 from idalloc_worker._lifeline import Lifeline
 from idalloc_worker._mysql_url import MySqlAddress
 from idalloc_worker._sql import SESSION
@@ -62,8 +63,7 @@ def _tls_context(address: MySqlAddress) -> ssl.SSLContext | None:
         context = ssl.create_default_context(cafile=address.ssl_ca)
     except OSError as error:
         raise OSError(f"ssl_ca {address.ssl_ca!r} cannot be loaded: {error}") from error
-    # Strict checks, Python's default since 3.13, refuse the certificates that MySQL makes itself.
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    relax(context)  # strict checks refuse the certificates that MySQL makes itself
     context.check_hostname = address.verifies_identity
     context.verify_mode = ssl.CERT_REQUIRED if address.verifies_certificate else ssl.CERT_NONE
     return context

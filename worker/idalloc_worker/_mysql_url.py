@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field, replace
 from typing import Final, Self
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl
 
-from idalloc_worker._server_url import ServerUrl, split_server_urls
+from idalloc_worker._server_url import ServerUrl, decoded, split_server_urls
 
 DEFAULT_DATABASE: Final = "id_alloc_db"
 DEFAULT_PORT: Final = 3306
@@ -111,10 +111,7 @@ def _database(parts: ServerUrl) -> str:
             "has a comma after the hosts; write all hosts first, then one database: "
             "host1:port,host2:port/database (a comma in a name is written %2C)"
         )
-    try:
-        name = unquote(parts.path.removeprefix("/"), errors="strict")
-    except UnicodeDecodeError:  # it carries the text
-        raise ValueError("has percent-encoded bytes that are not UTF-8") from None
+    name = decoded(parts.path.removeprefix("/"))
     if "/" in name or "\0" in name or len(name) > _LONGEST_DATABASE:
         raise ValueError("must name one database of at most 64 characters after the host")
     return name or DEFAULT_DATABASE
@@ -136,7 +133,7 @@ def _options(query: str) -> dict[str, str]:
 def _boolean(options: dict[str, str], name: str) -> bool | None:
     if name not in options:
         return None
-    try:
-        return _BOOLEANS[options[name].lower()]
-    except KeyError:
-        raise ValueError(f"{name} must be true or false") from None
+    value = _BOOLEANS.get(options[name].lower())
+    if value is None:
+        raise ValueError(f"{name} must be true or false")
+    return value

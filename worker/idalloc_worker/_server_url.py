@@ -1,13 +1,18 @@
 """Takes a server's URL apart, and never repeats it in a message: it holds a password."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 from urllib.parse import SplitResult, unquote, urlsplit
 
 _ENCODE_HINT = "characters such as / ? # @ : in a user name or password are written %2F %3F %23 %40"
 _LOGIN_AMONG_HOSTS: Final = re.compile(r"@[^@,]*,")  # in what stands before the last @
+
+
+_Parsed = TypeVar("_Parsed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +38,10 @@ def split_server_url(url: str, schemes: Collection[str]) -> ServerUrl:
     if parts.fragment:
         raise ValueError(f"must not have a part after #; {_ENCODE_HINT}")
     return ServerUrl(
-        host=_decode(parts.hostname or ""),
+        host=decoded(parts.hostname or ""),
         port=_port(parts),
-        user=_decode(parts.username or ""),
-        password=_decode(parts.password or ""),
+        user=decoded(parts.username or ""),
+        password=decoded(parts.password or ""),
         path=parts.path,
         query=parts.query,
     )
@@ -73,7 +78,7 @@ def split_server_urls(url: str, schemes: Collection[str]) -> list[ServerUrl]:
 def _split_one_of(url: str, schemes: Collection[str], number: int, count: int) -> ServerUrl:
     try:
         parts = split_server_url(url, schemes)
-    except ValueError as error:  # its text shows nothing of the URL
+    except ValueError as error:  # neither its text nor its context shows anything of the URL
         raise ValueError(f"host {number} of {count}: {error}") from None
     if not parts.host:
         raise ValueError(f"host {number} of {count} is empty; a comma stands between two hosts")
@@ -87,24 +92,35 @@ def _check_characters(url: str) -> None:
 
 def _split(url: str) -> SplitResult:
     _check_characters(url)
-    try:
-        return urlsplit(url)
-    except ValueError:  # its text may repeat the password
-        raise ValueError(f"is not a URL; {_ENCODE_HINT}") from None
+    parts = quietly(urlsplit, url)
+    if parts is None:
+        raise ValueError(f"is not a URL; {_ENCODE_HINT}")
+    return parts
 
 
 def _port(parts: SplitResult) -> int | None:
-    try:
+    port: int | None = 0
+    with suppress(ValueError):
         port = parts.port
-    except ValueError:  # its text may repeat the password
-        port = 0
     if port == 0:
         raise ValueError(f"must have a port from 1 to 65535 or none; {_ENCODE_HINT}")
     return port
 
 
-def _decode(text: str) -> str:
+def decoded(text: str) -> str:
+    """Decode a part of a URL. Raises ValueError, which shows nothing of it."""
+    plain = quietly(partial(unquote, errors="strict"), text)
+    if plain is None:
+        raise ValueError("has percent-encoded bytes that are not UTF-8")
+    return plain
+
+
+def quietly(parse: Callable[[str], _Parsed], text: str) -> _Parsed | None:
+    """Return what a text is, or None if it cannot be.
+
+    What Python raises then quotes the text, and would stay with an error that is raised meanwhile.
+    """
     try:
-        return unquote(text, errors="strict")
-    except UnicodeDecodeError:  # it carries the text
-        raise ValueError("has percent-encoded bytes that are not UTF-8") from None
+        return parse(text)
+    except ValueError:
+        return None
