@@ -1,6 +1,7 @@
 """What the tests of ordered tags share: rows, and a look at who owns which partition."""
 
 import contextlib
+import json
 import secrets
 import time
 import urllib.error
@@ -9,6 +10,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from idalloc_worker._partitions import QUEUES, partition_of
 from tests.devstack import Database, Management
+from tests.foreign import ForeignClient
 
 PATIENCE = 30.0
 
@@ -30,6 +32,18 @@ def make_columns(database: Database) -> None:
     for name, kind in (("ordered", "TINYINT"), ("allowed_users", "VARCHAR(255)")):
         if not database.query(f"SHOW COLUMNS FROM segments LIKE '{name}'"):
             database.query(f"ALTER TABLE segments ADD COLUMN {name} {kind} NULL")
+
+
+def next_id(caller: ForeignClient, app_tag: str, patience: float = PATIENCE) -> int:
+    """Ask for an id until there is one."""
+    deadline = time.monotonic() + patience
+    body = json.dumps({"app_tag": app_tag}).encode()
+    while time.monotonic() < deadline:
+        answer = caller.call("id.alloc", body, timeout=2.0)
+        reply = {} if answer is None else json.loads(answer[0])
+        if reply.get("resp_code") == 0:
+            return int(reply["id"])
+    raise AssertionError(f"no id of {app_tag}: {reply}")
 
 
 class Owners:
