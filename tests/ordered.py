@@ -66,12 +66,18 @@ class Owners:
 
     def worker_of(self, app_tag: str) -> str:
         """Wait until a tag's partition has an owner, and name it."""
+        return self.wait_for_other_than("", app_tag)
+
+    def wait_for_other_than(self, worker: str, app_tag: str) -> str:
+        """Wait until a tag's partition has an owner that is not this worker, and name it."""
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             if (consumer := self.of(app_tag)) is not None:
-                return str(consumer["consumer_tag"]).rpartition(" ")[0]
+                owner = str(consumer["consumer_tag"]).rpartition(" ")[0]
+                if owner != worker:
+                    return owner
             time.sleep(0.05)
-        raise AssertionError(f"nobody owns the partition of {app_tag}")
+        raise AssertionError(f"nobody else owns the partition of {app_tag}")
 
 
 class WorkerUser:

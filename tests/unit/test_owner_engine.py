@@ -92,15 +92,40 @@ def test_a_refill_under_way_that_overtook(hear: str) -> None:
     assert adds_up(d)
 
 
-def test_a_row_that_the_refill_under_way_has_moved() -> None:
-    """The owner is the one who reserved: it keeps what it holds."""
+def test_a_row_that_moved_and_nobody_told() -> None:
+    """Two segments are held, so that no refill would show it: the row does."""
+    d = owner()
+    end = d.draw_elsewhere()
+    assert d.engine.row_read("order", end) == 18
+    assert d.get().id == end
+    assert adds_up(d)
+
+
+def test_a_row_that_the_refill_under_way_may_have_moved() -> None:
+    """Nobody gets an id until its end tells; here the owner is the one who reserved."""
     d = owner()
     d.ask(count=12)
     refill = d.refills.pop(0)
     segment = d.rows["order"].reserve(refill)
     assert d.engine.row_read("order", segment.right) == 0
+    calls = [d.ask(), d.ask(count=2), d.ask(patience=1)]
+    d.advance(1.5)  # one of them waits no longer, and the next in line gets nothing for that
+    assert [call.waiting for call in calls] == [True, True, False]
     assert d.engine.segment_arrived(refill.attempt, segment, d.rows["order"].settings, d.now)
-    assert d.ask().id == 14
+    d._collect()
+    assert [call.ranges for call in calls[:2]] == [((14, 15),), ((15, 17),)]
+    assert d.ask().id == 17
+    assert d.health().ids_lost == 0
+
+
+def test_a_generation_that_ends_in_doubt() -> None:
+    """The next one is in none."""
+    d = owner()
+    d.ask(count=12)
+    assert d.engine.row_read("order", d.draw_elsewhere()) == 0
+    d.engine.void()
+    assert d.get().id >= 30
+    assert d.ask().ranges
 
 
 @pytest.mark.parametrize(
