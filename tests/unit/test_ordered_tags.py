@@ -7,10 +7,15 @@ from typing import Any
 
 import pytest
 
-from idalloc_schemas import AllocRequest
-from idalloc_worker._effects import Answer, Refused
+from idalloc_schemas import AllocRequest, Reserved
+from idalloc_worker._effects import Answer, Refused, StartRefill
 from idalloc_worker._ordered import OrderedTags, Survey
+from idalloc_worker._refiller import RefillReport
 from idalloc_worker._refusals import SHUTTING_DOWN
+from idalloc_worker._segment import Segment
+from idalloc_worker._service import WorkerService
+from idalloc_worker._store import Reservation
+from idalloc_worker._tag_settings import TagSettings
 from idalloc_worker._tallies import Tallies
 from tests.engine_driver import Driver, OwnerDriver, Row
 
@@ -125,3 +130,28 @@ def test_a_request_that_proves_ordered_while_the_worker_stops(bench: Bench) -> N
     (answer,) = bench.answers
     assert isinstance(answer, Refused)
     assert answer is SHUTTING_DOWN
+
+
+def test_a_service_tells_its_owner_who_reserves() -> None:
+    """Other workers, and itself for the tag as an ordinary one; not the owner's own refills."""
+    owner, plain = OwnerDriver(rows={"order": Row(10)}), Driver(rows={"order": Row(10)})
+    tallies = Tallies()
+    ordered = OrderedTags(owner.engine, plain.engine, "worker", tallies)
+    service = WorkerService(plain.engine, ordered, name="worker", prefetch=1, tallies=tallies)
+    link = SimpleNamespace(call_later=lambda *_: None, call_soon=lambda _callback: None)
+    thread: Any = SimpleNamespace(post=lambda _callback: None, link=link)
+    service.attach(thread, thread)
+    assert owner.get().id == 1
+    other = Reserved(worker="other", app_tag="order", left=20, right=30)
+    service._fleet.on_fleet_message(other.encode(), from_fleet=True)
+    assert owner.health().left == 0
+    owner.rows["order"].max_id = 30
+    assert owner.get().id == 30
+    own = StartRefill("order", 1, 1, 0, ordered=True)
+    with pytest.raises(KeyError):  # the engine knows nothing of this attempt
+        service._record(RefillReport(own, Reservation(Segment(50, 60), TagSettings(step=10))))
+    assert owner.health().left == 19
+    plain.ask()
+    (refill,) = plain.refills
+    service._record(RefillReport(refill, Reservation(Segment(50, 60), TagSettings(step=10))))
+    assert owner.health().left == 0
