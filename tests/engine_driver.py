@@ -15,6 +15,7 @@ from idalloc_worker._effects import (
 )
 from idalloc_worker._engine import Engine, EngineLimits
 from idalloc_worker._id_space import end_of_space
+from idalloc_worker._owner_engine import OwnerEngine
 from idalloc_worker._segment import Segment
 from idalloc_worker._step_size import reservation_size
 from idalloc_worker._tag_settings import TagSettings
@@ -229,3 +230,19 @@ class Driver:
         assert call.outcome is None, "answered twice"
         call.outcome = outcome
         call.ended_at = self.now
+
+
+@dataclass
+class OwnerDriver(Driver):
+    """The same around the engine of an owner of partitions."""
+
+    engine: OwnerEngine = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.engine = OwnerEngine(self.limits, jitter=lambda: self.jitter)
+
+    def draw_elsewhere(self, count: int = 10, app_tag: str = "order") -> int:
+        """Have somebody else reserve; tells up to where."""
+        row = self.rows[app_tag]
+        row.max_id += count
+        return row.max_id

@@ -1,6 +1,7 @@
 """What the tests of ordered tags share: rows, and a look at who owns which partition."""
 
 import contextlib
+import json
 import secrets
 import time
 import urllib.error
@@ -9,6 +10,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from idalloc_worker._partitions import QUEUES, partition_of
 from tests.devstack import Database, Management
+from tests.foreign import ForeignClient
 
 PATIENCE = 30.0
 
@@ -32,6 +34,18 @@ def make_columns(database: Database) -> None:
             database.query(f"ALTER TABLE segments ADD COLUMN {name} {kind} NULL")
 
 
+def next_id(caller: ForeignClient, app_tag: str, patience: float = PATIENCE) -> int:
+    """Ask for an id until there is one."""
+    deadline = time.monotonic() + patience
+    body = json.dumps({"app_tag": app_tag}).encode()
+    while time.monotonic() < deadline:
+        answer = caller.call("id.alloc", body, timeout=2.0)
+        reply = {} if answer is None else json.loads(answer[0])
+        if reply.get("resp_code") == 0:
+            return int(reply["id"])
+    raise AssertionError(f"no id of {app_tag}: {reply}")
+
+
 class Owners:
     """Looks at the consumers of one vhost through the management API."""
 
@@ -52,12 +66,18 @@ class Owners:
 
     def worker_of(self, app_tag: str) -> str:
         """Wait until a tag's partition has an owner, and name it."""
+        return self.wait_for_other_than("", app_tag)
+
+    def wait_for_other_than(self, worker: str, app_tag: str) -> str:
+        """Wait until a tag's partition has an owner that is not this worker, and name it."""
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             if (consumer := self.of(app_tag)) is not None:
-                return str(consumer["consumer_tag"]).rpartition(" ")[0]
+                owner = str(consumer["consumer_tag"]).rpartition(" ")[0]
+                if owner != worker:
+                    return owner
             time.sleep(0.05)
-        raise AssertionError(f"nobody owns the partition of {app_tag}")
+        raise AssertionError(f"nobody else owns the partition of {app_tag}")
 
 
 class WorkerUser:

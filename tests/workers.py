@@ -108,10 +108,17 @@ class Worker:
         """Show the end of its log."""
         return self.log.read_text(errors="replace")[-4000:]
 
+    def count_in_log(self, text: str) -> int:
+        return self.log.read_text(errors="replace").count(text)
+
     def wait_for_log(self, text: str, timeout: float = 30) -> None:
         """Wait until a log line contains `text`."""
+        self.wait_for_logs(text, 1, timeout)
+
+    def wait_for_logs(self, text: str, times: int, timeout: float = 30) -> None:
+        """Wait until the log contains `text` so often."""
         deadline = time.monotonic() + timeout
-        while text not in self.log.read_text(errors="replace"):
+        while self.count_in_log(text) < times:
             if time.monotonic() > deadline or not self.running:
                 raise WorkerFailedError(f"no log line with {text!r}:\n{self.tail()}")
             time.sleep(0.02)

@@ -3,18 +3,24 @@
 import ast
 import doctest
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
+
+from idalloc_worker._cli import cli
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 LINK = re.compile(r"\]\(([^)#\s]*)(?:#([\w-]+))?\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SHELL_BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+VARIABLE = re.compile(r'"?\$\w+"?')
 FILE_NAME = re.compile(r"# (\w+\.py)\n")  # a block that is a file begins with its name
 
 
@@ -46,6 +52,7 @@ WITH_FILES = [page for page in PAGES if any(FILE_NAME.match(block) for _, block 
 
 def test_there_are_examples() -> None:
     """The search finds the pages that are known to have examples."""
+    assert ["tags", "set", "order", "--ordered", "yes"] in commands(ROOT / "docs/order.md")
     assert {ROOT / "docs/text.md", ROOT / "docs/testing.md"} <= set(WITH_EXAMPLES)
     assert ROOT / "docs/testing.md" in WITH_FILES
 
@@ -56,6 +63,34 @@ def test_python_in_the_documentation_parses(page: Path) -> None:
     for line, block in blocks(page):
         if ">>> " not in block:
             compile(block, f"{name_of(page)}:{line}", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+
+
+def commands(page: Path) -> Iterator[list[str]]:
+    """Give the arguments of each `idalloc` command, with a number for each variable."""
+    for block in SHELL_BLOCK.findall(page.read_text()):
+        for line in VARIABLE.sub("7", block).splitlines():
+            for command in line.split("&&"):
+                words = shlex.split(command, comments=True)
+                if words[:1] == ["idalloc"]:
+                    yield words[1:]
+
+
+def parse(command: click.Command, words: list[str], parent: click.Context | None = None) -> None:
+    """Have click read a command line, and run nothing; raises click.UsageError."""
+    with command.make_context(command.name, list(words), parent=parent) as context:
+        if isinstance(command, click.Group):
+            _, chosen, rest = command.resolve_command(
+                context, [*context._protected_args, *context.args]
+            )
+            assert chosen is not None
+            parse(chosen, rest, context)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_commands_in_the_documentation_are_understood(page: Path) -> None:
+    """Each names options that there are, with values that they take."""
+    for words in commands(page):
+        parse(cli, words)
 
 
 def anchors(page: Path) -> set[str]:

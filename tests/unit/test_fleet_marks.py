@@ -134,3 +134,16 @@ def test_a_watch_leaves_nothing_behind() -> None:
     for watch in watches:
         marks.unwatch(watch)
     assert not marks._watches
+
+
+def test_what_others_reserve_is_passed_on() -> None:
+    """To the owners of ordered tags, whose ids are in order only while they are the last."""
+    marks = FleetMarks("me")
+    told: list[tuple[str, int]] = []
+    marks.on_reserved = lambda app_tag, end: told.append((app_tag, end))
+    marks.reserved("me", "order", 0, 10)
+    marks.reserved("other", "order", 10, 20)
+    marks.told([("order", "me", 30), ("order", "third", 40), ("order", "third", 40)])
+    marks.told([("order", "", 50)])
+    marks.surrendered("third", "order", 35, 40)
+    assert told == [("order", 20), ("order", 40), ("order", 50)]

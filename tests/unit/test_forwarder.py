@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from pika.exceptions import ChannelClosedByBroker
+from pika.exceptions import ChannelClosedByBroker, ChannelClosedByClient
 from pika.spec import Basic
 
 from idalloc_schemas import AllocRequest, RespCode
@@ -238,6 +238,19 @@ def test_a_channel_that_the_broker_closes_is_replaced(bench: Bench) -> None:
     assert properties.user_id is None
     replacement.confirm(1)
     assert bench.session.finished == waiting
+
+
+def test_a_channel_that_this_worker_closes_is_nothing_to_tell(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A stop closes it with the connection; no other one follows."""
+    channel = bench.open()
+    bench.add()
+    channel.is_open = False
+    channel.on_closed(channel, ChannelClosedByClient(200, "Normal shutdown"))
+    assert caplog.messages == []
+    assert not bench.loop.later
+    assert not bench.desk.refused
 
 
 def test_idle_is_told_when_all_is_with_the_owners(bench: Bench) -> None:

@@ -8,11 +8,12 @@ from idalloc_schemas import TagState
 from idalloc_worker._engine import Engine, EngineLimits
 from idalloc_worker._fleet_marks import FleetMarks
 from idalloc_worker._ordered import OrderedTags
+from idalloc_worker._owner_engine import OwnerEngine
 from idalloc_worker._segment import Segment
 from idalloc_worker._tag_health import LISTED, Listing
 from idalloc_worker._tag_settings import TagSettings
 from idalloc_worker._tallies import Tallies
-from tests.engine_driver import Driver, Row
+from tests.engine_driver import Driver, OwnerDriver, Row
 
 TAGS = 3000
 MOST_BYTES = 1400
@@ -27,14 +28,21 @@ def holding(*names: str) -> Driver:
     return d
 
 
-def ordered_tags(plain: Engine, ordered: Engine) -> OrderedTags:
+def owning(*names: str) -> OwnerDriver:
+    d = OwnerDriver(rows={name: Row(step=10) for name in names})
+    for name in names:
+        d.get(name)
+    return d
+
+
+def ordered_tags(plain: Engine, ordered: OwnerEngine) -> OrderedTags:
     tags = OrderedTags(ordered, plain, "worker", Tallies())
     tags._owner = SimpleNamespace(delivered_to=set())  # type: ignore[assignment]  # owns nothing
     return tags
 
 
-def all_health(plain: Driver, ordered: Driver | None = None) -> Listing:
-    owner = ordered or Driver()
+def all_health(plain: Driver, ordered: OwnerDriver | None = None) -> Listing:
+    owner = ordered or owning()
     found = ordered_tags(plain.engine, owner.engine).health(plain.now, None)
     assert isinstance(found, Listing)
     return found
@@ -107,7 +115,7 @@ def test_health_counts_a_tag_once_that_was_in_both_engines() -> None:
     """It was ordered after it had been used, or the other way round; its ids add up."""
     names = [f"tag-{number:04}" for number in range(LISTED)]
     plain = holding(*names[::2], "tag-0001")
-    ordered = holding(*names[1::2], "zzz")
+    ordered = owning(*names[1::2], "zzz")
     found = all_health(plain, ordered)
     assert [tag.app_tag for tag in found.tags] == names
     assert found.total == LISTED + 1
@@ -119,6 +127,6 @@ def test_health_counts_a_tag_once_that_was_in_both_engines() -> None:
 def test_health_of_one_tag_is_a_list_of_one() -> None:
     """Its `left` is that of the tag, not of the worker."""
     d = holding("order", "other")
-    found = ordered_tags(d.engine, Engine(EngineLimits())).health(d.now, "order")
+    found = ordered_tags(d.engine, owning().engine).health(d.now, "order")
     assert isinstance(found, Listing)
     assert (found.total, found.left, len(found.tags)) == (1, 18, 1)

@@ -10,7 +10,7 @@ from pika.exceptions import ChannelClosedByBroker
 from idalloc_client._frames import Properties
 from idalloc_client._shortcut import OnDelivery
 from idalloc_worker._owner import PartitionOwner
-from idalloc_worker._partitions import QUEUE_ARGUMENTS, QUEUES, precedence
+from idalloc_worker._partitions import QUEUE_ARGUMENTS, QUEUES, consumer_arguments, precedence
 
 WORKER = "idalloc worker host:1"
 
@@ -51,7 +51,7 @@ class FakeChannel:
     ) -> None:
         partition = QUEUES.index(queue)
         assert consumer_tag == f"{WORKER} ordered.{partition}"
-        assert arguments == {"x-priority": precedence(WORKER, partition)}
+        assert arguments == consumer_arguments(WORKER, partition)
         self.consumed.append(queue)
         self.taken[queue] = on_delivery
         self._rpcs.append(lambda _frame: on_consuming())

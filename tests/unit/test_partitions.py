@@ -4,7 +4,13 @@ from collections import Counter
 
 import pytest
 
-from idalloc_worker._partitions import PARTITIONS, QUEUES, partition_of, precedence
+from idalloc_worker._partitions import (
+    PARTITIONS,
+    QUEUES,
+    consumer_arguments,
+    partition_of,
+    precedence,
+)
 
 
 @pytest.mark.parametrize(
@@ -33,3 +39,10 @@ def test_workers_want_different_partitions() -> None:
     workers = [f"idalloc worker host:{pid}" for pid in range(4000, 4004)]
     heirs = {max(workers, key=lambda w: precedence(w, p)) for p in range(PARTITIONS)}
     assert len(heirs) > 1
+
+
+def test_an_owner_is_told_when_the_process_of_its_queue_ends() -> None:
+    """RabbitMQ 3 would consume again for it, and perhaps give the queue to another one."""
+    arguments = consumer_arguments("idalloc worker host:1", 3)
+    assert arguments["x-cancel-on-ha-failover"] is True
+    assert arguments["x-priority"] == precedence("idalloc worker host:1", 3)

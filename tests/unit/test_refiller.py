@@ -33,12 +33,12 @@ class FakeStore:
     def raise_mark(self, app_tag: str, seen: int, floor: int) -> bool:
         return seen < floor and bool(app_tag)
 
-    def ordered_tags(self) -> frozenset[str]:
+    def ordered_tags(self) -> dict[str, int]:
         self.entered.set()
         self.release.wait(10)
         if self.aborted:
             raise TimeoutError("aborted")
-        return frozenset({"ordered"})
+        return {"ordered": 7}
 
     def reserve(  # all that one refill is about
         self,
@@ -170,10 +170,10 @@ def test_stop_interrupts_a_give_back(
 
 def test_looks_which_tags_are_ordered(refiller: Refiller, store: FakeStore) -> None:
     """What was found is told to whoever asked."""
-    found: queue.SimpleQueue[frozenset[str] | Exception] = queue.SimpleQueue()
+    found: queue.SimpleQueue[dict[str, int] | Exception] = queue.SimpleQueue()
     store.release.set()
     refiller.run(Errand(lambda store: store.ordered_tags(), found.put))
-    assert found.get(timeout=10) == frozenset({"ordered"})
+    assert found.get(timeout=10) == {"ordered": 7}
 
 
 def test_stop_interrupts_a_look_at_the_ordered_tags(
@@ -182,7 +182,7 @@ def test_stop_interrupts_a_look_at_the_ordered_tags(
     """One that runs is cut off, and one that waits does not hold the stop up either."""
     running = Refiller(lambda: store, 1, reports.put)
     running.start()
-    found: queue.SimpleQueue[frozenset[str] | Exception] = queue.SimpleQueue()
+    found: queue.SimpleQueue[dict[str, int] | Exception] = queue.SimpleQueue()
     running.run(Errand(lambda store: store.ordered_tags(), found.put))
     assert store.entered.wait(10)
     running.run(Errand(lambda store: store.ordered_tags(), found.put))

@@ -5,7 +5,7 @@ the rules are as they are.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
 from idalloc_schemas import Entry
@@ -94,6 +94,8 @@ class FleetMarks:
         self._surrenders: OrderedDict[tuple[str, str], int] = OrderedDict()
         self._watches: dict[str, list[Watch]] = {}
         self._names: dict[str, str] = {}  # one string for each worker, not one for each entry
+        self.on_reserved: Callable[[str, int], object] = _nobody_asks
+        """Told how far another worker reserved a tag."""
 
     def __len__(self) -> int:
         return len(self._tags)
@@ -123,6 +125,7 @@ class FleetMarks:
         if worker != self.me:
             for watch in self._watches.get(app_tag, ()):
                 watch.heard(worker, left, right)
+            self.on_reserved(app_tag, right)
 
     def surrendered(self, worker: str, app_tag: str, left: int, right: int, rest: int) -> None:
         """Take in that a worker will never use `[left, right)`, the end of what it reserved.
@@ -156,6 +159,7 @@ class FleetMarks:
         if news and worker != self.me:
             for watch in self._watches.get(app_tag, ()):
                 watch.heard(worker, watch.floor, end)  # where it began is not told
+            self.on_reserved(app_tag, end)
 
     # What is asked
 
@@ -204,3 +208,7 @@ class FleetMarks:
         if len(self._names) > self._max_tags:
             self._names.clear()
         return self._names.setdefault(worker, worker)
+
+
+def _nobody_asks(_app_tag: str, _end: int) -> None:
+    """Stand in until somebody does."""

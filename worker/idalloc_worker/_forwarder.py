@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 import pika
 from pika.channel import Channel
 from pika.connection import Connection
-from pika.exceptions import ChannelClosed
+from pika.exceptions import ChannelClosedByBroker
 from pika.spec import Basic, BasicProperties
 
 from idalloc_client._link import Timer
@@ -137,8 +137,8 @@ class Forwarder:
         if channel is not self._channel:
             return
         self._channel = None
-        if not isinstance(reason, ChannelClosed):
-            return  # the connection is lost: `lose` follows
+        if not isinstance(reason, ChannelClosedByBroker):
+            return  # the connection is lost, or closed by this worker: `lose` follows
         _log.warning("The broker closed a channel for ordered tags: %s", reason.reply_text)
         if reason.reply_code == _PRECONDITION_FAILED and self._user:
             # The broker knows this user by another name than the one it logs in with (OAuth 2).

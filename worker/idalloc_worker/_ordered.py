@@ -3,8 +3,10 @@
 import logging
 import random
 import time
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import Final, Self
 
 from pika.channel import Channel
 
@@ -16,9 +18,11 @@ from idalloc_worker._effects import Refused
 from idalloc_worker._engine import Engine
 from idalloc_worker._forwarder import RETRY_AFTER, Forwarder
 from idalloc_worker._owner import OwnerLoop, PartitionOwner
+from idalloc_worker._owner_engine import OwnerEngine
 from idalloc_worker._owner_session import BundledRequest, OwnerSession
 from idalloc_worker._partitions import QUEUES, partition_of
-from idalloc_worker._refiller import Errand, NotBegunError, Refiller
+from idalloc_worker._refiller import Errand, NotBegunError, Refiller, Store
+from idalloc_worker._refusals import SHUTTING_DOWN
 from idalloc_worker._session import Delivery, deadline_of
 from idalloc_worker._tag_health import LISTED, Listing, describe_first
 from idalloc_worker._tallies import DEAD_LETTERED, EXPIRED, ORDERED_QUEUES, Tallies
@@ -32,13 +36,31 @@ SURVEY_INTERVAL: Final = 5.0
 _SURVEY_SHARE: Final = 0.01  # of the time that a process may spend on these looks, if it can be
 _LONGEST_PAUSE: Final = 15.0  # seconds between two looks, also at a large table or a busy database
 
+_ROWS_AT_A_TIME: Final = 5000  # a millisecond
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What one look at the table found."""
+
+    tags: frozenset[str]
+    """Those that are ordered."""
+    marks: Mapping[str, int]
+    """How far each of them is reserved."""
+
+    @classmethod
+    def by(cls, store: Store) -> Self:
+        """Look, on a refill thread."""
+        marks = store.ordered_tags()
+        return cls(frozenset(marks), marks)
+
 
 class OrderedTags:
     """Owned by the link's thread. `engine` is that of the partitions, `plain` the other one."""
 
     def __init__(
         self,
-        engine: Engine,
+        engine: OwnerEngine,
         plain: Engine,
         worker: str,
         tallies: Tallies,
@@ -52,6 +74,7 @@ class OrderedTags:
         self._throttled = ThrottledLog(_log)
         self._tallies = tallies
         self._clock = clock
+        self._giving_up = False
 
     def attach(
         self,
@@ -96,7 +119,13 @@ class OrderedTags:
 
     def drain(self, on_drained: Callable[[], None]) -> None:
         """Let what was taken reach its owners, then give the partitions up."""
-        self._forwarder.when_idle(lambda: self._owner.cancel(on_drained))
+        self._forwarder.when_idle(lambda: self._give_up(on_drained))
+
+    def _give_up(self, on_drained: Callable[[], None]) -> None:
+        """Give the partitions up, one after another: from the first on others reserve too."""
+        self._giving_up = True
+        self.engine.retire()
+        self._owner.cancel(on_drained)
 
     def flush(self) -> None:
         """Send the acknowledgements that are due."""
@@ -106,7 +135,9 @@ class OrderedTags:
 
     def forward(self, delivery: Delivery) -> None:
         """Pass a request on to the owner of its tag."""
-        if self._owner.problem is None:
+        if self._giving_up:  # nobody waits for the broker to confirm it any more
+            self._desk.answer(delivery, SHUTTING_DOWN)
+        elif self._owner.problem is None:
             self._forwarder.add(delivery)
         else:
             refusal = Refused(RespCode.NO_AVAILABLE_ID, self._owner.problem, RETRY_AFTER)
@@ -162,24 +193,37 @@ class OrderedTags:
         self._tallies.events["generations"] += 1
         self.engine.void()
 
+    def reserved_elsewhere(self, app_tag: str, end: int) -> None:
+        """Take in that another worker, or this one for the tag as an ordinary one, reserved ids."""
+        self._tell_dropped(app_tag, self.engine.reserved_by_others(app_tag, end))
+
+    def _tell_dropped(self, app_tag: str, ids: int) -> None:
+        if ids:
+            _log.info(
+                "Dropped %d ids of %s: others have reserved above them, so they are out of order",
+                ids,
+                app_tag,
+            )
+
     # Which tags are ordered
 
     def _survey(self) -> None:
         began = self._clock()
 
-        def report(found: frozenset[str] | Exception) -> None:
+        def report(found: Survey | Exception) -> None:
             self._post(lambda: self._on_survey(found, began))
 
-        self._refiller.run(Errand(lambda store: store.ordered_tags(), report))
+        self._refiller.run(Errand(Survey.by, report))
 
-    def _on_survey(self, found: frozenset[str] | Exception, began: float) -> None:
+    def _on_survey(self, found: Survey | Exception, began: float) -> None:
         now = self._clock()
         if isinstance(found, NotBegunError):
             return  # the process is about to end
         if isinstance(found, Exception):  # what is known stays known
             self._throttled.warning(now, "survey", "Cannot tell which tags are ordered: %s", found)
         else:
-            self._switch(found, now)
+            self._switch(found.tags, now)
+            self._compare(iter(found.marks.items()))
         pause = min(max(SURVEY_INTERVAL, (now - began) / _SURVEY_SHARE), _LONGEST_PAUSE)
         self._loop.call_later(pause * (0.9 + 0.1 * random.random()), self._survey)  # noqa: S311
 
@@ -188,7 +232,21 @@ class OrderedTags:
         for app_tag in tags - before:
             _log.info("%s is ordered (partition %d)", app_tag, partition_of(app_tag))
             self._plain.redirect(app_tag, now)
+        for app_tag in before - tags:
+            _log.info("%s is not ordered any more", app_tag)
+            self.engine.drop(app_tag)  # also a tag that was removed: it may come back
         self._run_effects()
+
+    def _compare(self, marks: Iterator[tuple[str, int]]) -> None:
+        """Drop what lies below ids that others reserved: a switch there and back is seen here.
+
+        Some rows at a time, so that requests are answered meanwhile.
+        """
+        for app_tag, mark in islice(marks, _ROWS_AT_A_TIME):
+            self._tell_dropped(app_tag, self.engine.row_read(app_tag, mark))
+        following = next(marks, None)
+        if following is not None:
+            self._loop.call_later(0.0, lambda: self._compare(chain((following,), marks)))
 
     # Health
 

@@ -3,8 +3,9 @@
 AMQP does not tell a consumer of a queue with a single active consumer whether it is the one. So
 what a worker holds for ordered tags belongs to one *generation*: the life of one channel with a
 consumer on each partition. A consumer that has been delivered to stays the active one until its
-channel ends (classic queues never take it away otherwise), and when it ends, so does the
-generation, with all that was held.
+channel ends or the broker cancels it, which it does when the queue is deleted, its process starts
+anew or a mirror takes its place (`consumer_arguments`). Either is the end of the generation, with
+all that was held.
 """
 
 import logging
@@ -20,7 +21,13 @@ from idalloc_client._frames import Properties
 from idalloc_client._wire import Wire
 from idalloc_worker._forwarder import Loop
 from idalloc_worker._owner_session import OwnerSession
-from idalloc_worker._partitions import HIGHEST_PRECEDENCE, QUEUE_ARGUMENTS, QUEUES, precedence
+from idalloc_worker._partitions import (
+    HIGHEST_PRECEDENCE,
+    QUEUE_ARGUMENTS,
+    QUEUES,
+    consumer_arguments,
+    precedence,
+)
 from idalloc_worker._session import Delivery, OnDelivery
 from idalloc_worker._throttle import ThrottledLog
 
@@ -169,7 +176,7 @@ class PartitionOwner:
             f"{self._worker} {queue.removeprefix('id.')}",
             self._on_delivery,
             self._on_joined,
-            priority=precedence(self._worker, partition),
+            arguments=consumer_arguments(self._worker, partition),
         )
 
     def _on_joined(self) -> None:

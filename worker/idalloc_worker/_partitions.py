@@ -5,7 +5,7 @@ that its old owner still holds. So there is no ring whose queues can change: the
 partitions and the hash are constants, and no release may change them.
 """
 
-from typing import Final
+from typing import Any, Final
 from zlib import crc32
 
 PARTITIONS: Final = 8
@@ -24,6 +24,13 @@ may come back to it, which the consumer does not notice.
 
 HIGHEST_PRECEDENCE: Final = 999
 
+_CANCEL_ON_RESTART: Final = "x-cancel-on-ha-failover"
+"""What has RabbitMQ 3 cancel a consumer whose queue's process has ended.
+
+Otherwise it has each consumer consume again by itself, in any order, so that the queue goes to
+another one, and perhaps back later, and nobody is told. RabbitMQ 4 always cancels.
+"""
+
 
 def partition_of(app_tag: str) -> int:
     """Tell the partition of a tag."""
@@ -36,3 +43,8 @@ def precedence(worker: str, partition: int) -> int:
     Different for each pair, so that the partitions of a worker that ends spread over the others.
     """
     return crc32(f"{partition} {worker}".encode()) % (HIGHEST_PRECEDENCE + 1)
+
+
+def consumer_arguments(worker: str, partition: int) -> dict[str, Any]:
+    """With what a worker consumes a partition."""
+    return {"x-priority": precedence(worker, partition), _CANCEL_ON_RESTART: True}

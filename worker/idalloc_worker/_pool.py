@@ -36,6 +36,7 @@ class TagPool(HeldIds):
         "allowed_users",
         "app_tag",
         "attempt",
+        "barred",
         "failures",
         "known",
         "last_error",
@@ -71,6 +72,7 @@ class TagPool(HeldIds):
         self.settings: TagSettings | None = None  # as the row had them at the last refill
         self.allowed_users: frozenset[str] | None = None  # of the settings; None: everybody
         self.read_at = -inf  # when the settings came
+        self.barred = False  # whether nobody may take: it is in doubt whose the ids are
         self.threshold = 0  # the percentage of used id space that was told last
         self.refills = 0  # that brought a segment
 
@@ -146,6 +148,11 @@ class TagPool(HeldIds):
             return None
         return frozenset(one.user for one in self._waiters or () if one.waiting)
 
+    def bar(self, *, barred: bool) -> None:
+        """Have everybody wait, whatever is held, or let them take again."""
+        self.barred = barred
+        self._set_door()
+
     def put(self, segment: Segment) -> None:
         """Take a segment in. Its ids lie above `mark`, and id 0 is never one of them."""
         left = max(segment.left, 1)
@@ -162,7 +169,7 @@ class TagPool(HeldIds):
             waiter.waiting = False
         self._waiters = None
         self.waiters = self._demand = 0
-        self._set_door()
+        self.bar(barred=False)
         self.attempt = self.retry_timer_at = None
 
     def enqueue(self, waiter: Waiter) -> None:
@@ -193,5 +200,6 @@ class TagPool(HeldIds):
             self.first_waiter()
 
     def _set_door(self) -> None:
-        """Nobody passes those who wait, nor takes what only some may have."""
-        self.close_door(closed=bool(self.waiters) or self.allowed_users is not None)
+        """Nobody passes those who wait, nor takes what only some, or nobody, may have."""
+        doubtful = self.waiters or self.barred or self.allowed_users is not None
+        self.close_door(closed=bool(doubtful))

@@ -14,6 +14,7 @@ from idalloc_worker._merged_pools import merged_pools
 from idalloc_worker._metrics_sources import AskForSnapshot
 from idalloc_worker._mysql_hosts import MySqlHosts
 from idalloc_worker._ordered import OrderedTags
+from idalloc_worker._owner_engine import OwnerEngine
 from idalloc_worker._properties import ignore_message_headers
 from idalloc_worker._refiller import Refiller
 from idalloc_worker._service import WorkerService
@@ -44,7 +45,7 @@ def run_worker(
     tallies = Tallies()
     attempts = count(1)
     engine = Engine(_limits(settings), attempts=attempts)
-    owner = Engine(_limits(settings), attempts=attempts, ordered=True)
+    owner = OwnerEngine(_limits(settings), attempts=attempts)
     ordered = OrderedTags(owner, engine, name, tallies)
     service = WorkerService(
         engine,

@@ -34,8 +34,8 @@ class Store(Protocol):
     def give_back(self, app_tag: str, left: int, right: int) -> bool:
         """Lower the row if nobody reserved since, or raise."""
 
-    def ordered_tags(self) -> frozenset[str]:
-        """Read which tags are ordered, or raise."""
+    def ordered_tags(self) -> dict[str, int]:
+        """Read which tags are ordered and how far they are reserved, or raise."""
 
     def read_marks(self, app_tags: Sequence[str]) -> dict[str, int]:
         """Read how far tags are reserved, or raise."""

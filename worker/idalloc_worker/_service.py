@@ -49,6 +49,7 @@ from idalloc_worker._replies import error_reply, health_reply
 from idalloc_worker._row_watch import RowWatch
 from idalloc_worker._session import Delivery, Session, deadline_of
 from idalloc_worker._stalls import BEAT
+from idalloc_worker._store import Reservation
 from idalloc_worker._tallies import ANSWERED, Tallies
 from idalloc_worker._throttle import ThrottledLog
 from idalloc_worker._vouching import Vouching
@@ -113,6 +114,7 @@ class WorkerService:
         self._row_watch = RowWatch(
             self._engines, self._fleet, refiller, thread, tallies, self._clock
         )
+        self._fleet.marks.on_reserved = self._ordered.reserved_elsewhere
         self._ordered.attach(thread.link, thread.post, refiller, self._desk, self._run_effects)
         thread.post(self._beat)
 
@@ -350,6 +352,8 @@ class WorkerService:
         """Tell the engine how a refill ended."""
         now = self._clock()
         engine = self._engines[report.refill.ordered]
+        if isinstance(report.outcome, Reservation) and not report.refill.ordered:
+            self._ordered.reserved_elsewhere(report.refill.app_tag, report.outcome.segment.right)
         self._tallies.refilled(report, record_report(engine, report, now, self._throttled))
         self._link.call_soon(self._run_effects)
 

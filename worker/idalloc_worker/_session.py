@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
-from typing import Protocol
+from typing import Any, Protocol
 
 from pika.exceptions import AMQPError
 
@@ -105,10 +105,9 @@ class Session:
         on_delivery: OnDelivery,
         on_consuming: Callable[[], None],
         *,
-        priority: int | None = None,
+        arguments: dict[str, Any] | None = None,
     ) -> None:
         """Start to take messages; a queue that does not exist closes the channel with 404."""
-        arguments = None if priority is None else {"x-priority": priority}
 
         def on_message(
             tag: int,

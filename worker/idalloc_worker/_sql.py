@@ -103,8 +103,9 @@ READ_ROW: Final = Statement(
 )
 
 ORDERED_TAGS: Final = Statement(
-    "Reads which tags are ordered. Fails where the table has no such column: then none is.",
-    "SELECT app_tag FROM <table> WHERE ordered = 1",
+    "Reads which tags are ordered, and how far they are reserved: whether somebody else has, while "
+    "a tag was an ordinary one. Fails where the table has no such column: then none is.",
+    "SELECT app_tag, max_id FROM <table> WHERE ordered = 1",
 )
 
 RESERVE: Final = Statement(

@@ -196,10 +196,13 @@ class SegmentStore:
             rows, _ = self._change(self._raise_sql, arguments, 0)
             return rows == 1
 
-    def ordered_tags(self) -> frozenset[str]:
-        """Read which tags are ordered. Raises StoreUnavailableError."""
+    def ordered_tags(self) -> dict[str, int]:
+        """Read which tags are ordered and how far they are reserved. Raises StoreUnavailableError.
+
+        A row whose mark is none counts as one that nobody has reserved from.
+        """
         rows = self._rows(self._ordered_tags_sql, harmless=NO_SUCH_COLUMN)
-        return frozenset(_text(app_tag) for (app_tag,) in rows)
+        return {_text(app_tag): int(mark or 0) for app_tag, mark in rows}
 
     def _rows(
         self, sql: str, arguments: dict[str, object] | None = None, harmless: int | None = None

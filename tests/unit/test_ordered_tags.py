@@ -1,0 +1,157 @@
+"""What a worker does with what it learns of ordered tags: which they are, and who reserved."""
+
+from collections.abc import Callable, Iterator
+from itertools import count
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from idalloc_schemas import AllocRequest, Reserved
+from idalloc_worker._effects import Answer, Refused, StartRefill
+from idalloc_worker._ordered import OrderedTags, Survey
+from idalloc_worker._refiller import RefillReport
+from idalloc_worker._refusals import SHUTTING_DOWN
+from idalloc_worker._segment import Segment
+from idalloc_worker._service import WorkerService
+from idalloc_worker._store import Reservation
+from idalloc_worker._tag_settings import TagSettings
+from idalloc_worker._tallies import Tallies
+from tests.engine_driver import Driver, OwnerDriver, Row
+
+
+class Bench:
+    """A worker's ordered tags, with engines that are played by hand."""
+
+    def __init__(self, *tags: str) -> None:
+        rows = {tag: Row(10) for tag in tags or ("order",)}
+        self.plain, self.owner = Driver(rows=rows), OwnerDriver(rows=rows)
+        attempts: Iterator[int] = count(1)
+        self.plain.engine._attempts = self.owner.engine._attempts = attempts
+        self.ordered = OrderedTags(
+            self.owner.engine, self.plain.engine, "worker", Tallies(), lambda: 1000.0
+        )
+        self.answers: list[Answer] = []
+        self.jobs: list[Any] = []
+        self.soon: list[Callable[[], None]] = []
+        loop: Any = SimpleNamespace(call_later=self._later)
+        outside: Any = SimpleNamespace(
+            run=self.jobs.append,
+            on_replied=None,
+            answer=lambda _delivery, answer: self.answers.append(answer),
+        )
+        self.ordered.attach(loop, lambda callback: callback(), outside, outside, lambda: None)
+        forwarder: Any = SimpleNamespace(when_idle=lambda on_idle: on_idle(), add=self.jobs.append)
+        self.ordered._forwarder = forwarder
+        self.parts: Any = self.ordered  # to play with what is inside
+
+    def _later(self, delay: float, callback: Callable[[], None]) -> None:
+        if not delay:  # else it is the next look at the table
+            self.soon.append(callback)
+
+    def look(self, marks: dict[str, int]) -> None:
+        """Have a look at the table find this."""
+        self.parts._on_survey(Survey(frozenset(marks), marks), 1000.0)
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def test_a_switch_there_and_back_that_no_look_saw(bench: Bench) -> None:
+    """The tag is ordered at each look, and the row tells that somebody has reserved meanwhile."""
+    bench.look({"order": 0})
+    assert bench.owner.get().id == 1
+    bench.look({"order": 20})
+    assert bench.owner.get().id == 2
+    bench.look({"order": bench.owner.draw_elsewhere()})
+    assert bench.owner.get().id == 30
+
+
+def test_a_tag_that_is_ordinary_for_a_while(bench: Bench) -> None:
+    """Or removed, and added again later: the owner drops what it holds as soon as it sees it."""
+    bench.look({"order": 0})
+    assert bench.owner.get().id == 1
+    bench.look({})
+    assert bench.owner.health().left == 0
+    bench.look({"order": 20})
+    assert bench.owner.get().id == 20
+
+
+def test_what_this_worker_reserves_for_an_ordinary_tag(bench: Bench) -> None:
+    """Its own owner's ids lie below them."""
+    assert bench.owner.get().id == 1
+    assert bench.plain.get().id == 20
+    bench.ordered.reserved_elsewhere("order", 30)
+    assert bench.owner.get().id == 40
+
+
+def test_many_rows_are_compared_some_at_a_time() -> None:
+    """So that a large table does not hold requests up; all have their turn."""
+    tags = [f"tag-{number:05}" for number in range(12_000)]
+    bench = Bench(tags[0], tags[-1])
+    for tag in (tags[0], tags[-1]):
+        assert bench.owner.get(tag).id == 1
+    bench.look(dict.fromkeys(tags, 50))
+    assert [bench.owner.health(tag).left for tag in (tags[0], tags[-1])] == [0, 18]
+    turns = 0
+    while bench.owner.health(tags[-1]).left:
+        bench.soon.pop()()
+        turns += 1
+    assert turns == 2
+
+
+def test_an_owner_that_stops_reserves_nothing_from_the_first_cancel_on(bench: Bench) -> None:
+    """Whoever gets the first of its partitions may have reserved by then."""
+    assert bench.owner.get().id == 1
+    told: list[bool] = []
+
+    def cancel(on_cancelled: Callable[[], None]) -> None:
+        bench.owner.ask(count=12)
+        assert not bench.owner.refills
+        on_cancelled()
+
+    bench.parts._owner = SimpleNamespace(cancel=cancel)
+    bench.ordered.drain(lambda: told.append(True))
+    assert told == [True]
+
+
+def test_a_request_that_proves_ordered_while_the_worker_stops(bench: Bench) -> None:
+    """It is handed back: nobody waits any more for the broker to say that its owner has it."""
+    bench.parts._owner = SimpleNamespace(cancel=lambda on_cancelled: on_cancelled(), problem=None)
+    request: Any = SimpleNamespace(request=AllocRequest(app_tag="order"))
+    bench.jobs.clear()
+    bench.ordered.redirect(request)
+    assert bench.jobs == [request]
+    bench.ordered.drain(lambda: None)
+    bench.ordered.redirect(request)
+    assert bench.jobs == [request]
+    (answer,) = bench.answers
+    assert isinstance(answer, Refused)
+    assert answer is SHUTTING_DOWN
+
+
+def test_a_service_tells_its_owner_who_reserves() -> None:
+    """Other workers, and itself for the tag as an ordinary one; not the owner's own refills."""
+    owner, plain = OwnerDriver(rows={"order": Row(10)}), Driver(rows={"order": Row(10)})
+    tallies = Tallies()
+    ordered = OrderedTags(owner.engine, plain.engine, "worker", tallies)
+    service = WorkerService(plain.engine, ordered, name="worker", prefetch=1, tallies=tallies)
+    link = SimpleNamespace(call_later=lambda *_: None, call_soon=lambda _callback: None)
+    thread: Any = SimpleNamespace(post=lambda _callback: None, link=link)
+    service.attach(thread, thread)
+    assert owner.get().id == 1
+    other = Reserved(worker="other", app_tag="order", left=20, right=30)
+    service._fleet.on_fleet_message(other.encode(), from_fleet=True)
+    assert owner.health().left == 0
+    owner.rows["order"].max_id = 30
+    assert owner.get().id == 30
+    own = StartRefill("order", 1, 1, 0, ordered=True)
+    with pytest.raises(KeyError):  # the engine knows nothing of this attempt
+        service._record(RefillReport(own, Reservation(Segment(50, 60), TagSettings(step=10))))
+    assert owner.health().left == 19
+    plain.ask()
+    (refill,) = plain.refills
+    service._record(RefillReport(refill, Reservation(Segment(50, 60), TagSettings(step=10))))
+    assert owner.health().left == 0
