@@ -101,9 +101,34 @@ class MySqlHosts:
             return self._choice.current in {None, opened.number}
 
     def refused(self, opened: OpenHost, began: float, failure: StoreUnavailableError) -> None:
-        """Leave a host that refused a write as read-only, in an attempt that began at `began`."""
+        """Leave a host for another one: what it was asked at `began` failed by its own fault."""
+        self._note_write(self._choice.refused, opened, began, failure)
+
+    def stalled(self, opened: OpenHost, began: float, failure: StoreUnavailableError) -> None:
+        """Note that there was no answer to what was asked at `began`: a host with a habit is left.
+
+        Group Replication without a quorum does that to writes, and answers all else.
+        """
+        self._note_write(self._choice.stalled, opened, began, failure)
+
+    def wrote(self, opened: OpenHost) -> None:
+        """Note that a host has taken a write."""
         if len(self._addresses) > 1:
-            self._note_failure(opened.number, began, failure)
+            with self._lock:
+                self._choice.wrote(opened.number, self._clock())
+
+    def _note_write(
+        self,
+        note: Callable[[int, float, float], bool],
+        opened: OpenHost,
+        began: float,
+        failure: StoreUnavailableError,
+    ) -> None:
+        if len(self._addresses) == 1:
+            return
+        with self._lock:
+            if note(opened.number, began, self._clock()):
+                self._failures[opened.number] = failure
 
     def _open(
         self,
