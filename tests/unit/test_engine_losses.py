@@ -148,10 +148,11 @@ def test_a_tag_that_was_forgotten_begins_with_care() -> None:
     assert "order" not in d.engine.by_tag
     d.ask(count=50)
     d.advance(1.5)
+    d.ask(count=500)
     d.fail()
-    d.advance(0.5)
+    d.advance(0.3)
     [refill] = d.refills
-    assert (refill.demand, refill.want) == (NO_DEMAND, 50)
+    assert (refill.demand, refill.want) == (NO_DEMAND, 550)
 
 
 ACTIONS = st.one_of(
