@@ -49,6 +49,12 @@ class HostChoice:
         """The host in use."""
         return self._current
 
+    def in_use(self, number: int) -> bool:
+        """Whether a connection to this host may still be used."""
+        if self._current is None:
+            return not self._hosts[number].doubted
+        return number == self._current
+
     def order(self, now: float) -> tuple[int, ...]:
         """List the hosts to try, best first; those that rest after a failure are left out.
 
@@ -106,6 +112,14 @@ class HostChoice:
         host.wrote_at = now
         host.stalls += 1
         return False
+
+    def locked_out(self, number: int, began: float, now: float) -> bool:
+        """Note that a lock was in the way; tell whether the host is left for that.
+
+        After a write that hung it may be that one's lock, so that no further write hangs. Else it
+        is a matter of one row.
+        """
+        return self._hosts[number].stalls > 0 and self.stalled(number, began, now)
 
     def _leave(self, number: int, now: float) -> None:
         host = self._hosts[number]

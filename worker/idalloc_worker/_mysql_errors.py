@@ -13,6 +13,8 @@ OVERFLOW: Final = frozenset({1264, 1690})
 
 NO_SUCH_COLUMN: Final = 1054
 
+LOCK_WAIT: Final = 1205
+
 _REFUSING: Final = frozenset(
     {
         1021,  # disk full
@@ -56,7 +58,10 @@ _OF_THE_ROW: Final = frozenset(
 )
 """What one row, or the table's rules for it, do not let through."""
 
-_PASSING: Final = frozenset({1205, 1213, 1317, 3572})
+_CLASSES_OF_THE_ROW: Final = frozenset({"22", "23", "45"})
+"""SQL states that begin so: data, constraints, what a trigger of the user's signals."""
+
+_PASSING: Final = frozenset({LOCK_WAIT, 1213, 1317, 3572})
 """Locks, and a statement that somebody killed."""
 
 _TOO_SLOW: Final = frozenset({1969, 3024})
@@ -72,7 +77,7 @@ _REASONS: Final[Mapping[int, StoreReason]] = {
     1142: StoreReason.ACCESS_DENIED,
     1143: StoreReason.ACCESS_DENIED,
     1146: StoreReason.MISSING_TABLE,
-    1205: StoreReason.LOCK_WAIT_TIMEOUT,
+    LOCK_WAIT: StoreReason.LOCK_WAIT_TIMEOUT,
     1213: StoreReason.DEADLOCK,
     1227: StoreReason.ACCESS_DENIED,
     1290: StoreReason.READ_ONLY,
@@ -142,6 +147,8 @@ def is_fault_of_host(error: BaseException) -> bool:
     """
     errno = errno_of(error)
     if errno is None or 2000 <= errno < 3000 or errno in _OF_THE_ROW | _PASSING:
+        return False
+    if str(getattr(error, "sqlstate", None))[:2] in _CLASSES_OF_THE_ROW:
         return False
     return _reason(error) not in {StoreReason.LOST_CONNECTION, StoreReason.TIMEOUT}
 

@@ -125,6 +125,11 @@ LOCK_ROW: Final = Statement(
     "SELECT *, CONNECTION_ID() AS idalloc_session FROM <table> WHERE <this tag> FOR UPDATE",
 )
 
+PROBE_LOCK: Final = Statement(
+    "Waits for locks of the table and of the server, and for none of the row.",
+    "SELECT app_tag FROM <table> WHERE <this tag> FOR UPDATE SKIP LOCKED",
+)
+
 RESERVE: Final = Statement(
     "Moves a tag's mark from where it was seen to where it is to be, if all that the decision was "
     "based on is still so. The new mark is known by that: the server is not asked for it, since "

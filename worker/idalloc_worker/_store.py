@@ -11,6 +11,7 @@ from idalloc_worker._sql import (
     GIVE_BACK,
     LOCK_ROW,
     ORDERED_TAGS,
+    PROBE_LOCK,
     RAISE_MARK,
     READ_MARKS,
     READ_ROW,
@@ -55,6 +56,7 @@ class SegmentStore:
         self._session = StoreSession(hosts, timeout, clock)
         self._read_row_sql = READ_ROW.on(table)
         self._lock_row_sql = LOCK_ROW.on(table)
+        self._probe_sql = PROBE_LOCK.on(table)
         self._reserve_sql: dict[tuple[str, ...], str] = {}
         self._give_back_sql = GIVE_BACK.on(table)
         self._ordered_tags_sql = ORDERED_TAGS.on(table)
@@ -88,6 +90,7 @@ class SegmentStore:
         """
         wish = Wish(app_tag, want, floor, demand, users, suspected, ordered)
         with self._session.operation():
+            self._session.find_lock(self._probe_sql, {"app_tag": app_tag})
             plan = wish.plan(_only_row(app_tag, self._read(self._read_row_sql, app_tag)))
             if plan.count and not self._reserved_quickly(app_tag, plan):
                 plan = self._reserve_under_lock(wish)

@@ -10,6 +10,7 @@ from pymysql.connections import Connection
 
 from idalloc_worker._lifeline import Lifeline
 from idalloc_worker._mysql_errors import (
+    LOCK_WAIT,
     OVERFLOW,
     errno_of,
     is_definite,
@@ -60,7 +61,8 @@ class StoreSession:
         self._clock = clock
         self._host: OpenHost | None = None
         self._deadline = 0.0
-        self._in_transaction = self._holds_row = False
+        self._in_transaction = False
+        self._locked_out = False  # whether the last failure was a lock that was in the way
         self._closed = False
 
     @contextmanager
@@ -83,7 +85,7 @@ class StoreSession:
         finally:
             if self._in_transaction and self._host is not None:
                 self._roll_back(self._host.connection)
-            self._in_transaction = self._holds_row = False
+            self._in_transaction = False
 
     def read(
         self, sql: str, arguments: Mapping[str, object] | None = None, harmless: int | None = None
@@ -97,9 +99,29 @@ class StoreSession:
 
     def lock(self, sql: str, arguments: Mapping[str, object]) -> list[dict[str, object]]:
         """Read rows as `read_named` does, and hold them until the transaction ends."""
-        rows = _named(self._query(sql, arguments))
-        self._holds_row = True
-        return rows
+        return _named(self._query(sql, arguments))
+
+    def find_lock(self, sql: str, arguments: Mapping[str, object]) -> None:
+        """See whether the lock that was in the way is the row's, with what waits for all others.
+
+        If not, the host takes no writes, for whatever reason (a backup that never ends), and
+        another one may.
+        """
+        if not self._locked_out or not self._hosts.several:
+            return
+        self._locked_out = False
+        connection, began = self._connected(), self._clock()
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(sql, arguments)
+        except Exception as error:
+            if is_definite(error) and errno_of(error) != LOCK_WAIT:
+                return  # it is not to be found out on this server
+            host = self._opened()
+            failure = self._failed(error, began)
+            if failure.reason is StoreReason.LOCK_WAIT_TIMEOUT:
+                self._hosts.refused(host, began, failure)
+            raise failure from error
 
     def change(self, sql: str, arguments: Mapping[str, Any], ids: int = 0) -> int:
         """Run a statement once, on the connection that read the row; tells the rows it changed.
@@ -188,6 +210,9 @@ class StoreSession:
                 self._hosts.refused(self._host, began, failure)
             elif failure.reason is StoreReason.TIMEOUT:
                 self._hosts.stalled(self._host, began, failure)
+            elif failure.reason is StoreReason.LOCK_WAIT_TIMEOUT:
+                self._hosts.locked_out(self._host, began, failure)
+                self._locked_out = True
         self._discard_after(failure)
         return failure
 
@@ -195,12 +220,7 @@ class StoreSession:
         self, error: Exception, began: float, ids: int, *, final: bool
     ) -> StoreUnavailableError:
         """Say why a change failed; `final`: what it changed is there if it succeeded."""
-        host, held = self._host, self._holds_row
         failure = self._failed(error, began)
-        if host is not None and failure.reason is StoreReason.LOCK_WAIT_TIMEOUT:
-            self.proven = False  # next time it is seen whether it is the row that is locked
-            if held:  # not the row: the whole table or server is locked against writes
-                self._hosts.refused(host, began, failure)
         if is_definite(error) or not final:
             return failure
         return OutcomeUnknownError(
