@@ -6,6 +6,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 
 import pytest
+from pymysql.connections import Connection
 
 from idalloc_worker._admin_session import AdminSession
 from idalloc_worker._mysql_url import MySqlAddress
@@ -148,8 +149,7 @@ def test_a_row_that_is_at_fault_moves_nobody(two: Two) -> None:
     """Another host would say the same of it, and the other tags are served where they were."""
     add_tag(two.first, "locked")
     add_tag(two.first, "refused")
-    two.first.query(f"ALTER TABLE {TABLE} DROP CONSTRAINT CONSTRAINT_1")
-    two.first.query(f"INSERT INTO {TABLE} (app_tag, step) VALUES ('broken', 0)")
+    two.first.query(f"INSERT INTO {TABLE} (app_tag, step, ordered) VALUES ('broken', 10, 7)")
     two.first.query(f"INSERT INTO {TABLE} (app_tag, step, ceiling) VALUES ('small', 10, 1)")
     two.first.query(f"UPDATE {TABLE} SET max_id = 2 WHERE app_tag = 'small'")
     two.first.query(
@@ -188,19 +188,25 @@ def test_a_host_whose_writes_hang_is_left(two: Two, wait_point: str) -> None:
 @contextmanager
 def commits_hang(database: Database, wait_point: str) -> Iterator[None]:
     """Have each commit wait for a replica that does not come."""
-    on = (
-        "rpl_semi_sync_master_timeout = 3600000",
-        "rpl_semi_sync_master_wait_no_slave = ON",
-        f"rpl_semi_sync_master_wait_point = {wait_point}",
-        "rpl_semi_sync_master_enabled = ON",
-    )
     with closing(connect(database.server_url)) as connection:
+        settings, lone = semi_synchronous(connection)
         try:
-            for setting in on:
-                run(connection, f"SET GLOBAL {setting}")
+            run(connection, f"SET GLOBAL {settings}_timeout = 3600000")
+            run(connection, f"SET GLOBAL {settings}_wait_no_{lone} = ON")
+            run(connection, f"SET GLOBAL {settings}_wait_point = {wait_point}")
+            run(connection, f"SET GLOBAL {settings}_enabled = ON")
             yield
         finally:
-            run(connection, "SET GLOBAL rpl_semi_sync_master_enabled = OFF")
+            run(connection, f"SET GLOBAL {settings}_enabled = OFF")
+
+
+def semi_synchronous(connection: Connection) -> tuple[str, str]:
+    """Tell how the server's settings for it begin, and what it calls a replica there."""
+    if run(connection, "SHOW VARIABLES LIKE 'rpl_semi_sync_master_enabled'"):
+        return "rpl_semi_sync_master", "slave"
+    if not run(connection, "SHOW VARIABLES LIKE 'rpl_semi_sync_source_enabled'"):  # MySQL
+        run(connection, "INSTALL PLUGIN rpl_semi_sync_source SONAME 'semisync_source.so'")
+    return "rpl_semi_sync_source", "replica"
 
 
 def test_a_host_that_is_locked_against_writes_is_left(two: Two) -> None:
