@@ -53,7 +53,8 @@ class Row:
         """Read a row by the names of its columns. Raises InvalidRowError."""
         max_id = columns.get("max_id")
         if not isinstance(max_id, int) or max_id < 0:
-            raise InvalidRowError(app_tag, f"max_id is {max_id}, which must be 0 or more")
+            problem = f"max_id is {max_id}, which must be a whole number (BIGINT), 0 or more"
+            raise InvalidRowError(app_tag, problem)
         settings = TagSettings.from_row(app_tag, columns)
         there = {name: columns[name] for name in AUTHORITY if name in columns}
         return cls(max_id, settings, there)

@@ -96,9 +96,11 @@ def settings_columns(names: Iterable[str]) -> tuple[str, ...]:
 SESSION: Final = Statement(
     "Sets up a connection. Waits for locks give up before the caller does, so that the answer is a "
     "definite one. Strict mode, because without it a value too large for the column would be cut "
-    "down silently, and the same ids be reserved twice.",
+    "down silently, and the same ids be reserved twice. Not what TRADITIONAL says of zero dates: a "
+    "table that has some could not be altered.",
     "SET SESSION innodb_lock_wait_timeout = 1, SESSION lock_wait_timeout = 1, "
-    "SESSION sql_mode = 'TRADITIONAL'",
+    "SESSION sql_mode = "
+    "'STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'",
 )
 
 READ_ONLY_SETTINGS: Final = Statement(
@@ -168,18 +170,18 @@ ADD_TAG: Final = Statement(
 )
 
 CHANGE_TAG: Final = Statement(
-    "Changes some columns, unless the mark has risen above the limit meanwhile.",
-    "UPDATE <table> SET <changes> WHERE <this tag> AND max_id <= %(limit)s",
+    "Changes some columns, unless the mark has risen above the limit, if there is one, meanwhile.",
+    "UPDATE <table> SET <changes> WHERE <this tag> AND COALESCE(max_id <= %(limit)s, TRUE)",
 )
 
 RAISE_TAG: Final = Statement(
-    "Raises a tag's mark, and never lowers it.",
-    "UPDATE <table> SET max_id = GREATEST(max_id, %(max_id)s) WHERE <this tag>",
+    "Raises a tag's mark, and never lowers it. One that is NULL is below all.",
+    "UPDATE <table> SET max_id = GREATEST(COALESCE(max_id, 0), %(max_id)s) WHERE <this tag>",
 )
 
 REMOVE_TAG: Final = Statement(
     "Removes a tag, unless its mark has moved meanwhile.",
-    "DELETE FROM <table> WHERE <this tag> AND max_id = %(max_id)s",
+    "DELETE FROM <table> WHERE <this tag> AND max_id <=> %(max_id)s",
 )
 
 CREATE_DATABASE: Final = Statement(

@@ -117,7 +117,8 @@ class SegmentStore:
         """Read how far tags are reserved. Raises StoreUnavailableError."""
         with self._session.operation():
             rows = self._session.read(self._read_marks_sql, {"app_tags": tuple(app_tags)})
-        marks = {_text(app_tag): int(mark) for app_tag, mark in rows}
+        # One that holds no number is its refill's to complain of, and no reason to see none.
+        marks = {_text(app_tag): mark for app_tag, mark in rows if isinstance(mark, int)}
         return {app_tag: marks[app_tag] for app_tag in app_tags if app_tag in marks}
 
     def raise_mark(self, app_tag: str, seen: int, floor: int) -> bool:
