@@ -12,7 +12,7 @@ from pymysql.connections import Connection
 
 from idalloc_worker._mysql_hosts import MySqlHosts
 from idalloc_worker._mysql_url import MySqlAddress
-from idalloc_worker._sql import READ_ROW
+from idalloc_worker._sql import READ_ROW, RESERVE
 from idalloc_worker._store import SegmentStore
 from idalloc_worker._store_errors import StoreUnavailableError
 from tests.devstack import Database, TcpProxy
@@ -21,6 +21,8 @@ from tests.devstack._database import connect
 TABLE = "segments"
 THE_READ = READ_ROW.on(TABLE).partition(" WHERE ")[0].encode()
 """How the statement that reads a row begins, for a proxy to watch for."""
+THE_WRITE = RESERVE.on(TABLE).partition(" SET ")[0].encode()
+"""How the statements that change a row begin, likewise."""
 PASSWORD = "s3cret-p%40ss"  # of logins that fail
 NEVER = 300.0  # seconds: a store's own time limit where it must play no part
 PATIENCE = 30.0  # seconds for what is expected to happen, so that a failing test ends

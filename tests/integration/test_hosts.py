@@ -23,6 +23,7 @@ from tests.devstack import (
 )
 from tests.integration.stores import (
     PASSWORD,
+    THE_WRITE,
     Background,
     address_of,
     address_through,
@@ -215,7 +216,7 @@ def test_a_lost_answer_costs_its_segment_also_when_the_host_changes(
     """What the old host may have committed is counted as lost, and nothing of it is used."""
     with opened(both) as store:
         store.reserve("test_business", 1)
-        proxies[0].lose_answer_to(b"UPDATE")
+        proxies[0].lose_answer_to(THE_WRITE)
         error = failure(lambda: store.reserve("test_business", 1))
         proxies[0].refuse()
         proxies[0].drop()

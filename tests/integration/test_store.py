@@ -2,20 +2,21 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 
 import pytest
 from pymysql.cursors import Cursor
 
 from idalloc_schemas import MAX_ID
 from idalloc_worker._mysql_hosts import MySqlHosts
+from idalloc_worker._reservation import AUTHORITY
 from idalloc_worker._segment import Segment
 from idalloc_worker._sql import (
     GIVE_BACK,
+    LOCK_ROW,
     RAISE_MARK,
     READ_ROW,
-    REPAIR_AND_RESERVE,
     RESERVE,
-    Statement,
 )
 from idalloc_worker._store import Reservation, SegmentStore
 from idalloc_worker._store_errors import (
@@ -33,6 +34,7 @@ from tests.integration.stores import (
     Background,
     add_tag,
     address_of,
+    failure,
     mark_of,
     opened,
     remake_table,
@@ -122,11 +124,13 @@ def test_of_two_that_repair_a_row_one_does(
     add_tag(database, "order", max_id=7)
     with opened(address_of(database)) as store, opened(address_of(database)) as other:
 
-        def repair() -> None:
+        def repaired_meanwhile() -> AbstractContextManager[None]:
             if mark_of(database, "order") == 7:
                 other.reserve("order", 1, floor=1000, suspected=7)
+            return transaction()
 
-        between(store, monkeypatch, repair)
+        transaction = store._session.transaction
+        monkeypatch.setattr(store._session, "transaction", repaired_meanwhile)
         assert store.reserve("order", 1, floor=1000, suspected=7) == Reservation(
             Segment(1010, 1020), TagSettings(step=10)
         )
@@ -154,15 +158,23 @@ def test_marks_are_read_and_raised(database: Database) -> None:
     assert mark_of(database, "order") == 1000
 
 
-def test_a_reservation_in_between_keeps_its_ids(
+def test_nobody_reserves_in_the_middle_of_a_give_back(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The condition holds in the statement itself, whatever the read before it saw."""
+    """The row is held from the look at it until it is lowered."""
     add_tag(database, "order", max_id=10)
+    reasons: list[StoreReason] = []
     with opened(address_of(database)) as store, opened(address_of(database)) as other:
-        between(store, monkeypatch, lambda: other.reserve("order", 1))
-        assert not store.give_back("order", 4, 10)
-    assert mark_of(database, "order") == 20
+        check = store._session.check_time
+
+        def try_to_reserve() -> None:
+            reasons.append(failure(lambda: other.reserve("order", 1)).reason)
+            check()
+
+        monkeypatch.setattr(store._session, "check_time", try_to_reserve)
+        assert store.give_back("order", 4, 10)
+        assert other.reserve("order", 1).segment == Segment(4, 14)
+    assert reasons == [StoreReason.LOCK_WAIT_TIMEOUT]
 
 
 def test_a_new_step_counts_from_the_next_reservation(database: Database) -> None:
@@ -234,14 +246,20 @@ def test_others_may_take_the_last_ids_between_the_statements(
     assert mark_of(database, "order") == MAX_ID
 
 
-def test_a_race_for_the_last_ids_ends(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where others are faster again and again, the reservation gives up and reserves nothing."""
-    add_tag(database, "order", max_id=MAX_ID - 50, step=50)
+def test_others_cannot_be_faster_twice(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever lost the race for a row once gets it to itself."""
+    add_tag(database, "order", max_id=MAX_ID - 50, step=20)
+    looks = 0
+
+    def be_faster() -> None:
+        nonlocal looks
+        looks += 1
+        raise_mark(database, mark_of(database, "order") + 1)
+
     with opened(address_of(database)) as store:
-        between(store, monkeypatch, lambda: raise_mark(database, mark_of(database, "order") + 1))
-        with pytest.raises(StoreUnavailableError, match="all the time"):
-            store.reserve("order", 1)
-    assert mark_of(database, "order") == MAX_ID - 47
+        between(store, monkeypatch, be_faster)
+        assert store.reserve("order", 1).segment == Segment(MAX_ID - 49, MAX_ID - 29)
+    assert looks == 1
 
 
 def raise_mark(database: Database, mark: int) -> None:
@@ -330,21 +348,29 @@ def test_tags_compare_byte_for_byte_under_any_collation(database: Database, colu
 @pytest.mark.parametrize("column", KINDS_OF_TAG_COLUMN)
 @pytest.mark.parametrize(
     "statement",
-    [READ_ROW, RESERVE, REPAIR_AND_RESERVE, RAISE_MARK, GIVE_BACK],
-    ids=["read", "reserve", "repair", "raise", "give back"],
+    [
+        READ_ROW.on(TABLE),
+        LOCK_ROW.on(TABLE),
+        RESERVE.on(TABLE),
+        RESERVE.on(TABLE, AUTHORITY),
+        RAISE_MARK.on(TABLE),
+        GIVE_BACK.on(TABLE),
+    ],
+    ids=["read", "lock", "reserve", "reserve with settings", "raise", "give back"],
 )
-def test_a_row_is_found_by_the_primary_key(
-    database: Database, statement: Statement, column: str
-) -> None:
+def test_a_row_is_found_by_the_primary_key(database: Database, statement: str, column: str) -> None:
     """No statement reads rows in sequence, and the server has no warning to give."""
-    remake_table(database, PLAIN_COLUMNS.replace("VARCHAR(32)", column))
+    settings = "ordered TINYINT(1), ceiling BIGINT, allowed_users VARCHAR(1000)"
+    remake_table(database, f"{PLAIN_COLUMNS.replace('VARCHAR(32)', column)}, {settings}")
     for number in range(50):
         add_tag(database, f"tag-{number}", max_id=9)
     with session(database) as connection, connection.cursor() as cursor:
         before = scanned_rows(cursor)
-        arguments: dict[str, object] = {"app_tag": "tag-30", "count": 10, "floor": 0}
-        arguments |= {"last": MAX_ID, "seen": 9, "left": 3, "right": 9}
-        assert cursor.execute(statement.on(TABLE), arguments) == 1
+        [(session_id,)] = run(connection, "SELECT CONNECTION_ID()")
+        arguments: dict[str, object] = {"app_tag": "tag-30", "mark": 19, "floor": 19}
+        arguments |= {"seen": 9, "left": 3, "right": 9, "session": session_id}
+        arguments |= {"ordered": None, "ceiling": None, "allowed_users": None}
+        assert cursor.execute(statement, arguments) == 1
         assert run(connection, "SHOW WARNINGS") == []
         assert scanned_rows(cursor) - before <= 1
 
@@ -396,9 +422,8 @@ def test_a_session_gives_locks_up_before_its_caller_does(database: Database) -> 
     """Whatever the server's settings, waits for locks are short, and cutting values is an error."""
     with opened(address_of(database)) as store:
         store.reserve("test_business", 1)
-        assert store._host is not None
         [settings] = run(
-            store._host.connection,
+            store._session._opened().connection,
             "SELECT @@innodb_lock_wait_timeout, @@lock_wait_timeout, @@autocommit, @@sql_mode",
         )
     assert settings[:3] == (1, 1, 1)
@@ -468,11 +493,17 @@ def test_a_closed_store_reserves_nothing(database: Database) -> None:
 def between(
     store: SegmentStore, monkeypatch: pytest.MonkeyPatch, action: Callable[[], object]
 ) -> None:
-    """Do something between the store's two statements, each time."""
-    check = store._check_time
+    """Do something between the store's two statements, each time that it uses two.
 
-    def act_and_check(deadline: float) -> None:
-        action()
-        check(deadline)
+    The first reservation on a connection is another one, and is made here.
+    """
+    session = store._session
+    store.reserve("test_business", 1)
+    check = session.check_time
 
-    monkeypatch.setattr(store, "_check_time", act_and_check)
+    def act_and_check() -> None:
+        if not session._in_transaction:
+            action()
+        check()
+
+    monkeypatch.setattr(session, "check_time", act_and_check)

@@ -14,6 +14,7 @@ from idalloc_worker._store_errors import OutcomeUnknownError, StoreReason, Store
 from tests.devstack import Database, TcpProxy
 from tests.integration.stores import (
     THE_READ,
+    THE_WRITE,
     Background,
     add_tag,
     address_of,
@@ -35,7 +36,8 @@ def proxy(database: Database) -> Iterator[TcpProxy]:
 def test_abort_ends_a_blocked_reservation_as_unknown(proxy: TcpProxy, database: Database) -> None:
     """Aborting after the second statement was sent leaves its outcome unknown."""
     with opened(address_through(proxy, database)) as store:
-        blocked = block_at(proxy, b"UPDATE")
+        store.reserve("test_business", 1)
+        blocked = block_at(proxy, THE_WRITE)
         call = Background(lambda: store.reserve("test_business", 1))
         wait_until(blocked.is_set)
         store.abort()

@@ -21,6 +21,7 @@ from tests.integration.stores import (
     PASSWORD,
     TABLE,
     THE_READ,
+    THE_WRITE,
     Background,
     address_of,
     address_through,
@@ -203,7 +204,7 @@ def test_a_lost_answer_to_the_reservation_costs_its_segment(
     """When the database commits and its answer is lost, the ids are never used, nor asked twice."""
     with opened(address_through(proxy, database)) as store:
         store.reserve("test_business", 1)
-        proxy.lose_answer_to(b"UPDATE")
+        proxy.lose_answer_to(THE_WRITE)
         error = failure(lambda: store.reserve("test_business", 150_000))
         assert isinstance(error, OutcomeUnknownError)
         assert (error.reason, error.possibly_reserved) == (StoreReason.LOST_CONNECTION, 200_000)

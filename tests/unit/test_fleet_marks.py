@@ -145,5 +145,5 @@ def test_what_others_reserve_is_passed_on() -> None:
     marks.reserved("other", "order", 10, 20)
     marks.told([("order", "me", 30), ("order", "third", 40), ("order", "third", 40)])
     marks.told([("order", "", 50)])
-    marks.surrendered("third", "order", 35, 40)
+    marks.surrendered("third", "order", 35, 40, 35)
     assert told == [("order", 20), ("order", 40), ("order", 50)]

@@ -71,6 +71,71 @@ def test_failures_side_by_side_count_once() -> None:
     assert choice.current == 0
 
 
+# Writes
+
+
+def test_a_host_that_refuses_writes_rests_though_its_login_works() -> None:
+    """Ever longer, until it has taken a write: only that proves that it does."""
+    choice = HostChoice(1, full_jitter)
+    now = 0.0
+    for rest in (0.1, 0.2, 0.4, 0.8, 1.0, 1.0):
+        choice.worked(0, now)
+        assert choice.refused(0, now, now)
+        assert choice.current is None
+        assert not choice.in_use(0)
+        assert choice.order(now + rest - 0.01) == ()
+        now += rest + 0.01
+        assert choice.order(now) == (0,)
+    choice.worked(0, now)
+    choice.wrote(0, now)
+    choice.refused(0, now, now)
+    assert choice.order(now + FIRST_REST) == (0,)
+
+
+def test_a_host_that_refused_writes_comes_after_one_that_did_not() -> None:
+    """Also while its login works, and nobody else is in use."""
+    choice = HostChoice(2, full_jitter)
+    choice.worked(0, 0.0)
+    choice.refused(0, 0.0, 0.0)
+    choice.worked(0, 5.0)
+    choice.failed(0, 6.0, 6.0)
+    assert choice.order(LATELY - 1) == (1, 0)
+
+
+def test_writes_that_hang_twice_in_a_row_are_a_refusal() -> None:
+    """One that is answered in between starts the count anew."""
+    choice = HostChoice(2, full_jitter)
+    choice.worked(0, 0.0)
+    assert not choice.stalled(0, 1.0, 3.0)
+    choice.wrote(0, 4.0)
+    assert not choice.stalled(0, 5.0, 7.0)
+    assert choice.current == 0
+    assert choice.stalled(0, 8.0, 10.0)
+    assert choice.current is None
+
+
+def test_writes_that_hang_side_by_side_count_once() -> None:
+    """Threads that met the same hitch, each with a write of its own."""
+    choice = HostChoice(2, full_jitter)
+    choice.worked(0, 0.0)
+    assert not any(choice.stalled(0, 1.0, ended) for ended in (3.0, 3.1, 3.2))
+    assert choice.current == 0
+    choice.refused(0, 4.0, 4.0)
+    choice.worked(0, 5.0)
+    choice.wrote(0, 5.0)
+    assert not choice.refused(0, 4.5, 5.5)
+    assert choice.current == 0
+
+
+def test_a_lock_counts_only_after_a_write_that_hung() -> None:
+    """It may be the lock of that one; else it is somebody's, on one row."""
+    choice = HostChoice(2, full_jitter)
+    choice.worked(0, 0.0)
+    assert not any(choice.locked_out(0, now, now + 1) for now in (1.0, 3.0, 5.0))
+    choice.stalled(0, 7.0, 9.0)
+    assert choice.locked_out(0, 10.0, 11.0)
+
+
 @dataclass
 class Known:
     """What the model remembers of a host."""

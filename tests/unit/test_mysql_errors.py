@@ -5,7 +5,13 @@ from dataclasses import replace
 import pytest
 from pymysql.err import InterfaceError, InternalError, OperationalError
 
-from idalloc_worker._mysql_errors import is_definite, read_only, several_unavailable, unavailable
+from idalloc_worker._mysql_errors import (
+    is_definite,
+    is_fault_of_host,
+    read_only,
+    several_unavailable,
+    unavailable,
+)
 from idalloc_worker._mysql_url import MySqlAddress
 from idalloc_worker._store_errors import StoreReason
 
@@ -28,6 +34,14 @@ ADDRESS = MySqlAddress(user="me", password="s3cret", host="db")
         (2006, StoreReason.LOST_CONNECTION),
         (2013, StoreReason.LOST_CONNECTION),
         (1040, StoreReason.OTHER),
+        (1021, StoreReason.NOT_WRITABLE),
+        (1030, StoreReason.NOT_WRITABLE),
+        (1047, StoreReason.NOT_WRITABLE),
+        (1114, StoreReason.NOT_WRITABLE),
+        (3032, StoreReason.NOT_WRITABLE),
+        (3100, StoreReason.NOT_WRITABLE),
+        (3101, StoreReason.NOT_WRITABLE),
+        (3024, StoreReason.TIMEOUT),
     ],
 )
 def test_an_error_number_has_a_reason(errno: int, reason: StoreReason) -> None:
@@ -70,6 +84,34 @@ def test_an_error_that_may_follow_a_commit_is_not_definite(errno: int) -> None:
 def test_a_refused_statement_is_definite(errno: int) -> None:
     """When the server refuses a statement, it changed nothing."""
     assert is_definite(OperationalError(errno, "x"))
+
+
+@pytest.mark.parametrize("errno", [1, 1021, 1030, 1047, 1105, 1114, 1142, 1146, 1180, 1290, 3100])
+def test_what_another_host_may_do_is_the_fault_of_this_one(errno: int) -> None:
+    """Whatever is not known to be anybody else's."""
+    assert is_fault_of_host(OperationalError(errno, "x", sqlstate="HY000"))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        *(
+            OperationalError(errno, "x", sqlstate="HY000")
+            for errno in (1205, 1213, 1264, 1317, 1364, 1644, 1690, 3572, 3819, 4025)
+        ),
+        OperationalError(12345, "x", sqlstate="45000"),
+        OperationalError(12345, "x", sqlstate="22001"),
+        OperationalError(12345, "x", sqlstate="23000"),
+        *(OperationalError(errno, "x") for errno in (1053, 1927, 2006, 2013, 4031)),
+        *(OperationalError(errno, "x") for errno in (1969, 3024)),
+        InterfaceError(0, ""),
+        TimeoutError(),
+    ],
+    ids=str,
+)
+def test_a_row_a_lock_or_a_lost_connection_is_no_fault_of_the_host(error: Exception) -> None:
+    """Another host would say the same, or it passes, or it says nothing yet."""
+    assert not is_fault_of_host(error)
 
 
 @pytest.mark.parametrize("errno", [1205, 2013])

@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from idalloc_worker._lifeline import Lifeline
-from idalloc_worker._mysql_errors import unavailable
+from idalloc_worker._mysql_errors import is_definite, unavailable
 from idalloc_worker._mysql_hosts import MySqlHosts, OpenHost
 from idalloc_worker._mysql_url import MySqlAddress
 from idalloc_worker._sql import named_row
+from idalloc_worker._store_errors import StoreReason, StoreUnavailableError
 
 TIMEOUT: Final = 10.0
 """Seconds to connect, and for each answer."""
+
+_NO_WRITES: Final = frozenset({StoreReason.READ_ONLY, StoreReason.NOT_WRITABLE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +39,7 @@ class AdminSession:
         self._host: OpenHost | None = None
 
     def __enter__(self) -> Self:
-        deadline = time.monotonic() + TIMEOUT
-        self._host = self._hosts.connect(self._lifeline, deadline, TIMEOUT, self._database)
+        self._connect()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -67,13 +69,31 @@ class AdminSession:
         return self._run(sql, arguments).count
 
     def _run(self, sql: str, arguments: dict[str, object] | None) -> _Result:
+        while True:
+            host, began = self._opened(), time.monotonic()
+            try:
+                with host.connection.cursor() as cursor:
+                    count = cursor.execute(sql, arguments)
+                    return _Result(count, list(cursor.fetchall()), cursor.description or ())
+            except Exception as error:
+                failure = unavailable(host.address, error)
+                if not self._moved(error, failure, began):
+                    raise failure from error
+
+    def _moved(self, error: Exception, failure: StoreUnavailableError, began: float) -> bool:
+        """Go on at another host if this one takes no writes and has done nothing."""
         host = self._opened()
-        try:
-            with host.connection.cursor() as cursor:
-                count = cursor.execute(sql, arguments)
-                return _Result(count, list(cursor.fetchall()), cursor.description or ())
-        except Exception as error:
-            raise unavailable(host.address, error) from error
+        if failure.reason not in _NO_WRITES or not is_definite(error) or not self._hosts.several:
+            return False
+        self._hosts.refused(host, began, failure)
+        self._lifeline.detach()
+        host.close()
+        self._connect()  # says of each host why it cannot be used, where none is left
+        return True
+
+    def _connect(self) -> None:
+        deadline = time.monotonic() + TIMEOUT
+        self._host = self._hosts.connect(self._lifeline, deadline, TIMEOUT, self._database)
 
     def _opened(self) -> OpenHost:
         if self._host is None:

@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import date
 
 import click
 
@@ -20,6 +21,7 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON.
 _STEP = click.IntRange(1, MAX_ID)
 _MARK = click.IntRange(0, MAX_ID)
 _RIGHT = frozenset({1, 2})  # columns of numbers; the optional ones are few and stand left
+_ZERO_DATE = "0000-00-00"
 _SHOWN = ("max_step", "target_cover", "ceiling", "ordered", "allowed_users")
 
 
@@ -89,7 +91,7 @@ def list_tags(*, as_json: bool) -> None:
     with _admin() as admin:
         rows = admin.list()
     if as_json:
-        click.echo(json.dumps([_as_json(row) for row in rows]))
+        click.echo(_to_json([_as_json(row) for row in rows]))
     else:
         _print_table(rows)
 
@@ -107,7 +109,7 @@ def show(app_tag: str, *, as_json: bool) -> None:
     with _admin() as admin:
         row = admin.show(app_tag)
     if as_json:
-        click.echo(json.dumps(_as_json(row)))
+        click.echo(_to_json(_as_json(row)))
     else:
         _print_table([row])
 
@@ -186,13 +188,17 @@ Example:
 @click.option("--to", "mark", type=_MARK, required=True, help="The least max_id.")
 @config_option
 def raise_tag(app_tag: str, mark: int) -> None:
-    """Raise a tag's max_id to at least N.
+    """Make sure that a tag's max_id is N or more.
 
     For a database that was restored from a backup: with the workers stopped, raise each tag above
     all that was handed out since. It never lowers max_id, so it is safe to repeat.
     """
     with _admin() as admin:
-        _print_table([admin.raise_mark(app_tag, mark)])
+        before = admin.show(app_tag).max_id
+        row = admin.raise_mark(app_tag, mark)
+    _print_table([row])
+    if row.max_id == before:
+        click.echo(f"nothing to raise: max_id is {before} already")
 
 
 @tags.command()
@@ -225,7 +231,7 @@ def _admin() -> Iterator[TagAdmin]:
 
 def _as_json(row: TagRow) -> dict[str, object]:
     settings = dict(row.settings)
-    if settings["ordered"] is not None:
+    if settings["ordered"] in {0, 1}:
         settings["ordered"] = bool(settings["ordered"])
     if isinstance(settings["allowed_users"], str):
         settings["allowed_users"] = settings["allowed_users"].split()
@@ -233,10 +239,22 @@ def _as_json(row: TagRow) -> dict[str, object]:
         "app_tag": row.app_tag,
         "max_id": row.max_id,
         "step": row.step,
-        "update_time": row.update_time.isoformat() if row.update_time else None,
-        "space_used_percent": round(row.space_used, 3),
+        "update_time": _time(row.update_time),
+        "space_used_percent": None if row.space_used is None else round(row.space_used, 3),
         **settings,
     }
+
+
+def _time(value: object) -> str | None:
+    """Write a time, or whatever else the column holds, as text; a zero date is none."""
+    if isinstance(value, date):
+        return value.isoformat()
+    return None if value is None or str(value).startswith(_ZERO_DATE) else str(value)
+
+
+def _to_json(value: object) -> str:
+    """Write JSON; what it has no type for, as a DECIMAL column, as text."""
+    return json.dumps(value, default=str)
 
 
 def _print_table(rows: Sequence[TagRow]) -> None:
@@ -245,8 +263,9 @@ def _print_table(rows: Sequence[TagRow]) -> None:
     lines = [["TAG", "MAX_ID", "STEP", "UPDATED", *map(str.upper, used)]]
     for row in rows:
         settings = [_shown(row.settings[name]) for name in used]
-        updated = str(row.update_time or "-")
-        lines.append([row.app_tag, str(row.max_id), str(row.step), updated, *settings])
+        needed = (row.app_tag, row.max_id, row.step)
+        cells = ["NULL" if value is None else str(value) for value in needed]
+        lines.append([*cells, _shown(row.update_time), *settings])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         cells = [

@@ -164,12 +164,9 @@ class Engine:
             return False
         if segment.left < pool.mark:
             self._lose(pool, segment.right - segment.left)
-            self._fail(
-                pool,
-                f"segment [{segment.left}, {segment.right}) begins below an id that "
-                f"was handed out already ({pool.mark})",
-                now,
-            )
+            span = f"[{segment.left}, {segment.right})"
+            reason = f"segment {span} begins below an id that was handed out already ({pool.mark})"
+            self._fail(pool, reason, now, costly=True)
             return False
         pool.recovered()
         pool.put(segment)
@@ -195,7 +192,7 @@ class Engine:
         pool, current = self._end_attempt(attempt)
         self._lose(pool, possibly_reserved)
         if current:
-            self._fail(pool, reason, now)
+            self._fail(pool, reason, now, costly=possibly_reserved > 0)
 
     def refill_refused(
         self, attempt: int, refusal: Refused, now: float, settings: TagSettings | None = None
@@ -256,6 +253,7 @@ class Engine:
         if pool is None:
             pool = self._pools[app_tag] = TagPool(app_tag)
             pool.failures = self._refusals.forget(app_tag)
+            pool.stay_calm(now, 0.0, costly=pool.failures > 0)
         self._wait(pool, request, now)
         self._refill_if_wanted(pool, now)
         return None
@@ -340,7 +338,7 @@ class Engine:
     def _refill_if_wanted(self, pool: TagPool, now: float) -> None:
         if pool.attempt is not None or self._closing or not pool.wants_refill:
             return
-        if now < pool.retry_at:
+        if now < pool.refill_due:
             if pool.waiters and pool.retry_timer_at is None:
                 pool.retry_timer_at = pool.retry_at
                 self._timers.set(pool.retry_at, (pool, pool))
@@ -370,14 +368,17 @@ class Engine:
             return
         pool.attempt = None
         self._effects.append(AbandonRefill(attempt))
-        self._fail(pool, f"no answer within {self._limits.refill_timeout:g} s", now)
+        reason = f"no answer within {self._limits.refill_timeout:g} s"
+        self._fail(pool, reason, now, costly=True)
 
-    def _fail(self, pool: TagPool, reason: str, now: float) -> None:
-        limits = self._limits
+    def _fail(self, pool: TagPool, reason: str, now: float, *, costly: bool = False) -> None:
+        """Note a failed refill; a costly one has lost ids, or may have."""
+        limits, jitter = self._limits, self._jitter()
         pool.failures += 1
         pool.refusal = None
         pool.last_error = reason
-        pool.retry_at = now + limits.backoff(pool.failures, self._jitter())
+        pool.retry_at = now + limits.backoff(pool.failures, jitter)
+        pool.stay_calm(now, limits.calm(pool.failures, jitter), costly=costly)
         if pool.failures >= limits.max_failures:
             refusal = self._no_available_id(pool, now)
             self._refuse_waiters(pool, refusal, now)

@@ -16,6 +16,8 @@ class EngineLimits:
     """Failed refills in a row after which the waiting requests are told."""
     backoff_base: float = 0.1
     backoff_cap: float = 1.0
+    calm_cap: float = 30.0
+    """The longest pause after refills that cost ids and brought none, while ids are left."""
     refusal_ttl: float = 1.0
     """How long "no such tag" and its like are remembered."""
     max_refusals: int = 10_000
@@ -27,3 +29,8 @@ class EngineLimits:
         """Tell how long to wait after so many failures in a row; `jitter` is from [0, 1)."""
         doubled = self.backoff_base * (1 << min(failures - 1, 16))
         return min(self.backoff_cap, doubled) * (1 + jitter) / 2
+
+    def calm(self, failures: int, jitter: float) -> float:
+        """Tell how long to wait after a costly failure, if nobody needs the refill yet."""
+        doubled = self.backoff_base * (1 << min(failures - 1, 16))
+        return min(self.calm_cap, doubled) * (1 + jitter) / 2

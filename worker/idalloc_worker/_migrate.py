@@ -7,8 +7,9 @@ from typing import Final
 
 from idalloc_worker._admin_session import AdminSession
 from idalloc_worker._mysql_url import MySqlAddress
-from idalloc_worker._sql import ADD_COLUMNS, OPTIONAL_COLUMNS, SHOW_COLUMNS
+from idalloc_worker._sql import ADD_COLUMNS
 from idalloc_worker._store_errors import StoreReason, StoreUnavailableError
+from idalloc_worker._table_faults import TableError, check_columns, missing_columns
 
 _ALGORITHMS: Final = (", ALGORITHM=INSTANT", ", ALGORITHM=INPLACE, LOCK=NONE", "")
 """From the one that touches no row to the one that copies the table, for servers and engines that
@@ -18,6 +19,11 @@ _UNSUPPORTED: Final = frozenset({1221, 1235, 1845, 1846, 4092})
 """The server cannot do it in this way; 4092: the table has had too many instant changes."""
 
 _DUPLICATE_COLUMN: Final = 1060
+_NO_BASE_TABLE: Final = 1347
+_VIEW: Final = (
+    "{table} is a view, to which nothing can be added; add {columns} to its table, and make the "
+    "view anew with them"
+)
 
 _TRIES: Final = 60
 _PAUSE: Final = 1.0
@@ -32,27 +38,26 @@ class Migration:
     added: tuple[str, ...]
 
 
-def missing_columns(session: AdminSession, table: str) -> list[str]:
-    """Name the optional columns that the table does not have. Raises StoreUnavailableError."""
-    there = {str(row[0]).lower() for row in session.rows(SHOW_COLUMNS.on(table))}
-    return [name for name in OPTIONAL_COLUMNS if name not in there]
-
-
 def migrate(
     address: MySqlAddress, table: str, pause: Callable[[float], None] = time.sleep
 ) -> Migration:
     """Add what is missing, under running workers; repeatable.
 
-    Raises StoreUnavailableError, also where a session kept the table locked for two minutes.
+    Raises StoreUnavailableError, also where a session kept the table locked for two minutes, and
+    TableError for what is no table of tags.
     """
     with AdminSession(address) as session:
+        check_columns(session, table)
         before = missing_columns(session, table)
         missing, tries = before, 0
         while missing:
             tries += 1
+            columns = ", ".join(missing)
             try:
                 _add(session, table, missing)
             except StoreUnavailableError as error:
+                if error.errno == _NO_BASE_TABLE:
+                    raise TableError(_VIEW.format(table=table, columns=columns)) from error
                 if error.errno != _DUPLICATE_COLUMN and (
                     error.reason is not StoreReason.LOCK_WAIT_TIMEOUT or tries == _TRIES
                 ):

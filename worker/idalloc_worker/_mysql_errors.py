@@ -13,6 +13,60 @@ OVERFLOW: Final = frozenset({1264, 1690})
 
 NO_SUCH_COLUMN: Final = 1054
 
+LOCK_WAIT: Final = 1205
+
+_REFUSING: Final = frozenset(
+    {
+        1021,  # disk full
+        1026,  # error on write
+        1030,  # got error N from the storage engine, 28 among them: no space
+        1036,  # table is read only
+        1047,  # Galera: not part of a cluster that has a quorum
+        1114,  # table is full
+        1223,  # a read lock conflicts
+        1598,  # the binary log cannot be written
+        1874,  # InnoDB is read only
+        1878,  # a temporary file cannot be written
+        1881,  # InnoDB is in forced recovery
+        3032,  # offline mode
+        3098,  # Group Replication: the table does not comply
+        3100,  # a plugin refuses the commit, as Group Replication does
+        3101,  # a plugin rolled the commit back
+        3168,  # server is not available
+        3796,  # Group Replication: not in this state of the member
+    }
+)
+"""A server that answers, and cannot or will not write."""
+
+_OF_THE_ROW: Final = frozenset(
+    {
+        1048,  # column cannot be NULL
+        1062,  # duplicate key
+        1264,  # out of range
+        1265,  # data truncated
+        1292,  # incorrect value, as a zero date is
+        1364,  # no default value
+        1366,  # incorrect value for the column's type
+        1406,  # data too long
+        1451,
+        1452,  # foreign keys
+        1644,  # SIGNAL of a trigger that gives no number of its own
+        1690,  # out of range in arithmetic
+        3819,
+        4025,  # a CHECK fails, in MySQL and MariaDB
+    }
+)
+"""What one row, or the table's rules for it, do not let through."""
+
+_CLASSES_OF_THE_ROW: Final = frozenset({"22", "23", "45"})
+"""SQL states that begin so: data, constraints, what a trigger of the user's signals."""
+
+_PASSING: Final = frozenset({LOCK_WAIT, 1213, 1317, 3572})
+"""Locks, and a statement that somebody killed."""
+
+_TOO_SLOW: Final = frozenset({1969, 3024})
+"""The server ended a statement that ran longer than it lets any run."""
+
 _REASONS: Final[Mapping[int, StoreReason]] = {
     1044: StoreReason.ACCESS_DENIED,
     1045: StoreReason.ACCESS_DENIED,
@@ -23,7 +77,7 @@ _REASONS: Final[Mapping[int, StoreReason]] = {
     1142: StoreReason.ACCESS_DENIED,
     1143: StoreReason.ACCESS_DENIED,
     1146: StoreReason.MISSING_TABLE,
-    1205: StoreReason.LOCK_WAIT_TIMEOUT,
+    LOCK_WAIT: StoreReason.LOCK_WAIT_TIMEOUT,
     1213: StoreReason.DEADLOCK,
     1227: StoreReason.ACCESS_DENIED,
     1290: StoreReason.READ_ONLY,
@@ -36,6 +90,8 @@ _REASONS: Final[Mapping[int, StoreReason]] = {
     2013: StoreReason.LOST_CONNECTION,
     3169: StoreReason.LOST_CONNECTION,  # session was killed
     4031: StoreReason.LOST_CONNECTION,  # closed by the server for being idle
+    **dict.fromkeys(_TOO_SLOW, StoreReason.TIMEOUT),
+    **dict.fromkeys(_REFUSING, StoreReason.NOT_WRITABLE),
 }
 
 _ADVICE: Final[Mapping[StoreReason, str]] = {
@@ -46,6 +102,7 @@ _ADVICE: Final[Mapping[StoreReason, str]] = {
     StoreReason.MISSING_TABLE: "has no such table; idalloc init creates it",
     StoreReason.MISSING_DATABASE: "has no such database; idalloc init creates it",
     StoreReason.READ_ONLY: "is read-only; point idalloc at the primary",
+    StoreReason.NOT_WRITABLE: "takes no writes; check its disk and its cluster",
     StoreReason.LOCK_WAIT_TIMEOUT: "gave up waiting for a lock; another session holds the row",
     StoreReason.DEADLOCK: "ended a deadlock by undoing this statement",
     StoreReason.OTHER: "could not do what it was asked",
@@ -61,6 +118,7 @@ _BY_WEIGHT: Final = (
     StoreReason.MISSING_DATABASE,
     StoreReason.ACCESS_DENIED,
     StoreReason.OTHER,
+    StoreReason.NOT_WRITABLE,
     StoreReason.READ_ONLY,
     StoreReason.TIMEOUT,
     StoreReason.LOST_CONNECTION,
@@ -80,6 +138,19 @@ def is_definite(error: BaseException) -> bool:
     if errno is None or errno in _AMBIGUOUS:
         return False
     return not 2000 <= errno < 3000  # that range is the client's own: connection errors
+
+
+def is_fault_of_host(error: BaseException) -> bool:
+    """Whether another host may do what this one did not: all but a lock and the row's own fault.
+
+    A connection that is lost says nothing yet: the next one will tell.
+    """
+    errno = errno_of(error)
+    if errno is None or 2000 <= errno < 3000 or errno in _OF_THE_ROW | _PASSING:
+        return False
+    if str(getattr(error, "sqlstate", None))[:2] in _CLASSES_OF_THE_ROW:
+        return False
+    return _reason(error) not in {StoreReason.LOST_CONNECTION, StoreReason.TIMEOUT}
 
 
 def unavailable(

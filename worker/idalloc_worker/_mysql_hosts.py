@@ -96,14 +96,48 @@ class MySqlHosts:
         raise several_unavailable([failure for _, failure in sorted(failures.items())])
 
     def in_use(self, opened: OpenHost) -> bool:
-        """Whether the process has not moved to another host than that of this connection."""
+        """Whether the process has not left the host of this connection."""
         with self._lock:
-            return self._choice.current in {None, opened.number}
+            return self._choice.in_use(opened.number)
+
+    @property
+    def several(self) -> bool:
+        """Whether there is another host to go to."""
+        return len(self._addresses) > 1
 
     def refused(self, opened: OpenHost, began: float, failure: StoreUnavailableError) -> None:
-        """Leave a host that refused a write as read-only, in an attempt that began at `began`."""
-        if len(self._addresses) > 1:
-            self._note_failure(opened.number, began, failure)
+        """Leave a host for another one: what it was asked at `began` failed by its own fault."""
+        self._note_write(self._choice.refused, opened, began, failure)
+
+    def stalled(self, opened: OpenHost, began: float, failure: StoreUnavailableError) -> None:
+        """Note that there was no answer to what was asked at `began`: a host with a habit is left.
+
+        Group Replication without a quorum does that to writes, and answers all else.
+        """
+        self._note_write(self._choice.stalled, opened, began, failure)
+
+    def locked_out(self, opened: OpenHost, began: float, failure: StoreUnavailableError) -> None:
+        """Note that a lock was in the way of what was asked at `began`."""
+        self._note_write(self._choice.locked_out, opened, began, failure)
+
+    def wrote(self, opened: OpenHost) -> None:
+        """Note that a host has taken a write."""
+        if self.several:
+            with self._lock:
+                self._choice.wrote(opened.number, self._clock())
+
+    def _note_write(
+        self,
+        note: Callable[[int, float, float], bool],
+        opened: OpenHost,
+        began: float,
+        failure: StoreUnavailableError,
+    ) -> None:
+        if not self.several:
+            return
+        with self._lock:
+            if note(opened.number, began, self._clock()):
+                self._failures[opened.number] = failure
 
     def _open(
         self,

@@ -37,6 +37,7 @@ class TagPool(HeldIds):
         "app_tag",
         "attempt",
         "barred",
+        "calm_until",
         "failures",
         "known",
         "last_error",
@@ -65,6 +66,9 @@ class TagPool(HeldIds):
         self.failures = 0
         self.retry_at = 0.0
         self.retry_timer_at: float | None = None
+        # Until when refills rest unless somebody waits; None unless the last ones cost ids and
+        # brought none.
+        self.calm_until: float | None = None
         self.refusal: Refused | None = None
         self.last_error: str | None = None
         self.known = False  # whether the table ever had a row for the tag
@@ -113,9 +117,29 @@ class TagPool(HeldIds):
         self.retry_at = 0.0
         self.refusal = self.last_error = None
 
+    def stay_calm(self, now: float, pause: float, *, costly: bool) -> None:
+        """Rest after a refill that cost ids and brought none, and after what fails then.
+
+        The next may cost as many: so while ids are left and nobody waits it has time, as long as
+        three quarters of them remain when the pause ends.
+        """
+        if costly or self.calm_until is not None:
+            self.calm_until = now + min(pause, self.cover(now) / 4)
+
+    @property
+    def refill_due(self) -> float:
+        """When a refill may start at the earliest."""
+        if self.calm_until is None or self.waiters:
+            return self.retry_at
+        return max(self.retry_at, self.calm_until)
+
     def measure(self, now: float) -> Demand:
-        """Note what was asked for until now, and tell what it says about the next refill."""
-        self._demand_seen = Demand(self._consumption.observe(now, self._asked), self._size)
+        """Note what was asked for until now, and tell what it says about the next refill.
+
+        As long as ids may be lost: nothing, so that a refill brings what is waited for or one step.
+        """
+        seen = Demand(self._consumption.observe(now, self._asked), self._size)
+        self._demand_seen = seen if self.calm_until is None else NO_DEMAND
         return self._demand_seen
 
     def rate(self, now: float) -> float:
@@ -158,6 +182,7 @@ class TagPool(HeldIds):
         left = max(segment.left, 1)
         self.refills += 1
         self.mark = segment.right
+        self.calm_until = None
         if self.settings is not None:
             self._size = step_size(self.settings, self._demand_seen)
         self.add(Segment(left, max(left, segment.right)))

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from idalloc_worker._admin_session import AdminSession
-from idalloc_worker._migrate import missing_columns
 from idalloc_worker._mysql_url import MySqlAddress
 from idalloc_worker._sql import (
     ADD_FIRST_TAG,
@@ -21,9 +20,12 @@ from idalloc_worker._sql import (
     Statement,
 )
 from idalloc_worker._store_errors import StoreReason, StoreUnavailableError
+from idalloc_worker._table_faults import check_columns, faults_explained, missing_columns
 
 FIRST_TAG: Final = "test_business"
 _STEP_CHECK: Final = re.compile(r"CHECK\s*\(+`?step`?\s*(>=\s*1|>\s*0)", re.IGNORECASE)
+
+_VIEW: Final = re.compile(r"CREATE\b[^(]*\bVIEW\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,8 @@ def create_schema(address: MySqlAddress, table: str) -> SchemaReport:
 
     Asks for no right that it does not need: where all is there, reading is enough.
 
-    Raises StoreUnavailableError, and ValueError for a bad table name.
+    Raises StoreUnavailableError, TableError for a table that is there and is none of tags, and
+    ValueError for a bad table name.
     """
     created = _create_database(address)
     with AdminSession(address) as session:
@@ -47,8 +50,11 @@ def create_schema(address: MySqlAddress, table: str) -> SchemaReport:
         if missing:
             session.change(CREATE_TABLE.on(table))
             created.append(f"table {table}")
+        else:
+            check_columns(session, table)
         if not session.rows(READ_ROW.on(table), {"app_tag": FIRST_TAG}):
-            session.change(ADD_FIRST_TAG.on(table))
+            with faults_explained(session, table):
+                session.change(ADD_FIRST_TAG.on(table))
             created.append(f"app_tag {FIRST_TAG}")
         warnings = () if missing else _inspect(session, table)
     return SchemaReport(tuple(created), warnings)
@@ -79,7 +85,9 @@ def _has_table(session: AdminSession, table: str) -> bool:
 def _inspect(session: AdminSession, table: str) -> tuple[str, ...]:
     """Find what a table that somebody else made lacks."""
     made = str(session.rows(SHOW_TABLE.on(table))[0][1])
-    columns = {row[0]: row for row in session.rows(SHOW_COLUMNS.on(table))}
+    if _VIEW.match(made):
+        return (f"{table} is a view; settings of single tags need columns in its table and in it",)
+    columns = {str(row[0]).lower(): row for row in session.rows(SHOW_COLUMNS.on(table))}
     _, _, collation, _, key, *_ = columns["app_tag"]
     lacks: list[tuple[str, Statement]] = []
     if collation is not None and not collation.endswith("_bin"):

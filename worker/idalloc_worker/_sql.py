@@ -21,6 +21,8 @@ _TABLE_NAME: Final = re.compile(r"[A-Za-z0-9_$]{1,64}")
 # collation says they are. CAST, because MySQL 8 and later warn that the BINARY operator will go.
 _THIS_TAG: Final = "app_tag = %(app_tag)s AND CAST(app_tag AS BINARY) = CAST(%(app_tag)s AS BINARY)"
 
+_IN_UTF8: Final = "CONVERT(allowed_users USING utf8mb4)"
+
 
 @dataclass(frozen=True, slots=True)
 class Statement:
@@ -40,6 +42,7 @@ class Statement:
             "<table>": quoted(check_table_name(table)),
             "<columns>": ", ".join(names),
             "<values>": ", ".join(f"%({name})s" for name in names),
+            "<unchanged>": "".join(f" AND {_same(name)}" for name in names),
             "<changes>": ", ".join(f"{name} = %({name})s" for name in names),
             "<definitions>": ", ".join(
                 f"ADD COLUMN {name} {OPTIONAL_COLUMNS.get(name)}" for name in names
@@ -73,6 +76,15 @@ def named_row(description: Sequence[Sequence[object]], row: Sequence[object]) ->
     return dict(zip(names, row, strict=True))
 
 
+def _same(column: str) -> str:
+    """Compare a column with what was read from it; two NULLs are the same."""
+    if column != "allowed_users":
+        return f"{column} <=> %({column})s"
+    # Byte for byte, in the connection's character set: names of users know upper from lower case.
+    there, read = (f"CAST({text} AS BINARY)" for text in (_IN_UTF8, f"%({column})s"))
+    return f"{there} <=> {read}"
+
+
 def settings_columns(names: Iterable[str]) -> tuple[str, ...]:
     """Return the names, or raise ValueError unless each is a column that holds a setting."""
     chosen = tuple(names)
@@ -84,9 +96,11 @@ def settings_columns(names: Iterable[str]) -> tuple[str, ...]:
 SESSION: Final = Statement(
     "Sets up a connection. Waits for locks give up before the caller does, so that the answer is a "
     "definite one. Strict mode, because without it a value too large for the column would be cut "
-    "down silently, and the same ids be reserved twice.",
+    "down silently, and the same ids be reserved twice. Not what TRADITIONAL says of zero dates: a "
+    "table that has some could not be altered.",
     "SET SESSION innodb_lock_wait_timeout = 1, SESSION lock_wait_timeout = 1, "
-    "SESSION sql_mode = 'TRADITIONAL'",
+    "SESSION sql_mode = "
+    "'STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'",
 )
 
 READ_ONLY_SETTINGS: Final = Statement(
@@ -108,20 +122,23 @@ ORDERED_TAGS: Final = Statement(
     "SELECT app_tag, max_id FROM <table> WHERE ordered = 1",
 )
 
-RESERVE: Final = Statement(
-    "Moves a tag's mark up and returns the new mark with the OK packet, in one statement that "
-    "commits by itself. A row that lies below the floor is left alone: see the next one. The last "
-    "comparison keeps the mark at or below the end of the id space, whatever others have reserved "
-    "since the row was read.",
-    "UPDATE <table> SET max_id = LAST_INSERT_ID(max_id + %(count)s) "
-    "WHERE <this tag> AND max_id >= %(floor)s AND max_id <= %(last)s",
+LOCK_ROW: Final = Statement(
+    "Reads a row and keeps all others from it until the transaction ends. No replica that lags "
+    "answers it. Names the session, which a repeated statement would not have.",
+    "SELECT *, CONNECTION_ID() AS idalloc_session FROM <table> WHERE <this tag> FOR UPDATE",
 )
 
-REPAIR_AND_RESERVE: Final = Statement(
-    "Raises a row that was set back above all that was handed out, and reserves there. Of several "
-    "workers that notice it, one changes the row.",
-    "UPDATE <table> SET max_id = LAST_INSERT_ID(%(floor)s + %(count)s) "
-    "WHERE <this tag> AND max_id = %(seen)s",
+PROBE_LOCK: Final = Statement(
+    "Waits for locks of the table and of the server, and for none of the row.",
+    "SELECT app_tag FROM <table> WHERE <this tag> FOR UPDATE SKIP LOCKED",
+)
+
+RESERVE: Final = Statement(
+    "Moves a tag's mark from where it was seen to where it is to be, if all that the decision was "
+    "based on is still so. The new mark is known by that: the server is not asked for it, since "
+    "what it says of an insert id is whatever the last trigger on the table has done. Executed "
+    "again, by a proxy that lost the answer, it finds another mark and does nothing.",
+    "UPDATE <table> SET max_id = %(mark)s WHERE <this tag> AND max_id = %(seen)s<unchanged>",
 )
 
 READ_MARKS: Final = Statement(
@@ -136,8 +153,11 @@ RAISE_MARK: Final = Statement(
 
 GIVE_BACK: Final = Statement(
     "Lowers a tag's mark by what a stopping worker has left, unless somebody has reserved since. "
-    "Executed at most once, whatever becomes of the answer: docs/correctness.md says why.",
-    "UPDATE <table> SET max_id = %(left)s WHERE <this tag> AND max_id = %(right)s",
+    "Executed at most once, whatever becomes of the answer: docs/correctness.md says why. A proxy "
+    "that repeats it does so in another session than the one that locked the row: there it does "
+    "nothing.",
+    "UPDATE <table> SET max_id = %(left)s WHERE <this tag> AND max_id = %(right)s "
+    "AND CONNECTION_ID() = %(session)s",
 )
 
 LIST_TAGS: Final = Statement(
@@ -151,18 +171,18 @@ ADD_TAG: Final = Statement(
 )
 
 CHANGE_TAG: Final = Statement(
-    "Changes some columns, unless the mark has risen above the limit meanwhile.",
-    "UPDATE <table> SET <changes> WHERE <this tag> AND max_id <= %(limit)s",
+    "Changes some columns, unless the mark has risen above the limit, if there is one, meanwhile.",
+    "UPDATE <table> SET <changes> WHERE <this tag> AND COALESCE(max_id <= %(limit)s, TRUE)",
 )
 
 RAISE_TAG: Final = Statement(
-    "Raises a tag's mark, and never lowers it.",
-    "UPDATE <table> SET max_id = GREATEST(max_id, %(max_id)s) WHERE <this tag>",
+    "Raises a tag's mark, and never lowers it. One that is NULL is below all.",
+    "UPDATE <table> SET max_id = GREATEST(COALESCE(max_id, 0), %(max_id)s) WHERE <this tag>",
 )
 
 REMOVE_TAG: Final = Statement(
     "Removes a tag, unless its mark has moved meanwhile.",
-    "DELETE FROM <table> WHERE <this tag> AND max_id = %(max_id)s",
+    "DELETE FROM <table> WHERE <this tag> AND max_id <=> %(max_id)s",
 )
 
 CREATE_DATABASE: Final = Statement(

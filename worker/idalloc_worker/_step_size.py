@@ -81,6 +81,16 @@ def reservation_size(settings: TagSettings, demand: Demand, want: int, space: in
     return min(max(size, wanted), space)
 
 
+def first_part(settings: TagSettings, want: int, count: int) -> int:
+    """Tell how many of `count` ids to reserve before the rest: what is waited for, or one step.
+
+    A commit whose answer is lost costs what it reserved. So where that would be far more than
+    anybody waits for, a small commit shows first that answers come.
+    """
+    first = reservation_size(settings, NO_DEMAND, want, count)
+    return count if count <= GROWTH * first else first
+
+
 def _cap(settings: TagSettings) -> int:
     if settings.max_step is not None:
         return settings.max_step

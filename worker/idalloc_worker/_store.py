@@ -1,89 +1,42 @@
 """Reserves segments in MySQL: reads a tag's row, then moves its mark up in one statement."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Final
 
-from pymysql.connections import Connection
-
-from idalloc_schemas import MAX_ID
-from idalloc_worker._id_space import end_of_space
-from idalloc_worker._lifeline import Lifeline
-from idalloc_worker._mysql_errors import (
-    NO_SUCH_COLUMN,
-    OVERFLOW,
-    errno_of,
-    is_definite,
-    unavailable,
-)
-from idalloc_worker._mysql_hosts import MySqlHosts, OpenHost
-from idalloc_worker._segment import Segment
+from idalloc_worker._mysql_errors import NO_SUCH_COLUMN
+from idalloc_worker._mysql_hosts import MySqlHosts
+from idalloc_worker._reservation import Plan, Reservation, Row, Wish
 from idalloc_worker._sql import (
     GIVE_BACK,
+    LOCK_ROW,
     ORDERED_TAGS,
+    PROBE_LOCK,
     RAISE_MARK,
     READ_MARKS,
     READ_ROW,
-    REPAIR_AND_RESERVE,
     RESERVE,
-    named_row,
 )
-from idalloc_worker._step_size import NO_DEMAND, Demand, reservation_size
+from idalloc_worker._step_size import NO_DEMAND, Demand
 from idalloc_worker._store_errors import (
     InvalidRowError,
     OutcomeUnknownError,
-    RewindSuspectedError,
-    StoreReason,
     StoreUnavailableError,
     TagExhaustedError,
-    TagIsOrderedError,
     TagNotFoundError,
 )
-from idalloc_worker._tag_settings import TagSettings
+from idalloc_worker._store_session import StoreSession
 
-# After these the connection is as good as before. After any other failure it is given up: on a lost
-# one nothing can be trusted any more, and a primary that became read-only, a table or a right that
-# is missing are better met anew, perhaps on another server behind the same name.
-_HARMLESS: Final = frozenset({StoreReason.LOCK_WAIT_TIMEOUT, StoreReason.DEADLOCK})
+__all__ = ["Reservation", "SegmentStore"]
 
-_TRIES: Final = 3
-"""How often a reservation is sized anew because others have come nearer to the end meanwhile."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reservation:
-    """A segment that is committed, and the settings that the row had.
-
-    The segment is empty, and the row as it was, where nobody who waits may draw from the tag.
-
-    `rewound_from` is the row's mark if it lay below the floor, because the database lost writes (a
-    restore, a failover). This reservation has repaired it.
-    """
-
-    segment: Segment
-    settings: TagSettings
-    rewound_from: int | None = None
-
-    @property
-    def step(self) -> int:
-        """The row's step."""
-        return self.settings.step
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    max_id: int
-    settings: TagSettings
-
-    @property
-    def end(self) -> int:
-        """Where the tag's ids end: no mark goes above it."""
-        return end_of_space(self.settings.ceiling)
+_DISTURBED: Final = (
+    "max_id was set to {mark} and then was {found}: a trigger on the table changes it. Drop that "
+    "trigger, or let it leave max_id alone; nothing was reserved"
+)
 
 
 class SegmentStore:
-    """One connection to the database, opened when it is first needed.
+    """Reserves and gives back on one connection, which is opened when it is first needed.
 
     Owned by one thread; only `abort` may be called from another.
     """
@@ -99,20 +52,16 @@ class SegmentStore:
 
         Raises ValueError for a bad `table`.
         """
-        self._hosts = hosts
-        self._timeout = timeout
-        self._clock = clock
+        self._table = table
+        self._session = StoreSession(hosts, timeout, clock)
         self._read_row_sql = READ_ROW.on(table)
-        self._reserve_sql = RESERVE.on(table)
-        self._repair_sql = REPAIR_AND_RESERVE.on(table)
+        self._lock_row_sql = LOCK_ROW.on(table)
+        self._probe_sql = PROBE_LOCK.on(table)
+        self._reserve_sql: dict[tuple[str, ...], str] = {}
         self._give_back_sql = GIVE_BACK.on(table)
         self._ordered_tags_sql = ORDERED_TAGS.on(table)
         self._read_marks_sql = READ_MARKS.on(table)
         self._raise_sql = RAISE_MARK.on(table)
-        self._lifeline = Lifeline()
-        self._host: OpenHost | None = None
-        self._began = 0.0
-        self._closed = False
 
     def reserve(  # noqa: PLR0913  # all that one refill is about
         self,
@@ -139,26 +88,13 @@ class SegmentStore:
         StoreUnavailableError where nothing was reserved, and OutcomeUnknownError where that is
         not known. Ends within the timeout if each read does; `abort` ends it where none does.
         """
-        self._began = self._clock()
-        deadline = self._began + self._timeout
-        with self._lifeline.operation():
-            for _ in range(_TRIES):
-                row = self._read_row(app_tag, deadline)
-                if row.settings.ordered and not ordered:
-                    raise TagIsOrderedError(app_tag)
-                if users is not None and not any(map(row.settings.allows, users)):
-                    return Reservation(Segment(row.max_id, row.max_id), row.settings)
-                rewound_from = row.max_id if row.max_id < floor else None
-                if rewound_from is not None and rewound_from != suspected:
-                    raise RewindSuspectedError(app_tag, rewound_from, floor)
-                count = _count(app_tag, row, want, floor, demand)
-                self._check_time(deadline)
-                segment = self._move_mark(app_tag, row, count, floor)
-                if segment is not None:
-                    return Reservation(segment, row.settings, rewound_from)
-        raise StoreUnavailableError(
-            StoreReason.OTHER, f"others change the row of {app_tag!r} all the time"
-        )
+        wish = Wish(app_tag, want, floor, demand, users, suspected, ordered)
+        with self._session.operation():
+            self._session.find_lock(self._probe_sql, {"app_tag": app_tag})
+            plan = wish.plan(_only_row(app_tag, self._read(self._read_row_sql, app_tag)))
+            if plan.count and not self._reserved_quickly(app_tag, plan):
+                plan = self._reserve_under_lock(wish)
+            return plan.reserved(plan.first + self._reserve_rest(app_tag, plan))
 
     def give_back(self, app_tag: str, left: int, right: int) -> bool:
         """Lower the row from `right` to `left`; False if it says something else by now.
@@ -166,21 +102,23 @@ class SegmentStore:
         The caller owns `[left, right)`, has told everybody that it will never use it, and calls
         this at most once for it, also after OutcomeUnknownError.
         """
-        self._began = self._clock()
-        deadline = self._began + self._timeout
-        with self._lifeline.operation():
-            # The read also finds out whether the connection is still good.
-            if self._read_row(app_tag, deadline).max_id != right:
+        with self._session.operation(), self._session.transaction():
+            row, session = self._lock(app_tag)
+            if row.max_id != right:
                 return False
-            self._check_time(deadline)
-            arguments = {"app_tag": app_tag, "left": left, "right": right}
-            rows, _ = self._change(self._give_back_sql, arguments, right - left)
-            return rows == 1
+            self._session.check_time()
+            arguments = {"app_tag": app_tag, "left": left, "right": right, "session": session}
+            if self._session.change(self._give_back_sql, arguments) != 1:
+                return False
+            self._session.commit(right - left)
+            return True
 
     def read_marks(self, app_tags: Sequence[str]) -> dict[str, int]:
         """Read how far tags are reserved. Raises StoreUnavailableError."""
-        rows = self._rows(self._read_marks_sql, {"app_tags": tuple(app_tags)})
-        marks = {_text(app_tag): int(mark) for app_tag, mark in rows}
+        with self._session.operation():
+            rows = self._session.read(self._read_marks_sql, {"app_tags": tuple(app_tags)})
+        # One that holds no number is its refill's to complain of, and no reason to see none.
+        marks = {_text(app_tag): mark for app_tag, mark in rows if isinstance(mark, int)}
         return {app_tag: marks[app_tag] for app_tag in app_tags if app_tag in marks}
 
     def raise_mark(self, app_tag: str, seen: int, floor: int) -> bool:
@@ -188,170 +126,101 @@ class SegmentStore:
 
         Raises StoreUnavailableError.
         """
-        self._began = self._clock()
-        deadline = self._began + self._timeout
-        with self._lifeline.operation():
-            self._read_row(app_tag, deadline)  # finds out whether the connection is still good
+        with self._session.operation():
+            # Finds out whether the connection is still good.
+            _only_row(app_tag, self._read(self._read_row_sql, app_tag))
             arguments = {"app_tag": app_tag, "seen": seen, "floor": floor}
-            rows, _ = self._change(self._raise_sql, arguments, 0)
-            return rows == 1
+            return self._session.change(self._raise_sql, arguments) == 1
 
     def ordered_tags(self) -> dict[str, int]:
         """Read which tags are ordered and how far they are reserved. Raises StoreUnavailableError.
 
         A row whose mark is none counts as one that nobody has reserved from.
         """
-        rows = self._rows(self._ordered_tags_sql, harmless=NO_SUCH_COLUMN)
+        with self._session.operation():
+            rows = self._session.read(self._ordered_tags_sql, harmless=NO_SUCH_COLUMN)
         return {_text(app_tag): int(mark or 0) for app_tag, mark in rows}
-
-    def _rows(
-        self, sql: str, arguments: dict[str, object] | None = None, harmless: int | None = None
-    ) -> Sequence[tuple[Any, ...]]:
-        """Read rows; none where the server answers with the error that is harmless here."""
-        self._began = self._clock()
-        with self._lifeline.operation():
-            connection = self._connected(self._began + self._timeout)
-            try:
-                with connection.cursor() as cursor:
-                    cursor.execute(sql, arguments)
-                    return cursor.fetchall()
-            except Exception as error:
-                if harmless is not None and errno_of(error) == harmless:
-                    return ()
-                raise self._gave_up(error) from error
 
     def arm(self) -> None:
         """Make `abort` end the next reservation even if it comes before that has begun."""
-        self._lifeline.arm()
+        self._session.lifeline.arm()
 
     def abort(self) -> None:
         """End the reservation that runs, if one does. Safe from any thread; never blocks."""
-        self._lifeline.abort()
+        self._session.lifeline.abort()
 
     def close(self) -> None:
         """Log out. A closed store reserves nothing more. Idempotent."""
-        self._closed = True
-        self._discard()
+        self._session.close()
 
-    def _read_row(self, app_tag: str, deadline: float) -> _Row:
-        idle = self._host is not None
+    def _reserved_quickly(self, app_tag: str, plan: Plan) -> bool:
+        """Reserve the first part in one statement; False if the row is not as it was read.
+
+        Others may have been faster, or a proxy had the row read from a replica that lags. A repair
+        and the first reservation on a connection want more care than that.
+        """
+        if not self._session.proven or plan.rewound_from is not None:
+            return False
+        self._session.check_time()
+        return self._move(app_tag, plan, plan.row.max_id, plan.left + plan.first, plan.first)
+
+    def _reserve_under_lock(self, wish: Wish) -> Plan:
+        """Reserve the first part while nobody else can touch the row, and see that it stays."""
+        session = self._session
+        with session.transaction():
+            row, _ = self._lock(wish.app_tag)
+            plan = wish.plan(row)
+            if plan.count:
+                session.check_time()
+                mark = plan.left + plan.first
+                arguments = {"app_tag": wish.app_tag, "seen": plan.row.max_id, "mark": mark}
+                session.change(RESERVE.on(self._table), arguments)
+                found, _ = self._lock(wish.app_tag)
+                if found.max_id != mark:
+                    problem = _DISTURBED.format(mark=mark, found=found.max_id)
+                    raise InvalidRowError(wish.app_tag, problem)
+                session.commit(plan.first)
+                session.proven = True
+        return plan
+
+    def _reserve_rest(self, app_tag: str, plan: Plan) -> int:
+        """Reserve what the plan has beyond its first part, which is safe; tell how much it is."""
+        rest, mark = plan.count - plan.first, plan.left + plan.first
+        if not rest:
+            return 0
         try:
-            found = self._query_row(app_tag, deadline)
-        except StoreUnavailableError as error:
-            # The server closes connections that are idle for long, and all of them when it
-            # restarts. A read does no harm twice; the statement that reserves is never repeated.
-            if not (idle and error.reason is StoreReason.LOST_CONNECTION):
-                raise
-            found = self._query_row(app_tag, deadline)
-        if found is None:
-            raise TagNotFoundError(app_tag)
-        return _checked(app_tag, found)
+            self._session.check_time()
+            return rest if self._move(app_tag, plan, mark, mark + rest, plan.count) else 0
+        except OutcomeUnknownError:
+            raise
+        except (StoreUnavailableError, TagExhaustedError):
+            return 0
 
-    def _query_row(self, app_tag: str, deadline: float) -> dict[str, object] | None:
-        connection = self._connected(deadline)
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute(self._read_row_sql, {"app_tag": app_tag})
-                row = cursor.fetchone()
-                return None if row is None else named_row(cursor.description, row)
-        except Exception as error:
-            raise self._gave_up(error) from error
+    def _move(self, app_tag: str, plan: Plan, seen: int, mark: int, ids: int) -> bool:
+        """Move the mark if nothing that the plan depends on has changed."""
+        arguments = {"app_tag": app_tag, "seen": seen, "mark": mark, **plan.authority}
+        columns = tuple(plan.authority)
+        if columns not in self._reserve_sql:
+            self._reserve_sql[columns] = RESERVE.on(self._table, columns)
+        return self._session.change(self._reserve_sql[columns], arguments, ids) == 1
 
-    def _move_mark(self, app_tag: str, row: _Row, count: int, floor: int) -> Segment | None:
-        """Reserve; None if the row is not as it was read: gone, moved, or too near to the end."""
-        arguments = {
-            "app_tag": app_tag,
-            "count": count,
-            "floor": floor,
-            "last": row.end - count,
-            "seen": row.max_id,
-        }
-        # A repair needs no look at the end: it moves the row from where it was seen, or not at all.
-        sql = self._reserve_sql if row.max_id >= floor else self._repair_sql
-        rows, mark = self._change(sql, arguments, count)
-        if rows == 0:
-            return None
-        return _reserved(app_tag, rows, mark - count, mark, floor)
+    def _read(self, sql: str, app_tag: str) -> list[dict[str, object]]:
+        return self._session.read_named(sql, {"app_tag": app_tag})
 
-    def _change(self, sql: str, arguments: dict[str, Any], ids: int) -> tuple[int, int]:
-        """Run a statement once; tells the rows it changed, and LAST_INSERT_ID."""
-        if self._host is None:
-            raise AssertionError("a row is changed on the connection that read it")
-        try:
-            with self._host.connection.cursor() as cursor:
-                return cursor.execute(sql, arguments), cursor.lastrowid
-        except Exception as error:  # also what PyMySQL raises for an answer that it cannot read
-            if errno_of(error) in OVERFLOW:  # the column is narrower than the id space
-                raise TagExhaustedError(arguments["app_tag"]) from error
-            raise self._failed_change(error, ids) from error
+    def _lock(self, app_tag: str) -> tuple[Row, object]:
+        """Read the row and hold it, in a transaction; also tells the session that holds it."""
+        rows = self._session.lock(self._lock_row_sql, {"app_tag": app_tag})
+        return _only_row(app_tag, rows), rows[0]["idalloc_session"]
 
-    def _failed_change(self, error: Exception, count: int) -> StoreUnavailableError:
-        failure = self._gave_up(error)
-        if is_definite(error):
-            return failure
-        return OutcomeUnknownError(
-            failure.reason,
-            f"{failure}; {count} ids may be lost",
-            possibly_reserved=count,
-            errno=failure.errno,
-        )
 
-    def _gave_up(self, error: Exception) -> StoreUnavailableError:
-        address = self._hosts.address if self._host is None else self._host.address
-        failure = unavailable(address, error, aborted=self._lifeline.aborted)
-        if self._host is not None and failure.reason is StoreReason.READ_ONLY:
-            self._hosts.refused(self._host, self._began, failure)
-        if failure.reason not in _HARMLESS:
-            self._discard()
-        return failure
-
-    def _check_time(self, deadline: float) -> None:
-        """Do not begin a reservation whose answer nobody waits for: it would only lose ids."""
-        if self._clock() < deadline and not self._lifeline.aborted:
-            return
-        error = TimeoutError("the time was up before anything was reserved")
-        raise self._gave_up(error) from error
-
-    def _connected(self, deadline: float) -> Connection:
-        if self._closed:
-            raise StoreUnavailableError(StoreReason.OTHER, "the store is closed")
-        if self._host is not None and not self._hosts.in_use(self._host):
-            self._discard()  # nothing of a host that was left is used again
-        if self._host is None:
-            self._host = self._hosts.connect(self._lifeline, deadline, self._timeout)
-        return self._host.connection
-
-    def _discard(self) -> None:
-        self._lifeline.detach()
-        host, self._host = self._host, None
-        if host is not None:
-            host.close()
+def _only_row(app_tag: str, rows: Sequence[dict[str, object]]) -> Row:
+    if not rows:
+        raise TagNotFoundError(app_tag)
+    if len(rows) > 1:
+        problem = "there is more than one; app_tag must be the primary key"
+        raise InvalidRowError(app_tag, problem)
+    return Row.checked(app_tag, rows[0])
 
 
 def _text(value: object) -> str:
     return value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)
-
-
-def _checked(app_tag: str, row: Mapping[str, object]) -> _Row:
-    max_id = row.get("max_id")
-    if not isinstance(max_id, int) or max_id < 0:
-        raise InvalidRowError(app_tag, f"max_id is {max_id}, which must be 0 or more")
-    return _Row(max_id, TagSettings.from_row(app_tag, row))
-
-
-def _count(app_tag: str, row: _Row, want: int, floor: int, demand: Demand) -> int:
-    space = row.end - max(row.max_id, floor)
-    if space < 1:
-        raise TagExhaustedError(app_tag, row.settings)
-    return reservation_size(row.settings, demand, want, space)
-
-
-def _reserved(app_tag: str, rows: int, left: int, right: int, floor: int) -> Segment:
-    """Check what the server says it reserved: the table may not be what it should be."""
-    if rows > 1:
-        raise InvalidRowError(app_tag, "there is more than one; app_tag must be the primary key")
-    if right > MAX_ID:  # an unsigned column holds more
-        raise TagExhaustedError(app_tag)
-    if left < floor:
-        raise InvalidRowError(app_tag, f"[{left}, {right}) was reserved, which is below {floor}")
-    return Segment(left, right)

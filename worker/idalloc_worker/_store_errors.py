@@ -19,6 +19,7 @@ class StoreReason(StrEnum):
     MISSING_TABLE = "missing table"
     MISSING_DATABASE = "missing database"
     READ_ONLY = "read-only"
+    NOT_WRITABLE = "not writable"
     LOCK_WAIT_TIMEOUT = "lock wait timeout"
     DEADLOCK = "deadlock"
     OTHER = "other"
