@@ -55,7 +55,9 @@ def test_a_call_in_flight_is_asked_again(
             after_restore()
         else:
             clock_gap[0] += 3600
-            while not MEMORY.process().restores:  # the client's thread looks now and then
+            for _ in range(6000):  # the client's thread looks now and then
+                if MEMORY.process().restores:
+                    break
                 time.sleep(0.01)
         worker.restored.set()
 
