@@ -7,11 +7,16 @@ import pytest
 from idalloc_schemas import RespCode
 from idalloc_worker._effects import REDIRECTED, Redirected
 from idalloc_worker._engine import Engine
-from tests.engine_driver import Driver, Row
+from idalloc_worker._owner_engine import OwnerEngine
+from tests.engine_driver import Driver, OwnerDriver, Row
 
 
-def driver(step: int = 10) -> Driver:
-    return Driver(rows={"order": Row(step)})
+def driver() -> Driver:
+    return Driver(rows={"order": Row(10)})
+
+
+def owner_driver() -> OwnerDriver:
+    return OwnerDriver(rows={"order": Row(10)})
 
 
 def adds_up(d: Driver) -> bool:
@@ -21,7 +26,7 @@ def adds_up(d: Driver) -> bool:
 
 def test_a_generation_leaves_nothing_behind() -> None:
     """After its end the next request gets ids above all that was held, which are counted lost."""
-    d = driver()
+    d = owner_driver()
     assert d.get().id == 1
     d.engine.void()
     assert (d.health().left, d.health().ids_lost) == (0, 18)
@@ -32,7 +37,7 @@ def test_a_generation_leaves_nothing_behind() -> None:
 
 def test_a_refill_of_an_earlier_generation_is_void() -> None:
     """What it brings, however late, is lost, and it does not stand in for a new one."""
-    d = driver()
+    d = owner_driver()
     old = d.ask()
     d.engine.void()
     assert old.waiting  # its channel is gone: there is nobody to answer
@@ -50,7 +55,7 @@ def test_a_refill_of_an_earlier_generation_is_void() -> None:
 @pytest.mark.parametrize("failures", [1, 3])
 def test_nothing_is_reserved_between_generations(failures: int) -> None:
     """A retry that was due when the generation ended does not happen: nobody may own the tag."""
-    d = driver()
+    d = owner_driver()
     d.get()
     d.ask(count=19)
     d.ask()
@@ -66,7 +71,7 @@ def test_nothing_is_reserved_between_generations(failures: int) -> None:
 
 def test_an_unknown_tag_is_forgotten_with_its_generation() -> None:
     """Names that somebody made up do not stay in memory."""
-    d = driver()
+    d = owner_driver()
     d.ask("made-up")
     d.engine.void()
     assert not d.engine.by_tag
@@ -108,9 +113,9 @@ def test_a_row_that_says_ordered_sends_everybody_to_the_owner() -> None:
 def test_engines_that_share_refill_threads_share_their_numbers() -> None:
     """A report finds its engine by what the refill says, and never another one's attempt."""
     attempts = count(1)
-    plain, owner = Driver(), Driver()
+    plain, owner = Driver(), OwnerDriver()
     plain.engine = Engine(plain.limits, attempts=attempts)
-    owner.engine = Engine(owner.limits, attempts=attempts, ordered=True)
+    owner.engine = OwnerEngine(owner.limits, attempts=attempts)
     plain.ask()
     owner.ask()
     assert [(r.attempt, r.ordered) for r in plain.refills + owner.refills] == [
@@ -121,7 +126,7 @@ def test_engines_that_share_refill_threads_share_their_numbers() -> None:
 
 def test_an_owner_that_stops_refuses_who_waits() -> None:
     """Its service hands them back: the next owner answers them."""
-    d = driver()
+    d = owner_driver()
     waiting = d.ask()
     d.close()
     assert waiting.code is RespCode.SHUTTING_DOWN
