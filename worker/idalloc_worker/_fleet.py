@@ -304,7 +304,9 @@ class Fleet:
         """Answer the caller directly."""
         number = call.correlation_id
         correlation_id = None if number is None else number.encode(_AS_IT_IS)
-        self._channel.answer(call.reply_to.encode(_AS_IT_IS), body, message_type, correlation_id)
+        reply_to = call.reply_to.encode(_AS_IT_IS)
+        if self._channel.addresses.admit(reply_to):  # a worker of an earlier version may not look
+            self._channel.answer(reply_to, body, message_type, correlation_id)
 
 
 def _nothing() -> None:

@@ -19,6 +19,7 @@ from pika.spec import Basic, BasicProperties
 from idalloc_client._backoff import Backoff
 from idalloc_client._link import Timer
 from idalloc_schemas import CONTENT_TYPE, FLEET_EXCHANGE
+from idalloc_worker._reply_address import ReplyAddresses, release_of
 
 _log = logging.getLogger("idalloc.fleet")
 
@@ -58,6 +59,8 @@ class FleetChannel:
         self._call_later = call_later
         self._app_id = app_id
         self._connection: Any = None
+        self.addresses = ReplyAddresses(None)
+        """The addresses that may be answered."""
         self._channel: Channel | None = None
         self._listening = False
         self._declare_first = False
@@ -68,6 +71,7 @@ class FleetChannel:
     def connect(self, connection: Any) -> None:
         """Open a channel on a fresh connection."""
         self._connection = connection
+        self.addresses = ReplyAddresses(release_of(connection.server_properties))
         self._declare_first = False
         self._retries.reset()
         self._open()

@@ -144,7 +144,8 @@ class OrderedTags:
             if request.answerable:
                 request.since, request.deadline = now, deadline
                 self._take(request, now, request.user_name if vouched else None)
-            else:
+            else:  # it goes with its bundle, which cannot be dead-lettered for one of many
+                self._tallies.outcomes[ORDERED_QUEUES][DEAD_LETTERED] += 1
                 session.finish(request)
         self._run_effects()
 
