@@ -2,12 +2,21 @@
 
 from collections.abc import Callable
 
-from idalloc_schemas import ALLOC_QUEUE, ALLOC_REPLY_TYPE, RespCode, encode_alloc_success
+from idalloc_schemas import (
+    ALLOC_QUEUE,
+    ALLOC_REPLY_TYPE,
+    HEALTH_QUEUE,
+    HEALTH_REPLY_TYPE,
+    RespCode,
+    encode_alloc_success,
+)
 from idalloc_worker._effects import Answer, Redirected, Refused
+from idalloc_worker._refusals import INTERNAL
 from idalloc_worker._replies import REPLY_TYPES, error_reply
 from idalloc_worker._session import Delivery
 from idalloc_worker._stalls import StallGuard
 from idalloc_worker._tallies import (
+    ANSWERED,
     DEAD_LETTERED,
     DOUBTED,
     EXPIRED,
@@ -54,6 +63,16 @@ class Desk:
         self._outcomes[delivery.queue][refusal.code.name.lower()] += 1
         reply = error_reply(refusal)
         delivery.session.reply(delivery, reply.encode(), REPLY_TYPES[delivery.queue])
+
+    def report(self, delivery: Delivery, body: bytes | None) -> None:
+        """Answer a question about health; None: the answer could not be made."""
+        if body is None:
+            self.refuse(delivery, INTERNAL)
+        elif delivery.deadline <= self._clock():
+            self.expire(delivery)
+        elif delivery.session.usable:
+            self._outcomes[HEALTH_QUEUE][ANSWERED] += 1
+            delivery.session.reply(delivery, body, HEALTH_REPLY_TYPE)
 
     def expire(self, delivery: Delivery) -> None:
         """Drop a request that is past its deadline."""

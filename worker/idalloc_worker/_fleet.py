@@ -300,13 +300,21 @@ class Fleet:
         )
         self._channel.publish(message.encode(), _nothing)
 
-    def answer_health(self, call: HealthCall, body: bytes, message_type: str) -> None:
-        """Answer the caller directly."""
+    def answer_health(
+        self,
+        call: HealthCall,
+        body: bytes,
+        message_type: str,
+        on_confirmed: Callback = lambda: None,
+    ) -> None:
+        """Answer the caller directly; `on_confirmed` runs once the broker has it, or never."""
         number = call.correlation_id
         correlation_id = None if number is None else number.encode(_AS_IT_IS)
         reply_to = call.reply_to.encode(_AS_IT_IS)
-        if self._channel.addresses.admit(reply_to):  # a worker of an earlier version may not look
-            self._channel.answer(reply_to, body, message_type, correlation_id)
+        if self._channel.addresses.admit(reply_to):
+            self._channel.answer(reply_to, body, message_type, correlation_id, on_confirmed)
+        else:  # a worker of an earlier version does not look
+            on_confirmed()
 
 
 def _nothing() -> None:

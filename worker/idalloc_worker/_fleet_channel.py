@@ -97,11 +97,17 @@ class FleetChannel:
             self._published += 1
 
     def answer(
-        self, reply_to: bytes, body: bytes, message_type: str, correlation_id: bytes | None
+        self,
+        reply_to: bytes,
+        body: bytes,
+        message_type: str,
+        correlation_id: bytes | None,
+        on_confirmed: Callback,
     ) -> None:
-        """Send a reply to somebody who is no worker."""
+        """Send a reply to somebody who is no worker; `on_confirmed` as for `publish`."""
         if self._send("", reply_to, body, message_type, correlation_id):
             self._published += 1
+            self._unconfirmed.append((self._published, on_confirmed))
 
     # Opening
 

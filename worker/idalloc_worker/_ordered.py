@@ -15,12 +15,13 @@ from idalloc_worker._desk import Desk
 from idalloc_worker._effects import Refused
 from idalloc_worker._engine import Engine
 from idalloc_worker._forwarder import RETRY_AFTER, Forwarder
+from idalloc_worker._listing import Steps, listing
 from idalloc_worker._owner import OwnerLoop, PartitionOwner
 from idalloc_worker._owner_session import BundledRequest, OwnerSession
 from idalloc_worker._partitions import QUEUES, partition_of
 from idalloc_worker._refiller import Errand, NotBegunError, Refiller
 from idalloc_worker._session import Delivery, deadline_of
-from idalloc_worker._tag_health import LISTED, Listing, describe_first
+from idalloc_worker._tag_health import Listing, describe
 from idalloc_worker._tallies import DEAD_LETTERED, EXPIRED, ORDERED_QUEUES, Tallies
 from idalloc_worker._throttle import ThrottledLog
 
@@ -193,32 +194,26 @@ class OrderedTags:
 
     # Health
 
-    def health(self, now: float, app_tag: str | None) -> Listing | Refused:
-        """Report all tags, ordered or not, or one."""
-        if app_tag is not None and app_tag in self.known:
+    def health(self, now: float, app_tag: str) -> Listing | Refused:
+        """Report one tag, ordered or not."""
+        if app_tag in self.known:
             held = self.engine.health(now, app_tag)
             cold = TagHealth(app_tag=app_tag, state=TagState.COLD)
             return Listing.of(self._placed(cold if isinstance(held, Refused) else held))
-        if app_tag is not None:
-            found = self._plain.health(now, app_tag)
-            return found if isinstance(found, Refused) else Listing.of(found)
-        return self._all(now)
+        found = self._plain.health(now, app_tag)
+        return found if isinstance(found, Refused) else Listing.of(found)
 
-    def _all(self, now: float) -> Listing:
-        """Add the ordered tags to the others: one entry for each, whatever it was before.
+    def listing(self) -> Steps:
+        """Report all tags, one entry for each, whatever it was before; some at a time."""
+        return listing(self._plain.by_tag, self.engine.by_tag, self._described)
 
-        What is among the first tags of all is among the first of each engine that holds it.
-        """
-        plain, ordered = self._plain.by_tag, self.engine.by_tag
-        tags = {tag.app_tag: tag for tag in describe_first(plain, now)}
-        for tag in map(self._placed, describe_first(ordered, now)):
-            earlier = tags.get(tag.app_tag)
-            tags[tag.app_tag] = tag if earlier is None else _sum(tag, earlier)
-        return Listing(
-            [tags[app_tag] for app_tag in sorted(tags)[:LISTED]],
-            total=len(plain) + len(ordered) - len(plain.keys() & ordered.keys()),
-            left=self._plain.left + self.engine.left,
-        )
+    def _described(self, app_tag: str) -> TagHealth | None:
+        now = self._clock()
+        plain, ordered = self._plain.by_tag.get(app_tag), self.engine.by_tag.get(app_tag)
+        if ordered is None:
+            return None if plain is None else describe(plain, now)
+        tag = self._placed(describe(ordered, now))
+        return tag if plain is None else _sum(tag, describe(plain, now))
 
     def _placed(self, tag: TagHealth) -> TagHealth:
         partition = partition_of(tag.app_tag)

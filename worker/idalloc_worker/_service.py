@@ -5,7 +5,7 @@ All of it runs on the link's thread, which owns the engine and so needs no lock.
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from math import inf
 
 from pika.channel import Channel
@@ -20,7 +20,6 @@ from idalloc_schemas import (
     HEALTH_QUEUE,
     HEALTH_REPLY_TYPE,
     HealthCall,
-    HealthReply,
     InvalidMessageError,
     RespCode,
     parse_alloc_request,
@@ -39,18 +38,26 @@ from idalloc_worker._engine import Engine
 from idalloc_worker._fleet import Fleet
 from idalloc_worker._garbage import collect_if_due, collect_rarely
 from idalloc_worker._give_back import GiveBacks
+from idalloc_worker._health_answers import HealthAnswers
+from idalloc_worker._health_calls import HealthCalls
 from idalloc_worker._ordered import OrderedTags
 from idalloc_worker._refill_reports import record_report
 from idalloc_worker._refiller import Refiller, RefillReport
 from idalloc_worker._refills import Refills
+from idalloc_worker._refusals import INTERNAL
 from idalloc_worker._replies import error_reply, health_reply
 from idalloc_worker._row_watch import RowWatch
 from idalloc_worker._session import Delivery, Session, deadline_of
 from idalloc_worker._stalls import BEAT
+from idalloc_worker._tag_health import Listing
 from idalloc_worker._tallies import ANSWERED, Tallies
 from idalloc_worker._throttle import ThrottledLog
 
 _log = logging.getLogger("idalloc.worker")
+
+_HEALTH_PREFETCH = 20
+"""Health requests at a time: their answers may be some hundred kilobytes each, and those to
+requests for ids have to wait for them."""
 
 _NOT_FOUND = 404
 _ACCESS_REFUSED = 403
@@ -104,6 +111,12 @@ class WorkerService:
         self._row_watch = RowWatch(
             self._engines, self._fleet, refiller, thread, tallies, self._clock
         )
+        self._answers = HealthAnswers(
+            self._health_of_all, thread.link.call_soon, thread.link.call_later
+        )
+        self._calls = HealthCalls(
+            self._answers, self._answer_call, thread.link.call_later, self._clock
+        )
         self._ordered.attach(thread.link, thread.post, refiller, self._desk, self._run_effects)
         thread.post(self._beat)
 
@@ -121,7 +134,7 @@ class WorkerService:
         collect_rarely(rarely=not wire.leaves_cycles)
         channel = wire.channel
         self._session = Session(wire, self._name, self._link.call_soon, self._desk.on_replied)
-        channel.basic_qos(prefetch_count=self._prefetch)
+        channel.basic_qos(prefetch_count=_HEALTH_PREFETCH)  # of the consumers that follow
         channel.add_on_cancel_callback(lambda _frame: self._on_cancelled_by_broker(channel))
         if self._declare_first:
             self._declare_first = False
@@ -132,6 +145,7 @@ class WorkerService:
         def consume_requests() -> None:
             if not self._draining and session is self._session and session.usable:
                 self._ordered.on_ready(channel)
+                channel.basic_qos(prefetch_count=self._prefetch)
                 self._consume(session, ALLOC_QUEUE, lambda: _log.info("Serving"))
 
         def join_fleet() -> None:
@@ -195,14 +209,12 @@ class WorkerService:
             if delivery.queue == ALLOC_QUEUE:
                 self._alloc(delivery, body, now, properties)
             else:
-                self._health(delivery, body)
+                self._health(delivery, body, now, properties)
         except InvalidMessageError as error:
             self._desk.refuse(delivery, Refused(RespCode.INVALID_REQUEST, str(error)))
         except Exception:  # noqa: BLE001  # pika would end the connection: a crash loop
             _log.exception("A request on %s failed", delivery.queue)
-            self._desk.refuse(
-                delivery, Refused(RespCode.INTERNAL, "internal error: see worker's log")
-            )
+            self._desk.refuse(delivery, INTERNAL)
         if not self._effects_due:  # once for all that was read in this turn
             self._effects_due = True
             self._link.call_soon(self._run_effects)
@@ -232,32 +244,48 @@ class WorkerService:
         else:
             self._desk.answer(delivery, answer)
 
-    def _health(self, delivery: Delivery, body: bytes) -> None:
+    def _health(self, delivery: Delivery, body: bytes, now: float, properties: Properties) -> None:
         request = parse_health_request(body)
-        if request.fleet and self._fleet.speaking and delivery.reply_to is not None:
+        delivery.deadline = deadline_of(properties, now)
+        if delivery.deadline <= now:
+            self._desk.expire(delivery)
+        elif request.fleet and self._fleet.speaking and delivery.reply_to is not None:
             self._fleet.call_health(delivery.reply_to, delivery.correlation_id, request.app_tag)
             # This worker's answer comes with those of the others.
             self._tallies.outcomes[HEALTH_QUEUE][ANSWERED] += 1
             delivery.session.finish(delivery)
-            return
-        reply = self._health_reply(request.app_tag)
-        if isinstance(reply, Refused):
-            self._desk.refuse(delivery, reply)
+        elif request.app_tag is None:
+            self._answers.ask(lambda body: self._desk.report(delivery, body))
         else:
-            self._tallies.outcomes[HEALTH_QUEUE][ANSWERED] += 1
-            delivery.session.reply(delivery, reply.encode(), HEALTH_REPLY_TYPE)
+            reply = self._health_of(request.app_tag, now)
+            if isinstance(reply, Refused):
+                self._desk.refuse(delivery, reply)
+            else:
+                self._desk.report(delivery, reply)
 
     def _on_health_call(self, call: HealthCall) -> None:
         """Answer a caller who asked the whole fleet, through whichever worker."""
-        reply = self._health_reply(call.app_tag)
-        body = error_reply(reply) if isinstance(reply, Refused) else reply
-        self._fleet.answer_health(call, body.encode(), HEALTH_REPLY_TYPE)
+        if call.app_tag is None:
+            self._calls.take(call)
+            return
+        reply = self._health_of(call.app_tag, self._clock())
+        body = error_reply(reply).encode() if isinstance(reply, Refused) else reply
+        self._fleet.answer_health(call, body, HEALTH_REPLY_TYPE)
 
-    def _health_reply(self, app_tag: str | None) -> HealthReply | Refused:
-        tags = self._ordered.health(self._clock(), app_tag)
-        if isinstance(tags, Refused):
-            return tags
-        return health_reply(self._name, tags, self._tallies, protected=self._fleet.speaking)
+    def _answer_call(self, call: HealthCall, body: bytes, on_confirmed: Callable[[], None]) -> None:
+        self._fleet.answer_health(call, body, HEALTH_REPLY_TYPE, on_confirmed)
+
+    def _health_of(self, app_tag: str, now: float) -> bytes | Refused:
+        found = self._ordered.health(now, app_tag)
+        return found if isinstance(found, Refused) else self._health_reply(found)
+
+    def _health_of_all(self) -> Generator[None, None, bytes]:
+        found = yield from self._ordered.listing()
+        return self._health_reply(found)
+
+    def _health_reply(self, tags: Listing) -> bytes:
+        protected = self._fleet.speaking
+        return health_reply(self._name, tags, self._tallies, protected=protected).encode()
 
     # The engines' wishes
 
@@ -329,7 +357,9 @@ class WorkerService:
         else:
             # Requests are handed back only once nothing is delivered any more: they would come
             # straight back otherwise.
-            self._session.cancel(lambda: self._ordered.drain(self._finish_drain))
+            self._session.cancel(
+                lambda: self._answers.when_idle(lambda: self._ordered.drain(self._finish_drain))
+            )
 
     def _finish_drain(self) -> None:
         on_drained, self._draining = self._draining, _already_drained
