@@ -9,6 +9,7 @@ from typing import Protocol
 import pika
 from pika.channel import Channel
 from pika.connection import Connection, Parameters
+from pika.exceptions import AMQPError
 
 from idalloc_client._backoff import Backoff
 from idalloc_client._guarded_loop import SelectorLoop
@@ -205,7 +206,10 @@ class Link:
     def _open_channel(self) -> None:
         connection = self._connection
         if connection is not None and connection.is_open and self._on_stopped is None:
-            connection.channel(on_open_callback=self._on_channel_open)
+            try:
+                connection.channel(on_open_callback=self._on_channel_open)
+            except AMQPError:  # no number is free until the broker confirms that one is
+                self._reopen_channel_later()
 
     def _on_channel_open(self, channel: Channel) -> None:
         wire = self.wire(channel)

@@ -25,6 +25,7 @@ def test_a_flood_of_health_requests(fleet: Fleet, question: bytes) -> None:
         channel = connection.channel()
         replies = str(channel.queue_declare("", exclusive=True).method.queue)
         properties = pika.BasicProperties(reply_to=replies)
+        channel.confirm_delivery()  # what is published is in its queue
         worker.pause()  # so that all of them wait when it goes on
         for _ in range(FLOOD):
             channel.basic_publish("", "id.health", question, properties)

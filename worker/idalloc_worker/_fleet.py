@@ -97,6 +97,11 @@ class Fleet:
         self._channel.connect(connection)
         self._call_later(_SETTLE_LONGEST, lambda: self._settled(on_settled))
 
+    def do_without(self, reason: str, on_settled: Callback) -> None:
+        """Stay alone on a connection that has no channel to spare."""
+        self._on_settled = on_settled
+        self.on_fleet_refused(reason)
+
     def disconnect(self) -> None:
         """Forget the connection."""
         self._on_settled = None

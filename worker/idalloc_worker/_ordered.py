@@ -90,6 +90,10 @@ class OrderedTags:
         self._forwarder.open(channel.connection)
         self._owner.start(channel.connection)
 
+    def do_without(self, problem: str) -> None:
+        """Refuse requests for ordered tags: there are no channels for them."""
+        self._owner.problem = problem
+
     def on_lost(self) -> None:
         """Void all that was held: others own the partitions now."""
         self._owner.stop()

@@ -5,7 +5,7 @@ All of it runs on the link's thread, which owns the engine and so needs no lock.
 
 import logging
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from math import inf
 
 from pika.channel import Channel
@@ -18,13 +18,12 @@ from idalloc_client._wire import Wire
 from idalloc_schemas import (
     ALLOC_QUEUE,
     HEALTH_QUEUE,
-    HEALTH_REPLY_TYPE,
     HealthCall,
     InvalidMessageError,
     RespCode,
     parse_alloc_request,
-    parse_health_request,
 )
+from idalloc_worker._channel_budget import ADVICE, FOR_ALL, FOR_FLEET, ChannelBudget
 from idalloc_worker._desk import Desk
 from idalloc_worker._effects import (
     AbandonRefill,
@@ -38,19 +37,16 @@ from idalloc_worker._engine import Engine
 from idalloc_worker._fleet import Fleet
 from idalloc_worker._garbage import collect_if_due, collect_rarely
 from idalloc_worker._give_back import GiveBacks
-from idalloc_worker._health_answers import HealthAnswers
-from idalloc_worker._health_calls import HealthCalls
+from idalloc_worker._health_requests import HealthRequests
 from idalloc_worker._ordered import OrderedTags
 from idalloc_worker._refill_reports import record_report
 from idalloc_worker._refiller import Refiller, RefillReport
 from idalloc_worker._refills import Refills
 from idalloc_worker._refusals import INTERNAL
-from idalloc_worker._replies import error_reply, health_reply
 from idalloc_worker._row_watch import RowWatch
 from idalloc_worker._session import Delivery, Session, deadline_of
 from idalloc_worker._stalls import BEAT
-from idalloc_worker._tag_health import Listing
-from idalloc_worker._tallies import ANSWERED, Tallies
+from idalloc_worker._tallies import Tallies
 from idalloc_worker._throttle import ThrottledLog
 
 _log = logging.getLogger("idalloc.worker")
@@ -89,6 +85,7 @@ class WorkerService:
         self._tallies = tallies
         self._desk = Desk(tallies, self._throttled, clock, ordered.redirect)
         self._session: Session | None = None
+        self._budget = ChannelBudget()
         self._declare_first = False
         self._timer: Timer | None = None
         self._timer_at = inf
@@ -111,11 +108,14 @@ class WorkerService:
         self._row_watch = RowWatch(
             self._engines, self._fleet, refiller, thread, tallies, self._clock
         )
-        self._answers = HealthAnswers(
-            self._health_of_all, thread.link.call_soon, thread.link.call_later
-        )
-        self._calls = HealthCalls(
-            self._answers, self._answer_call, thread.link.call_later, self._clock
+        self._health = HealthRequests(
+            self._name,
+            fleet=self._fleet,
+            ordered=self._ordered,
+            desk=self._desk,
+            tallies=tallies,
+            link=thread.link,
+            clock=self._clock,
         )
         self._ordered.attach(thread.link, thread.post, refiller, self._desk, self._run_effects)
         thread.post(self._beat)
@@ -141,20 +141,45 @@ class WorkerService:
             channel.queue_declare(ALLOC_QUEUE, durable=True)
             channel.queue_declare(HEALTH_QUEUE, durable=True)
         session = self._session
+        self._budget.begin(channel.connection)
+        self._tell_of_budget(session)
 
         def consume_requests() -> None:
             if not self._draining and session is self._session and session.usable:
-                self._ordered.on_ready(channel)
+                if self._budget.channels >= FOR_ALL:
+                    self._ordered.on_ready(channel)
                 channel.basic_qos(prefetch_count=self._prefetch)
                 self._consume(session, ALLOC_QUEUE, lambda: _log.info("Serving"))
 
         def join_fleet() -> None:
-            if session is self._session:
+            if session is not self._session:
+                return
+            if self._budget.channels >= FOR_FLEET:
                 self._fleet.connect(channel.connection, consume_requests)
+            else:
+                self._fleet.do_without(ADVICE % self._budget.channels, consume_requests)
 
         # Requests only once all else is in place: ids would be spent on a channel that a missing
         # queue is about to close, or on segments that others know better about.
         self._consume(session, HEALTH_QUEUE, join_fleet)
+
+    def _tell_of_budget(self, session: Session) -> None:
+        """Say what this worker does without, for want of channels; try again some time."""
+        channels = self._budget.channels
+        if channels >= FOR_ALL:
+            return
+        advice = ADVICE % channels
+        self._ordered.do_without(advice)
+        self._throttled.warning(
+            self._clock(), "channels", "This worker serves no ordered tags: %s", advice
+        )
+        if self._budget.learned:
+            self._link.call_later(self._budget.next_retry(), lambda: self._try_all(session))
+
+    def _try_all(self, session: Session) -> None:
+        if session is self._session and not self._draining:
+            self._budget.forget()
+            self._link.reset_channel(ConnectionResetError("trying for more channels"))
 
     def _consume(self, session: Session, queue: str, on_consuming: Callable[[], None]) -> None:
         consumer_tag = f"{self._name} {queue.removeprefix('id.')}"
@@ -163,6 +188,7 @@ class WorkerService:
     def on_lost(self, reason: BaseException) -> None:
         """Forget the channel: its unanswered requests go to other workers."""
         self._session = None
+        self._budget.on_lost(reason)
         self._tallies.connected = False
         self._fleet.disconnect()
         self._ordered.on_lost()
@@ -209,7 +235,7 @@ class WorkerService:
             if delivery.queue == ALLOC_QUEUE:
                 self._alloc(delivery, body, now, properties)
             else:
-                self._health(delivery, body, now, properties)
+                self._health.take(delivery, body, now, properties)
         except InvalidMessageError as error:
             self._desk.refuse(delivery, Refused(RespCode.INVALID_REQUEST, str(error)))
         except Exception:  # noqa: BLE001  # pika would end the connection: a crash loop
@@ -244,48 +270,8 @@ class WorkerService:
         else:
             self._desk.answer(delivery, answer)
 
-    def _health(self, delivery: Delivery, body: bytes, now: float, properties: Properties) -> None:
-        request = parse_health_request(body)
-        delivery.deadline = deadline_of(properties, now)
-        if delivery.deadline <= now:
-            self._desk.expire(delivery)
-        elif request.fleet and self._fleet.speaking and delivery.reply_to is not None:
-            self._fleet.call_health(delivery.reply_to, delivery.correlation_id, request.app_tag)
-            # This worker's answer comes with those of the others.
-            self._tallies.outcomes[HEALTH_QUEUE][ANSWERED] += 1
-            delivery.session.finish(delivery)
-        elif request.app_tag is None:
-            self._answers.ask(lambda body: self._desk.report(delivery, body))
-        else:
-            reply = self._health_of(request.app_tag, now)
-            if isinstance(reply, Refused):
-                self._desk.refuse(delivery, reply)
-            else:
-                self._desk.report(delivery, reply)
-
     def _on_health_call(self, call: HealthCall) -> None:
-        """Answer a caller who asked the whole fleet, through whichever worker."""
-        if call.app_tag is None:
-            self._calls.take(call)
-            return
-        reply = self._health_of(call.app_tag, self._clock())
-        body = error_reply(reply).encode() if isinstance(reply, Refused) else reply
-        self._fleet.answer_health(call, body, HEALTH_REPLY_TYPE)
-
-    def _answer_call(self, call: HealthCall, body: bytes, on_confirmed: Callable[[], None]) -> None:
-        self._fleet.answer_health(call, body, HEALTH_REPLY_TYPE, on_confirmed)
-
-    def _health_of(self, app_tag: str, now: float) -> bytes | Refused:
-        found = self._ordered.health(now, app_tag)
-        return found if isinstance(found, Refused) else self._health_reply(found)
-
-    def _health_of_all(self) -> Generator[None, None, bytes]:
-        found = yield from self._ordered.listing()
-        return self._health_reply(found)
-
-    def _health_reply(self, tags: Listing) -> bytes:
-        protected = self._fleet.speaking
-        return health_reply(self._name, tags, self._tallies, protected=protected).encode()
+        self._health.on_call(call)
 
     # The engines' wishes
 
@@ -358,7 +344,7 @@ class WorkerService:
             # Requests are handed back only once nothing is delivered any more: they would come
             # straight back otherwise.
             self._session.cancel(
-                lambda: self._answers.when_idle(lambda: self._ordered.drain(self._finish_drain))
+                lambda: self._health.when_idle(lambda: self._ordered.drain(self._finish_drain))
             )
 
     def _finish_drain(self) -> None:
