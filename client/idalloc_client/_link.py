@@ -4,6 +4,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
+from copy import copy
 from typing import Protocol
 
 import pika
@@ -109,6 +110,14 @@ class Link:
             wire = PikaWire(channel)
         channel.add_on_close_callback(lambda *_: wire.forget())
         return wire
+
+    def beside(self, handler: LinkHandler, what: str) -> "Link":
+        """Make a link of its own to the same broker, on the same loop; `what` is for people."""
+        parameters = copy(self._parameters)
+        given = self._parameters.client_properties or {}
+        name = f"{given.get('connection_name', '')} {what}"
+        parameters.client_properties = {**given, "connection_name": name}
+        return Link(parameters, handler, self._loop, fit=self._fit)
 
     def reset_channel(self, reason: BaseException) -> None:
         """Give up the present channel, and open another one after a pause."""

@@ -61,7 +61,9 @@ MALFORMED = [
 def test_what_the_brokers_make_is_answered(release: Release, address: bytes) -> None:
     addresses = ReplyAddresses(release)
     assert addresses.admit(address)
-    assert address in addresses.admitted
+    # RabbitMQ 3.10 fails over a node that does not run: that is tried first.
+    assert (addresses.node_at_risk(address) is not None) == (release == OLD)
+    assert (address in addresses.admitted) == (release != OLD)
 
 
 @pytest.mark.parametrize("release", [OLD, (3, 13, 7), NEW])

@@ -305,6 +305,21 @@ class Fleet:
         )
         self._channel.publish(message.encode(), _nothing)
 
+    @staticmethod
+    def address_of(call: HealthCall) -> bytes:
+        """Tell whom to answer."""
+        return call.reply_to.encode(_AS_IT_IS)
+
+    @staticmethod
+    def correlation_id_of(call: HealthCall) -> bytes | None:
+        """Tell with what to answer."""
+        number = call.correlation_id
+        return None if number is None else number.encode(_AS_IT_IS)
+
+    def node_at_risk(self, call: HealthCall) -> bytes | None:
+        """See `ReplyAddresses.node_at_risk`."""
+        return self._channel.addresses.node_at_risk(self.address_of(call))
+
     def answer_health(
         self,
         call: HealthCall,
@@ -313,9 +328,8 @@ class Fleet:
         on_confirmed: Callback = lambda: None,
     ) -> None:
         """Answer the caller directly; `on_confirmed` runs once the broker has it, or never."""
-        number = call.correlation_id
-        correlation_id = None if number is None else number.encode(_AS_IT_IS)
-        reply_to = call.reply_to.encode(_AS_IT_IS)
+        correlation_id = self.correlation_id_of(call)
+        reply_to = self.address_of(call)
         if self._channel.addresses.admit(reply_to):
             self._channel.answer(reply_to, body, message_type, correlation_id, on_confirmed)
         else:  # a worker of an earlier version does not look

@@ -13,6 +13,7 @@ from idalloc_worker._health_calls import HealthCalls
 from idalloc_worker._ordered import OrderedTags
 from idalloc_worker._replies import error_reply, health_reply
 from idalloc_worker._session import Delivery, deadline_of
+from idalloc_worker._side_answers import SideAnswer, Verdict
 from idalloc_worker._tag_health import Listing
 from idalloc_worker._tallies import ANSWERED, Tallies
 
@@ -67,14 +68,26 @@ class HealthRequests:
             return
         answer = self._of(call.app_tag, self._clock())
         body = error_reply(answer).encode() if isinstance(answer, Refused) else answer
-        self._fleet.answer_health(call, body, HEALTH_REPLY_TYPE)
+        self._answer_call(call, body, lambda: None)
 
     def when_idle(self, on_idle: Callable[[], None]) -> None:
         """Call `on_idle` once nobody waits any more."""
         self._answers.when_idle(on_idle)
 
     def _answer_call(self, call: HealthCall, body: bytes, on_confirmed: Callable[[], None]) -> None:
-        self._fleet.answer_health(call, body, HEALTH_REPLY_TYPE, on_confirmed)
+        node, side = self._fleet.node_at_risk(call), self._desk.side
+        if node is None or side is None or node in side.trusted:
+            self._fleet.answer_health(call, body, HEALTH_REPLY_TYPE, on_confirmed)
+            return
+
+        def on_verdict(verdict: Verdict) -> None:
+            if verdict is Verdict.UNTRIED:
+                self._fleet.answer_health(call, body, HEALTH_REPLY_TYPE, on_confirmed)
+            else:
+                on_confirmed()
+
+        address, number = self._fleet.address_of(call), self._fleet.correlation_id_of(call)
+        side.send(SideAnswer(address, number, body, HEALTH_REPLY_TYPE, on_verdict, node=node))
 
     def _of(self, app_tag: str, now: float) -> bytes | Refused:
         found = self._ordered.health(now, app_tag)

@@ -28,13 +28,18 @@ _PID: Final = re.compile(rb"\x83Xv(..)reply@(?:0|[1-9][0-9]{0,8})(.{12})", re.DO
 no other. The node's name is replaced by its hash."""
 _LENGTH_OF_NAME: Final = struct.Struct(">H")
 _NUMBER_AND_SERIAL: Final = struct.Struct(">II")
-_AROUND_NAME: Final = 3 + 2 + 12  # bytes before and after the node's name
+_AFTER_NAME: Final = 12  # bytes
+_AROUND_NAME: Final = 3 + 2 + _AFTER_NAME
 
 _FIRST_UNKNOWN: Final = (4, 4)
 """From this release on the format may be another one; it fails over none since 4.1."""
 _FIRST_WIDE: Final = (3, 12)
 """Before it, the broker runs on an Erlang whose processes have narrow numbers, and which fails over
 others; later ones may be wider."""
+_NODES_CHECKED: Final = (3, 10, 12)
+_FIRST_OF_3_11: Final = (3, 11, 0)
+_NODES_CHECKED_3_11: Final = (3, 11, 4)
+"""Before these, the broker fails over an address that names no node of its cluster that runs."""
 _NARROW: Final = (1 << 15, 1 << 13)
 _WIDE: Final = (1 << 28, 1 << 32)
 
@@ -54,11 +59,15 @@ def release_of(properties: Mapping[str, Any] | None) -> Release | None:
 class ReplyAddresses:
     """Belongs to one connection, of whose broker it knows the release.
 
-    `admitted` holds addresses that were looked at and found good: looking costs some microseconds.
+    `admitted` holds addresses that were looked at and found good, and may be answered at once:
+    looking costs some microseconds.
     """
 
     def __init__(self, release: Release | None) -> None:
         self.admitted: set[bytes] = set()
+        self._fails_over_nodes = release is not None and (
+            release < _NODES_CHECKED or _FIRST_OF_3_11 <= release < _NODES_CHECKED_3_11
+        )
         self._strict = release is not None and release < _FIRST_UNKNOWN
         narrow = release is not None and release < _FIRST_WIDE
         self._numbers, self._serials = _NARROW if narrow else _WIDE
@@ -69,8 +78,17 @@ class ReplyAddresses:
             return False
         if len(self.admitted) >= _REMEMBERED:
             self.admitted.clear()
-        self.admitted.add(reply_to)
+        if self.node_at_risk(reply_to) is None:
+            self.admitted.add(reply_to)
         return True
+
+    def node_at_risk(self, reply_to: bytes) -> bytes | None:
+        """Tell which of the broker's nodes a good address names, if the broker fails over others.
+
+        It closes the connection then also for a node that has just ended.
+        """
+        parts = _PARTS.fullmatch(reply_to) if self._fails_over_nodes else None
+        return None if parts is None else base64.b64decode(parts[1])[:-_AFTER_NAME]
 
     def _good(self, reply_to: bytes) -> bool:
         if reply_to.startswith(_DIRECT):

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from math import inf
 
 from pika.channel import Channel
-from pika.exceptions import ChannelClosed
+from pika.exceptions import ChannelClosed, ConnectionClosed
 
 from idalloc_client._frames import Properties
 from idalloc_client._link import Timer
@@ -45,6 +45,7 @@ from idalloc_worker._refills import Refills
 from idalloc_worker._refusals import INTERNAL
 from idalloc_worker._row_watch import RowWatch
 from idalloc_worker._session import Delivery, Session, deadline_of
+from idalloc_worker._side_answers import SideAnswers
 from idalloc_worker._stalls import BEAT
 from idalloc_worker._tallies import Tallies
 from idalloc_worker._throttle import ThrottledLog
@@ -55,6 +56,7 @@ _HEALTH_PREFETCH = 20
 """Health requests at a time: their answers may be some hundred kilobytes each, and those to
 requests for ids have to wait for them."""
 
+_INTERNAL_ERROR = 541
 _NOT_FOUND = 404
 _ACCESS_REFUSED = 403
 
@@ -118,6 +120,10 @@ class WorkerService:
             clock=self._clock,
         )
         self._ordered.attach(thread.link, thread.post, refiller, self._desk, self._run_effects)
+        link = thread.link
+        self._desk.side = SideAnswers(
+            lambda handler: link.beside(handler, "(suspects)"), link.call_later, self._clock
+        )
         thread.post(self._beat)
 
     def _beat(self) -> None:
@@ -189,6 +195,10 @@ class WorkerService:
         """Forget the channel: its unanswered requests go to other workers."""
         self._session = None
         self._budget.on_lost(reason)
+        if self._desk.side is not None:
+            self._desk.side.distrust()
+        if isinstance(reason, ConnectionClosed) and reason.reply_code == _INTERNAL_ERROR:
+            self._desk.beware()
         self._tallies.connected = False
         self._fleet.disconnect()
         self._ordered.on_lost()
@@ -355,6 +365,8 @@ class WorkerService:
             engine.close(self._clock())
         self._run_effects()
         self._ordered.flush()
+        if self._desk.side is not None:
+            self._desk.side.close()
         if self._session is not None:
             self._session.flush()
         self._link.call_later(self._patience, lambda: self._give_backs.give_up(on_drained))
