@@ -31,7 +31,10 @@ class Side:
         self.sent: list[bytes] = []
         self.connects = self.stops = 0
         self.answers = SideAnswers(
-            lambda _: self, lambda _delay, callback: self.later.append(callback), lambda: self.now
+            "worker",
+            lambda _: self,
+            lambda _delay, callback: self.later.append(callback),
+            lambda: self.now,
         )
         self.verdicts: list[tuple[int, Verdict]] = []
         self.on_confirm: Callable[[object], None] = lambda _frame: None
@@ -55,7 +58,8 @@ class Side:
     def confirm(self) -> None:
         self.on_confirm(None)
 
-    def _reply(self, reply_to: bytes, _e: Envelope, _c: bytes | None, _body: bytes) -> None:
+    def _reply(self, reply_to: bytes, envelope: Envelope, _c: bytes | None, _body: bytes) -> None:
+        assert envelope.properties.app_id == b"worker", "as on the worker's own connection"
         self.sent.append(reply_to)
 
     def end(self) -> None:

@@ -122,7 +122,10 @@ class WorkerService:
         self._ordered.attach(thread.link, thread.post, refiller, self._desk, self._run_effects)
         link = thread.link
         self._desk.side = SideAnswers(
-            lambda handler: link.beside(handler, "(suspects)"), link.call_later, self._clock
+            self._name,
+            lambda handler: link.beside(handler, "(suspects)"),
+            link.call_later,
+            self._clock,
         )
         thread.post(self._beat)
 

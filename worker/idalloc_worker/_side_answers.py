@@ -63,12 +63,14 @@ class SideAnswers:
 
     def __init__(
         self,
+        worker: str,
         new_link: Callable[["SideAnswers"], SideLink],
         later: Callable[[float, Callable[[], None]], object],
         clock: Callable[[], float],
     ) -> None:
         self.trusted: set[bytes] = set()
         """Nodes to which an answer went without harm since the worker's connection was opened."""
+        self._worker = worker.encode()
         self._new_link = new_link
         self._later = later
         self._clock = clock
@@ -135,7 +137,9 @@ class SideAnswers:
         answer = self._current = self._waiting.popleft()
         self._sent += 1
         properties = Properties(
-            content_type=CONTENT_TYPE.encode(), type=answer.message_type.encode()
+            content_type=CONTENT_TYPE.encode(),
+            type=answer.message_type.encode(),
+            app_id=self._worker,
         )
         self._wire.reply(answer.reply_to, Envelope(properties), answer.correlation_id, answer.body)
 
