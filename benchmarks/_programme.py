@@ -39,7 +39,16 @@ RACES = (
     Entry("scaling", 115, start=40),
 )
 
-PROOFS = ("cancellations", "outage", "promotion", "rewind", "adaptive_step", "many_tags", "marks")
+PROOFS = (
+    "cancellations",
+    "outage",
+    "promotion",
+    "rewind",
+    "adaptive_step",
+    "many_tags",
+    "marks",
+    "health_flood",
+)
 """Benchmarks whose bars are counts that must be right, however long that takes: `make prove`."""
 
 

@@ -4,11 +4,13 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
+from copy import copy
 from typing import Protocol
 
 import pika
 from pika.channel import Channel
 from pika.connection import Connection, Parameters
+from pika.exceptions import AMQPError
 
 from idalloc_client._backoff import Backoff
 from idalloc_client._guarded_loop import SelectorLoop
@@ -108,6 +110,14 @@ class Link:
             wire = PikaWire(channel)
         channel.add_on_close_callback(lambda *_: wire.forget())
         return wire
+
+    def beside(self, handler: LinkHandler, what: str) -> "Link":
+        """Make a link of its own to the same broker, on the same loop; `what` is for people."""
+        parameters = copy(self._parameters)
+        given = self._parameters.client_properties or {}
+        name = f"{given.get('connection_name', '')} {what}"
+        parameters.client_properties = {**given, "connection_name": name}
+        return Link(parameters, handler, self._loop, fit=self._fit)
 
     def reset_channel(self, reason: BaseException) -> None:
         """Give up the present channel, and open another one after a pause."""
@@ -215,7 +225,10 @@ class Link:
     def _open_channel(self) -> None:
         connection = self._connection
         if connection is not None and connection.is_open and self._on_stopped is None:
-            connection.channel(on_open_callback=self._on_channel_open)
+            try:
+                connection.channel(on_open_callback=self._on_channel_open)
+            except AMQPError:  # no number is free until the broker confirms that one is
+                self._reopen_channel_later()
 
     def _on_channel_open(self, channel: Channel) -> None:
         wire = self.wire(channel)

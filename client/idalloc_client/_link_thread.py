@@ -37,8 +37,13 @@ class LinkThread:
         self._wake_pending = False
 
     def start(self) -> None:
-        """Start the thread; the connection follows."""
-        self._waker = _Waker(self._loop, self._run_posted)
+        """Start the thread; the connection follows.
+
+        Raises RuntimeError or OSError if there is no thread or descriptor to be had; it may be
+        called again then.
+        """
+        if self._waker is None:
+            self._waker = _Waker(self._loop, self._run_posted)
         self._wake()  # for what was posted before
         self._thread.start()
 

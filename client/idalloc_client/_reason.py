@@ -1,8 +1,14 @@
 """Says in a few words why a connection or a channel was lost."""
 
+import re
+
 from pika import exceptions
 
 from idalloc_client._memory import MemoryRestoredError
+
+_NOT_ALLOWED = re.compile(r"NOT_ALLOWED - ([^\\\"]+)")
+
+_QUOTE = "'"
 
 _WORDS = {
     exceptions.AuthenticationError: "the broker refused the user or password",
@@ -22,8 +28,17 @@ def describe(reason: BaseException | None) -> str:
         return f"closed with {reason.reply_code} {reason.reply_text}"
     for kind, words in _WORDS.items():
         if isinstance(reason, kind):
-            return words
+            return words + _told_by_broker(reason)
     return _first_os_error(reason) or type(reason).__name__
+
+
+def _told_by_broker(reason: BaseException) -> str:
+    """Find which limit was reached, or what does not exist, in the repr that pika keeps."""
+    found = _NOT_ALLOWED.search(str(reason))
+    if found is None:
+        return ""
+    told = found[1]
+    return f" ({told.removesuffix(_QUOTE) if told.count(_QUOTE) % 2 else told})"
 
 
 def _first_os_error(reason: BaseException) -> str | None:

@@ -1,7 +1,7 @@
 """One open channel, as a link's handler uses it: pika's, with a shortcut for what is frequent."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -38,6 +38,12 @@ class Wire(ABC):
     def is_open(self) -> bool:
         """Whether what is written has an effect."""
         return bool(self.channel.is_open)
+
+    @property
+    def server_properties(self) -> Mapping[str, Any] | None:
+        """What the broker says of itself."""
+        properties: Mapping[str, Any] | None = self.channel.connection.server_properties
+        return properties
 
     @abstractmethod
     def publish(

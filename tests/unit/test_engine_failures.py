@@ -292,7 +292,7 @@ def test_fifty_thousand_unknown_tags_leave_bounded_state() -> None:
         assert d.get(f"tag-{number}").code is RespCode.APP_TAG_NOT_FOUND
         d.advance(0.001)
     engine = d.engine
-    assert list(engine.pools()) == []
+    assert list(engine.by_tag.values()) == []
     assert engine._refilling == {}
     assert len(engine._refusals) <= d.limits.max_refusals
     assert len(engine._timers) < 10_000  # what the last two seconds left
@@ -311,7 +311,7 @@ def test_unknown_tags_are_bounded_while_the_database_is_down() -> None:
         while d.refills:
             d.fail()
         d.advance(0.1)
-    assert list(d.engine.pools()) == []
+    assert list(d.engine.by_tag.values()) == []
     assert d.engine._refilling == {}
     assert len(d.engine._refusals) <= 100
 
@@ -333,7 +333,7 @@ def test_a_deleted_tag_is_not_served_on() -> None:
     d.reserve()
     assert d.engine.left == 0
     assert d.ask().code is RespCode.APP_TAG_NOT_FOUND
-    (pool,) = d.engine.pools()
+    (pool,) = d.engine.by_tag.values()
     assert (pool.lost, pool.reserved, pool.handed_out) == (4, 9, 5)
 
 
@@ -392,6 +392,6 @@ def test_the_books_of_a_forgotten_tag_are_kept() -> None:
     d = driver(10)
     d.ask(patience=1)
     d.advance(2)
-    assert list(d.engine.pools()) == []
+    assert list(d.engine.by_tag.values()) == []
     d.reserve()
     assert d.health().ids_lost == 10

@@ -203,7 +203,7 @@ class Wary:
         for _, refill in self.d.started[self.seen :]:
             assert not self.costly or refill.demand == NO_DEMAND
         self.seen = len(self.d.started)
-        for pool in self.d.engine.pools():
+        for pool in self.d.engine.by_tag.values():
             if pool.waiters and pool.attempt is None:
                 assert self.d.engine.next_wakeup <= self.d.now + self.d.limits.backoff_cap
 

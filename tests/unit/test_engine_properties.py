@@ -198,7 +198,7 @@ class EngineMachine(RuleBasedStateMachine):
 
     @invariant()
     def books_balance(self) -> None:
-        for pool in self.engine.pools():
+        for pool in self.engine.by_tag.values():
             assert pool.reserved == pool.handed_out + pool.left + pool.lost
             assert pool.left == sum(right - left for left, right in pool.held())
 
@@ -214,7 +214,7 @@ class EngineMachine(RuleBasedStateMachine):
     @invariant()
     def limits_hold(self) -> None:
         unknown = 0
-        for pool in self.engine.pools():
+        for pool in self.engine.by_tag.values():
             assert pool.waiters <= LIMITS.max_waiters
             assert pool.left >= 0
             unknown += not pool.known
@@ -223,7 +223,7 @@ class EngineMachine(RuleBasedStateMachine):
 
     @invariant()
     def whoever_waits_has_a_refill_coming(self) -> None:
-        for pool in self.engine.pools():
+        for pool in self.engine.by_tag.values():
             if pool.waiters:
                 assert pool.attempt is not None or pool.retry_timer_at is not None, pool
 

@@ -88,7 +88,7 @@ def test_the_cover_is_told() -> None:
     d = driver(step=1000, target_cover=0)
     load = Load(d)
     load.run(100, 15)
-    pool = next(d.engine.pools())
+    pool = next(iter(d.engine.by_tag.values()))
     assert pool.rate(d.now) == pytest.approx(100, rel=0.1)
     assert pool.cover(d.now) == pytest.approx(pool.left / 100, rel=0.1)
     health = d.health()
@@ -226,7 +226,7 @@ def test_a_ceiling_that_was_lowered_below_the_mark() -> None:
     assert d.get(count=1).id == 9
     assert ids_of(d) == [10, 11, 12]
     assert d.health().ids_lost == 7
-    pool = next(d.engine.pools())
+    pool = next(iter(d.engine.by_tag.values()))
     assert pool.reserved == pool.handed_out + pool.left + pool.lost
 
 

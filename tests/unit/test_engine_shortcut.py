@@ -67,7 +67,7 @@ def _state(engine: Engine) -> dict[str, tuple[object, ...]]:
             *(list(pool.held()), pool.left, pool.handed_out, pool.lost, pool.reserved),
             *(pool.given_back, pool.waiters, pool.full, pool.attempt, pool.wants_refill),
         )
-        for pool in engine.pools()
+        for pool in engine.by_tag.values()
     }
 
 

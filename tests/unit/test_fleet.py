@@ -60,8 +60,9 @@ class FakeStream:
     def read_from(self, offset: int) -> None:
         self.starts.append(offset)
 
-    def close(self) -> None:
+    def close(self, on_closed: Callback = lambda: None) -> None:
         self.closed += 1
+        on_closed()
 
 
 class Bench:

@@ -2,13 +2,18 @@
 
 import gc
 import tracemalloc
+from collections import Counter
 from types import SimpleNamespace
 
-from idalloc_schemas import TagState
+import pytest
+
+from idalloc_schemas import TagHealth, TagState
 from idalloc_worker._engine import Engine, EngineLimits
 from idalloc_worker._fleet_marks import FleetMarks
+from idalloc_worker._listing import DESCRIBED, LOOKED_AT
 from idalloc_worker._ordered import OrderedTags
 from idalloc_worker._owner_engine import OwnerEngine
+from idalloc_worker._pool import TagPool
 from idalloc_worker._segment import Segment
 from idalloc_worker._tag_health import LISTED, Listing
 from idalloc_worker._tag_settings import TagSettings
@@ -43,9 +48,13 @@ def ordered_tags(plain: Engine, ordered: OwnerEngine) -> OrderedTags:
 
 def all_health(plain: Driver, ordered: OwnerDriver | None = None) -> Listing:
     owner = ordered or owning()
-    found = ordered_tags(plain.engine, owner.engine).health(plain.now, None)
-    assert isinstance(found, Listing)
-    return found
+    steps = ordered_tags(plain.engine, owner.engine).listing()
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            found: Listing = end.value
+            return found
 
 
 def warm(engine: Engine, marks: FleetMarks, app_tag: str) -> None:
@@ -130,3 +139,22 @@ def test_health_of_one_tag_is_a_list_of_one() -> None:
     found = ordered_tags(d.engine, owning().engine).health(d.now, "order")
     assert isinstance(found, Listing)
     assert (found.total, found.left, len(found.tags)) == (1, 18, 1)
+
+
+def test_no_turn_looks_at_more_than_a_slice_of_the_tags(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many there are: between two pauses there is as much work as for a few."""
+    names = [f"tag-{number:04}" for number in range(4 * LOOKED_AT)]
+    plain, ordered = holding(*names), owning(*names[: LOOKED_AT + 1])
+    work, turns = Counter[str](), list[Counter[str]]()
+    monkeypatch.setattr(TagPool, "left", property(lambda _pool: work.update(["looked"]) or 1))
+    monkeypatch.setattr(
+        "idalloc_worker._ordered.describe",
+        lambda pool, _now: work.update(["described"]) or TagHealth(app_tag=pool.app_tag, state="s"),
+    )
+    steps = ordered_tags(plain.engine, ordered.engine).listing()
+    for _ in steps:
+        turns.append(Counter(work))
+        work.clear()
+    assert max(turn["looked"] for turn in turns) <= LOOKED_AT
+    assert max(turn["described"] for turn in turns) <= 2 * DESCRIBED  # of either engine
+    assert sum(turn["looked"] for turn in turns) == 5 * LOOKED_AT + 1

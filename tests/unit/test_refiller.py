@@ -200,3 +200,29 @@ def test_an_abort_before_the_operation_counts() -> None:
         assert lifeline.aborted
     with lifeline.operation():
         assert not lifeline.aborted
+
+
+def test_threads_that_cannot_be_had_are_started_later(
+    store: FakeStore,
+    reports: "queue.SimpleQueue[RefillReport]",
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Those that there are do the work meanwhile."""
+    refiller = Refiller(lambda: store, 2, reports.put)
+    start, failures = threading.Thread.start, iter([False, True])
+
+    def sometimes(thread: threading.Thread) -> None:
+        if next(failures, False):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", sometimes)
+    with pytest.raises(RuntimeError):
+        refiller.start()
+    store.release.set()
+    refiller.request(StartRefill("order", 1, 10, 0))
+    assert reports.get(timeout=30).refill.attempt == 1
+    refiller.start()
+    names = {thread.name for thread in threading.enumerate()}
+    assert {"idalloc-refill-1", "idalloc-refill-2"} <= names
+    assert refiller.stop(30)

@@ -15,14 +15,20 @@ from idalloc_worker._logging import configure_logging
 from idalloc_worker._metrics_sources import AskForSnapshot, Responder
 from idalloc_worker._process import run_worker
 from idalloc_worker._settings import Settings
-from idalloc_worker._signals import Mailbox, on_stop_signals, unblock_stop_signals
+from idalloc_worker._signals import (
+    StopOrder,
+    on_stop_signals,
+    show_stacks_on_sigquit,
+    unblock_stop_signals,
+)
 
 
 def main() -> int:
     """Serve until told to stop; returns the exit status."""
-    stop: Mailbox[None] = Mailbox()
-    # Ctrl-C reaches the whole group; the supervisor is the one to act on it.
-    on_stop_signals(lambda: stop.put(None), ignore_sigint=True)
+    stop = StopOrder()
+    # Ctrl-C and a hangup reach the whole group; the supervisor is the one to act on them.
+    on_stop_signals(stop.give, of_terminal=False)
+    show_stacks_on_sigquit()
     unblock_stop_signals()
     settings = pickle.load(sys.stdin.buffer)  # noqa: S301  # written by our own parent
     if not isinstance(settings, Settings):
@@ -31,10 +37,10 @@ def main() -> int:
 
     def watch() -> None:
         sys.stdin.buffer.read()
-        stop.put(None)
+        stop.give()
 
     threading.Thread(target=watch, name="idalloc-supervisor-watch", daemon=True).start()
-    return run_worker(settings, stop.get, answer_on(*sys.argv[1:]))
+    return run_worker(settings, stop.wait, answer_on(*sys.argv[1:]))
 
 
 def answer_on(descriptor: str = "") -> Callable[[AskForSnapshot], None] | None:

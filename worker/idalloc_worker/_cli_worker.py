@@ -11,7 +11,7 @@ from idalloc_worker._metrics_server import MetricsServer
 from idalloc_worker._metrics_sources import AskForSnapshot, OwnProcess
 from idalloc_worker._process import run_worker
 from idalloc_worker._settings import Settings
-from idalloc_worker._signals import Mailbox, on_stop_signals
+from idalloc_worker._signals import StopOrder, on_stop_signals, show_stacks_on_sigquit
 from idalloc_worker._supervisor import Supervisor
 
 
@@ -27,10 +27,11 @@ Examples:
 @click.option("--log-format", metavar="FORMAT", help="text or json.")
 @config_option
 def worker(**options: object) -> None:
-    """Serve ids from RabbitMQ's queues until SIGTERM or Ctrl-C.
+    """Serve ids from RabbitMQ's queues until SIGTERM, Ctrl-C or a hangup.
 
     The first signal drains: what was taken is answered or handed back to the queue. The second
-    one ends it at once. With several processes, one that crashes is started again.
+    one ends it at once. With several processes, one that crashes is started again. SIGQUIT shows
+    what each thread is at.
     """
     settings = settings_of_command(**options)
     settings.require_mysql()
@@ -41,6 +42,7 @@ def worker(**options: object) -> None:
 
 def _runner(settings: Settings) -> Callable[[], int]:
     server = MetricsServer.listen(settings)
+    show_stacks_on_sigquit()
     if settings.processes > 1:
         return Supervisor(settings, server).run
 
@@ -49,8 +51,8 @@ def _runner(settings: Settings) -> Callable[[], int]:
             server.serve(OwnProcess(ask))
 
     def run_alone() -> int:
-        stop: Mailbox[None] = Mailbox()
-        on_stop_signals(lambda: stop.put(None))
-        return run_worker(settings, stop.get, serve_metrics)
+        stop = StopOrder()
+        on_stop_signals(stop.give)
+        return run_worker(settings, stop.wait, serve_metrics)
 
     return run_alone

@@ -1,13 +1,24 @@
 """How a request ends: answered, refused, handed back or dropped, and counted as that."""
 
 from collections.abc import Callable
+from typing import Final
 
-from idalloc_schemas import ALLOC_QUEUE, ALLOC_REPLY_TYPE, RespCode, encode_alloc_success
+from idalloc_schemas import (
+    ALLOC_QUEUE,
+    ALLOC_REPLY_TYPE,
+    HEALTH_QUEUE,
+    HEALTH_REPLY_TYPE,
+    RespCode,
+    encode_alloc_success,
+)
 from idalloc_worker._effects import Answer, Redirected, Refused
+from idalloc_worker._refusals import INTERNAL
 from idalloc_worker._replies import REPLY_TYPES, error_reply
 from idalloc_worker._session import Delivery
+from idalloc_worker._side_answers import SideAnswer, SideAnswers, Verdict
 from idalloc_worker._stalls import StallGuard
 from idalloc_worker._tallies import (
+    ANSWERED,
     DEAD_LETTERED,
     DOUBTED,
     EXPIRED,
@@ -16,6 +27,8 @@ from idalloc_worker._tallies import (
     Tallies,
 )
 from idalloc_worker._throttle import ThrottledLog
+
+_WARY_FOR: Final = 60.0  # seconds
 
 
 class Desk:
@@ -33,6 +46,9 @@ class Desk:
         self._throttled = throttled
         self._clock = clock
         self._on_redirected = on_redirected
+        self._wary_until = 0.0
+        self.side: SideAnswers | None = None
+        """Sends what may end a connection; given once there is a loop."""
         self.stalls = StallGuard(clock())
 
     def answer(self, delivery: Delivery, answer: Answer) -> None:
@@ -40,7 +56,12 @@ class Desk:
         if isinstance(answer, tuple):
             self._outcomes[ALLOC_QUEUE][GRANTED] += 1
             body = encode_alloc_success(answer)
-            delivery.session.reply(delivery, body, ALLOC_REPLY_TYPE)
+            # As `_reply` does it, without a call for each request.
+            session = delivery.session
+            if delivery.redelivered or delivery.reply_to not in session.addresses.admitted:
+                self._reply(delivery, body, ALLOC_REPLY_TYPE)
+            else:
+                session.reply(delivery, body, ALLOC_REPLY_TYPE)
         elif isinstance(answer, Redirected):
             self._on_redirected(delivery)
         elif answer.code is RespCode.SHUTTING_DOWN and delivery.returnable:
@@ -53,7 +74,56 @@ class Desk:
         """Answer with an error."""
         self._outcomes[delivery.queue][refusal.code.name.lower()] += 1
         reply = error_reply(refusal)
-        delivery.session.reply(delivery, reply.encode(), REPLY_TYPES[delivery.queue])
+        self._reply(delivery, reply.encode(), REPLY_TYPES[delivery.queue])
+
+    def report(self, delivery: Delivery, body: bytes | None) -> None:
+        """Answer a question about health; None: the answer could not be made."""
+        if body is None:
+            self.refuse(delivery, INTERNAL)
+        elif delivery.deadline <= self._clock():
+            self.expire(delivery)
+        elif delivery.session.usable:
+            self._outcomes[HEALTH_QUEUE][ANSWERED] += 1
+            self._reply(delivery, body, HEALTH_REPLY_TYPE)
+
+    def beware(self) -> None:
+        """Suspect what is delivered again for a while: something of it ended the connection."""
+        self._wary_until = self._clock() + _WARY_FOR
+
+    def _reply(self, delivery: Delivery, body: bytes, message_type: str) -> None:
+        suspect = delivery.redelivered and self._clock() < self._wary_until
+        if delivery.reply_to in delivery.session.addresses.admitted and not suspect:
+            delivery.session.reply(delivery, body, message_type)
+        else:
+            self._reply_aside(delivery, body, message_type, suspect=suspect)
+
+    def _reply_aside(
+        self, delivery: Delivery, body: bytes, message_type: str, *, suspect: bool
+    ) -> None:
+        session, reply_to = delivery.session, delivery.reply_to
+        if reply_to is None:
+            return
+        node = session.addresses.node_at_risk(reply_to)
+        safe = not suspect and (node is None or (self.side and node in self.side.trusted))
+        if self.side is None or safe:
+            session.addresses.admitted.add(reply_to)
+            session.reply(delivery, body, message_type)
+            return
+
+        def on_verdict(verdict: Verdict) -> None:
+            if verdict is Verdict.UNTRIED:
+                session.reply(delivery, body, message_type)
+            elif verdict is Verdict.SENT:
+                session.finish(delivery)
+            else:
+                self.dead_letter(delivery, self._clock())
+
+        self.side.send(
+            SideAnswer(
+                *(reply_to, delivery.correlation_id, body, message_type, on_verdict),
+                node=None if suspect else node,
+            )
+        )
 
     def expire(self, delivery: Delivery) -> None:
         """Drop a request that is past its deadline."""

@@ -50,9 +50,8 @@ class Engine:
         attempts: Iterator[int] | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        self._limits = limits
+        self._limits, self._max_count = limits, limits.max_count
         self._ordered = ordered
-        self._max_count = limits.max_count
         self._jitter = jitter
         self._pools: dict[str, TagPool] = {}
         self._refilling: dict[int, TagPool] = {}  # by attempt, until its report
@@ -134,10 +133,7 @@ class Engine:
     def contest(self, app_tag: str, left: int, right: int) -> Range | None:
         """Lose what is in memory of a tag if somebody else owns some of it; tell what it was."""
         pool = self._pools.get(app_tag)
-        shared = pool.overlap(left, right) if pool is not None else None
-        if pool is not None and shared is not None:
-            pool.drop_all()
-        return shared
+        return pool.contest(left, right) if pool is not None else None
 
     def void(self) -> None:
         """Lose all that is in memory: the one who was to hand it out is no longer the owner.
@@ -402,7 +398,3 @@ class Engine:
     def by_tag(self) -> Mapping[str, TagPool]:
         """The tags in memory, to look only."""
         return self._pools
-
-    def pools(self) -> Iterator[TagPool]:
-        """Walk through the tags in memory, to look only."""
-        return iter(self._pools.values())

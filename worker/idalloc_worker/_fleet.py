@@ -4,7 +4,6 @@ The rules, and why they keep ids unique, are in `docs/correctness.md`.
 """
 
 import logging
-import secrets
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -26,8 +25,10 @@ from idalloc_worker._claims import Claim, Claims
 from idalloc_worker._echoes import Echoes
 from idalloc_worker._effects import Range
 from idalloc_worker._fleet_channel import Callback, FleetChannel
-from idalloc_worker._fleet_marks import FleetMarks, Watch
+from idalloc_worker._fleet_health import FleetHealth
+from idalloc_worker._fleet_marks import FleetMarks, Watch, new_key
 from idalloc_worker._fleet_memory import FleetMemory
+from idalloc_worker._objections import Objections
 from idalloc_worker._own_messages import OwnMessages
 from idalloc_worker._segment import Segment
 from idalloc_worker._vouching import Vouching
@@ -39,7 +40,6 @@ _GATHER_LONGEST = 2.0  # seconds for those that have begun to come to an end
 _SETTLE_LONGEST = 15.0  # seconds after which requests are taken, with the fleet or without
 _MUTE_AFTER = 1.0  # seconds without a confirm after which nothing more is reserved
 _RESTART_AFTER = 5.0  # seconds after which another channel is tried, or it is done without
-_AS_IT_IS = "latin-1"  # bytes of any kind as JSON text, and back
 
 
 class _State(Enum):
@@ -82,17 +82,20 @@ class Fleet:
         vouching: Vouching | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.marks = FleetMarks(_new_key())
+        self.marks = FleetMarks(new_key())
         self.vouching = vouching or Vouching()
         self._counters = counters
         self._call_later = call_later
         self._owner = owner
+        self.on_memory_set_back = owner.on_memory_set_back
         self._clock = clock
         self._channel = FleetChannel(self, call_later, app_id=name, clock=clock)
+        self.health = FleetHealth(self._channel, self.marks)
         self.memory = FleetMemory(
             self, self.marks, self.vouching, counters, call_later, app_id=name
         )
         self._own = OwnMessages()
+        self._objections = Objections(owner.on_foreign_claim, self._tell, counters)
         self._state = _State.DOWN
         self._when_able: list[Callback] = []
         self._echoes = Echoes(self._send_echo, call_later, clock)
@@ -134,6 +137,11 @@ class Fleet:
         self._channel.connect(connection)
         self._call_later(_SETTLE_LONGEST, lambda: self._settled(on_settled))
 
+    def do_without(self, reason: str, on_settled: Callback) -> None:
+        """Stay alone on a connection that has no channel to spare."""
+        self._on_settled = on_settled
+        self.on_fleet_refused(reason)
+
     def disconnect(self) -> None:
         """Forget the connection."""
         self._on_settled = None
@@ -143,7 +151,7 @@ class Fleet:
 
     def renew_key(self) -> None:
         """Be another worker from now on: what was said under the old key may be somebody else's."""
-        self.marks.me = _new_key()
+        self.marks.me = new_key()
 
     # Segments
 
@@ -292,8 +300,8 @@ class Fleet:
     def _begin(self, generation: int) -> None:
         if generation == self._generation and self._state is _State.GATHERING:
             self._state = _State.READY
-            self.memory.begin()
-            self._resume()
+            # Ordered tags want the channel that the stream was read on.
+            self.memory.begin(self._resume)
 
     def on_fleet_nacked(self) -> None:
         """Do without where not even a greeting gets through."""
@@ -323,11 +331,12 @@ class Fleet:
         self._resume()
 
     def _resume(self) -> None:
+        if not (self.speaking or self.unprotected):
+            return  # lost meanwhile
         self._claims.resume(self._proceed)
         self._echoes.resume(send=self.speaking)
         self._release()
-        if self._on_settled is not None:
-            self._settled(self._on_settled)
+        self._settled(self._on_settled)
 
     def _release(self) -> None:
         if self._when_able and self.able:
@@ -335,8 +344,8 @@ class Fleet:
             for callback in waiting:
                 callback()
 
-    def _settled(self, on_settled: Callback) -> None:
-        if self._on_settled is on_settled:
+    def _settled(self, on_settled: Callback | None) -> None:
+        if on_settled is not None and self._on_settled is on_settled:
             self._on_settled = None
             on_settled()
 
@@ -369,36 +378,12 @@ class Fleet:
         match message:
             case Marks():
                 self._on_marks(message)
-            case Reserved() if from_fleet:
+            case Reserved() | Surrendered() if from_fleet:
                 self.memory.take_in(message)
-                self._object(message)
-            case Surrendered() if from_fleet:
-                self.memory.take_in(message)
+                if isinstance(message, Reserved):
+                    self._objections.heard(message)
             case Hello(reply_to=reply_to) if from_fleet:
                 self.memory.answer(lambda body: self._channel.send(reply_to, body))
-
-    def _object(self, claim: Reserved) -> None:
-        """Tell a worker that claims ids of ours: it knew nothing of them, so the row was set back.
-
-        Each of the two gives up what it has of the tag in memory: nobody can tell here which of
-        the ids the other one has handed out.
-        """
-        ours = self._owner.on_foreign_claim(claim.app_tag, claim.left, claim.right)
-        if ours is not None:
-            self._counters["overlaps_heard"] += 1
-            _log.error(
-                "Ids of %s may have gone out twice: another worker has reserved [%d, %d), and this "
-                "one has had [%d, %d). Both give up what they hold of it; docs/correctness.md",
-                claim.app_tag,
-                claim.left,
-                claim.right,
-                *ours,
-            )
-            self._tell(claim.app_tag, *ours, _nothing)
-
-    def on_memory_set_back(self, why: str) -> None:
-        """Hear that this process, or another one, is a copy."""
-        self._owner.on_memory_set_back(why)
 
     def _on_marks(self, message: Marks) -> None:
         self.memory.take_in(message)
@@ -406,30 +391,6 @@ class Fleet:
             self._answering.add(message.worker)
         else:
             self._answering.discard(message.worker)
-
-    # Health of the whole fleet
-
-    def call_health(
-        self, reply_to: bytes, correlation_id: bytes | None, app_tag: str | None
-    ) -> None:
-        """Pass a caller's question on to every worker, this one included."""
-        message = HealthCall(
-            worker=self.key,
-            reply_to=reply_to.decode(_AS_IT_IS),
-            correlation_id=None if correlation_id is None else correlation_id.decode(_AS_IT_IS),
-            app_tag=app_tag,
-        )
-        self._channel.publish(message.encode(), _nothing)
-
-    def answer_health(self, call: HealthCall, body: bytes, message_type: str) -> None:
-        """Answer the caller directly."""
-        number = call.correlation_id
-        correlation_id = None if number is None else number.encode(_AS_IT_IS)
-        self._channel.answer(call.reply_to.encode(_AS_IT_IS), body, message_type, correlation_id)
-
-
-def _new_key() -> str:
-    return secrets.token_hex(8)
 
 
 def _nothing() -> None:

@@ -4,6 +4,7 @@ Pure; the link's thread owns it and tells it what every message says. `docs/corr
 the rules are as they are.
 """
 
+import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
@@ -208,6 +209,11 @@ class FleetMarks:
         if len(self._names) > self._max_tags:
             self._names.clear()
         return self._names.setdefault(worker, worker)
+
+
+def new_key() -> str:
+    """Make a name for a life of a worker process, which nobody else has."""
+    return secrets.token_hex(8)
 
 
 def _nobody_asks(_app_tag: str, _end: int) -> None:

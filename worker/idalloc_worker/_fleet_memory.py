@@ -198,7 +198,7 @@ class FleetMemory:
 
     def _go_on(self, *, whole: bool) -> None:
         if self._fleet.speaking:  # it did without, meanwhile
-            self.begin()
+            self.begin(_nothing)
         else:
             self._fleet.on_memory_read(whole=whole)
 
@@ -217,9 +217,9 @@ class FleetMemory:
 
     # Keeping it complete
 
-    def begin(self) -> None:
+    def begin(self, on_begun: Callback) -> None:
         """Read no more: all that is said from now on comes to this worker's own queue."""
-        self._stream.close()
+        self._stream.close(on_begun)
         if not self._vouching.for_all:
             _log.warning(
                 "The marks are not recent enough to rely on: a tag is served once it is raised "

@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 import pika
 from pika.channel import Channel
 from pika.connection import Connection
-from pika.exceptions import ChannelClosedByBroker
+from pika.exceptions import AMQPError, ChannelClosedByBroker
 from pika.spec import Basic, BasicProperties
 
 from idalloc_client._link import Timer
@@ -95,7 +95,7 @@ class Forwarder:
         self._connection = connection
         credentials = connection.params.credentials
         self._user = getattr(credentials, "username", None) if self._vouch else None
-        connection.channel(on_open_callback=self._on_open)
+        self._reopen()
 
     def lose(self) -> None:
         """Forget everything: the connection is gone, and the broker delivers the requests anew."""
@@ -152,7 +152,10 @@ class Forwarder:
     def _reopen(self) -> None:
         connection = self._connection
         if connection is not None and connection.is_open and self._channel is None:
-            connection.channel(on_open_callback=self._on_open)
+            try:
+                connection.channel(on_open_callback=self._on_open)
+            except AMQPError:  # no number is free until the broker confirms that one is
+                self._loop.call_later(_REOPEN_AFTER, self._reopen)
 
     # Publishing
 

@@ -99,6 +99,13 @@ class HeldIds:
         self._hold([])
         return dropped
 
+    def contest(self, left: int, right: int) -> Range | None:
+        """Give up every id in memory if any of the present segments lies in `[left, right)`."""
+        shared = self.overlap(left, right)
+        if shared is not None:
+            self.drop_all()
+        return shared
+
     def drop_from(self, end: int) -> None:
         """Give up the ids in memory from `end` on, and count them as lost."""
         kept = [(left, min(right, end)) for left, right in self.held() if left < end]

@@ -90,13 +90,16 @@ class MarksStream:
         self._call_later(_LONGEST, lambda: self._end_if(opening))
         self._open()
 
-    def close(self) -> None:
-        """Read no more."""
+    def close(self, on_closed: Callback = lambda: None) -> None:
+        """Read no more; `on_closed` once the channel's number is free for another one."""
         channel, self._channel, self._connection = self._channel, None, None
         self._opening = None
-        if channel is not None and channel.is_open:
-            with contextlib.suppress(AMQPError):  # the connection is going too
-                channel.close()
+        if channel is None or not channel.is_open:
+            on_closed()
+            return
+        channel.add_on_close_callback(lambda *_: on_closed())
+        with contextlib.suppress(AMQPError):  # the connection is going too
+            channel.close()
 
     def read_from(self, offset: int) -> None:
         """Go on with the message at `offset`, or the first one that is still there."""

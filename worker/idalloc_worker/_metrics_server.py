@@ -3,6 +3,7 @@
 import logging
 import socket
 import threading
+import time
 from socketserver import TCPServer, ThreadingMixIn
 from typing import Any, Self
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
@@ -15,6 +16,8 @@ from idalloc_worker._metrics_sources import ProcessState, Source
 from idalloc_worker._settings import Settings
 
 _log = logging.getLogger("idalloc.metrics")
+
+_AFTER_NO_DESCRIPTOR = 0.1  # seconds
 
 
 class MetricsPortError(IdAllocWorkerError):
@@ -44,7 +47,10 @@ class MetricsServer:
             raise MetricsPortError(host, port, error) from error
 
     def serve(self, source: Source) -> None:
-        """Serve on threads of its own until the process ends."""
+        """Serve on threads of its own until the process ends.
+
+        Raises RuntimeError if there is none to be had; it may be called again then.
+        """
         registry = CollectorRegistry()
         registry.register(WorkerCollector(_OneAtATime(source)))
         self._listener.set_app(make_wsgi_app(registry))
@@ -94,6 +100,14 @@ class _HttpServer(ThreadingMixIn, WSGIServer):
         TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
         self.setup_environ()
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Accept a connection; where no descriptor is left, wait: it would be asked for at once."""
+        try:
+            return super().get_request()
+        except OSError:
+            time.sleep(_AFTER_NO_DESCRIPTOR)
+            raise
 
     @property
     def url(self) -> str:

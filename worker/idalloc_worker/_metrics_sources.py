@@ -150,6 +150,12 @@ class Children:
             self._starts[number] += 1
         return theirs
 
+    def not_started(self, number: int) -> None:
+        """Take `new_link` back: there was no process to be had."""
+        self.ended(number)
+        with self._lock:
+            self._starts[number] -= 1
+
     def ended(self, number: int) -> None:
         """Forget the link of a process that has ended."""
         with self._lock:

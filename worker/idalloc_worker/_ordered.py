@@ -17,6 +17,7 @@ from idalloc_worker._desk import Desk
 from idalloc_worker._effects import Refused
 from idalloc_worker._engine import Engine
 from idalloc_worker._forwarder import RETRY_AFTER, Forwarder
+from idalloc_worker._listing import Steps, listing
 from idalloc_worker._owner import OwnerLoop, PartitionOwner
 from idalloc_worker._owner_engine import OwnerEngine
 from idalloc_worker._owner_session import BundledRequest, OwnerSession
@@ -24,7 +25,7 @@ from idalloc_worker._partitions import QUEUES, partition_of
 from idalloc_worker._refiller import Errand, NotBegunError, Refiller, Store
 from idalloc_worker._refusals import SHUTTING_DOWN
 from idalloc_worker._session import Delivery, deadline_of
-from idalloc_worker._tag_health import LISTED, Listing, describe_first
+from idalloc_worker._tag_health import Listing, describe
 from idalloc_worker._tallies import DEAD_LETTERED, EXPIRED, ORDERED_QUEUES, Tallies
 from idalloc_worker._throttle import ThrottledLog
 
@@ -112,6 +113,10 @@ class OrderedTags:
         self._forwarder.open(channel.connection)
         self._owner.start(channel.connection)
 
+    def do_without(self, problem: str) -> None:
+        """Refuse requests for ordered tags: there are no channels for them."""
+        self._owner.problem = problem
+
     def on_lost(self) -> None:
         """Void all that was held: others own the partitions now."""
         self._owner.stop()
@@ -175,7 +180,8 @@ class OrderedTags:
             if request.answerable:
                 request.since, request.deadline = now, deadline
                 self._take(request, now, request.user_name if vouched else None)
-            else:
+            else:  # it goes with its bundle, which cannot be dead-lettered for one of many
+                self._tallies.outcomes[ORDERED_QUEUES][DEAD_LETTERED] += 1
                 session.finish(request)
         self._run_effects()
 
@@ -250,32 +256,26 @@ class OrderedTags:
 
     # Health
 
-    def health(self, now: float, app_tag: str | None) -> Listing | Refused:
-        """Report all tags, ordered or not, or one."""
-        if app_tag is not None and app_tag in self.known:
+    def health(self, now: float, app_tag: str) -> Listing | Refused:
+        """Report one tag, ordered or not."""
+        if app_tag in self.known:
             held = self.engine.health(now, app_tag)
             cold = TagHealth(app_tag=app_tag, state=TagState.COLD)
             return Listing.of(self._placed(cold if isinstance(held, Refused) else held))
-        if app_tag is not None:
-            found = self._plain.health(now, app_tag)
-            return found if isinstance(found, Refused) else Listing.of(found)
-        return self._all(now)
+        found = self._plain.health(now, app_tag)
+        return found if isinstance(found, Refused) else Listing.of(found)
 
-    def _all(self, now: float) -> Listing:
-        """Add the ordered tags to the others: one entry for each, whatever it was before.
+    def listing(self) -> Steps:
+        """Report all tags, one entry for each, whatever it was before; some at a time."""
+        return listing(self._plain.by_tag, self.engine.by_tag, self._described)
 
-        What is among the first tags of all is among the first of each engine that holds it.
-        """
-        plain, ordered = self._plain.by_tag, self.engine.by_tag
-        tags = {tag.app_tag: tag for tag in describe_first(plain, now)}
-        for tag in map(self._placed, describe_first(ordered, now)):
-            earlier = tags.get(tag.app_tag)
-            tags[tag.app_tag] = tag if earlier is None else _sum(tag, earlier)
-        return Listing(
-            [tags[app_tag] for app_tag in sorted(tags)[:LISTED]],
-            total=len(plain) + len(ordered) - len(plain.keys() & ordered.keys()),
-            left=self._plain.left + self.engine.left,
-        )
+    def _described(self, app_tag: str) -> TagHealth | None:
+        now = self._clock()
+        plain, ordered = self._plain.by_tag.get(app_tag), self.engine.by_tag.get(app_tag)
+        if ordered is None:
+            return None if plain is None else describe(plain, now)
+        tag = self._placed(describe(ordered, now))
+        return tag if plain is None else _sum(tag, describe(plain, now))
 
     def _placed(self, tag: TagHealth) -> TagHealth:
         partition = partition_of(tag.app_tag)

@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 
 from pika.channel import Channel
 from pika.connection import Connection
-from pika.exceptions import ChannelClosed
+from pika.exceptions import AMQPError, ChannelClosed
 
 from idalloc_client._frames import Properties
 from idalloc_client._wire import Wire
@@ -126,7 +126,10 @@ class PartitionOwner:
 
     def _open(self, connection: Connection) -> None:
         if connection is self._connection and connection.is_open and self._channel is None:
-            connection.channel(on_open_callback=self._on_open)
+            try:
+                connection.channel(on_open_callback=self._on_open)
+            except AMQPError:  # no number is free until the broker confirms that one is
+                self._open_later(_REOPEN_AFTER)
 
     def _on_open(self, channel: Channel) -> None:
         if channel.connection is not self._connection or self._channel is not None:

@@ -64,6 +64,13 @@ class OwnerSession(Session):
             if not message.unfinished:
                 super().finish(message.delivery)
 
+    def dead_letter(self, delivery: Delivery) -> None:
+        """Refuse for good; one request of many does not take its bundle along."""
+        if isinstance(delivery, BundledRequest):
+            self.finish(delivery)
+        else:
+            super().dead_letter(delivery)
+
     def hand_back(self, delivery: Delivery) -> None:
         """Return a bundle to its queue, and with it every request in it."""
         message = delivery.message if isinstance(delivery, BundledRequest) else None

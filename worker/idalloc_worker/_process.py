@@ -21,6 +21,7 @@ from idalloc_worker._service import WorkerService
 from idalloc_worker._settings import Settings
 from idalloc_worker._signals import exit_now
 from idalloc_worker._snapshot_taker import SnapshotTaker
+from idalloc_worker._starter import Starter
 from idalloc_worker._store import SegmentStore
 from idalloc_worker._tallies import Tallies
 from idalloc_worker._vouching import Vouching
@@ -32,12 +33,13 @@ _GIVE_BACK_SHARE = 0.5  # of the time that stopping may take
 
 def run_worker(
     settings: Settings,
-    wait_for_stop: Callable[[], None],
+    wait_for_stop: Callable[[float | None], bool],
     serve_metrics: Callable[[AskForSnapshot], None] | None = None,
 ) -> int:
-    """Serve until `wait_for_stop` returns, then drain; returns the exit status, 0 if cleanly.
+    """Serve until `wait_for_stop` says so, then drain; returns the exit status, 0 if cleanly.
 
-    `serve_metrics` is told how to have a snapshot taken.
+    `wait_for_stop` waits at most the given seconds. `serve_metrics` is told how to have a snapshot
+    taken.
     """
     ignore_message_headers()
     address = settings.require_mysql()
@@ -64,16 +66,20 @@ def run_worker(
         service.report,
     )
     service.attach(link, refiller)
+    taker = SnapshotTaker(
+        lambda: merged_pools(engine.by_tag, owner.by_tag), tallies, link.link.call_later
+    )
+    starter = Starter()
     if serve_metrics is not None:
-        taker = SnapshotTaker(
-            lambda: merged_pools(engine.by_tag, owner.by_tag), tallies, link.link.call_later
+        starter.start(
+            "metrics", lambda: serve_metrics(lambda taken: link.post(lambda: taker.take(taken)))
         )
-        serve_metrics(lambda on_taken: link.post(lambda: taker.take(on_taken)))
-    refiller.start()
+    starter.start("the refill threads", refiller.start)
     freeze_start()
-    link.start()
+    starter.start("the thread that serves", link.start)
     _log.info("%s started: table %s on %s", name, settings.table, address)
-    wait_for_stop()
+    while not wait_for_stop(starter.pause):
+        starter.retry()
     return _drain(link, service, refiller, (engine, owner), settings.drain_timeout)
 
 
@@ -102,7 +108,7 @@ def _drain(
     clean &= refiller.stop(max(deadline - time.monotonic(), 0.5))
     clean &= link.stop(max(deadline - time.monotonic(), 0.5))
     # The thread that owned the engines has ended.
-    given_back = sum(pool.given_back for engine in engines for pool in engine.pools())
+    given_back = sum(pool.given_back for engine in engines for pool in engine.by_tag.values())
     left = sum(engine.left for engine in engines)
     if clean:
         _log.info("Stopped; %d ids given back, %d are left unused", given_back, left)

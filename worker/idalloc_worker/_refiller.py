@@ -112,15 +112,20 @@ class Refiller:
         self._abandoned: set[int] = set()
         self._stopping = False
         self._next_give_back = 0  # attempts count from 1, give-backs from -1 downwards
-        self._threads = [
-            threading.Thread(target=self._run, name=f"idalloc-refill-{number}", daemon=True)
-            for number in range(1, threads + 1)
-        ]
+        self._wanted = threads
+        self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
-        """Start the threads; each connects at its first refill."""
-        for thread in self._threads:
+        """Start the threads; each connects at its first refill.
+
+        Raises RuntimeError if there is none to be had: those that there are do all the work, and
+        calling it again starts the others.
+        """
+        while len(self._threads) < self._wanted:
+            name = f"idalloc-refill-{len(self._threads) + 1}"
+            thread = threading.Thread(target=self._run, name=name, daemon=True)
             thread.start()
+            self._threads.append(thread)
 
     def request(self, refill: StartRefill) -> None:
         """Queue an attempt."""

@@ -4,6 +4,7 @@ from idalloc_schemas import RespCode
 from idalloc_worker._effects import Refused
 
 SHUTTING_DOWN = Refused(RespCode.SHUTTING_DOWN, "the worker is shutting down", 0.1)
+INTERNAL = Refused(RespCode.INTERNAL, "internal error: see worker's log")
 
 
 def forbidden(user: str | None) -> Refused:

@@ -6,56 +6,52 @@ All of it runs on the link's thread, which owns the engine and so needs no lock.
 import logging
 import time
 from collections.abc import Callable
-from math import inf
 
 from pika.channel import Channel
-from pika.exceptions import ChannelClosed
+from pika.exceptions import ChannelClosed, ConnectionClosed
 
 from idalloc_client._frames import Properties
-from idalloc_client._link import Timer
 from idalloc_client._link_thread import LinkThread
 from idalloc_client._wire import Wire
 from idalloc_schemas import (
     ALLOC_QUEUE,
     HEALTH_QUEUE,
-    HEALTH_REPLY_TYPE,
     HealthCall,
-    HealthReply,
     InvalidMessageError,
     RespCode,
     parse_alloc_request,
-    parse_health_request,
 )
+from idalloc_worker._channel_budget import ADVICE, FOR_ALL, FOR_FLEET, ChannelBudget
 from idalloc_worker._clocks import ClockWatch
 from idalloc_worker._desk import Desk
-from idalloc_worker._effects import (
-    AbandonRefill,
-    Answered,
-    Effect,
-    Expired,
-    Range,
-    Refused,
-    StartRefill,
-)
+from idalloc_worker._effect_runner import EffectRunner
+from idalloc_worker._effects import Range, Refused
 from idalloc_worker._engine import Engine
 from idalloc_worker._fleet import Fleet
 from idalloc_worker._garbage import collect_if_due, collect_rarely
 from idalloc_worker._give_back import GiveBacks
+from idalloc_worker._health_requests import HealthRequests
 from idalloc_worker._ordered import OrderedTags
 from idalloc_worker._refill_reports import record_report
 from idalloc_worker._refiller import Refiller, RefillReport
 from idalloc_worker._refills import Refills
-from idalloc_worker._replies import error_reply, health_reply
+from idalloc_worker._refusals import INTERNAL
 from idalloc_worker._row_watch import RowWatch
 from idalloc_worker._session import Delivery, Session, deadline_of
+from idalloc_worker._side_answers import SideAnswers
 from idalloc_worker._stalls import BEAT
 from idalloc_worker._store import Reservation
-from idalloc_worker._tallies import ANSWERED, Tallies
+from idalloc_worker._tallies import Tallies
 from idalloc_worker._throttle import ThrottledLog
 from idalloc_worker._vouching import Vouching
 
 _log = logging.getLogger("idalloc.worker")
 
+_HEALTH_PREFETCH = 20
+"""Health requests at a time: their answers may be some hundred kilobytes each, and those to
+requests for ids have to wait for them."""
+
+_INTERNAL_ERROR = 541
 _NOT_FOUND = 404
 _ACCESS_REFUSED = 403
 
@@ -90,10 +86,8 @@ class WorkerService:
         self._tallies = tallies
         self._desk = Desk(tallies, self._throttled, clock, ordered.redirect)
         self._session: Session | None = None
+        self._budget = ChannelBudget()
         self._declare_first = False
-        self._timer: Timer | None = None
-        self._timer_at = inf
-        self._effects_due = False
         self._draining: Callable[[], None] | None = None
 
     def attach(self, thread: LinkThread, refiller: Refiller) -> None:
@@ -110,12 +104,31 @@ class WorkerService:
             clock=self._clock,
         )
         self._refills = Refills(self._fleet, refiller, self._record, tallies.events, thread.post)
+        self._effects = EffectRunner(
+            self._engines, self._desk, self._refills, thread.link, self._clock
+        )
         self._give_backs = GiveBacks(self._fleet, refiller, thread.post, tallies.events)
         self._row_watch = RowWatch(
             self._engines, self._fleet, refiller, thread, tallies, self._clock
         )
         self._fleet.marks.on_reserved = self._ordered.reserved_elsewhere
-        self._ordered.attach(thread.link, thread.post, refiller, self._desk, self._run_effects)
+        self._health = HealthRequests(
+            self._name,
+            fleet=self._fleet,
+            ordered=self._ordered,
+            desk=self._desk,
+            tallies=tallies,
+            link=thread.link,
+            clock=self._clock,
+        )
+        self._ordered.attach(thread.link, thread.post, refiller, self._desk, self._effects.run)
+        link = thread.link
+        self._desk.side = SideAnswers(
+            self._name,
+            lambda handler: link.beside(handler, "(suspects)"),
+            link.call_later,
+            self._clock,
+        )
         thread.post(self._beat)
 
     def _beat(self) -> None:
@@ -164,26 +177,52 @@ class WorkerService:
         collect_rarely(rarely=not wire.leaves_cycles)
         channel = wire.channel
         self._session = Session(wire, self._name, self._link.call_soon, self._desk.on_replied)
-        channel.basic_qos(prefetch_count=self._prefetch)
+        channel.basic_qos(prefetch_count=_HEALTH_PREFETCH)  # of the consumers that follow
         channel.add_on_cancel_callback(lambda _frame: self._on_cancelled_by_broker(channel))
         if self._declare_first:
             self._declare_first = False
             channel.queue_declare(ALLOC_QUEUE, durable=True)
             channel.queue_declare(HEALTH_QUEUE, durable=True)
         session = self._session
+        self._budget.begin(channel.connection)
+        self._tell_of_budget(session)
 
         def consume_requests() -> None:
             if not self._draining and session is self._session and session.usable:
-                self._ordered.on_ready(channel)
+                if self._budget.channels >= FOR_ALL:
+                    self._ordered.on_ready(channel)
+                channel.basic_qos(prefetch_count=self._prefetch)
                 self._consume(session, ALLOC_QUEUE, lambda: _log.info("Serving"))
 
         def join_fleet() -> None:
-            if session is self._session:
+            if session is not self._session:
+                return
+            if self._budget.channels >= FOR_FLEET:
                 self._fleet.connect(channel.connection, consume_requests)
+            else:
+                self._fleet.do_without(ADVICE % self._budget.channels, consume_requests)
 
         # Requests only once all else is in place: ids would be spent on a channel that a missing
         # queue is about to close, or on segments that others know better about.
         self._consume(session, HEALTH_QUEUE, join_fleet)
+
+    def _tell_of_budget(self, session: Session) -> None:
+        """Say what this worker does without, for want of channels; try again some time."""
+        channels = self._budget.channels
+        if channels >= FOR_ALL:
+            return
+        advice = ADVICE % channels
+        self._ordered.do_without(advice)
+        self._throttled.warning(
+            self._clock(), "channels", "This worker serves no ordered tags: %s", advice
+        )
+        if self._budget.learned:
+            self._link.call_later(self._budget.next_retry(), lambda: self._try_all(session))
+
+    def _try_all(self, session: Session) -> None:
+        if session is self._session and not self._draining:
+            self._budget.forget()
+            self._link.reset_channel(ConnectionResetError("trying for more channels"))
 
     def _consume(self, session: Session, queue: str, on_consuming: Callable[[], None]) -> None:
         consumer_tag = f"{self._name} {queue.removeprefix('id.')}"
@@ -192,6 +231,11 @@ class WorkerService:
     def on_lost(self, reason: BaseException) -> None:
         """Forget the channel: its unanswered requests go to other workers."""
         self._session = None
+        self._budget.on_lost(reason)
+        if self._desk.side is not None:
+            self._desk.side.distrust()
+        if isinstance(reason, ConnectionClosed) and reason.reply_code == _INTERNAL_ERROR:
+            self._desk.beware()
         self._tallies.connected = False
         self._fleet.disconnect()
         self._ordered.on_lost()
@@ -238,17 +282,13 @@ class WorkerService:
             if delivery.queue == ALLOC_QUEUE:
                 self._alloc(delivery, body, now, properties)
             else:
-                self._health(delivery, body)
+                self._health.take(delivery, body, now, properties)
         except InvalidMessageError as error:
             self._desk.refuse(delivery, Refused(RespCode.INVALID_REQUEST, str(error)))
         except Exception:  # noqa: BLE001  # pika would end the connection: a crash loop
             _log.exception("A request on %s failed", delivery.queue)
-            self._desk.refuse(
-                delivery, Refused(RespCode.INTERNAL, "internal error: see worker's log")
-            )
-        if not self._effects_due:  # once for all that was read in this turn
-            self._effects_due = True
-            self._link.call_soon(self._run_effects)
+            self._desk.refuse(delivery, INTERNAL)
+        self._effects.run_soon()
 
     def _alloc(self, delivery: Delivery, body: bytes, now: float, properties: Properties) -> None:
         request = parse_alloc_request(body)
@@ -275,69 +315,9 @@ class WorkerService:
         else:
             self._desk.answer(delivery, answer)
 
-    def _health(self, delivery: Delivery, body: bytes) -> None:
-        request = parse_health_request(body)
-        if request.fleet and self._fleet.speaking and delivery.reply_to is not None:
-            self._fleet.call_health(delivery.reply_to, delivery.correlation_id, request.app_tag)
-            # This worker's answer comes with those of the others.
-            self._tallies.outcomes[HEALTH_QUEUE][ANSWERED] += 1
-            delivery.session.finish(delivery)
-            return
-        reply = self._health_reply(request.app_tag)
-        if isinstance(reply, Refused):
-            self._desk.refuse(delivery, reply)
-        else:
-            self._tallies.outcomes[HEALTH_QUEUE][ANSWERED] += 1
-            delivery.session.reply(delivery, reply.encode(), HEALTH_REPLY_TYPE)
-
     def on_health_call(self, call: HealthCall) -> None:
         """Answer a caller who asked the whole fleet, through whichever worker."""
-        reply = self._health_reply(call.app_tag)
-        body = error_reply(reply) if isinstance(reply, Refused) else reply
-        self._fleet.answer_health(call, body.encode(), HEALTH_REPLY_TYPE)
-
-    def _health_reply(self, app_tag: str | None) -> HealthReply | Refused:
-        tags = self._ordered.health(self._clock(), app_tag)
-        if isinstance(tags, Refused):
-            return tags
-        return health_reply(self._name, tags, self._tallies, protected=self._fleet.speaking)
-
-    # The engines' wishes
-
-    def _run_effects(self) -> None:
-        self._effects_due = False
-        for engine in self._engines:
-            while effects := engine.effects():
-                for effect in effects:
-                    self._run_effect(effect)
-        self._set_timer()
-
-    def _run_effect(self, effect: Effect) -> None:
-        match effect:
-            case Answered(Delivery() as delivery, answer):
-                self._desk.answer(delivery, answer)
-            case Expired(Delivery() as delivery):
-                self._desk.expire(delivery)
-            case StartRefill():
-                self._refills.start(effect)
-            case AbandonRefill(attempt):
-                self._refills.abandon(attempt)
-
-    def _set_timer(self) -> None:
-        wakeup = min(engine.next_wakeup for engine in self._engines)
-        if wakeup >= self._timer_at:
-            return  # the timer that is set comes first, and sets the next one
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer_at = wakeup
-        self._timer = self._link.call_later(wakeup - self._clock(), self._on_timer)
-
-    def _on_timer(self) -> None:
-        self._timer, self._timer_at = None, inf
-        now = self._clock()
-        for engine in self._engines:
-            engine.tick(now)
-        self._run_effects()
+        self._health.on_call(call)
 
     # Refills
 
@@ -355,7 +335,7 @@ class WorkerService:
         if isinstance(report.outcome, Reservation) and not report.refill.ordered:
             self._ordered.reserved_elsewhere(report.refill.app_tag, report.outcome.segment.right)
         self._tallies.refilled(report, record_report(engine, report, now, self._throttled))
-        self._link.call_soon(self._run_effects)
+        self._effects.run_soon()
 
     # Stopping
 
@@ -374,7 +354,9 @@ class WorkerService:
         else:
             # Requests are handed back only once nothing is delivered any more: they would come
             # straight back otherwise.
-            self._session.cancel(lambda: self._ordered.drain(self._finish_drain))
+            self._session.cancel(
+                lambda: self._health.when_idle(lambda: self._ordered.drain(self._finish_drain))
+            )
 
     def _finish_drain(self) -> None:
         on_drained, self._draining = self._draining, _already_drained
@@ -382,13 +364,15 @@ class WorkerService:
             return
         for engine in self._engines:
             engine.close(self._clock())
-        self._run_effects()
+        self._effects.run()
         self._ordered.flush()
+        if self._desk.side is not None:
+            self._desk.side.close()
         if self._session is not None:
             self._session.flush()
         self._link.call_later(self._patience, lambda: self._give_backs.give_up(on_drained))
         # A refill that is under way brings more to give back.
-        pools = [pool for engine in self._engines for pool in engine.pools()]
+        pools = [pool for engine in self._engines for pool in engine.by_tag.values()]
         self._refills.when_idle(lambda: self._give_backs.start(pools, on_drained))
 
 

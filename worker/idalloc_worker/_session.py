@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from math import inf
 from typing import Any, Protocol
 
@@ -9,16 +10,10 @@ from pika.exceptions import AMQPError
 
 from idalloc_client._frames import Envelope, Properties
 from idalloc_client._wire import Wire
-from idalloc_schemas import ALLOC_QUEUE, CONTENT_TYPE, HEALTH_QUEUE, AllocRequest
+from idalloc_schemas import CONTENT_TYPE, AllocRequest
 from idalloc_worker._acks import AckTracker
-from idalloc_worker._partitions import QUEUES
+from idalloc_worker._reply_address import ReplyAddresses, release_of
 
-_UNUSABLE_REPLY_TO = frozenset(
-    {
-        *(None, b"", b"amq.rabbitmq.reply-to"),
-        *(queue.encode() for queue in (ALLOC_QUEUE, HEALTH_QUEUE, *QUEUES)),
-    }
-)
 _NOT_PARSED = AllocRequest(app_tag="-")
 _CONTENT_TYPE = CONTENT_TYPE.encode()
 
@@ -54,8 +49,9 @@ class Delivery:
 
     @property
     def answerable(self) -> bool:
-        """Whether there is somebody to answer: a reply into our own queues would be a loop."""
-        return self.reply_to not in _UNUSABLE_REPLY_TO
+        """Whether there may be somebody to answer, and answering does no harm."""
+        addresses = self.session.addresses
+        return self.reply_to in addresses.admitted or addresses.admit(self.reply_to)
 
 
 class OnDelivery(Protocol):
@@ -92,6 +88,11 @@ class Session:
         self._cancelling = 0
         self._envelopes: dict[str, Envelope] = {}
         self._consumer_tags: list[str] = []
+
+    @cached_property
+    def addresses(self) -> ReplyAddresses:
+        """The addresses that may be answered on it."""
+        return ReplyAddresses(release_of(self._wire.server_properties))
 
     @property
     def usable(self) -> bool:

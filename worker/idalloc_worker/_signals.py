@@ -1,16 +1,25 @@
-"""SIGTERM and SIGINT: the first asks for a clean stop, the second forces one."""
+"""What signals do: SIGTERM, SIGINT and SIGHUP ask for a clean stop, SIGQUIT for a look inside.
 
+A second SIGTERM or SIGINT forces the end. A second SIGHUP does not: at a hangup both the kernel and
+the shell send one, and systemd may send one along with SIGTERM.
+"""
+
+import contextlib
+import faulthandler
 import os
 import queue
 import signal
+import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from types import FrameType
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 FORCED_EXIT = 1
-_STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
+_HANDLED: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT})
+_LONGEST_SLEEP: Final = 0.5  # seconds
 
 _Item = TypeVar("_Item")
 
@@ -28,23 +37,43 @@ class Mailbox(Generic[_Item]):
         """Leave an item."""
         self._items.put(item)
 
-    def get(self) -> _Item:
-        """Wait for an item; signal handlers run meanwhile."""
+    def get(self, timeout: float | None = None) -> _Item | None:
+        """Wait for an item, at most `timeout` seconds; signal handlers run meanwhile."""
+        deadline = None if timeout is None else time.monotonic() + timeout
         while True:
+            left = _LONGEST_SLEEP if deadline is None else max(deadline - time.monotonic(), 0.0)
             try:
                 # The kernel may give a signal to another thread, which does not wake this one:
                 # Python runs the handler here as soon as it looks.
-                return self._items.get(timeout=0.5)
+                return self._items.get(timeout=min(left, _LONGEST_SLEEP))
             except queue.Empty:
-                continue
+                if left == 0.0:
+                    return None
+
+
+class StopOrder:
+    """Tells the main thread to stop; it may be given from other threads and signal handlers."""
+
+    def __init__(self) -> None:
+        self._orders: Mailbox[bool] = Mailbox()
+
+    def give(self) -> None:
+        """Stop."""
+        self._orders.put(True)  # noqa: FBT003  # anything that is not None
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for the order, at most `timeout` seconds; whether it was given."""
+        return self._orders.get(timeout) is not None
 
 
 def on_stop_signals(
-    ask: Callable[[], None], force: Callable[[], None] | None = None, *, ignore_sigint: bool = False
+    ask: Callable[[], None], force: Callable[[], None] | None = None, *, of_terminal: bool = True
 ) -> None:
     """Call `ask` at the first signal and `force` (by default: exit at once) at the second.
 
-    Only the main thread may install this. `ask` and `force` must be safe in a signal handler.
+    Without `of_terminal`, those that a terminal sends to the whole group are ignored: somebody else
+    in it acts on them. Only the main thread may install this. `ask` and `force` must be safe in a
+    signal handler.
     """
     signals = count()
 
@@ -54,14 +83,30 @@ def on_stop_signals(
         else:
             (force or exit_now)()
 
+    def hang_up(_signal: int, _frame: FrameType | None) -> None:
+        ask()
+
     signal.signal(signal.SIGTERM, handle)
-    signal.signal(signal.SIGINT, signal.SIG_IGN if ignore_sigint else handle)
+    signal.signal(signal.SIGINT, handle if of_terminal else signal.SIG_IGN)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # which `nohup` asks for
+        signal.signal(signal.SIGHUP, hang_up if of_terminal else signal.SIG_IGN)
+
+
+def show_stacks_on_sigquit() -> None:
+    """Write what every thread is at to standard error at SIGQUIT, and go on."""
+    with contextlib.suppress(AttributeError, OSError, ValueError):  # there may be no standard error
+        faulthandler.register(signal.SIGQUIT, file=sys.stderr, all_threads=True, chain=False)
+
+
+def on_child_ended(tell: Callable[[], None]) -> None:
+    """Call `tell` when a child may have ended; it must be safe in a signal handler."""
+    signal.signal(signal.SIGCHLD, lambda _signal, _frame: tell())
 
 
 @contextmanager
 def stop_signals_blocked() -> Iterator[None]:
-    """Start a child inside: it inherits that SIGTERM and SIGINT wait for it to be ready."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
+    """Start a child inside: it inherits that signals wait for it to be ready."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
     try:
         yield
     finally:
@@ -70,7 +115,7 @@ def stop_signals_blocked() -> Iterator[None]:
 
 def unblock_stop_signals() -> None:
     """Take the signals that waited, in a child that was started as above."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
 
 
 def exit_now() -> None:

@@ -5,26 +5,36 @@ import logging
 import pickle
 import subprocess
 import sys
-import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
 from enum import Enum, auto
+from math import inf
 
 from idalloc_client._backoff import Backoff
 from idalloc_worker._metrics_server import MetricsServer
 from idalloc_worker._metrics_sources import Children
 from idalloc_worker._settings import Settings
-from idalloc_worker._signals import Mailbox, on_stop_signals, stop_signals_blocked
+from idalloc_worker._signals import (
+    Mailbox,
+    on_child_ended,
+    on_stop_signals,
+    stop_signals_blocked,
+)
+from idalloc_worker._starter import Starter
 
 _log = logging.getLogger("idalloc.supervisor")
 
 _STEADY_AFTER = 10.0  # seconds: a process that lived this long did not fail at its start
 _KILL_AFTER = 5.0  # seconds beyond the drain's own bound
+_LOOK_EVERY = 0.5  # seconds: nothing depends on the signal that a child has ended
+
+Popen = Callable[..., "subprocess.Popen[bytes]"]
 
 
 class _Order(Enum):
     STOP = auto()
     FORCE = auto()
+    LOOK = auto()
 
 
 class _Slot:
@@ -34,88 +44,115 @@ class _Slot:
         self.number = number
         self.process: subprocess.Popen[bytes] | None = None
         self.started_at = 0.0
+        self.start_at = 0.0
+        """When to start one, while there is none (monotonic seconds)."""
         self.backoff = Backoff(0.1, 5.0)
 
 
-@dataclass(frozen=True, slots=True)
-class _Exited:
-    slot: _Slot
-    status: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Restart:
-    slot: _Slot
-
-
 class Supervisor:
-    """Owned by the main thread, which acts on one event after the other."""
+    """Owned by the main thread, which looks after one thing after the other.
 
-    def __init__(self, settings: Settings, metrics: MetricsServer | None = None) -> None:
+    It has no threads of its own: where none can be started, it is to go on all the same.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        metrics: MetricsServer | None = None,
+        popen: Popen = subprocess.Popen,
+    ) -> None:
         self._settings = settings
         self._metrics = metrics
+        self._popen = popen
         self._slots = [_Slot(number) for number in range(1, settings.processes + 1)]
         self._children = Children([slot.number for slot in self._slots])
-        self._events: Mailbox[_Order | _Exited | _Restart] = Mailbox()
+        self._orders: Mailbox[_Order] = Mailbox()
+        self._starter = Starter()
         self._stopping = False
+        self._kill_at = inf
         self._worst_status = 0
 
     def run(self) -> int:
         """Supervise until a signal ends it; returns 0 if every process drained cleanly."""
         on_stop_signals(
-            lambda: self._events.put(_Order.STOP), lambda: self._events.put(_Order.FORCE)
+            lambda: self._orders.put(_Order.STOP), lambda: self._orders.put(_Order.FORCE)
         )
+        on_child_ended(lambda: self._orders.put(_Order.LOOK))
         _log.info("Supervising %d worker processes", len(self._slots))
-        for slot in self._slots:
-            self._spawn(slot)
+        self._look()
         if self._metrics is not None:
-            self._metrics.serve(self._children)
+            metrics = self._metrics
+            self._starter.start("metrics", lambda: metrics.serve(self._children))
         while not (self._stopping and not self._alive()):
-            self._handle(self._events.get())
+            self._handle(self._orders.get(self._pause()))
+            self._look()
         return self._worst_status
 
     def _alive(self) -> list[_Slot]:
         return [slot for slot in self._slots if slot.process is not None]
 
-    def _handle(self, event: _Order | _Exited | _Restart) -> None:
-        match event:
-            case _Exited(slot, status):
-                self._on_exit(slot, status)
-            case _Restart(slot) if not self._stopping:
-                self._spawn(slot)
-            case _Order.STOP:
-                self._stop()
-            case _Order.FORCE:
-                self._kill()
+    def _pause(self) -> float:
+        due = [slot.start_at for slot in self._slots if slot.process is None]
+        return min(max(min([*due, inf]) - time.monotonic(), 0.0), _LOOK_EVERY)
 
-    def _spawn(self, slot: _Slot) -> None:
+    def _handle(self, order: _Order | None) -> None:
+        if order is _Order.STOP and not self._stopping:
+            self._stop()
+        elif order is _Order.FORCE:
+            self._kill()
+
+    def _look(self) -> None:
+        """Do what is due."""
+        for slot in self._slots:
+            status = slot.process.poll() if slot.process is not None else None
+            if status is not None:
+                self._on_exit(slot, status)
+            if slot.process is None and not self._stopping and time.monotonic() >= slot.start_at:
+                self._start(slot)
+        self._starter.retry()
+        if time.monotonic() >= self._kill_at:
+            self._kill()
+
+    def _start(self, slot: _Slot) -> None:
+        try:
+            slot.process = self._spawn(slot.number)
+        except (OSError, RuntimeError) as error:  # no descriptor, process or memory to be had
+            delay = self._later(slot)
+            _log.error(
+                "Cannot start worker process %d: %s; trying again in %.1f s",
+                slot.number,
+                error,
+                delay,
+            )
+            return
+        slot.started_at = time.monotonic()
+        _log.info("Started worker process %d (pid %d)", slot.number, slot.process.pid)
+
+    def _spawn(self, number: int) -> "subprocess.Popen[bytes]":
         # -P: what lies in the working directory is not to be imported.
         command = [sys.executable, "-P", "-m", "idalloc_worker._child"]
-        process = self._popen(slot, command)
-        slot.process, slot.started_at = process, time.monotonic()
-        try:
+        process = self._new_process(number, command)
+        # One that died at once says more by its exit status.
+        with contextlib.suppress(BrokenPipeError):
             assert process.stdin is not None  # noqa: S101  # it was asked for
             pickle.dump(self._settings, process.stdin)
             process.stdin.flush()
-        except BrokenPipeError:
-            pass  # it died at once; its exit status says more
-        threading.Thread(
-            target=lambda: self._events.put(_Exited(slot, process.wait())),
-            name=f"idalloc-wait-{slot.number}",
-            daemon=True,
-        ).start()
-        _log.info("Started worker process %d (pid %d)", slot.number, process.pid)
+        return process
 
-    def _popen(self, slot: _Slot, command: list[str]) -> subprocess.Popen[bytes]:
+    def _new_process(self, number: int, command: list[str]) -> "subprocess.Popen[bytes]":
         with stop_signals_blocked():  # until the child knows what to do with them
             if self._metrics is None:
-                return subprocess.Popen(command, stdin=subprocess.PIPE)  # noqa: S603  # our own
-            with self._children.new_link(slot.number) as theirs:
-                return subprocess.Popen(  # noqa: S603  # our own
-                    [*command, str(theirs.fileno())],
-                    stdin=subprocess.PIPE,
-                    pass_fds=[theirs.fileno()],
-                )
+                return self._popen(command, stdin=subprocess.PIPE)
+            with self._children.new_link(number) as theirs:
+                try:
+                    return self._popen(
+                        [*command, str(theirs.fileno())],
+                        stdin=subprocess.PIPE,
+                        pass_fds=[theirs.fileno()],
+                    )
+                except BaseException:
+                    self._children.not_started(number)
+                    raise
 
     def _on_exit(self, slot: _Slot, status: int) -> None:
         pid = slot.process.pid if slot.process else 0
@@ -127,7 +164,7 @@ class Supervisor:
             return
         if time.monotonic() - slot.started_at >= _STEADY_AFTER:
             slot.backoff.reset()
-        delay = slot.backoff.next_delay()
+        delay = self._later(slot)
         _log.error(
             "Worker process %d (pid %d) ended with status %d; restarting in %.1f s",
             slot.number,
@@ -135,22 +172,22 @@ class Supervisor:
             status,
             delay,
         )
-        timer = threading.Timer(delay, self._events.put, [_Restart(slot)])
-        timer.daemon = True
-        timer.start()
+
+    @staticmethod
+    def _later(slot: _Slot) -> float:
+        delay = slot.backoff.next_delay()
+        slot.start_at = time.monotonic() + delay
+        return delay
 
     def _stop(self) -> None:
         self._stopping = True
+        self._kill_at = time.monotonic() + self._settings.drain_timeout + _KILL_AFTER
         _log.info("Stopping %d worker processes", len(self._alive()))
         for slot in self._alive():
             self._close_input(slot)
-        timer = threading.Timer(
-            self._settings.drain_timeout + _KILL_AFTER, self._events.put, [_Order.FORCE]
-        )
-        timer.daemon = True
-        timer.start()
 
     def _kill(self) -> None:
+        self._kill_at = inf
         for slot in self._alive():
             if slot.process is not None:
                 _log.error("Killing worker process %d (pid %d)", slot.number, slot.process.pid)

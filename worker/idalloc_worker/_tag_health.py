@@ -1,7 +1,6 @@
 """Says how a worker stands with its tags, in the contract's words."""
 
-import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -49,11 +48,6 @@ def describe(pool: TagPool, now: float) -> TagHealth:
         cover=round(pool.cover(now), _DIGITS) if rate else None,
         last_error=pool.last_error,
     )
-
-
-def describe_first(pools: Mapping[str, TagPool], now: float) -> list[TagHealth]:
-    """Describe the first tags in the order of their names, whatever the number of all."""
-    return [describe(pools[app_tag], now) for app_tag in heapq.nsmallest(LISTED, pools)]
 
 
 def describe_unknown(app_tag: str, refusal: Refused | None) -> TagHealth:

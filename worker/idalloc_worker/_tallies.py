@@ -42,6 +42,7 @@ OUTCOMES: Final[Mapping[str, tuple[str, ...]]] = {
         ANSWERED,
         *(_REFUSALS[code] for code in (RespCode.INVALID_REQUEST, RespCode.APP_TAG_NOT_FOUND)),
         _REFUSALS[RespCode.INTERNAL],
+        EXPIRED,
         DEAD_LETTERED,
     ),
     ORDERED_QUEUES: (DEAD_LETTERED,),

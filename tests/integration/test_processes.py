@@ -1,0 +1,97 @@
+"""A worker's processes when signals come, and when there is nothing to start a process with."""
+
+import os
+import resource
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from idalloc_client import IdClient
+from tests.workers import Fleet, consumer_counts
+
+
+def children(pid: int) -> list[int]:
+    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in found]
+
+
+@contextmanager
+def no_new_descriptor(pid: int) -> Iterator[None]:
+    """Let a process open nothing; what it has stays open."""
+    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, before[1]))
+    try:
+        yield
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+
+
+@contextmanager
+def hangups_ignored() -> Iterator[None]:
+    """Start a process inside as `nohup` does."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def serves(fleet: Fleet) -> bool:
+    with IdClient(fleet.amqp_url) as client:
+        return client.next_id("test_business", timeout=30) > 0
+
+
+def test_a_child_that_cannot_be_started(fleet: Fleet) -> None:
+    """The supervisor tries again, and the other child serves meanwhile."""
+    (worker,) = fleet.start(processes=2)
+    victim, healthy = children(worker.pid)
+    with no_new_descriptor(worker.pid):
+        os.kill(victim, signal.SIGKILL)
+        worker.wait_for_log("Cannot start worker process")
+        assert serves(fleet)
+        assert children(worker.pid) == [healthy]
+    fleet.wait_ready(2)
+    assert healthy in children(worker.pid)
+    assert worker.terminate() == 0
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_hangup_drains(fleet: Fleet, processes: int) -> None:
+    """It comes twice where a terminal is closed, and means the same."""
+    (worker,) = fleet.start(processes=processes)
+    assert serves(fleet)
+    worker.pause()  # so that it sees both together
+    for process in [worker.pid, *children(worker.pid)]:
+        os.kill(process, signal.SIGHUP)
+    worker.resume()
+    os.kill(worker.pid, signal.SIGHUP)
+    assert worker.wait() == 0, worker.tail()
+    assert worker.log.read_text().count("Stopped; ") == processes
+    assert consumer_counts(fleet.amqp_url) == (0, 0)
+
+
+def test_a_hangup_that_is_to_be_ignored(fleet: Fleet) -> None:
+    """Under `nohup` a worker outlives its terminal."""
+    with hangups_ignored():
+        (worker,) = fleet.start()
+    worker.signal(signal.SIGHUP)
+    assert serves(fleet)
+    assert "Draining" not in worker.log.read_text()
+    assert worker.terminate() == 0
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_sigquit_shows_what_each_thread_is_at(fleet: Fleet, processes: int) -> None:
+    """It reaches the whole group from a terminal, and nothing ends by it."""
+    (worker,) = fleet.start(processes=processes)
+    group = [worker.pid, *children(worker.pid)]
+    for process in group:
+        os.kill(process, signal.SIGQUIT)
+    assert serves(fleet)
+    worker.wait_for_log("most recent call first")
+    worker.wait_for_log("_run")  # a function of another thread than the main one
+    assert [worker.pid, *children(worker.pid)] == group
+    assert worker.terminate() == 0

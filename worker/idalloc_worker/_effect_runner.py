@@ -1,0 +1,75 @@
+"""Does what the engines want: answers, refills, and a look at the time when something is due."""
+
+from collections.abc import Callable, Sequence
+from math import inf
+
+from idalloc_client._link import Timer
+from idalloc_worker._desk import Desk
+from idalloc_worker._effects import AbandonRefill, Answered, Effect, Expired, StartRefill
+from idalloc_worker._engine import Engine
+from idalloc_worker._forwarder import Loop
+from idalloc_worker._refills import Refills
+from idalloc_worker._session import Delivery
+
+
+class EffectRunner:
+    """Owned by the link's thread."""
+
+    def __init__(
+        self,
+        engines: Sequence[Engine],
+        desk: Desk,
+        refills: Refills,
+        loop: Loop,
+        clock: Callable[[], float],
+    ) -> None:
+        self._engines = engines
+        self._desk = desk
+        self._refills = refills
+        self._loop = loop
+        self._clock = clock
+        self._due = False
+        self._timer: Timer | None = None
+        self._timer_at = inf
+
+    def run_soon(self) -> None:
+        """Run once for all that is read in this turn."""
+        if not self._due:
+            self._due = True
+            self._loop.call_soon(self.run)
+
+    def run(self) -> None:
+        """Do what is wanted by now."""
+        self._due = False
+        for engine in self._engines:
+            while effects := engine.effects():
+                for effect in effects:
+                    self._run(effect)
+        self._set_timer()
+
+    def _run(self, effect: Effect) -> None:
+        match effect:
+            case Answered(Delivery() as delivery, answer):
+                self._desk.answer(delivery, answer)
+            case Expired(Delivery() as delivery):
+                self._desk.expire(delivery)
+            case StartRefill():
+                self._refills.start(effect)
+            case AbandonRefill(attempt):
+                self._refills.abandon(attempt)
+
+    def _set_timer(self) -> None:
+        wakeup = min(engine.next_wakeup for engine in self._engines)
+        if wakeup >= self._timer_at:
+            return  # the timer that is set comes first, and sets the next one
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = wakeup
+        self._timer = self._loop.call_later(wakeup - self._clock(), self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer, self._timer_at = None, inf
+        now = self._clock()
+        for engine in self._engines:
+            engine.tick(now)
+        self.run()
