@@ -130,9 +130,9 @@ def _measure(
                 _wait_until(lambda: _mark(database) > mark, "a refill is due")
                 before, drawn = load.before, load.drawn
                 time.sleep(seconds)
-                burnt, drawn = _mark(database) - mark, load.drawn - drawn
-            mark = _mark(database)
-            _wait_until(lambda: _mark(database) > mark, "ids are reserved again")
+                end = _mark(database)
+                burnt, drawn = end - mark, load.drawn - drawn
+            _wait_until(lambda: _mark(database) > end, "ids are reserved again")
     for error in load.errors[:5]:
         progress(f"{name}: {error}")
     return [
