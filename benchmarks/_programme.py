@@ -42,6 +42,7 @@ RACES = (
 PROOFS = (
     "cancellations",
     "outage",
+    "lost_answers",
     "promotion",
     "rewind",
     "adaptive_step",

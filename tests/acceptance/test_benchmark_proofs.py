@@ -16,7 +16,11 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.parametrize(
     ("name", "options"),
-    [("outage", ["--ids", "50000", "--seconds", "10"]), ("cancellations", ["--calls", "1000"])],
+    [
+        ("outage", ["--ids", "50000", "--seconds", "10"]),
+        ("cancellations", ["--calls", "1000"]),
+        ("lost_answers", ["--seconds", "4"]),
+    ],
 )
 def test_a_small_run_keeps_every_bar(
     name: str, options: list[str], stack: Stack, tmp_path: Path

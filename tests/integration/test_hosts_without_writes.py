@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import pytest
-from pymysql.connections import Connection
 
 from idalloc_worker._admin_session import AdminSession
 from idalloc_worker._mysql_url import MySqlAddress
@@ -20,7 +19,7 @@ from idalloc_worker._store_errors import (
 )
 from idalloc_worker._tags import TagAdmin
 from tests.devstack import Database, PrivateMySql
-from tests.devstack._database import connect, create_database, drop_database, scratch_name
+from tests.devstack._database import create_database, drop_database, scratch_name
 from tests.integration.stores import (
     TABLE,
     add_tag,
@@ -32,6 +31,7 @@ from tests.integration.stores import (
     session,
     several,
 )
+from tests.stalled_commits import commits_hang
 
 
 @pytest.fixture(scope="module")
@@ -179,34 +179,10 @@ def test_a_host_whose_writes_hang_is_left(two: Two, wait_point: str) -> None:
     """As without a quorum: commits wait, with or without the row's lock, and reads are answered."""
     with opened(two.address, timeout=1.5) as store:
         assert reserve(store) == Segment(0, 10)
-        with commits_hang(two.first, wait_point):
+        with commits_hang(two.first.server_url, wait_point):
             failure(lambda: reserve(store))
             failure(lambda: reserve(store))
             assert reserve(store) == Segment(1000, 1010)
-
-
-@contextmanager
-def commits_hang(database: Database, wait_point: str) -> Iterator[None]:
-    """Have each commit wait for a replica that does not come."""
-    with closing(connect(database.server_url)) as connection:
-        settings, lone = semi_synchronous(connection)
-        try:
-            run(connection, f"SET GLOBAL {settings}_timeout = 3600000")
-            run(connection, f"SET GLOBAL {settings}_wait_no_{lone} = ON")
-            run(connection, f"SET GLOBAL {settings}_wait_point = {wait_point}")
-            run(connection, f"SET GLOBAL {settings}_enabled = ON")
-            yield
-        finally:
-            run(connection, f"SET GLOBAL {settings}_enabled = OFF")
-
-
-def semi_synchronous(connection: Connection) -> tuple[str, str]:
-    """Tell how the server's settings for it begin, and what it calls a replica there."""
-    if run(connection, "SHOW VARIABLES LIKE 'rpl_semi_sync_master_enabled'"):
-        return "rpl_semi_sync_master", "slave"
-    if not run(connection, "SHOW VARIABLES LIKE 'rpl_semi_sync_source_enabled'"):  # MySQL
-        run(connection, "INSTALL PLUGIN rpl_semi_sync_source SONAME 'semisync_source.so'")
-    return "rpl_semi_sync_source", "replica"
 
 
 def test_a_host_that_is_locked_against_writes_is_left(two: Two) -> None:
@@ -225,7 +201,7 @@ def test_one_write_that_hangs_is_bad_luck(two: Two) -> None:
     with opened(two.address, timeout=1.0) as store:
         for _ in range(3):
             reserve(store)
-            with commits_hang(two.first, "AFTER_COMMIT"):
+            with commits_hang(two.first.server_url, "AFTER_COMMIT"):
                 failure(lambda: reserve(store))
     assert two.connections_to_second == 0
     assert mark_of(two.second, "order") == 1000

@@ -88,20 +88,32 @@ def test_lost_answers_cost_little_where_nothing_is_left() -> None:
     assert losses.ids <= BAR * before
 
 
-def test_after_a_success_segments_grow_again() -> None:
-    """One answer that comes ends it: from one step on, by what is asked for."""
+def test_after_a_success_segments_are_as_large_as_before() -> None:
+    """One answer that comes ends it, and what was put off is done at once."""
     d, _ = at_work()
+    usual = d.refills[0].demand.previous
+    assert usual > 8 * STEP
     d.fail(possibly_reserved=5)
-    sizes: list[int] = []
-    while len(sizes) < 4:
+    while not d.refills:
         draw(d, TICK)
-        if d.refills:
-            before = d.rows["order"].max_id
-            d.settle()
-            sizes.append(d.rows["order"].max_id - before)
-    assert sizes[0] == STEP
-    assert sizes == sorted(sizes)
-    assert sizes[-1] > 8 * STEP
+    d.reserve()
+    [refill] = d.refills
+    assert refill.demand.previous == usual
+    assert refill.demand.rate > 0
+    d.reserve()
+    assert not d.refills
+
+
+def test_a_fixed_step_is_not_caught_up_with() -> None:
+    """Where each segment is one step, the careful one was no smaller."""
+    d = Driver(rows={"order": Row(100)})
+    d.get()
+    d.ask(count=150)
+    d.fail(possibly_reserved=100)
+    d.advance(1)
+    d.ask()
+    d.reserve()
+    assert not d.refills
 
 
 def test_pauses_grow_and_leave_time_for_the_last_ids() -> None:

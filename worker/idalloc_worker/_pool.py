@@ -182,10 +182,13 @@ class TagPool(HeldIds):
         left = max(segment.left, 1)
         self.refills += 1
         self.mark = segment.right
+        careful = self.calm_until is not None
         self.calm_until = None
-        if self.settings is not None:
+        if self.settings is not None and not careful:
             self._size = step_size(self.settings, self._demand_seen)
         self.add(Segment(left, max(left, segment.right)))
+        if careful and segment.size < self._size:
+            self.full = False  # it was as small as can be: one of the usual size is due at once
 
     def void(self) -> None:
         """Forget ids, requests and the refill in flight, whose report comes too late now."""
