@@ -29,7 +29,7 @@ class Simulated:
         choices = Choices(None)
         self.database = SimDatabase(choices, ("t",), ("t",) if ordered else ())
         self.database.rows["t"] = mark
-        self._flows = Flows()
+        self._flows = Flows(choices)
         self._reports: list[RefillReport] = []
         judge = Judge(frozenset(), trusted=False)
         self.store = SimStore(self.database, judge, "w")

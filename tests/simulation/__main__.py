@@ -9,9 +9,9 @@ import sys
 from collections.abc import Sequence
 from dataclasses import fields
 
-from tests.simulation._campaign import Campaign, run_many, story
+from tests.simulation._campaign import FOUND_MOST, Campaign, run_many, seeds_of, story
 from tests.simulation._shrink import kind_of
-from tests.simulation._weather import Weather
+from tests.simulation._weather import WEATHERS, Weather
 
 _EVERY = 5000
 
@@ -20,9 +20,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Return 0 if no rule was broken, 1 if one was."""
     given = _parser().parse_args(arguments)
     knobs = dict(given.set)
-    seeds = range(given.seed, given.seed + given.schedules)
-    campaign = run_many(seeds, knobs=knobs, processes=given.processes, on_progress=_show)
+    seeds = seeds_of(range(given.seed, given.seed + given.schedules), given.weather)
+    most = 1 if given.first else FOUND_MOST
+    campaign = run_many(seeds, knobs=knobs, processes=given.processes, most=most, on_progress=_show)
     print(campaign.as_text())  # noqa: T201  # it is a command
+    if given.first:
+        return 1 if campaign.found else 0
     told: set[str | None] = set()
     for seed, found in sorted(campaign.found.items()):
         if kind_of(found) not in told:
@@ -43,6 +46,16 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
     parser.add_argument("--schedules", type=int, default=1000, metavar="N", help="how many")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the first one")
+    parser.add_argument(
+        "--weather",
+        action="append",
+        default=[],
+        choices=WEATHERS,
+        help="run seeds of this weather only, and of others so named",
+    )
+    parser.add_argument(
+        "--first", action="store_true", help="end with the first that breaks a rule; say no more"
+    )
     parser.add_argument("--processes", type=int, default=1, metavar="N", help="side by side")
     parser.add_argument(
         "--set",

@@ -4,7 +4,7 @@ import gc
 import multiprocessing
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from math import inf
@@ -14,7 +14,7 @@ from tests.simulation._shrink import kind_of, shrink
 from tests.simulation._weather import WEATHERS, Weather
 
 _AT_A_TIME = 50
-_FOUND_MOST = 20
+FOUND_MOST = 20
 """Schedules that broke a rule, after which no more are looked for."""
 
 Knobs = dict[str, int]
@@ -57,12 +57,19 @@ def weather_of(seed: int, knobs: Knobs) -> tuple[str, Weather]:
     return name, replace(WEATHERS[name], **knobs)  # type: ignore[arg-type]  # the numbers among it
 
 
+def seeds_of(seeds: range, weathers: Sequence[str]) -> Sequence[int]:
+    """Leave out seeds of other weathers; without any named, keep all."""
+    if not weathers:
+        return seeds
+    return [seed for seed in seeds if weather_of(seed, {})[0] in weathers]
+
+
 def run_seed(seed: int, knobs: Knobs) -> Outcome:
     """Run one schedule."""
     return run(weather_of(seed, knobs)[1], seed=seed)
 
 
-def run_some(seeds: range, knobs: Knobs) -> Campaign:
+def run_some(seeds: Sequence[int], knobs: Knobs) -> Campaign:
     """Run a few schedules in this process; their garbage goes at the end."""
     campaign = Campaign()
     enabled = gc.isenabled()
@@ -82,11 +89,12 @@ def run_some(seeds: range, knobs: Knobs) -> Campaign:
 
 
 def run_many(
-    seeds: range,
+    seeds: Sequence[int],
     *,
     knobs: Knobs | None = None,
     processes: int = 1,
     seconds: float = inf,
+    most: int = FOUND_MOST,
     on_progress: Callable[[Campaign], None] | None = None,
 ) -> Campaign:
     """Run schedules until all are done, the time is up or enough of them broke a rule."""
@@ -98,12 +106,12 @@ def run_many(
         campaign.seconds = time.monotonic() - began
         if on_progress is not None:
             on_progress(campaign)
-        if len(campaign.found) >= _FOUND_MOST or campaign.seconds >= seconds:
+        if len(campaign.found) >= most or campaign.seconds >= seconds:
             break
     return campaign
 
 
-def _parts(chunks: list[range], knobs: Knobs, processes: int) -> Iterator[Campaign]:
+def _parts(chunks: list[Sequence[int]], knobs: Knobs, processes: int) -> Iterator[Campaign]:
     work = partial(run_some, knobs=knobs)
     if processes == 1:
         yield from map(work, chunks)

@@ -81,6 +81,7 @@ class SimChannel:
         self._worker = connection.worker
         self.up = Flow(self._broker.flows)
         self.down = self._worker.flow()
+        self._confirmed = self._worker.flow()  # confirms may overtake deliveries, and fall behind
         self.bound_at = 0
         self._dead = False  # at the broker
         self._confirms = False
@@ -306,7 +307,7 @@ class SimChannel:
     def _confirm(self, method: Any) -> None:
         on_confirm = self._on_confirm
         if on_confirm is not None and not self._dead:
-            self.down.push(partial(self._read_confirm, on_confirm, method))
+            self._confirmed.push(partial(self._read_confirm, on_confirm, method))
 
     def _read_confirm(self, on_confirm: Callable[[Any], None], method: Any) -> None:
         if self.is_open:
@@ -359,6 +360,7 @@ class SimChannel:
     def end_at_worker(self, reason: BaseException) -> None:
         """Let the worker know that the channel is gone."""
         self.down.clear()
+        self._confirmed.clear()
         if self.is_open:
             self.is_open = False
             self._tell_closed(reason)

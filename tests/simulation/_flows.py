@@ -3,13 +3,20 @@
 from collections import deque
 from collections.abc import Callable
 
+from tests.simulation._choices import Choices
+
 Callback = Callable[[], None]
+
+
+SLOW = 25
+"""Of a hundred lines so many are slow."""
 
 
 class Flows:
     """All lines in which something waits to happen; `active` is to be read only."""
 
-    def __init__(self) -> None:
+    def __init__(self, choices: Choices) -> None:
+        self.choices = choices
         self.active: list[Flow] = []
 
     def start(self, flow: "Flow") -> None:
@@ -29,13 +36,14 @@ class Flows:
 class Flow:
     """First in, first out, whenever the schedule says so."""
 
-    __slots__ = ("_flows", "held", "items", "place")
+    __slots__ = ("_flows", "held", "items", "place", "slow")
 
     def __init__(self, flows: Flows) -> None:
         self._flows = flows
         self.items: deque[Callback] = deque()
         self.place = -1
         self.held = False
+        self.slow = flows.choices.chance(SLOW)
 
     def push(self, callback: Callback) -> None:
         """Let something happen after all else in this line."""

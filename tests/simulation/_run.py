@@ -34,6 +34,7 @@ _KINDS = (
     *[_Kind.TIMER] * 6,
     *[_Kind.FAULT] * 2,
 )
+_SLOWNESS = 15  # times as often something else goes first, if there is something else
 _WARM = 0.3  # seconds in which the fleet gathers
 _SETTLING = 1500
 """Steps after which whoever still waits for an answer will not get one."""
@@ -168,7 +169,10 @@ class Simulation:
             self.world.clock.leap()
 
     def _advance(self, flows: Flows) -> None:
-        flows.active[self._choices.below(len(flows.active))].run()
+        flow = flows.active[self._choices.below(len(flows.active))]
+        if flow.slow and self._choices.below(_SLOWNESS):
+            flow = flows.active[self._choices.below(len(flows.active))]
+        flow.run()
 
     def _time_may_pass(self) -> bool:
         clock = self.world.clock

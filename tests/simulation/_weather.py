@@ -10,8 +10,8 @@ class Weather:
 
     workers: int = 3
     """At the start; the first one is never stopped or killed, so that somebody remembers."""
-    steps: int = 450
-    tags: tuple[str, ...] = ("a", "b")
+    steps: int = 400
+    tags: tuple[str, ...] = ("a",)
     ordered: tuple[str, ...] = ()
     """Tags whose ids rise across the whole fleet."""
 
@@ -44,18 +44,24 @@ class Weather:
     """Times that a partition goes to another consumer while the one it had lives on."""
 
 
-CALM: Final = Weather(stops=1, crashes=0, cuts=0, joins=3)
+CALM: Final = Weather(joins=3, crashes=0, cuts=0)
 """Workers come and go, and the database keeps its commits: every repair would be a false one."""
 
-REWINDS: Final = Weather(edits=1, failovers=1)
-CUTS: Final = Weather(cuts=3, edits=1, joins=1, stops=0)
-FREEZES: Final = Weather(freezes=2, failovers=1, crashes=0)
+REWINDS: Final = Weather(edits=2, failovers=1, cuts=0)
+"""Rows are set back while workers come, stop and die."""
+
+FEW: Final = Weather(workers=1, joins=3, edits=2, failovers=1, cuts=0)
+"""The same, where one worker may be the only one that knows."""
+
+CUTS: Final = Weather(workers=2, cuts=3, stops=0, crashes=0, nacks=2)
+FREEZES: Final = Weather(freezes=2, edits=1, failovers=1, joins=0, crashes=0)
 RESTARTS: Final = Weather(broker_restarts=2, cuts=1, stops=0)
-ORDERED: Final = Weather(tags=("a", "o"), ordered=("o",), stops=0, steps=500)
+ORDERED: Final = Weather(tags=(), ordered=("o",), cuts=2, stops=0, joins=1)
 
 WEATHERS: Final = {
     "calm": CALM,
     "rewinds": REWINDS,
+    "few": FEW,
     "cuts": CUTS,
     "freezes": FREEZES,
     "restarts": RESTARTS,

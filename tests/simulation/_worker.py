@@ -34,8 +34,8 @@ class World:
         self.choices = choices
         self.weather = weather
         self.clock = Clock()
-        self.messages = Flows()
-        self.statements = Flows()
+        self.messages = Flows(choices)
+        self.statements = Flows(choices)
         self.judge = Judge(frozenset(weather.ordered))
         self.database = Database(choices, weather.tags, weather.ordered)
         self.broker = Broker(self.messages, choices, self._on_reply)
