@@ -12,7 +12,7 @@ _GIVE_BACK = "worker/idalloc_worker/_give_back.py"
 _ROW_WATCH = "worker/idalloc_worker/_row_watch.py"
 
 _MARKS_TESTS = "tests/unit/test_fleet_marks.py"
-_FLEET_TESTS = "tests/unit/test_fleet.py"
+_FLEET_TESTS = "tests/simulation/test_rules.py"
 
 _CLAIM = """\
             self._channel.publish(

@@ -80,7 +80,7 @@ REQUESTS: Final = (
         _SERVICE,
         "if not self._draining and session is self._session and session.usable:",
         "if not self._draining:",
-        ("tests/unit/test_service.py", SIMULATION),
+        ("tests/simulation/test_rules.py", SIMULATION),
     ),
     Rule(
         "Requests are taken only once the fleet has been heard.",
@@ -108,13 +108,13 @@ REQUESTS: Final = (
         _SERVICE,
         "self._refills.when_idle(lambda: self._give_backs.start(pools, on_drained))",
         "self._give_backs.start(pools, on_drained)",
-        ("tests/unit/test_service.py", SIMULATION),
+        ("tests/simulation/test_rules.py", SIMULATION),
     ),
     Rule(
         "A worker that stops looks at no rows any more.",
         _SERVICE,
         "        self._row_watch.stop()\n",
         "",
-        ("tests/unit/test_service.py", SIMULATION),
+        ("tests/simulation/test_rules.py", SIMULATION),
     ),
 )

@@ -8,6 +8,9 @@ from typing import Protocol
 
 Callback = Callable[[], None]
 
+WAIT = 0.35
+"""Seconds in which a fleet has gathered."""
+
 
 class Sleeper(Protocol):
     """Whose timers they are."""

@@ -33,6 +33,8 @@ class Judge:
     counts: Counter[str] = field(default_factory=Counter)
     reserved_by: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Ids by worker and tag, as the database committed them."""
+    granted: set[int] = field(default_factory=set)
+    """Requests whose ids have reached their caller."""
     _used: dict[str, dict[int, str]] = field(default_factory=dict)
     _highest: Counter[str] = field(default_factory=Counter)
 
@@ -91,6 +93,7 @@ class Judge:
                 f"order: request {number} got {lowest} of {ask.app_tag}, and {ask.above} had been "
                 "received before it was sent"
             )
+        self.granted.add(number)
         self._highest[ask.app_tag] = max(self._highest[ask.app_tag], highest)
 
     def excuse(self, numbers: Iterable[int]) -> None:

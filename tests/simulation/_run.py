@@ -13,6 +13,7 @@ from idalloc_client._frames import Properties
 from idalloc_schemas import ALLOC_QUEUE, encode_alloc_request
 from tests.simulation._broker import Message
 from tests.simulation._choices import Choices, Step
+from tests.simulation._clock import WAIT
 from tests.simulation._flows import Flows
 from tests.simulation._judge import FoundError
 from tests.simulation._weather import Weather
@@ -35,7 +36,6 @@ _KINDS = (
     *[_Kind.FAULT] * 2,
 )
 _SLOWNESS = 15  # times as often something else goes first, if there is something else
-_WARM = 0.3  # seconds in which the fleet gathers
 _SETTLING = 1500
 """Steps after which whoever still waits for an answer will not get one."""
 
@@ -141,7 +141,7 @@ class Simulation:
         """Let the fleet gather before anything goes wrong."""
         self._choices.begin_step()
         messages, clock = self.world.messages, self.world.clock
-        while messages.active or clock.next <= _WARM:
+        while messages.active or clock.next <= WAIT:
             if messages.active:
                 messages.active[0].run()
             else:
