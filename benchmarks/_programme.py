@@ -39,7 +39,15 @@ RACES = (
     Entry("scaling", 115, start=40),
 )
 
-PROOFS = ("cancellations", "outage", "promotion", "rewind", "adaptive_step", "many_tags")
+PROOFS = (
+    "simulation",
+    "cancellations",
+    "outage",
+    "promotion",
+    "rewind",
+    "adaptive_step",
+    "many_tags",
+)
 """Benchmarks whose bars are counts that must be right, however long that takes: `make prove`."""
 
 

@@ -17,15 +17,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = [rule for rule in RULES if not given.only or given.only in f"{rule.says}{rule.file}"]
     verdicts = judge_all(chosen, given.processes, _show)
     missed = [verdict for verdict in verdicts if verdict.noticed_by is None]
-    print(f"\n{len(verdicts) - len(missed)} of {len(verdicts)} broken rules are noticed")  # noqa: T201
+    print(f"\n{len(verdicts) - len(missed)} of {len(verdicts)} broken rules are noticed")
     for verdict in missed:
-        print(f"NOT NOTICED  {verdict.rule.file}: {verdict.rule.says}")  # noqa: T201
+        print(f"NOT NOTICED  {verdict.rule.file}: {verdict.rule.says}")
     return 1 if missed else 0
 
 
 def _show(verdict: Verdict) -> None:
     where = verdict.noticed_by or "NOBODY"
-    print(f"{verdict.seconds:5.1f} s  {where:<40} {verdict.rule.says}", flush=True)  # noqa: T201
+    print(f"{verdict.seconds:5.1f} s  {where:<40} {verdict.rule.says}", flush=True)
 
 
 if __name__ == "__main__":

@@ -23,23 +23,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     seeds = seeds_of(range(given.seed, given.seed + given.schedules), given.weather)
     most = 1 if given.first else FOUND_MOST
     campaign = run_many(seeds, knobs=knobs, processes=given.processes, most=most, on_progress=_show)
-    print(campaign.as_text())  # noqa: T201  # it is a command
+    print(campaign.as_text())
     if given.first:
         return 1 if campaign.found else 0
     told: set[str | None] = set()
     for seed, found in sorted(campaign.found.items()):
         if kind_of(found) not in told:
             told.add(kind_of(found))
-            print(f"\n{story(seed, knobs)}")  # noqa: T201
+            print(f"\n{story(seed, knobs)}")
     others = " ".join(map(str, sorted(campaign.found)))
     if others:
-        print(f"\nseeds: {others}")  # noqa: T201
+        print(f"\nseeds: {others}")
     return 1 if campaign.found else 0
 
 
 def _show(campaign: Campaign) -> None:
     if campaign.schedules % _EVERY == 0:
-        print(f"{campaign.schedules:,} in {campaign.seconds:.0f} s", file=sys.stderr)  # noqa: T201
+        print(f"{campaign.schedules:,} in {campaign.seconds:.0f} s", file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:
