@@ -18,7 +18,7 @@ from tests.mutations._rule import ROOT, SIMULATION, Rule
 
 _LEFT_OUT: Final = (".git", ".venv", "dist", "build", "*cache*", "__pycache__", ".hypothesis")
 _PACKAGES: Final = ("schemas", "client", "worker", ".")
-_WIDER: Final = (SIMULATION, "tests/unit")
+WIDER: Final = (SIMULATION, "tests/unit")
 """Where to look if those that are named notice nothing."""
 _LIMIT: Final = 900.0
 """Seconds for one look. One that takes longer has noticed nothing: the machine may be busy."""
@@ -42,14 +42,14 @@ class Tree:
         self._root = root
         shutil.copytree(ROOT, root, ignore=shutil.ignore_patterns(*_LEFT_OUT))
 
-    def judge(self, rule: Rule) -> Verdict:
+    def judge(self, rule: Rule, wider: Sequence[str] = WIDER) -> Verdict:
         """Break a rule, look who notices, and mend it."""
         began = time.monotonic()
         path = self._root / rule.file
         whole = path.read_text()
         rule.apply(self._root)
         try:
-            looks = (*rule.noticed_by, *(look for look in _WIDER if look not in rule.noticed_by))
+            looks = (*rule.noticed_by, *(look for look in wider if look not in rule.noticed_by))
             noticed_by = next((look for look in looks if self.notices(look)), None)
         finally:
             path.write_text(whole)
@@ -96,15 +96,18 @@ def trees(number: int) -> "Iterator[SimpleQueue[Tree]]":
 
 
 def judge_all(
-    rules: Sequence[Rule], processes: int, on_verdict: Callable[[Verdict], None]
+    rules: Sequence[Rule],
+    processes: int,
+    on_verdict: Callable[[Verdict], None],
+    wider: Sequence[str] = WIDER,
 ) -> list[Verdict]:
-    """Judge rules, some side by side."""
+    """Judge rules, some side by side; `wider` is where to look if none notices that is named."""
     with trees(processes) as free, ThreadPoolExecutor(processes) as pool:
 
         def judge(rule: Rule) -> Verdict:
             tree = free.get()
             try:
-                verdict = tree.judge(rule)
+                verdict = tree.judge(rule, wider)
             finally:
                 free.put(tree)
             on_verdict(verdict)

@@ -6,6 +6,7 @@ from idalloc_client._frames import Properties
 from idalloc_schemas import ALLOC_QUEUE, FLEET_EXCHANGE, encode_alloc_request
 from idalloc_worker._fleet import Fleet
 from tests.simulation._broker import Message, Queue
+from tests.simulation._channel import SimChannel
 from tests.simulation._choices import Choices
 from tests.simulation._clock import WAIT
 from tests.simulation._weather import Weather
@@ -82,6 +83,36 @@ class Bench:
         """Give a worker's own queue."""
         queues = self.world.broker.bindings[FLEET_EXCHANGE]
         return next(queue for queue in queues if queue.owner is worker.connection)
+
+    def give_back_unheard(self) -> SimWorker:
+        """Have a worker give ids back while another one reads nothing; returns that one."""
+        staying, leaving = self.joined(2)
+        if self.serving() is not staying:
+            staying, leaving = leaving, staying
+        self.ask_of(staying)
+        self.ask_of(leaving)
+        self.fleet_channel(staying).down.hold(held=True)
+        row = self.world.database.rows[TAG]
+        leaving.stop()
+        self.settle()
+        assert self.world.database.rows[TAG] < row == mark_of(staying)
+        return staying
+
+    def serving(self) -> SimWorker:
+        """Give the worker that gets the next request."""
+        return self.world.broker.queues[ALLOC_QUEUE].consumers[0].channel.connection.worker
+
+    def ask_of(self, worker: SimWorker, count: int = 1) -> int:
+        """Send a request that this worker gets, and let it be answered."""
+        consumers = self.world.broker.queues[ALLOC_QUEUE].consumers
+        consumers.sort(key=lambda consumer: consumer.channel.connection.worker is not worker)
+        number = self.ask(count=count)
+        self.settle()
+        return number
+
+    def fleet_channel(self, worker: SimWorker) -> SimChannel:
+        """Give the channel on which a worker hears the others."""
+        return self.fleet_queue(worker).consumers[0].channel
 
 
 def fleet_of(worker: SimWorker) -> Fleet:

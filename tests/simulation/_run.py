@@ -28,10 +28,9 @@ class _Kind(Enum):
     FAULT = auto()
 
 
-_KINDS = (
+_OTHERS = (
     *[_Kind.MESSAGE] * 36,
     *[_Kind.STATEMENT] * 13,
-    *[_Kind.ASK] * 7,
     *[_Kind.TIMER] * 6,
     *[_Kind.FAULT] * 2,
 )
@@ -99,6 +98,7 @@ class Simulation:
     def __init__(self, choices: Choices, weather: Weather, *, trace: bool = False) -> None:
         self._choices = choices
         self._weather = weather
+        self._kinds = (*_OTHERS, *[_Kind.ASK] * weather.asks)
         self.world = world = World(choices, weather)
         if trace:
             world.log = []
@@ -150,7 +150,7 @@ class Simulation:
     # Steps
 
     def _step(self) -> None:
-        kind = _KINDS[self._choices.below(len(_KINDS))]
+        kind = self._kinds[self._choices.below(len(self._kinds))]
         if kind is _Kind.ASK:
             self._ask()
         elif kind is _Kind.STATEMENT and self.world.statements.active:

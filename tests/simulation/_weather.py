@@ -12,6 +12,8 @@ class Weather:
     """At the start; the first one is never stopped or killed, so that somebody remembers."""
     steps: int = 400
     tags: tuple[str, ...] = ("a",)
+    asks: int = 7
+    """Of some sixty things that can happen, how many are requests."""
     ordered: tuple[str, ...] = ()
     """Tags whose ids rise across the whole fleet."""
 
@@ -44,7 +46,7 @@ class Weather:
     """Times that a partition goes to another consumer while the one it had lives on."""
 
 
-CALM: Final = Weather(joins=3, crashes=0, cuts=0)
+CALM: Final = Weather(workers=2, joins=2, crashes=0, cuts=0)
 """Workers come and go, and the database keeps its commits: every repair would be a false one."""
 
 REWINDS: Final = Weather(edits=2, failovers=1, cuts=0)

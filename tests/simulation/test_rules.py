@@ -114,6 +114,44 @@ def test_what_the_broker_did_not_take_is_told_again(bench: Bench) -> None:
     assert {mark_of(worker) for worker in bench.workers} == {bench.world.database.rows[TAG]}
 
 
+def test_a_refill_reads_the_queue_before_it_repairs(bench: Bench) -> None:
+    """A give-back that it has not heard of yet is no rewind."""
+    worker = bench.give_back_unheard()
+    number = bench.ask_of(worker, 6)
+    assert not bench.answered(number)
+    bench.fleet_channel(worker).down.hold(held=False)
+    bench.settle()
+    assert bench.answered(number)
+    assert bench.world.judge.counts["repairs"] == 0
+
+
+def test_the_row_watch_reads_the_queue_before_it_raises(bench: Bench) -> None:
+    """The same, for rows that nobody reserves from."""
+    worker = bench.give_back_unheard()
+    row = bench.world.database.rows[TAG]
+    worker.service._row_watch._look()
+    bench.settle()
+    bench.fleet_channel(worker).down.hold(held=False)
+    bench.settle()
+    assert bench.world.database.rows[TAG] == row
+    assert bench.world.judge.counts["repairs"] == 0
+
+
+def test_a_row_is_lowered_once_the_others_have_been_told(bench: Bench) -> None:
+    """What the worker that stops says has to be in all queues first."""
+    worker, _ = bench.joined(2)
+    bench.ask_of(worker)
+    row = bench.world.database.rows[TAG]
+    up = bench.fleet_channel(worker).up
+    worker.stop()
+    up.hold(held=True)
+    bench.settle()
+    assert bench.world.database.rows[TAG] == row
+    up.hold(held=False)
+    bench.settle()
+    assert bench.world.database.rows[TAG] < row
+
+
 def test_a_worker_that_stops_gives_back_what_is_under_way(bench: Bench) -> None:
     """A refill whose answer comes only then brings ids that nobody needs any more."""
     (worker,) = bench.joined(1)
