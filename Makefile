@@ -7,10 +7,11 @@ RESULTS := docs/performance
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo up test bench bench-quick bench-docs prove check format build clean
+.PHONY: help install demo up test test-pythons mutations bench bench-quick bench-docs prove check format \
+  build clean
 
 help: ## Show this list.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## Install idalloc and its development tools into .venv.
 
@@ -27,6 +28,12 @@ up: $(INSTALLED) ## Run RabbitMQ, MySQL and two workers until Ctrl-C.
 
 test: $(INSTALLED) ## Run all tests; ARGS go to pytest.
 	$(BIN)/python -m pytest $(ARGS)
+
+test-pythons: $(INSTALLED) ## Run the unit tests on each Python 3.11 or later that is here.
+	@$(BIN)/python -m tests.pythons $(ARGS)
+
+mutations: $(INSTALLED) ## Break the rules of the protocol one by one, and see that the tests notice.
+	@$(BIN)/python -m tests.mutations $(ARGS)
 
 bench: $(INSTALLED) ## Measure idalloc beside its peers in ten minutes; see ARGS=--help.
 	@$(BIN)/python -m benchmarks $(ARGS)
@@ -56,5 +63,5 @@ build: $(INSTALLED) ## Build the wheel and the source distribution into dist.
 	$(BIN)/python -m hatchling build
 
 clean: ## Remove .venv and everything else that was made here.
-	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .pythons dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

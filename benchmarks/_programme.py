@@ -40,6 +40,7 @@ RACES = (
 )
 
 PROOFS = (
+    "simulation",
     "cancellations",
     "outage",
     "lost_answers",

@@ -52,6 +52,8 @@ class Message(NamedTuple):
 
 Segment = tuple[int, int]
 _NEVER = 1 << 30
+_STREAM = -1
+"""Stands for the broker's stream among those to whom a message goes."""
 _REFILLING = frozenset({Phase.SELECT, Phase.UPDATE, Phase.SUSPECT, Phase.TELL, Phase.CLAIM})
 
 
@@ -77,6 +79,8 @@ class Worker(NamedTuple):
     finals: tuple[int, ...] = ()
     unheard: tuple[int, ...] = ()
     begun: bool = False
+    reads: bool = False
+    """Whether a joining one has still to read the stream."""
 
 
 class State(NamedTuple):
@@ -86,6 +90,8 @@ class State(NamedTuple):
     workers: tuple[Worker, ...]
     used: int  # one bit for each id that was handed out
     late: tuple[tuple[int, int, int], ...]
+    stored: tuple[int, ...]
+    """Each worker's end, as the messages say that a stream of the broker has stored."""
     refills: int
     rewinds: int
     stops: int
@@ -109,6 +115,13 @@ class Bounds:
     """How many a worker may hold."""
     fleet: bool = True
     """Whether workers may speak to each other."""
+    patient: bool = True
+    """Whether a worker that joins waits until all others have answered it.
+
+    The code waits for a quarter of a second, and on while answers come in: this is what it hopes.
+    """
+    stream: bool = False
+    """Whether the broker stores what is told, for workers that join to read to its end."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +136,8 @@ class Broken:
     surrender_after_lowering: bool = False
     hearsay_beats_surrender: bool = False
     joiner_does_not_ask: bool = False
+    reads_to_the_end_of_now: bool = False
+    """A joiner takes what the stream has, whether its hello is there already or not."""
 
 
 @dataclass
@@ -158,6 +173,7 @@ class Model:
             (worker,) * (bounds.workers - bounds.joiners) + (absent,) * bounds.joiners,
             0,
             (),
+            (0,) * bounds.workers,
             bounds.refills,
             bounds.rewinds,
             bounds.stops,
@@ -236,10 +252,7 @@ class Model:
             case Phase.UPDATE:
                 yield from self._update(state, number, worker)
             case Phase.JOIN if not worker.untold:
-                waits_for = set(worker.unheard) & set(_others(state, number))
-                if not waits_for:
-                    ready = worker._replace(phase=Phase.IDLE, unheard=())
-                    yield f"{number} is ready", _put(state, number, ready)
+                yield from self._gather(state, number, worker)
             case Phase.TELL | Phase.SURRENDER | Phase.JOIN:
                 for other in worker.untold:
                     if worker.phase is Phase.JOIN and _is_overtaking(state, number, other):
@@ -309,7 +322,7 @@ class Model:
         telling = worker._replace(
             phase=Phase.TELL,
             segment=segment,
-            untold=_others(state, number),
+            untold=self._audience(state, number),
             told_to=_others(state, number) if self.bounds.joiners else (),
         )
         yield (
@@ -320,8 +333,10 @@ class Model:
 
     def _tell(self, state: State, number: int, worker: Worker, other: int) -> State:
         kind = {Phase.TELL: "r", Phase.SURRENDER: "s", Phase.JOIN: "h"}[worker.phase]
-        listener = state.workers[other]
-        if listener.phase is not Phase.GONE:
+        if other == _STREAM:
+            state = _store(state, number, worker)
+        elif state.workers[other].phase is not Phase.GONE:
+            listener = state.workers[other]
             message = Message(kind, number, *worker.segment)
             state = _put(state, other, listener._replace(inbox=(*listener.inbox, message)))
         untold = tuple(one for one in worker.untold if one != other)
@@ -396,8 +411,37 @@ class Model:
         others = _others(state, number)
         if self.broken.joiner_does_not_ask:
             return _put(state, number, worker._replace(phase=Phase.IDLE))
-        asking = worker._replace(phase=Phase.JOIN, untold=others, unheard=others)
+        reads = self.bounds.stream
+        asking = worker._replace(
+            phase=Phase.JOIN,
+            untold=others if self.broken.reads_to_the_end_of_now else self._audience(state, number),
+            unheard=others,
+            reads=reads,
+        )
         return _put(state, number, asking)
+
+    def _gather(self, state: State, number: int, worker: Worker) -> Iterator[tuple[str, State]]:
+        """Go on once enough is known."""
+        waits_for = set(worker.unheard) & set(_others(state, number))
+        if worker.reads:
+            yield f"{number} reads the stream", self._read(state, number, worker)
+        elif not waits_for or not self.bounds.patient:
+            ready = worker._replace(phase=Phase.IDLE, unheard=())
+            yield f"{number} is ready", _put(state, number, ready)
+
+    def _read(self, state: State, number: int, worker: Worker) -> State:
+        """Take in what is stored, up to its own hello at least.
+
+        What was routed before its queue was bound, and so comes to it nowhere else, is stored
+        before that. To read to what is the end just now is not enough.
+        """
+        ends = tuple(map(max, worker.ends, map(min, state.stored, worker.finals)))
+        return _put(state, number, worker._replace(ends=ends, reads=False))
+
+    def _audience(self, state: State, number: int) -> tuple[int, ...]:
+        """Name all that a message goes to, each at a time of its own."""
+        stream = (_STREAM,) if self.bounds.stream else ()
+        return (*_others(state, number), *stream)
 
     def _answer(self, state: State, number: int, joiner: int) -> State:
         asking = state.workers[joiner]
@@ -424,7 +468,7 @@ class Model:
             phase=Phase.SURRENDER,
             held=tuple(others),
             segment=(left, right),
-            untold=_others(state, number),
+            untold=self._audience(state, number),
             told_to=_others(state, number) if self.bounds.joiners else (),
         )
         if not self.bounds.fleet:
@@ -463,6 +507,17 @@ def _put(state: State, number: int, worker: Worker) -> State:
     workers = list(state.workers)
     workers[number] = worker
     return state._replace(workers=tuple(workers))
+
+
+def _store(state: State, number: int, worker: Worker) -> State:
+    """Store a message of a worker: what it has reserved, or surrendered."""
+    left, right = worker.segment
+    stored = list(state.stored)
+    if worker.phase is Phase.TELL:
+        stored[number] = max(stored[number], right)
+    elif worker.phase is Phase.SURRENDER and stored[number] == right:
+        stored[number] = left
+    return state._replace(stored=tuple(stored))
 
 
 def _raised(worker: Worker, number: int, end: int) -> Worker:

@@ -4,6 +4,8 @@ Beside each proof stands the same search with one rule broken, which must find t
 search would prove nothing.
 """
 
+from dataclasses import replace
+
 import pytest
 
 from tests.fleet_model import Bounds, Broken, Findings, Model
@@ -19,6 +21,8 @@ SMALL = Bounds(workers=2, refills=2, rewinds=1, stops=1)
 DEATH_AND_JOIN = Bounds(
     workers=3, refills=2, rewinds=1, stops=0, crashes=1, joiners=1, segments=1, witnesses=(1,)
 )
+EVERYBODY_GONE = Bounds(workers=2, refills=2, rewinds=1, stops=0, crashes=1, joiners=1)
+LATE_ANSWER = Bounds(workers=2, refills=2, rewinds=1, stops=0, joiners=1, segments=1)
 STOP_AND_JOIN = Bounds(
     workers=3, refills=2, rewinds=0, stops=1, joiners=1, segments=1, witnesses=(1,)
 )
@@ -84,6 +88,7 @@ def test_a_give_back_that_is_retried_gives_ids_twice() -> None:
         ("no_claim", SMALL),
         ("no_echo", SMALL),
         ("joiner_does_not_ask", DEATH_AND_JOIN),
+        ("reads_to_the_end_of_now", replace(EVERYBODY_GONE, stream=True, patient=False)),
     ],
 )
 def test_each_rule_is_needed_for_uniqueness(rule: str, bounds: Bounds) -> None:
@@ -108,6 +113,24 @@ def test_each_rule_is_needed_to_tell_a_give_back_from_a_rewind(rule: str, bounds
 
 
 def test_what_the_fleet_cannot_do() -> None:
-    """If all who knew are gone when the database is set back, the next one cannot know either."""
-    found = explore(Bounds(workers=2, refills=2, rewinds=1, stops=0, crashes=1, joiners=1))
-    assert found.duplicate is not None
+    """If all who knew are gone when the database is set back, the next one cannot know either.
+
+    Nor can one that goes on before those who know have answered.
+    """
+    assert explore(EVERYBODY_GONE).duplicate is not None
+    assert explore(replace(LATE_ANSWER, patient=False)).duplicate is not None
+
+
+@pytest.mark.parametrize("bounds", [EVERYBODY_GONE, LATE_ANSWER])
+def test_a_stream_remembers(bounds: Bounds) -> None:
+    """Where the broker stores what is told, a joiner depends on nobody, and nobody need live."""
+    found = explore(replace(bounds, stream=True, patient=False))
+    assert found.duplicate is None
+    assert found.repairs > 0
+
+
+def test_a_stream_and_a_surrender() -> None:
+    """What it stores of a worker that has given back is not taken for a rewind."""
+    found = explore(replace(STOP_AND_JOIN, stream=True, patient=False))
+    assert (found.duplicate, found.false_repair) == (None, None)
+    assert found.given_back > 0

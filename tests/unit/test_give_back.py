@@ -133,11 +133,12 @@ def test_the_others_are_told_what_still_counts() -> None:
     "outcome", [False, OutcomeUnknownError(StoreReason.TIMEOUT, "no answer", possibly_reserved=10)]
 )
 def test_what_could_not_be_given_back_is_lost(*, outcome: bool | Exception) -> None:
-    """Also where it is not known; the rest stays in memory, unused."""
+    """Also where it is not known, and nothing is tried again; the rest stays in memory, unused."""
     pool = tag_pool((10, 20), (50, 60))
     stop = Stop(FakeFleet(), pool)
     stop.start()
     stop.refiller.answer(outcome)
+    assert stop.refiller.jobs == []
     assert (books(pool), stop.done) == ((10, 10, 0), 1)
     # Where the outcome is not known, the row may yet be lowered, and that is to be no rewind.
     assert stop.fleet.kept == ([("order", 50, 60)] if outcome is False else [])

@@ -179,5 +179,5 @@ def test_a_watch_that_was_stopped_looks_no_more() -> None:
     ((_, callback),) = bench.timers
     bench.timers.clear()
     callback()
-    assert not bench.store.looks
+    assert not bench.errands
     assert not bench.timers

@@ -1,0 +1,96 @@
+"""The simulation's database does what the real store and a real database do."""
+
+from itertools import combinations, product
+
+import pytest
+
+from idalloc_worker._effects import StartRefill
+from idalloc_worker._refiller import GiveBack, RefillReport
+from idalloc_worker._store import Reservation
+from idalloc_worker._store_errors import StoreError
+from tests.devstack import Database
+from tests.integration.stores import add_tag, address_of, mark_of, opened
+from tests.simulation._choices import Choices
+from tests.simulation._database import STEP
+from tests.simulation._database import Database as SimDatabase
+from tests.simulation._flows import Flows
+from tests.simulation._judge import Judge
+from tests.simulation._refiller import SimRefiller, SimStore
+from tests.simulation._weather import Weather
+
+MARKS = (0, 3, 7, 9)
+NOTHING_FAILS = Weather(statements_fail=0, answers_lost=0)
+
+
+class Simulated:
+    """One row, and threads that nothing disturbs."""
+
+    def __init__(self, mark: int, *, ordered: bool = False) -> None:
+        choices = Choices(None)
+        self.database = SimDatabase(choices, ("t",), ("t",) if ordered else ())
+        self.database.rows["t"] = mark
+        self._flows = Flows(choices)
+        self._reports: list[RefillReport] = []
+        judge = Judge(frozenset(), trusted=False)
+        self.store = SimStore(self.database, judge, "w")
+        self.refiller = SimRefiller(
+            "w", self.database, choices, NOTHING_FAILS, judge, self._flows, self._reports.append
+        )
+
+    def settle(self) -> None:
+        while self._flows.active:
+            self._flows.active[0].run()
+
+    def reserve(self, refill: StartRefill) -> Reservation | str:
+        self.refiller.request(refill)
+        self.settle()
+        (report,) = self._reports
+        outcome = report.outcome
+        return outcome if isinstance(outcome, Reservation) else type(outcome).__name__
+
+
+@pytest.fixture
+def rows(database: Database) -> Database:
+    add_tag(database, "t", 0, STEP)
+    database.query("UPDATE segments SET target_cover = 0")
+    return database
+
+
+def set_row(database: Database, mark: int, *, ordered: bool = False) -> None:
+    database.query("UPDATE segments SET max_id = %s, ordered = %s", mark, int(ordered))
+
+
+def test_reservations(rows: Database) -> None:
+    """Whatever the row says, whatever the floor, and whether the row was suspected before."""
+    with opened(address_of(rows)) as store:
+        for mark, floor, suspected, want, ordered in product(
+            MARKS, MARKS, (None, *MARKS), (1, 4), (False, True)
+        ):
+            set_row(rows, mark, ordered=ordered)
+            simulated = Simulated(mark, ordered=ordered)
+            refill = StartRefill("t", 1, want, floor, suspected=suspected, ordered=floor != 9)
+            real: Reservation | str
+            try:
+                real = store.reserve("t", want, floor, suspected=suspected, ordered=refill.ordered)
+            except StoreError as error:
+                real = type(error).__name__
+            assert simulated.reserve(refill) == real, (mark, refill)
+            assert simulated.database.rows["t"] == mark_of(rows, "t")
+
+
+def test_give_backs_and_raised_rows(rows: Database) -> None:
+    """Each changes a row that says what it expects, and no other."""
+    with opened(address_of(rows)) as store:
+        for mark, (left, right) in product(MARKS, combinations(MARKS, 2)):
+            given_back: list[bool | Exception] = []
+            set_row(rows, mark)
+            simulated = Simulated(mark)
+            simulated.refiller.give_back(GiveBack("t", left, right, given_back.append))
+            simulated.settle()
+            assert given_back == [store.give_back("t", left, right)]
+            assert simulated.database.rows["t"] == mark_of(rows, "t")
+            set_row(rows, mark)
+            simulated = Simulated(mark)
+            raised = simulated.store.raise_mark("t", left, right)
+            assert raised == store.raise_mark("t", left, right)
+            assert simulated.database.rows["t"] == mark_of(rows, "t")

@@ -1,0 +1,17 @@
+"""The protocol's rules, each with the line that carries it; breaking one must fail a test.
+
+`python -m tests.mutations` breaks them one by one in a copy of the tree and says which the tests
+notice.
+"""
+
+from tests.mutations._client import CLIENT
+from tests.mutations._engine import ENGINE
+from tests.mutations._fleet import FLEET
+from tests.mutations._ordered import ORDERED
+from tests.mutations._requests import REQUESTS
+from tests.mutations._rule import Rule
+from tests.mutations._store import STORE
+
+__all__ = ["RULES", "Rule"]
+
+RULES: tuple[Rule, ...] = (*FLEET, *STORE, *ENGINE, *REQUESTS, *ORDERED, *CLIENT)

@@ -1,0 +1,220 @@
+"""Rules of the engine: which ids go out, to whom, in what order, and how they are counted."""
+
+from typing import Final
+
+from tests.mutations._rule import SIMULATION, Rule
+
+_ENGINE = "worker/idalloc_worker/_engine.py"
+_POOL = "worker/idalloc_worker/_pool.py"
+_HELD = "worker/idalloc_worker/_held_ids.py"
+_UNIT = "tests/unit/test_engine.py"
+_FAILURES = "tests/unit/test_engine_failures.py"
+_ORDERED = "tests/unit/test_engine_ordered.py"
+_AUTHORITY = "tests/unit/test_engine_authority.py"
+_PROPERTIES = "tests/unit/test_engine_properties.py"
+
+ENGINE: Final = (
+    Rule(
+        "Segments only rise.",
+        _ENGINE,
+        "        if segment.left < pool.mark:\n",
+        "        if False:\n",
+        (_FAILURES,),
+    ),
+    Rule(
+        "A segment that comes too late is lost.",
+        _ENGINE,
+        """\
+        if not current:
+            self._lose(pool, segment.right - segment.left)
+            return False
+""",
+        "",
+        (_FAILURES, _ORDERED),
+    ),
+    Rule(
+        "A commit of unknown outcome costs its segment.",
+        _ENGINE,
+        "        self._lose(pool, possibly_reserved)\n",
+        "",
+        (_FAILURES, SIMULATION),
+    ),
+    Rule(
+        "A segment that comes too late is counted.",
+        _ENGINE,
+        """\
+        if not current:
+            self._lose(pool, segment.right - segment.left)
+""",
+        """\
+        if not current:
+""",
+        (_FAILURES, SIMULATION),
+    ),
+    Rule(
+        "Id 0 is never handed out.",
+        _POOL,
+        "left = max(segment.left, 1)",
+        "left = segment.left",
+        (_UNIT,),
+    ),
+    Rule(
+        "The mark rises with each segment.",
+        _POOL,
+        "        self.mark = segment.right\n",
+        "",
+        (_UNIT, _FAILURES),
+    ),
+    Rule(
+        "The door is closed while somebody waits.",
+        _POOL,
+        "closed=bool(self.waiters) or self.allowed_users is not None",
+        "closed=self.allowed_users is not None",
+        (_UNIT, _PROPERTIES),
+    ),
+    Rule(
+        "The door is closed where only some may draw.",
+        _POOL,
+        "closed=bool(self.waiters) or self.allowed_users is not None",
+        "closed=bool(self.waiters)",
+        (_AUTHORITY,),
+    ),
+    Rule(
+        "Nobody passes those who wait.",
+        _ENGINE,
+        "there = count <= pool.left and not pool.waiters",
+        "there = count <= pool.left",
+        (_UNIT, _AUTHORITY, _PROPERTIES),
+    ),
+    Rule(
+        "Who may not draw gets nothing.",
+        _ENGINE,
+        "return there and count <= self._max_count and pool.allows(user)",
+        "return there and count <= self._max_count",
+        (_AUTHORITY,),
+    ),
+    Rule(
+        "Past its deadline a request uses up no id.",
+        _ENGINE,
+        """\
+            if waiter.deadline <= now:
+                pool.dismiss(waiter)
+                self._effects.append(Expired(waiter.owner))
+            elif waiter.count""",
+        """\
+            if waiter.count""",
+        (_UNIT,),
+    ),
+    Rule(
+        "One refill of a tag is in flight.",
+        _ENGINE,
+        "if pool.attempt is not None or self._closing or not pool.wants_refill:",
+        "if self._closing or not pool.wants_refill:",
+        (_UNIT,),
+    ),
+    Rule(
+        "A worker that stops begins no refill.",
+        _ENGINE,
+        "if pool.attempt is not None or self._closing or not pool.wants_refill:",
+        "if pool.attempt is not None or not pool.wants_refill:",
+        (_UNIT, _PROPERTIES),
+    ),
+    Rule(
+        "A worker that stops lets nobody wait.",
+        _ENGINE,
+        "        if self._closing:\n            return SHUTTING_DOWN\n",
+        "",
+        (_UNIT, _PROPERTIES),
+    ),
+    Rule(
+        "A refill names the floor below which no segment may lie.",
+        _ENGINE,
+        "attempt, want, pool.mark, demand",
+        "attempt, want, 0, demand",
+        (_UNIT,),
+    ),
+    Rule(
+        "A refusal lives for a short time.",
+        _ENGINE,
+        "pool.retry_at = now + self._limits.refusal_ttl",
+        "pool.retry_at = now + 1000",
+        (_FAILURES,),
+    ),
+    Rule(
+        "A deleted tag is not served on.",
+        _ENGINE,
+        "            pool.drop_all()  # a deleted tag is not served on\n",
+        "",
+        (_FAILURES,),
+    ),
+    Rule(
+        "What is above the ceiling is never handed out.",
+        _POOL,
+        "        self.drop_from(end_of_space(settings.ceiling))\n",
+        "",
+        ("tests/unit/test_engine_settings.py",),
+    ),
+    Rule(
+        "Too many who wait are told so.",
+        _ENGINE,
+        "if pool.waiters >= self._limits.max_waiters:",
+        "if False:",
+        (_UNIT,),
+    ),
+    Rule(
+        "A refill that takes too long is abandoned.",
+        _ENGINE,
+        "        self._timers.set(now + self._limits.refill_timeout, (attempt, pool))\n",
+        "",
+        (_FAILURES,),
+    ),
+    Rule(
+        "At the end of a generation all that was held is void.",
+        _POOL,
+        "        self.drop_all()\n        for waiter",
+        "        for waiter",
+        (_ORDERED,),
+    ),
+    Rule(
+        "A refill of an earlier generation is void.",
+        _POOL,
+        "self.attempt = self.retry_timer_at = None",
+        "self.retry_timer_at = None",
+        (_ORDERED,),
+    ),
+    Rule(
+        "A tag that became ordered is served no longer from memory.",
+        _ENGINE,
+        "            pool.drop_all()\n            pool.attempt",
+        "            pool.attempt",
+        (_ORDERED,),
+    ),
+    Rule(
+        "A row that says ordered ends what is held of it.",
+        _ENGINE,
+        "        elif isinstance(refusal, Redirected):\n            pool.drop_all()\n",
+        "",
+        (_ORDERED,),
+    ),
+    Rule(
+        "What is given up is counted as lost.",
+        _HELD,
+        "        self.lost += dropped\n",
+        "",
+        (_PROPERTIES, _FAILURES),
+    ),
+    Rule(
+        "Ids that hang together are taken out of memory before they are given back.",
+        _HELD,
+        "            left, _ = held.pop()\n        self._hold(held)\n",
+        "            left, _ = held.pop()\n",
+        ("tests/unit/test_give_back.py",),
+    ),
+    Rule(
+        "The numbers of refills are shared by the engines of a process.",
+        _ENGINE,
+        "self._attempts = counter(1) if attempts is None else attempts",
+        "self._attempts = counter(1)",
+        (_ORDERED,),
+    ),
+)

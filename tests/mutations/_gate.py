@@ -1,0 +1,116 @@
+"""Breaks rules in copies of the tree, and sees whether the tests notice."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Final
+
+from tests.mutations._rule import ROOT, SIMULATION, Rule
+
+_LEFT_OUT: Final = (".git", ".venv", "dist", "build", "*cache*", "__pycache__", ".hypothesis")
+_PACKAGES: Final = ("schemas", "client", "worker", ".")
+WIDER: Final = (SIMULATION, "tests/unit")
+"""Where to look if those that are named notice nothing."""
+_LIMIT: Final = 900.0
+"""Seconds for one look. One that takes longer has noticed nothing: the machine may be busy."""
+_NOTHING_RAN: Final = (4, 5)
+"""What pytest returns if there is no such file or no such test."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a rule that is broken is noticed, by what, and how many seconds that took."""
+
+    rule: Rule
+    noticed_by: str | None
+    seconds: float
+
+
+class Tree:
+    """A copy of the project in which rules are broken, one at a time."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        shutil.copytree(ROOT, root, ignore=shutil.ignore_patterns(*_LEFT_OUT))
+
+    def judge(self, rule: Rule, wider: Sequence[str] = WIDER) -> Verdict:
+        """Break a rule, look who notices, and mend it."""
+        began = time.monotonic()
+        path = self._root / rule.file
+        whole = path.read_text()
+        rule.apply(self._root)
+        try:
+            looks = (*rule.noticed_by, *(look for look in wider if look not in rule.noticed_by))
+            noticed_by = next((look for look in looks if self.notices(look)), None)
+        finally:
+            path.write_text(whole)
+        return Verdict(rule, noticed_by, time.monotonic() - began)
+
+    def notices(self, look: str) -> bool:
+        """Run tests, and tell whether one failed."""
+        try:
+            status = self._run(look)
+        except subprocess.TimeoutExpired:
+            return False
+        return status not in (0, *_NOTHING_RAN)
+
+    def _run(self, look: str) -> int:
+        folders = os.pathsep.join(str(self._root / package) for package in _PACKAGES)
+        environment = {**os.environ, "PYTHONPATH": folders, "PYTHONDONTWRITEBYTECODE": "1"}
+        return subprocess.run(
+            [sys.executable, "-m", *_command(look)],
+            cwd=self._root,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            check=False,
+            timeout=_LIMIT,
+        ).returncode
+
+
+def _command(look: str) -> list[str]:
+    if not look.startswith(SIMULATION):
+        return ["pytest", "-x", "-q", "--no-header", "-p", "no:cacheprovider", look]
+    _, _, weather = look.partition(":")
+    chosen = ["--weather", weather] if weather else []
+    return ["tests.simulation", "--schedules", "1500", "--first", *chosen]
+
+
+@contextmanager
+def trees(number: int) -> "Iterator[SimpleQueue[Tree]]":
+    """Make copies to work in."""
+    with tempfile.TemporaryDirectory(prefix="idalloc-mutations-") as folder:
+        free: SimpleQueue[Tree] = SimpleQueue()
+        for each in range(number):
+            free.put(Tree(Path(folder) / str(each)))
+        yield free
+
+
+def judge_all(
+    rules: Sequence[Rule],
+    processes: int,
+    on_verdict: Callable[[Verdict], None],
+    wider: Sequence[str] = WIDER,
+) -> list[Verdict]:
+    """Judge rules, some side by side; `wider` is where to look if none notices that is named."""
+    with trees(processes) as free, ThreadPoolExecutor(processes) as pool:
+
+        def judge(rule: Rule) -> Verdict:
+            tree = free.get()
+            try:
+                verdict = tree.judge(rule, wider)
+            finally:
+                free.put(tree)
+            on_verdict(verdict)
+            return verdict
+
+        return list(pool.map(judge, rules))

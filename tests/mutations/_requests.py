@@ -1,0 +1,120 @@
+"""Rules of a request's way through a worker: answered, acknowledged, handed back, dead-lettered."""
+
+from typing import Final
+
+from tests.mutations._rule import SIMULATION, Rule
+
+_SESSION = "worker/idalloc_worker/_session.py"
+_SERVICE = "worker/idalloc_worker/_service.py"
+_ACKS = "worker/idalloc_worker/_acks.py"
+_DESK = "worker/idalloc_worker/_desk.py"
+_STALLS = "worker/idalloc_worker/_stalls.py"
+_WORKER = "tests/integration/test_worker.py"
+
+REQUESTS: Final = (
+    Rule(
+        "A request is acknowledged only after its reply was written.",
+        _SESSION,
+        "        self._wire.reply(delivery.reply_to, envelope, delivery.correlation_id, body)\n",
+        "        self.finish(delivery)\n"
+        "        self.flush()\n"
+        "        self._wire.reply(delivery.reply_to, envelope, delivery.correlation_id, body)\n",
+        ("tests/unit/test_session.py", SIMULATION),
+    ),
+    Rule(
+        "A request counts as done once.",
+        _SESSION,
+        "        if delivery.finished:\n            return\n        delivery.finished = True",
+        "        delivery.finished = True",
+        ("tests/unit/test_session.py", SIMULATION),
+    ),
+    Rule(
+        "A request is handed back once; then its caller is told.",
+        _SESSION,
+        "return not self.redelivered",
+        "return True",
+        (f"{_WORKER}::test_a_request_is_handed_back_only_once",),
+    ),
+    Rule(
+        "A request that nobody can be answered is dead-lettered and uses up no id.",
+        _SERVICE,
+        "if not delivery.answerable:",
+        "if False:",
+        (f"{_WORKER}::test_a_request_without_reply_address_uses_up_no_id",),
+    ),
+    Rule(
+        "A reply into one of our own queues would be a loop.",
+        _SESSION,
+        "(ALLOC_QUEUE, HEALTH_QUEUE, *QUEUES)",
+        "()",
+        ("tests/unit/test_session.py",),
+    ),
+    Rule(
+        "Work that is past its deadline is dropped.",
+        _SERVICE,
+        """\
+        if deadline <= now:
+            self._desk.expire(delivery)
+            return
+""",
+        "",
+        (f"{_WORKER}::test_expired_work_is_dropped",),
+    ),
+    Rule(
+        "An acknowledgement of several ends where the first unfinished request begins.",
+        _ACKS,
+        "gap = order[0] if order else inf",
+        "gap = inf",
+        ("tests/unit/test_acks.py",),
+    ),
+    Rule(
+        "A rejected delivery is not acknowledged.",
+        _ACKS,
+        '        """Note that the broker was told about a delivery otherwise."""\n',
+        '        """Note that the broker was told about a delivery otherwise."""\n'
+        "        self._to_ack.append(tag)\n",
+        ("tests/unit/test_acks.py",),
+    ),
+    Rule(
+        "What a channel was given is void with it.",
+        _SERVICE,
+        "if not self._draining and session is self._session and session.usable:",
+        "if not self._draining:",
+        ("tests/simulation/test_rules.py", SIMULATION),
+    ),
+    Rule(
+        "Requests are taken only once the fleet has been heard.",
+        _SERVICE,
+        "self._fleet.connect(channel.connection, consume_requests)",
+        "(self._fleet.connect(channel.connection, _already_drained), consume_requests())",
+        (SIMULATION,),
+    ),
+    Rule(
+        "A message that may have aged unseen is handed back.",
+        _DESK,
+        "doubtful = self.stalls.may_be_dead(deadline, now) and not delivery.redelivered",
+        "doubtful = False",
+        ("tests/unit/test_desk.py",),
+    ),
+    Rule(
+        "What came during a stall is doubted.",
+        _STALLS,
+        "return deadline - now <= now - self._stalled_at",
+        "return False",
+        ("tests/unit/test_stalls.py",),
+    ),
+    Rule(
+        "A refill that is under way when a worker stops brings more to give back.",
+        _SERVICE,
+        "self._refills.when_idle(lambda: self._give_backs.start(pools, on_drained))",
+        "self._give_backs.start(pools, on_drained)",
+        ("tests/simulation/test_rules.py", SIMULATION),
+    ),
+    Rule(
+        "A worker that stops looks at no rows any more.",
+        _SERVICE,
+        "        self._row_watch.stop()\n",
+        "",
+        ("tests/simulation/test_rules.py", SIMULATION),
+    ),
+)

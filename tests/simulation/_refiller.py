@@ -1,0 +1,250 @@
+"""The refill threads of a worker, each statement a step of its own.
+
+What a job does between two statements is what `SegmentStore` does; `test_simulation` holds the two
+together.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from idalloc_worker._effects import StartRefill
+from idalloc_worker._refiller import Errand, GiveBack, NotBegunError, RefillReport
+from idalloc_worker._segment import Segment
+from idalloc_worker._step_size import reservation_size
+from idalloc_worker._store import Reservation
+from idalloc_worker._store_errors import (
+    OutcomeUnknownError,
+    RewindSuspectedError,
+    StoreReason,
+    StoreUnavailableError,
+    TagIsOrderedError,
+)
+from tests.simulation._choices import Choices
+from tests.simulation._database import Change, Database
+from tests.simulation._flows import Flow, Flows
+from tests.simulation._judge import Judge
+from tests.simulation._weather import Weather
+
+_SPACE: Final = 1 << 60
+_TRIES: Final = 3
+
+Steps = Iterator[None]
+
+
+def lost(ids: int) -> OutcomeUnknownError:
+    """Say that an answer did not come."""
+    return OutcomeUnknownError(StoreReason.LOST_CONNECTION, "no answer", possibly_reserved=ids)
+
+
+FAILED: Final = StoreUnavailableError(StoreReason.OTHER, "the statement failed")
+BUSY: Final = StoreUnavailableError(StoreReason.OTHER, "others change the row all the time")
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """What a thread has to do; each step takes one turn in the schedule."""
+
+    flow: Flow
+    attempt: int | None = None
+    abort: Callable[[], None] | None = None
+    """Reports that it was interrupted."""
+    sent: Change | None = None
+    """A statement that is on its way."""
+
+
+class SimStore:
+    """What an errand sees of the database."""
+
+    def __init__(self, database: Database, judge: Judge, worker: str) -> None:
+        self._database = database
+        self._judge = judge
+        self._worker = worker
+
+    def read_marks(self, app_tags: tuple[str, ...]) -> dict[str, int]:
+        """Read rows."""
+        return {tag: self._database.rows[tag] for tag in app_tags}
+
+    def raise_mark(self, app_tag: str, seen: int, floor: int) -> bool:
+        """Raise a row."""
+
+        def on_raised(before: int, after: int) -> None:
+            self._judge.repaired(self._worker, f"raises {app_tag} from {before} to {after}")
+
+        change = self._database.statement("raise", app_tag, on_raised, seen=seen, floor=floor)
+        return change.change()
+
+    def ordered_tags(self) -> frozenset[str]:
+        """Read which tags are ordered."""
+        return self._database.ordered
+
+
+class SimRefiller:
+    """As many threads as there are jobs. `report` may be called at any time."""
+
+    def __init__(  # noqa: PLR0917  # its surroundings
+        self,
+        worker: str,
+        database: Database,
+        choices: Choices,
+        weather: Weather,
+        judge: Judge,
+        flows: Flows,
+        report: Callable[[RefillReport], None],
+    ) -> None:
+        self._worker = worker
+        self._database = database
+        self._choices = choices
+        self._weather = weather
+        self._judge = judge
+        self._flows = flows
+        self._report = report
+        self._store = SimStore(database, judge, worker)
+        self._jobs: dict[Flow, Job] = {}
+        self._held = False
+
+    # What a worker asks for
+
+    def request(self, refill: StartRefill) -> None:
+        """Reserve."""
+        job = self._new_job()
+        job.attempt = refill.attempt
+        job.abort = lambda: self._report(RefillReport(refill, NotBegunError()))
+        self._start(job, self._reserve(job, refill))
+
+    def give_back(self, give_back: GiveBack) -> None:
+        """Lower a row."""
+        job = self._new_job()
+        self._start(job, self._lower(job, give_back))
+
+    def run(self, errand: Errand) -> None:
+        """Do something else."""
+        self._start(self._new_job(), self._do(errand))
+
+    def abandon(self, attempt: int) -> None:
+        """Interrupt an attempt."""
+        for job in list(self._jobs.values()):
+            if job.attempt == attempt:
+                self._interrupt(job)
+                if job.abort is not None:
+                    job.abort()
+
+    def hold(self, *, held: bool) -> None:
+        """Stand still, or go on."""
+        self._held = held
+        for flow in self._jobs:
+            flow.hold(held=held)
+
+    def die(self) -> None:
+        """End: statements that were sent may still be executed, those that were not never."""
+        for job in list(self._jobs.values()):
+            self._interrupt(job)
+
+    # How it is done
+
+    def _new_job(self) -> Job:
+        flow = Flow(self._flows)
+        flow.held = self._held
+        job = self._jobs[flow] = Job(flow)
+        return job
+
+    def _start(self, job: Job, steps: Steps) -> None:
+        def go_on() -> None:
+            if next(steps, steps) is None:
+                job.flow.push(go_on)
+            else:
+                self._jobs.pop(job.flow, None)
+
+        job.flow.push(go_on)
+
+    def _interrupt(self, job: Job) -> None:
+        job.flow.clear()
+        self._jobs.pop(job.flow, None)
+        if job.sent is not None and self._choices.below(2):
+            self._database.late.append(job.sent)
+
+    def _reserve(self, job: Job, refill: StartRefill) -> Steps:
+        def end(outcome: Reservation | Exception) -> None:
+            self._report(RefillReport(refill, outcome))
+
+        database, app_tag, floor = self._database, refill.app_tag, refill.floor
+        settings = database.settings[app_tag]
+        for _ in range(_TRIES):
+            seen = database.rows[app_tag]
+            if settings.ordered and not refill.ordered:
+                return end(TagIsOrderedError(app_tag))
+            if seen < floor and seen != refill.suspected:
+                return end(RewindSuspectedError(app_tag, seen, floor))
+            count = reservation_size(settings, refill.demand, refill.want, _SPACE)
+            change = job.sent = self._reservation(app_tag, seen, floor, count)
+            job.abort = partial(end, lost(count))
+            yield
+            job.sent = None
+            fate = self._send(change)
+            if isinstance(fate, Exception):
+                yield
+                return end(lost(count) if isinstance(fate, OutcomeUnknownError) else fate)
+            if fate:
+                right = database.rows[app_tag]
+                rewound = seen if seen < floor else None
+                return end(Reservation(Segment(right - count, right), settings, rewound))
+        return end(BUSY)
+
+    def _reservation(self, app_tag: str, seen: int, floor: int, count: int) -> Change:
+        repair = seen < floor
+
+        def on_changed(before: int, after: int) -> None:
+            self._judge.reserved(self._worker, app_tag, after - count, after)
+            if repair:
+                what = f"repairs {app_tag} from {before} to {after - count}"
+                self._judge.repaired(self._worker, what)
+
+        return self._database.statement(
+            "repair" if repair else "reserve",
+            app_tag,
+            on_changed,
+            count=count,
+            floor=floor,
+            last=_SPACE,
+            seen=seen,
+        )
+
+    def _lower(self, job: Job, give_back: GiveBack) -> Steps:
+        if self._database.rows[give_back.app_tag] != give_back.right:
+            return give_back.report(False)  # noqa: FBT003  # as the real one
+        change = job.sent = self._database.statement(
+            "give back",
+            give_back.app_tag,
+            self._judge.given_back,
+            left=give_back.left,
+            right=give_back.right,
+        )
+        yield
+        job.sent = None
+        fate = self._send(change)
+        if self._choices.chance(self._weather.statements_repeated):
+            self._database.late.append(change)
+        yield
+        return give_back.report(fate)
+
+    def _do(self, errand: Errand) -> Steps:
+        if self._choices.chance(self._weather.statements_fail):
+            outcome: object = FAILED
+        else:
+            outcome = errand.work(self._store)  # type: ignore[arg-type]  # the parts it uses
+        yield
+        errand.report(outcome)
+
+    def _send(self, change: Change) -> bool | StoreUnavailableError:
+        """Execute a statement; if its answer is lost it may be executed now, later or never."""
+        if self._choices.chance(self._weather.statements_fail):
+            return FAILED
+        if not self._choices.chance(self._weather.answers_lost):
+            return change.change()
+        match self._choices.below(3):
+            case 0:
+                change.change()
+            case 1:
+                self._database.late.append(change)
+        return lost(0)

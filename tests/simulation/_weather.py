@@ -1,0 +1,72 @@
+"""What a schedule may come by: the knobs of a simulation, and the weathers that the suite runs."""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weather:
+    """How much of what goes wrong in one schedule; chances in percent."""
+
+    workers: int = 3
+    """At the start; the first one is never stopped or killed, so that somebody remembers."""
+    steps: int = 400
+    tags: tuple[str, ...] = ("a",)
+    asks: int = 7
+    """Of some sixty things that can happen, how many are requests."""
+    ordered: tuple[str, ...] = ()
+    """Tags whose ids rise across the whole fleet."""
+
+    joins: int = 2
+    stops: int = 1
+    crashes: int = 1
+    cuts: int = 1
+    """Connections that the broker gives up, whose worker hears of it later."""
+    freezes: int = 0
+    """Workers that stand still for a while."""
+    broker_restarts: int = 0
+
+    edits: int = 0
+    """Rows that somebody lowers."""
+    failovers: int = 0
+    """Changes to a replica that lacks the last commits."""
+    statements_fail: int = 3
+    answers_lost: int = 6
+    """Statements that are executed, now or later or never, and of which nobody hears."""
+    statements_repeated: int = 0
+    """Statements that something between worker and database executes twice."""
+
+    slow: int = 0
+    """Timers that fire although messages are on their way: peers that are slow to answer."""
+    nacks: int = 0
+    """Messages to the fleet that the broker says it could not take."""
+    fleet_losses: int = 0
+    """Times that the process of a fleet queue loses what is in it, without a word."""
+    partition_moves: int = 0
+    """Times that a partition goes to another consumer while the one it had lives on."""
+
+
+CALM: Final = Weather(workers=2, joins=2, crashes=0, cuts=0)
+"""Workers come and go, and the database keeps its commits: every repair would be a false one."""
+
+REWINDS: Final = Weather(edits=2, failovers=1, cuts=0)
+"""Rows are set back while workers come, stop and die."""
+
+FEW: Final = Weather(workers=1, joins=3, edits=2, failovers=1, cuts=0)
+"""The same, where one worker may be the only one that knows."""
+
+CUTS: Final = Weather(workers=2, cuts=3, stops=0, crashes=0, nacks=2)
+FREEZES: Final = Weather(freezes=2, edits=1, failovers=1, joins=0, crashes=0)
+RESTARTS: Final = Weather(broker_restarts=2, cuts=1, stops=0)
+ORDERED: Final = Weather(tags=(), ordered=("o",), cuts=2, stops=0, joins=1)
+
+WEATHERS: Final = {
+    "calm": CALM,
+    "rewinds": REWINDS,
+    "few": FEW,
+    "cuts": CUTS,
+    "freezes": FREEZES,
+    "restarts": RESTARTS,
+    "ordered": ORDERED,
+}
+"""By name; a schedule's seed says which of them it has."""

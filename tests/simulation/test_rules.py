@@ -1,0 +1,180 @@
+"""Rules of the fleet that chance seldom comes by: each in the one case that needs it."""
+
+import pytest
+
+from idalloc_schemas import Echo, Reserved, Surrendered
+from tests.simulation._bench import TAG, Bench, fleet_of, mark_of
+from tests.simulation._channel import SimConnection
+from tests.simulation._clock import WAIT
+from tests.simulation._worker import SimWorker
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def test_a_claim_that_was_cut_off_is_made_again(bench: Bench) -> None:
+    """On the next connection: whoever waits for the segment has not to ask again."""
+    first, other = bench.joined(2)
+    bench.world.broker.cut(_connection(other))
+    bench.settle(statements=False)
+    number = bench.ask()
+    bench.settle_until(lambda: bench.world.database.rows[TAG])
+    bench.world.broker.cut(_connection(first))
+    bench.settle()
+    assert not bench.answered(number)
+    bench.wait(1.0)
+    assert bench.answered(number)
+    assert mark_of(other) >= 3
+
+
+def test_answers_that_are_still_coming_in_are_waited_for(bench: Bench) -> None:
+    """Many marks travel in parts; a worker that joins serves once it has the last of them."""
+    (knowing,) = bench.joined(1)
+    for number in range(1700):
+        fleet_of(knowing).marks.reserved("gone", f"t{number}", 0, 3)
+    joining = bench.start()
+    bench.settle()
+    knowing.freeze(frozen=True)
+    bench.wait(WAIT)
+    assert mark_of(joining, "t0") == 3
+    assert mark_of(joining, "t1699") == 0
+    assert not fleet_of(joining).speaking
+    knowing.freeze(frozen=False)
+    bench.wait(WAIT)
+    assert mark_of(joining, "t1699") == 3
+    assert fleet_of(joining).speaking
+
+
+def test_a_worker_that_comes_back_tells_what_it_knows(bench: Bench) -> None:
+    """Whoever joined meanwhile asked in vain, and so could not know."""
+    (knowing,) = bench.joined(1)
+    bench.ask()
+    bench.settle()
+    bench.world.broker.cut(_connection(knowing))
+    bench.settle(statements=False)
+    joining = bench.start()
+    bench.settle()
+    assert mark_of(joining) == 0
+    bench.wait(0.2)  # it is back, and the other one still gathers
+    assert mark_of(joining) == mark_of(knowing) > 0
+
+
+def test_what_is_reserved_is_told_to_whoever_asks(bench: Bench) -> None:
+    """By the worker itself, be it the only one."""
+    (knowing,) = bench.joined(1)
+    bench.ask()
+    bench.settle()
+    (joining,) = bench.joined(1)
+    assert mark_of(joining) == mark_of(knowing) == bench.world.database.rows[TAG]
+
+
+def test_only_the_exchange_is_believed(bench: Bench) -> None:
+    """Anybody may write into a queue whose name he knows; the exchange is for workers."""
+    (worker,) = bench.joined(1)
+    bench.ask()
+    bench.settle()
+    mark = mark_of(worker)
+    queue = bench.fleet_queue(worker)
+    bench.tell(queue, Reserved(worker="x", app_tag=TAG, left=0, right=1000).encode())
+    key = fleet_of(worker).key
+    forged = Surrendered(worker="x", app_tag=TAG, left=0, right=mark)
+    fleet_of(worker).marks.reserved("x", TAG, 0, mark)
+    bench.tell(queue, forged.encode())
+    bench.settle()
+    ends = {name: end for _, name, end in fleet_of(worker).marks.entries()}
+    assert ends == {key: mark, "x": mark}
+
+
+def test_an_echo_counts_for_who_sent_it(bench: Bench) -> None:
+    """Somebody else's echo ends no claim: what came before one's own may not be read yet."""
+    (worker,) = bench.joined(1)
+    fleet = fleet_of(worker)
+    number = bench.ask()
+    bench.settle_until(lambda: fleet._echoes)
+    for each in list(fleet._echoes):
+        fleet.on_fleet_message(Echo(worker="x", number=each).encode(), from_fleet=False)
+    assert fleet._echoes
+    bench.settle()
+    assert not fleet._echoes
+    assert bench.answered(number)
+
+
+def test_what_the_broker_did_not_take_is_told_again(bench: Bench) -> None:
+    """A message that is refused has reached nobody; the segment is used once all have heard."""
+    bench.joined(2)
+    number = bench.ask()
+    bench.world.broker.nack_percent = 100
+    bench.settle()
+    assert not bench.answered(number)
+    bench.world.broker.nack_percent = 0
+    bench.wait(1.9)
+    assert bench.answered(number)
+    assert {mark_of(worker) for worker in bench.workers} == {bench.world.database.rows[TAG]}
+
+
+def test_a_refill_reads_the_queue_before_it_repairs(bench: Bench) -> None:
+    """A give-back that it has not heard of yet is no rewind."""
+    worker = bench.give_back_unheard()
+    number = bench.ask_of(worker, 6)
+    assert not bench.answered(number)
+    bench.fleet_channel(worker).down.hold(held=False)
+    bench.settle()
+    assert bench.answered(number)
+    assert bench.world.judge.counts["repairs"] == 0
+
+
+def test_the_row_watch_reads_the_queue_before_it_raises(bench: Bench) -> None:
+    """The same, for rows that nobody reserves from."""
+    worker = bench.give_back_unheard()
+    row = bench.world.database.rows[TAG]
+    worker.service._row_watch._look()
+    bench.settle()
+    bench.fleet_channel(worker).down.hold(held=False)
+    bench.settle()
+    assert bench.world.database.rows[TAG] == row
+    assert bench.world.judge.counts["repairs"] == 0
+
+
+def test_a_row_is_lowered_once_the_others_have_been_told(bench: Bench) -> None:
+    """What the worker that stops says has to be in all queues first."""
+    worker, _ = bench.joined(2)
+    bench.ask_of(worker)
+    row = bench.world.database.rows[TAG]
+    up = bench.fleet_channel(worker).up
+    worker.stop()
+    up.hold(held=True)
+    bench.settle()
+    assert bench.world.database.rows[TAG] == row
+    up.hold(held=False)
+    bench.settle()
+    assert bench.world.database.rows[TAG] < row
+
+
+def test_a_worker_that_stops_gives_back_what_is_under_way(bench: Bench) -> None:
+    """A refill whose answer comes only then brings ids that nobody needs any more."""
+    (worker,) = bench.joined(1)
+    bench.ask()
+    bench.settle_until(lambda: bench.world.database.rows[TAG])
+    worker.stop()
+    bench.wait(1.0)
+    assert not worker.alive
+    assert bench.world.database.rows[TAG] <= 2
+
+
+def test_a_worker_that_stops_raises_no_row(bench: Bench) -> None:
+    """It lowers rows itself: what it looked at before must not be put right after that."""
+    worker, _ = bench.joined(2)
+    bench.ask()
+    bench.settle()
+    bench.wait(4.0)
+    worker.service._row_watch._look()
+    worker.stop()
+    bench.wait(10.0)
+    assert bench.world.judge.counts["repairs"] == 0
+
+
+def _connection(worker: SimWorker) -> SimConnection:
+    assert worker.connection is not None
+    return worker.connection

@@ -1,0 +1,75 @@
+"""Random schedules of a real fleet: no id twice, no false repair, nothing lost that is not counted.
+
+`python -m tests.simulation` runs more of them; `make prove` runs a hundred thousand.
+"""
+
+import pytest
+
+from idalloc_worker._fleet_marks import Watch
+from idalloc_worker._sql import GIVE_BACK, RAISE_MARK, READ_ROW, REPAIR_AND_RESERVE, RESERVE
+from tests.simulation._campaign import Campaign, run_many, run_seed, story, weather_of
+from tests.simulation._run import run
+from tests.simulation._shrink import kind_of, shrink
+from tests.simulation._sql_reader import read_update
+from tests.simulation._weather import WEATHERS
+
+SCHEDULES = 1500
+AT_LEAST = 150
+SECONDS = 20.0
+"""After which no further schedules begin: a busy machine runs fewer of them."""
+
+
+@pytest.fixture(scope="module")
+def campaign() -> Campaign:
+    return run_many(range(SCHEDULES), seconds=SECONDS)
+
+
+def test_no_schedule_breaks_a_rule(campaign: Campaign) -> None:
+    """In any weather; what fails is told as a schedule that can be read and seen again."""
+    assert campaign.schedules >= AT_LEAST
+    first = min(campaign.found, default=None)
+    assert first is None, story(first, {})
+
+
+def test_schedules_come_by_what_they_are_about(campaign: Campaign) -> None:
+    """Repairs, contested claims, give-backs and changes of owner: else they would prove nothing."""
+    names = ("repairs", "claims_contested", "given back", "generations", "refused", "ids")
+    assert all(campaign.counts[name] for name in names), campaign.counts
+
+
+@pytest.mark.parametrize("name", WEATHERS)
+def test_a_schedule_can_be_replayed(name: str) -> None:
+    """From its seed, and from its choices alone: everything comes out the same."""
+    first = run(WEATHERS[name], seed=11, trace=True)
+    again = run(WEATHERS[name], seed=11, trace=True)
+    replayed = run(WEATHERS[name], replay=first.steps, trace=True)
+    assert first.log == again.log == replayed.log
+    assert len(first.log) > 100
+
+
+def test_a_failure_is_cut_down_to_what_matters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With claims that hear nobody, two workers hand out the same ids after a rewind."""
+    monkeypatch.setattr(Watch, "overlaps", lambda *_: False)
+    seed = next(seed for seed in range(3000) if run_seed(seed, {}).found)
+    _, weather = weather_of(seed, {})
+    outcome = run(weather, seed=seed)
+    assert kind_of(outcome.found) == "duplicate"
+    short = shrink(weather, outcome)
+    assert kind_of(short.found) == "duplicate"
+    assert len(short.steps) < len(outcome.steps) / 2
+    told = story(seed, {})
+    assert f"--seed {seed}" in told
+    assert "duplicate: id" in told
+
+
+def test_the_statements_are_the_products_own() -> None:
+    """Each moves a mark as its text says, and leaves a row alone that does not match."""
+    reserve, repair = read_update(RESERVE), read_update(REPAIR_AND_RESERVE)
+    given = {"count": 3, "floor": 10, "last": 100, "seen": 4}
+    assert (reserve(10, given), reserve(9, given), reserve(101, given)) == (13, None, None)
+    assert (repair(4, given), repair(5, given)) == (13, None)
+    assert read_update(GIVE_BACK)(9, {"left": 7, "right": 9}) == 7
+    assert read_update(GIVE_BACK)(8, {"left": 7, "right": 9}) is None
+    assert read_update(RAISE_MARK)(4, given) == 10
+    with pytest.raises(ValueError, match="no statement that moves a mark"):
+        read_update(READ_ROW)

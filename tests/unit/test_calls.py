@@ -1,0 +1,158 @@
+"""The calls in flight: which reply is whose, and what is sent when."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from idalloc_client._calls import CallTable
+from idalloc_client._errors import ClientClosedError, IdAllocError, NoRouteError
+from idalloc_client._exchange import Exchange, RawReply, alloc_exchange
+from idalloc_client._frames import Properties
+from idalloc_client._tracing import Carrier
+
+
+@dataclass(eq=False)
+class Call:
+    """A caller."""
+
+    deadline: float = 10.0
+    request: Exchange[Any] = field(default_factory=lambda: alloc_exchange("order", 1))
+    carrier: Carrier | None = None
+    outcomes: list[RawReply | IdAllocError] = field(default_factory=list)
+
+    def finish(self, outcome: RawReply | IdAllocError) -> None:
+        self.outcomes.append(outcome)
+
+
+class FakeWire:
+    """A channel that keeps what was sent."""
+
+    is_open = True
+
+    def __init__(self) -> None:
+        self.channel = self
+        self.sent: list[Properties] = []
+
+    def add_on_return_callback(self, callback: Callable[..., None]) -> None:
+        self.on_return = callback
+
+    def consume(
+        self, _queue: str, _tag: str, on_reply: Callable[..., None], *, auto_ack: bool
+    ) -> None:
+        assert auto_ack
+        self.on_reply = on_reply
+
+    def publish(
+        self, _queue: bytes, properties: Properties, _body: bytes, *, mandatory: bool
+    ) -> None:
+        assert mandatory
+        self.sent.append(properties)
+
+    def answer(self, number: int, body: bytes) -> None:
+        properties = Properties(correlation_id=self.sent[number].correlation_id)
+        self.on_reply(1, False, properties, body)  # noqa: FBT003  # as the real one
+
+    def give_back(self, number: int) -> None:
+        correlation_id = self.sent[number].correlation_id
+        assert correlation_id is not None
+        properties = SimpleNamespace(correlation_id=correlation_id.decode())
+        self.on_return(self, SimpleNamespace(routing_key="id.alloc"), properties, b"")
+
+
+class Bench:
+    """A table of calls, a clock, and the channel of now."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.calls = CallTable(max_in_flight=10, clock=lambda: self.now)
+        self.connect()
+
+    def connect(self) -> None:
+        self.wire = FakeWire()
+        wire: Any = self.wire
+        self.calls.on_ready(wire)
+
+    def add(self, *calls: Call) -> list[bytes]:
+        return [self.calls.add(call) for call in calls]
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def bodies(call: Call) -> list[bytes]:
+    return [outcome.body for outcome in call.outcomes if isinstance(outcome, RawReply)]
+
+
+def test_a_reply_ends_the_call_that_it_answers(bench: Bench) -> None:
+    """Whichever comes first; one that comes twice, or was not asked for, ends none."""
+    first, second = Call(), Call()
+    bench.add(first, second)
+    bench.wire.answer(1, b"two")
+    bench.wire.answer(1, b"two again")
+    bench.wire.on_reply(1, False, Properties(correlation_id=b"who"), b"?")  # noqa: FBT003
+    bench.wire.answer(0, b"one")
+    assert (bodies(first), bodies(second)) == ([b"one"], [b"two"])
+    assert bench.calls.tallies.late_replies == 2
+
+
+def test_a_late_reply_ends_nothing(bench: Bench) -> None:
+    """The caller has gone; the next one's call is not its."""
+    gone, waiting = Call(), Call()
+    bench.calls.forget(bench.add(gone)[0])
+    bench.add(waiting)
+    bench.wire.answer(0, b"late")
+    assert (gone.outcomes, waiting.outcomes) == ([], [])
+
+
+def test_what_may_be_lost_is_sent_again(bench: Bench) -> None:
+    """On the next connection, with the same correlation id and the time that is left."""
+    call = Call()
+    bench.add(call)
+    bench.calls.on_lost(ConnectionResetError())
+    bench.now = 4.0
+    before = bench.wire
+    bench.connect()
+    assert [each.correlation_id for each in bench.wire.sent] == [before.sent[0].correlation_id]
+    assert (before.sent[0].expiration, bench.wire.sent[0].expiration) == (b"10000", b"6000")
+
+
+def test_nothing_leaves_past_its_deadline(bench: Bench) -> None:
+    """The broker would drop it, or a worker would answer nobody."""
+    bench.add(Call(deadline=1.0))
+    bench.calls.on_lost(ConnectionResetError())
+    bench.now = 1.0
+    bench.connect()
+    assert bench.wire.sent == []
+
+
+def test_nothing_leaves_while_the_broker_does_not_read(bench: Bench) -> None:
+    """It would leave out of date, once the broker reads again."""
+    bench.calls.on_blocked(blocked=True)
+    bench.add(Call())
+    assert bench.wire.sent == []
+    bench.calls.on_blocked(blocked=False)
+    assert len(bench.wire.sent) == 1
+
+
+def test_a_request_without_a_queue_ends_at_once(bench: Bench) -> None:
+    """The broker gives it back; nobody waits for a reply that cannot come."""
+    call = Call()
+    bench.add(call)
+    bench.wire.give_back(0)
+    assert [type(outcome) for outcome in call.outcomes] == [NoRouteError]
+
+
+def test_closing_ends_every_call(bench: Bench) -> None:
+    """And those that come later."""
+    before, after = Call(), Call()
+    bench.add(before)
+    bench.calls.close()
+    bench.add(after)
+    assert [type(outcome) for outcome in before.outcomes + after.outcomes] == 2 * [
+        ClientClosedError
+    ]

@@ -1,0 +1,66 @@
+"""How a request ends at the desk: passed on, handed back once, or told."""
+
+from typing import Any
+
+import pytest
+
+from idalloc_schemas import ALLOC_QUEUE
+from idalloc_worker._desk import Desk
+from idalloc_worker._effects import REDIRECTED
+from idalloc_worker._refusals import SHUTTING_DOWN
+from idalloc_worker._session import Delivery
+from idalloc_worker._tallies import Tallies
+from idalloc_worker._throttle import ThrottledLog
+
+
+class Bench:
+    """A desk, and what becomes of requests there; it is their session too."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.ends: list[str] = []
+        log: Any = None
+        self.desk = Desk(
+            Tallies(),
+            ThrottledLog(log),
+            lambda: self.now,
+            lambda _delivery: self.ends.append("passed on"),
+        )
+
+    def delivery(self, *, redelivered: bool = False) -> Delivery:
+        session: Any = self
+        return Delivery(session, 1, ALLOC_QUEUE, b"caller", b"1", redelivered)
+
+    def hand_back(self, _delivery: Delivery) -> None:
+        self.ends.append("handed back")
+
+    def reply(self, _delivery: Delivery, _body: bytes, _message_type: str) -> None:
+        self.ends.append("told")
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def test_a_tag_that_proves_ordered_is_for_its_owner(bench: Bench) -> None:
+    """The caller is not told of it: the request is passed on."""
+    bench.desk.answer(bench.delivery(), REDIRECTED)
+    assert bench.ends == ["passed on"]
+
+
+def test_a_request_is_handed_back_once(bench: Bench) -> None:
+    """By a worker that stops; the second one tells the caller."""
+    bench.desk.answer(bench.delivery(), SHUTTING_DOWN)
+    bench.desk.answer(bench.delivery(redelivered=True), SHUTTING_DOWN)
+    assert bench.ends == ["handed back", "told"]
+
+
+def test_what_may_have_aged_unseen_is_handed_back(bench: Bench) -> None:
+    """After a stall a deadline counts from too late; the broker knows better, and is asked once."""
+    bench.desk.stalls.beat(bench.now)
+    bench.now += 10
+    assert bench.desk.doubts(bench.delivery(), bench.now + 5, bench.now)
+    assert bench.ends == ["handed back"]
+    assert not bench.desk.doubts(bench.delivery(redelivered=True), bench.now + 5, bench.now)
+    assert not bench.desk.doubts(bench.delivery(), bench.now + 50, bench.now)

@@ -1,0 +1,126 @@
+"""Which messages to the fleet a confirm stands for, and what a channel leaves behind."""
+
+from collections.abc import Callable
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from pika.exceptions import StreamLostError
+from pika.spec import Basic
+
+from idalloc_worker._fleet_channel import FleetChannel
+
+
+class FakeChannel:
+    """Answers at once; remembers what was published."""
+
+    def __init__(self, connection: Any) -> None:
+        self.connection = connection
+        self.is_open = True
+        self.published: list[bytes] = []
+
+    def add_on_close_callback(self, callback: Callable[..., None]) -> None:
+        self.on_closed = callback
+
+    def add_on_cancel_callback(self, callback: Callable[..., None]) -> None:
+        self.on_cancelled = callback
+
+    def confirm_delivery(self, on_confirm: Callable[[Any], None], _callback: object) -> None:
+        self.on_confirm = on_confirm
+
+    def __getattr__(self, _name: str) -> Callable[..., None]:
+        """Take whatever else is asked for."""
+        return self._rpc
+
+    def _rpc(self, *_: object, callback: Callable[[Any], None] | None = None, **__: object) -> None:
+        if callback is not None:
+            callback(None)
+
+    def basic_publish(self, _exchange: str, _key: str, body: bytes, _properties: object) -> None:
+        self.published.append(body)
+
+    def confirm(self, number: int, *, multiple: bool = False, ack: bool = True) -> None:
+        method = (Basic.Ack if ack else Basic.Nack)(number, multiple)
+        self.on_confirm(SimpleNamespace(method=method))
+
+    def close(self) -> None:
+        self.is_open = False
+        self.on_closed(self, StreamLostError("closed"))
+
+
+class Bench:
+    """A fleet's channel, with its handler and its connection."""
+
+    is_open = True
+
+    def __init__(self) -> None:
+        self.channels: list[FakeChannel] = []
+        self.later: list[Callable[[], None]] = []
+        self.confirmed: list[str] = []
+        self.lost = 0
+        handler: Any = self
+        self.fleet = FleetChannel(handler, self._call_later, app_id="w")
+        self.fleet.connect(self)
+
+    def _call_later(self, _delay: float, callback: Callable[[], None]) -> Any:
+        self.later.append(callback)
+
+    def channel(self, on_open_callback: Callable[[Any], None]) -> None:
+        self.channels.append(FakeChannel(self))
+        on_open_callback(self.channels[-1])
+
+    def on_fleet_open(self, queue: str) -> None:
+        self.queue = queue
+
+    def on_fleet_lost(self) -> None:
+        self.lost += 1
+
+    def publish(self, *names: str) -> None:
+        for name in names:
+            self.fleet.publish(name.encode(), partial(self.confirmed.append, name))
+
+    def reopen(self) -> None:
+        self.later.pop()()
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def test_a_confirm_stands_for_its_message(bench: Bench) -> None:
+    """Also out of order, and with what is sent to one queue counted in."""
+    bench.publish("one")
+    bench.fleet.send(bench.queue, b"echo")
+    bench.publish("two")
+    bench.channels[0].confirm(3)
+    assert bench.confirmed == ["two"]
+    bench.channels[0].confirm(2)
+    bench.channels[0].confirm(1)
+    assert bench.confirmed == ["two", "one"]
+
+
+def test_a_confirm_may_stand_for_several(bench: Bench) -> None:
+    """For all up to its number, and for none beyond it."""
+    bench.publish("one", "two", "three")
+    bench.channels[0].confirm(2, multiple=True)
+    assert bench.confirmed == ["one", "two"]
+
+
+def test_a_refused_message_confirms_nothing(bench: Bench) -> None:
+    """The channel is given up, and its owner told."""
+    bench.publish("one")
+    bench.channels[0].confirm(1, ack=False)
+    assert (bench.confirmed, bench.lost) == ([], 1)
+    assert not bench.channels[0].is_open
+
+
+def test_numbers_begin_anew_with_each_channel(bench: Bench) -> None:
+    """A confirm on the second one says nothing about what was published on the first."""
+    bench.publish("lost")
+    bench.channels[0].close()
+    bench.reopen()
+    bench.publish("again")
+    bench.channels[1].confirm(1)
+    assert bench.confirmed == ["again"]
