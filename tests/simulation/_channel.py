@@ -30,7 +30,10 @@ class SimConnection:
         self.worker = worker
         self.broker = broker
         self.is_open = True
-        self.params = SimpleNamespace(credentials=SimpleNamespace(username="idalloc-worker"))
+        self.params = SimpleNamespace(
+            credentials=SimpleNamespace(username="idalloc-worker"), channel_max=None
+        )
+        self.server_properties: dict[str, Any] = {}
         self.channels: list[SimChannel] = []
         self.eof = worker.flow()
         broker.connections.append(self)

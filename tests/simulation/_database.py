@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from idalloc_worker._sql import GIVE_BACK, RAISE_MARK, REPAIR_AND_RESERVE, RESERVE
+from idalloc_worker._sql import GIVE_BACK, RAISE_MARK, RESERVE
 from idalloc_worker._tag_settings import TagSettings
 from tests.simulation._choices import Choices
 from tests.simulation._sql_reader import read_update
@@ -12,7 +12,6 @@ from tests.simulation._sql_reader import read_update
 STEP: Final = 3
 
 _reserve = read_update(RESERVE)
-_repair = read_update(REPAIR_AND_RESERVE)
 _give_back = read_update(GIVE_BACK)
 _raise = read_update(RAISE_MARK)
 
@@ -48,7 +47,6 @@ class Change:
 
 _STATEMENTS: Final = {
     "reserve": _reserve,
-    "repair": _repair,
     "give back": _give_back,
     "raise": _raise,
 }

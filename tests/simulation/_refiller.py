@@ -11,24 +11,18 @@ from typing import Final
 
 from idalloc_worker._effects import StartRefill
 from idalloc_worker._refiller import Errand, GiveBack, NotBegunError, RefillReport
-from idalloc_worker._segment import Segment
-from idalloc_worker._step_size import reservation_size
-from idalloc_worker._store import Reservation
+from idalloc_worker._reservation import Plan, Reservation, Row, Wish
 from idalloc_worker._store_errors import (
     OutcomeUnknownError,
-    RewindSuspectedError,
+    StoreError,
     StoreReason,
     StoreUnavailableError,
-    TagIsOrderedError,
 )
 from tests.simulation._choices import Choices
 from tests.simulation._database import Change, Database
 from tests.simulation._flows import Flow, Flows
 from tests.simulation._judge import Judge
 from tests.simulation._weather import Weather
-
-_SPACE: Final = 1 << 60
-_TRIES: Final = 3
 
 Steps = Iterator[None]
 
@@ -75,9 +69,9 @@ class SimStore:
         change = self._database.statement("raise", app_tag, on_raised, seen=seen, floor=floor)
         return change.change()
 
-    def ordered_tags(self) -> frozenset[str]:
-        """Read which tags are ordered."""
-        return self._database.ordered
+    def ordered_tags(self) -> dict[str, int]:
+        """Read which tags are ordered, and how far they are reserved."""
+        return {tag: self._database.rows[tag] for tag in self._database.ordered}
 
 
 class SimRefiller:
@@ -168,47 +162,52 @@ class SimRefiller:
         def end(outcome: Reservation | Exception) -> None:
             self._report(RefillReport(refill, outcome))
 
-        database, app_tag, floor = self._database, refill.app_tag, refill.floor
-        settings = database.settings[app_tag]
-        for _ in range(_TRIES):
-            seen = database.rows[app_tag]
-            if settings.ordered and not refill.ordered:
-                return end(TagIsOrderedError(app_tag))
-            if seen < floor and seen != refill.suspected:
-                return end(RewindSuspectedError(app_tag, seen, floor))
-            count = reservation_size(settings, refill.demand, refill.want, _SPACE)
-            change = job.sent = self._reservation(app_tag, seen, floor, count)
-            job.abort = partial(end, lost(count))
-            yield
+        wish = Wish(
+            refill.app_tag,
+            refill.want,
+            refill.floor,
+            refill.demand,
+            None,
+            refill.suspected,
+            refill.ordered,
+        )
+        # At first in one statement, unless it is a repair; then while the row is locked.
+        for locked in (False, True):
+            try:
+                plan = self._plan(wish)
+                if plan.rewound_from is not None and not locked:
+                    continue
+                job.sent = None if locked else self._reservation(refill.app_tag, plan)
+                job.abort = partial(end, lost(plan.count))
+                yield
+                change = job.sent
+                if change is None:
+                    plan = self._plan(wish)
+                    change = self._reservation(refill.app_tag, plan)
+            except StoreError as error:
+                return end(error)
             job.sent = None
             fate = self._send(change)
             if isinstance(fate, Exception):
                 yield
-                return end(lost(count) if isinstance(fate, OutcomeUnknownError) else fate)
+                return end(lost(plan.count) if isinstance(fate, OutcomeUnknownError) else fate)
             if fate:
-                right = database.rows[app_tag]
-                rewound = seen if seen < floor else None
-                return end(Reservation(Segment(right - count, right), settings, rewound))
+                return end(plan.reserved(plan.count))
         return end(BUSY)
 
-    def _reservation(self, app_tag: str, seen: int, floor: int, count: int) -> Change:
-        repair = seen < floor
+    def _plan(self, wish: Wish) -> Plan:
+        database, tag = self._database, wish.app_tag
+        return wish.plan(Row(database.rows[tag], database.settings[tag], {}))
 
+    def _reservation(self, app_tag: str, plan: Plan) -> Change:
         def on_changed(before: int, after: int) -> None:
-            self._judge.reserved(self._worker, app_tag, after - count, after)
-            if repair:
-                what = f"repairs {app_tag} from {before} to {after - count}"
+            self._judge.reserved(self._worker, app_tag, plan.left, after)
+            if plan.rewound_from is not None:
+                what = f"repairs {app_tag} from {before} to {plan.left}"
                 self._judge.repaired(self._worker, what)
 
-        return self._database.statement(
-            "repair" if repair else "reserve",
-            app_tag,
-            on_changed,
-            count=count,
-            floor=floor,
-            last=_SPACE,
-            seen=seen,
-        )
+        seen, mark = plan.row.max_id, plan.left + plan.count
+        return self._database.statement("reserve", app_tag, on_changed, seen=seen, mark=mark)
 
     def _lower(self, job: Job, give_back: GiveBack) -> Steps:
         if self._database.rows[give_back.app_tag] != give_back.right:
@@ -219,6 +218,7 @@ class SimRefiller:
             self._judge.given_back,
             left=give_back.left,
             right=give_back.right,
+            session=1,
         )
         yield
         job.sent = None

@@ -314,7 +314,7 @@ class Simulation:
     def _look_at_the_books_of(self, worker: SimWorker) -> None:
         reserved, parts = dict.fromkeys(self._tags, 0), dict.fromkeys(self._tags, 0)
         for engine in (worker.engine, worker.owner):
-            for pool in engine.pools():
+            for pool in engine.by_tag.values():
                 reserved[pool.app_tag] += pool.reserved
                 parts[pool.app_tag] += pool.handed_out + pool.left + pool.lost + pool.given_back
         for tag in self._tags:

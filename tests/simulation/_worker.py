@@ -8,6 +8,7 @@ from pika.channel import Channel
 
 from idalloc_worker._engine import Engine, EngineLimits
 from idalloc_worker._ordered import OrderedTags
+from idalloc_worker._owner_engine import OwnerEngine
 from idalloc_worker._service import WorkerService
 from idalloc_worker._tallies import Tallies
 from tests.simulation._broker import Broker
@@ -107,7 +108,7 @@ class SimWorker:
         attempts = count(1)
         limits = EngineLimits(max_count=100)
         self.engine = Engine(limits, attempts=attempts, jitter=lambda: 0.5)
-        self.owner = Engine(limits, attempts=attempts, ordered=True, jitter=lambda: 0.5)
+        self.owner = OwnerEngine(limits, attempts=attempts, jitter=lambda: 0.5)
         self.tallies = Tallies()
         kind = OrderedTags if weather.ordered else NoOrderedTags
         clock = world.clock.read

@@ -92,12 +92,13 @@ def test_an_echo_counts_for_who_sent_it(bench: Bench) -> None:
     (worker,) = bench.joined(1)
     fleet = fleet_of(worker)
     number = bench.ask()
-    bench.settle_until(lambda: fleet._echoes)
-    for each in list(fleet._echoes):
+    sent = fleet._echoes._echoes
+    bench.settle_until(lambda: sent)
+    for each in list(sent):
         fleet.on_fleet_message(Echo(worker="x", number=each).encode(), from_fleet=False)
-    assert fleet._echoes
+    assert sent
     bench.settle()
-    assert not fleet._echoes
+    assert not sent
     assert bench.answered(number)
 
 

@@ -6,7 +6,7 @@
 import pytest
 
 from idalloc_worker._fleet_marks import Watch
-from idalloc_worker._sql import GIVE_BACK, RAISE_MARK, READ_ROW, REPAIR_AND_RESERVE, RESERVE
+from idalloc_worker._sql import GIVE_BACK, RAISE_MARK, READ_ROW, RESERVE
 from tests.simulation._campaign import Campaign, run_many, run_seed, story, weather_of
 from tests.simulation._run import run
 from tests.simulation._shrink import kind_of, shrink
@@ -64,10 +64,9 @@ def test_a_failure_is_cut_down_to_what_matters(monkeypatch: pytest.MonkeyPatch) 
 
 def test_the_statements_are_the_products_own() -> None:
     """Each moves a mark as its text says, and leaves a row alone that does not match."""
-    reserve, repair = read_update(RESERVE), read_update(REPAIR_AND_RESERVE)
-    given = {"count": 3, "floor": 10, "last": 100, "seen": 4}
-    assert (reserve(10, given), reserve(9, given), reserve(101, given)) == (13, None, None)
-    assert (repair(4, given), repair(5, given)) == (13, None)
+    given = {"seen": 4, "mark": 13, "floor": 10}
+    reserve = read_update(RESERVE)
+    assert (reserve(4, given), reserve(5, given)) == (13, None)
     assert read_update(GIVE_BACK)(9, {"left": 7, "right": 9}) == 7
     assert read_update(GIVE_BACK)(8, {"left": 7, "right": 9}) is None
     assert read_update(RAISE_MARK)(4, given) == 10

@@ -151,7 +151,7 @@ def test_closing_ends_every_call(bench: Bench) -> None:
     """And those that come later."""
     before, after = Call(), Call()
     bench.add(before)
-    bench.calls.close()
+    bench.calls.close(ClientClosedError("closed"))
     bench.add(after)
     assert [type(outcome) for outcome in before.outcomes + after.outcomes] == 2 * [
         ClientClosedError
