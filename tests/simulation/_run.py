@@ -302,7 +302,8 @@ class Simulation:
     @property
     def _refilling(self) -> bool:
         return any(
-            worker.alive and (worker.engine._refilling or worker.owner._refilling)
+            worker.alive
+            and (worker.stopping or worker.engine._refilling or worker.owner._refilling)
             for worker in self.workers
         )
 

@@ -39,6 +39,7 @@ _GATHER = 0.25  # seconds for the others to begin to answer a hello; alone, this
 _GATHER_LONGEST = 2.0  # seconds for those that have begun to come to an end
 _SETTLE_LONGEST = 15.0  # seconds after which requests are taken, with the fleet or without
 _MUTE_AFTER = 1.0  # seconds without a confirm after which nothing more is reserved
+_GREETINGS = 5  # that the broker refuses, one after the other, until it is done without
 _RESTART_AFTER = 5.0  # seconds after which another channel is tried, or it is done without
 
 
@@ -101,6 +102,7 @@ class Fleet:
         self._echoes = Echoes(self._send_echo, call_later, clock)
         self._claims = Claims(self._tell, self._echoes.echo, counters)
         self._answering: set[str] = set()  # workers whose marks are coming in
+        self._refused_greetings = 0
         self._greeted_at = 0.0
         self._generation = 0
         self._on_settled: Callback | None = None
@@ -259,6 +261,7 @@ class Fleet:
         """Read what the broker remembers."""
         if generation == self._generation:
             self._state = _State.READING
+            self._refused_greetings = 0
             self._greeted_at = self._clock()
             self._channel.works()
             self.memory.connect(self._channel.connection)
@@ -306,7 +309,9 @@ class Fleet:
     def on_fleet_nacked(self) -> None:
         """Do without where not even a greeting gets through."""
         if self._state is _State.GREETING:
-            self.on_fleet_refused("a queue of the exchange id.fleet takes no messages")
+            self._refused_greetings += 1
+            if self._refused_greetings >= _GREETINGS:
+                self.on_fleet_refused("a queue of the exchange id.fleet takes no messages")
 
     def on_fleet_lost(self) -> None:
         """Let claims wait for the next channel; nobody knows what became of their messages."""
