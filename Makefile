@@ -46,7 +46,7 @@ bench-docs: $(INSTALLED) ## Measure all, and put tables and plots into docs/perf
 	  --plots $(RESULTS) $(ARGS); status=$$?; \
 	  $(BIN)/python -m benchmarks.capacity $(RESULTS)/results.json docs/capacity.md && exit $$status
 
-prove: $(INSTALLED) ## Count what must never happen, under faults, for half an hour.
+prove: $(INSTALLED) ## Count what must never happen, under faults, for forty minutes.
 	@$(BIN)/python -m benchmarks.prove $(ARGS)
 
 check: $(INSTALLED) ## Lint, check the format and the types.

@@ -92,7 +92,7 @@ CLIENT: Final = (
         _LANE,
         "        self.waiting[:0] = waiters\n",
         "        self.waiting += waiters\n",
-        (_COALESCER_TESTS,),
+        ("tests/unit/test_lane.py",),
     ),
     Rule(
         "A worker that leaves is asked again only in time.",

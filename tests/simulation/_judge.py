@@ -33,6 +33,8 @@ class Judge:
     counts: Counter[str] = field(default_factory=Counter)
     reserved_by: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Ids by worker and tag, as the database committed them."""
+    waiting: int = 0
+    """Requests without an answer."""
     granted: set[int] = field(default_factory=set)
     """Requests whose ids have reached their caller."""
     _used: dict[str, dict[int, str]] = field(default_factory=dict)
@@ -60,6 +62,7 @@ class Judge:
         """Note a request, and number it."""
         number = len(self.asks) + 1
         self.asks[number] = Ask(app_tag, self._highest[app_tag])
+        self.waiting += 1
         return number
 
     def answers(self, worker: str, number: int, body: bytes) -> None:
@@ -83,7 +86,7 @@ class Judge:
     def received(self, number: int, body: bytes) -> None:
         """Look at a reply as its caller receives it."""
         ask = self.asks[number]
-        ask.answered = True
+        self.excuse([number])
         reply = loads(body)
         if reply["resp_code"]:
             return
@@ -99,6 +102,7 @@ class Judge:
     def excuse(self, numbers: Iterable[int]) -> None:
         """Expect no answer: the broker has lost the request."""
         for number in numbers:
+            self.waiting -= not self.asks[number].answered
             self.asks[number].answered = True
 
     # At the end

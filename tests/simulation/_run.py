@@ -151,7 +151,7 @@ class Simulation:
 
     def _step(self) -> None:
         kind = self._kinds[self._choices.below(len(self._kinds))]
-        if kind is _Kind.ASK:
+        if kind is _Kind.ASK and self.world.judge.waiting < self._weather.in_flight:
             self._ask()
         elif kind is _Kind.STATEMENT and self.world.statements.active:
             self._advance(self.world.statements)
@@ -163,7 +163,7 @@ class Simulation:
             self._advance(self.world.messages)
         elif self.world.statements.active:
             self._advance(self.world.statements)
-        elif self._choices.below(2):
+        elif self.world.judge.waiting < self._weather.in_flight and self._choices.below(2):
             self._ask()
         else:
             self.world.clock.leap()
@@ -207,7 +207,7 @@ class Simulation:
         """Choose a worker that may come to harm."""
         others = [
             worker
-            for worker in self.workers[1:]
+            for worker in self.workers[self._weather.spared :]
             if worker.alive and not worker.stopping and not worker.frozen
         ]
         return others[self._choices.below(len(others))] if others else None

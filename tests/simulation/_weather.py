@@ -9,11 +9,15 @@ class Weather:
     """How much of what goes wrong in one schedule; chances in percent."""
 
     workers: int = 3
-    """At the start; the first one is never stopped or killed, so that somebody remembers."""
+    """At the start."""
+    spared: int = 1
+    """How many of them nothing happens to, so that somebody remembers."""
     steps: int = 400
     tags: tuple[str, ...] = ("a",)
     asks: int = 7
     """Of some sixty things that can happen, how many are requests."""
+    in_flight: int = 8
+    """Requests that wait for their answer before another one is sent."""
     ordered: tuple[str, ...] = ()
     """Tags whose ids rise across the whole fleet."""
 
@@ -58,7 +62,18 @@ FEW: Final = Weather(workers=1, joins=3, edits=2, failovers=1, cuts=0)
 CUTS: Final = Weather(workers=2, cuts=3, stops=0, crashes=0, nacks=2)
 FREEZES: Final = Weather(freezes=2, edits=1, failovers=1, joins=0, crashes=0)
 RESTARTS: Final = Weather(broker_restarts=2, cuts=1, stops=0)
-ORDERED: Final = Weather(tags=(), ordered=("o",), cuts=2, stops=0, joins=1)
+ORDERED: Final = Weather(
+    workers=2,
+    spared=0,
+    tags=(),
+    ordered=("o",),
+    cuts=5,
+    stops=0,
+    crashes=0,
+    joins=1,
+    asks=10,
+    in_flight=2,
+)
 
 WEATHERS: Final = {
     "calm": CALM,
