@@ -71,8 +71,8 @@ class Queue:
             self.pump()
 
     def pump(self) -> None:
-        """Hand messages to consumers."""
-        while self.messages and (consumer := self._next_consumer()) is not None:
+        """Hand messages to consumers; a stream keeps its own, and has sent what there was."""
+        while not self.stream and self.messages and (consumer := self._next_consumer()) is not None:
             consumer.channel.deliver(self, consumer, self.messages.popleft())
 
     def _next_consumer(self) -> Consumer | None:

@@ -108,6 +108,7 @@ class Simulation:
             self._join: weather.joins,
             self._stop: weather.stops,
             self._crash: weather.crashes,
+            self._black_out: weather.blackouts,
             self._cut: weather.cuts,
             self._freeze: weather.freezes,
             self._restart_broker: weather.broker_restarts,
@@ -230,6 +231,16 @@ class Simulation:
             self.world.note(f"{worker.name} is killed")
             worker.die()
         return worker is not None
+
+    def _black_out(self) -> bool:
+        self.world.note("all workers are killed")
+        for worker in self.workers:
+            if worker.alive:
+                worker.die()
+        self._edit()
+        self._join()
+        self._join()
+        return True
 
     def _cut(self) -> bool:
         worker = self._someone()

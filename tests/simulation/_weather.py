@@ -24,6 +24,8 @@ class Weather:
     joins: int = 2
     stops: int = 1
     crashes: int = 1
+    blackouts: int = 0
+    """Times that all workers die at once, the database is set back, and others start."""
     cuts: int = 1
     """Connections that the broker gives up, whose worker hears of it later."""
     freezes: int = 0
@@ -59,6 +61,9 @@ REWINDS: Final = Weather(edits=2, failovers=1, cuts=0)
 FEW: Final = Weather(workers=1, joins=3, edits=2, failovers=1, cuts=0)
 """The same, where one worker may be the only one that knows."""
 
+DARK: Final = Weather(workers=2, blackouts=2, edits=1, crashes=0, joins=1)
+"""Nobody lives who remembers what the database has lost: only the broker does."""
+
 CUTS: Final = Weather(workers=2, cuts=3, stops=0, crashes=0, nacks=2)
 FREEZES: Final = Weather(freezes=2, edits=1, failovers=1, joins=0, crashes=0)
 RESTARTS: Final = Weather(broker_restarts=2, cuts=1, stops=0)
@@ -79,6 +84,7 @@ WEATHERS: Final = {
     "calm": CALM,
     "rewinds": REWINDS,
     "few": FEW,
+    "dark": DARK,
     "cuts": CUTS,
     "freezes": FREEZES,
     "restarts": RESTARTS,
