@@ -300,6 +300,12 @@ def test_a_broker_that_never_confirms_is_done_without(bench: Bench) -> None:
     bench.fleet.on_fleet_open("id.fleet.mine")
     assert outcome == []
     bench.pass_time(7)
+    assert not bench.fleet.unprotected  # it may be an accident
+    bench.fleet.on_fleet_lost()
+    bench.channel.outbox.clear()
+    bench.channel.waiting_since = float("inf")
+    bench.fleet.on_fleet_open("id.fleet.mine")
+    bench.pass_time(7)
     assert (outcome, bench.fleet.unprotected, bench.fleet.able) == ([True], True, True)
     assert bench.counters["fleet_refused"] == 1
     bench.confirm()  # it comes back to life

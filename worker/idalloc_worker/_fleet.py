@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import Any, Protocol
+from typing import Any
 
 from idalloc_client._link import Timer
 from idalloc_schemas import (
@@ -23,11 +23,11 @@ from idalloc_schemas import (
 )
 from idalloc_worker._claims import Claim, Claims
 from idalloc_worker._echoes import Echoes
-from idalloc_worker._effects import Range
 from idalloc_worker._fleet_channel import Callback, FleetChannel
 from idalloc_worker._fleet_health import FleetHealth
 from idalloc_worker._fleet_marks import FleetMarks, Watch, new_key
 from idalloc_worker._fleet_memory import FleetMemory
+from idalloc_worker._fleet_owner import FleetOwner
 from idalloc_worker._objections import Objections
 from idalloc_worker._own_messages import OwnMessages
 from idalloc_worker._segment import Segment
@@ -40,6 +40,7 @@ _GATHER_LONGEST = 2.0  # seconds for those that have begun to come to an end
 _SETTLE_LONGEST = 15.0  # seconds after which requests are taken, with the fleet or without
 _MUTE_AFTER = 1.0  # seconds without a confirm after which nothing more is reserved
 _GREETINGS = 5  # that the broker refuses, one after the other, until it is done without
+_SILENCE = 3  # refusals, as it were
 _RESTART_AFTER = 5.0  # seconds after which another channel is tried, or it is done without
 
 
@@ -55,19 +56,6 @@ class _State(Enum):
     READY = auto()
     UNPROTECTED = auto()
     """The broker refuses: segments are used at once, as if this worker were alone."""
-
-
-class FleetOwner(Protocol):
-    """The worker that is a part of the fleet."""
-
-    def on_health_call(self, call: HealthCall) -> None:
-        """Answer a caller who asked the whole fleet."""
-
-    def on_foreign_claim(self, app_tag: str, left: int, right: int) -> Range | None:
-        """Give up what it holds of a tag if another worker owns some of it; tell what it had."""
-
-    def on_memory_set_back(self, why: str) -> None:
-        """Give up all it holds, and the connection: somebody else may have handed it out."""
 
 
 class Fleet:
@@ -102,7 +90,7 @@ class Fleet:
         self._echoes = Echoes(self._send_echo, call_later, clock)
         self._claims = Claims(self._tell, self._echoes.echo, counters)
         self._answering: set[str] = set()  # workers whose marks are coming in
-        self._refused_greetings = 0
+        self._failed_greetings = 0
         self._greeted_at = 0.0
         self._generation = 0
         self._on_settled: Callback | None = None
@@ -249,8 +237,7 @@ class Fleet:
             if generation != self._generation or self._state is _State.DOWN:
                 return
             if self._silence > _RESTART_AFTER:
-                if self._state is _State.GREETING:
-                    self.on_fleet_refused("it does not confirm what is published")
+                self._on_greeting_failed(_SILENCE, "it does not confirm what is published")
                 self._channel.restart()
             else:
                 self._watch_silence(generation)
@@ -261,7 +248,7 @@ class Fleet:
         """Read what the broker remembers."""
         if generation == self._generation:
             self._state = _State.READING
-            self._refused_greetings = 0
+            self._failed_greetings = 0
             self._greeted_at = self._clock()
             self._channel.works()
             self.memory.connect(self._channel.connection)
@@ -307,11 +294,15 @@ class Fleet:
             self.memory.begin(self._resume)
 
     def on_fleet_nacked(self) -> None:
-        """Do without where not even a greeting gets through."""
+        """Count it if it was the greeting."""
+        self._on_greeting_failed(1, "a queue of the exchange id.fleet takes no messages")
+
+    def _on_greeting_failed(self, weight: int, reason: str) -> None:
+        """Do without where one greeting after the other does not get through."""
         if self._state is _State.GREETING:
-            self._refused_greetings += 1
-            if self._refused_greetings >= _GREETINGS:
-                self.on_fleet_refused("a queue of the exchange id.fleet takes no messages")
+            self._failed_greetings += weight
+            if self._failed_greetings >= _GREETINGS:
+                self.on_fleet_refused(reason)
 
     def on_fleet_lost(self) -> None:
         """Let claims wait for the next channel; nobody knows what became of their messages."""
