@@ -78,7 +78,7 @@ CLIENT: Final = (
         "            taken += count or 1\n            if not settle(promise, mine):\n",
         "            if not promise.done():\n                taken += count or 1\n"
         "            if not settle(promise, mine):\n",
-        (_COALESCER_TESTS,),
+        ("tests/unit/test_lane.py",),
     ),
     Rule(
         "Each caller of a request gets ids of its own.",
@@ -128,8 +128,8 @@ CLIENT: Final = (
     Rule(
         "A sequence cannot be copied.",
         _SEQUENCE,
-        "    __copy__ = __reduce__\n",
-        "",
+        'raise TypeError("a sequence of ids cannot be copied or pickled")',
+        "return super().__reduce__()",
         ("tests/unit/test_sequences.py", "tests/integration/test_sequence.py"),
     ),
     Rule(

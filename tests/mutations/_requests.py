@@ -58,7 +58,7 @@ REQUESTS: Final = (
             return
 """,
         "",
-        (f"{_WORKER}::test_expired_work_is_dropped",),
+        ("tests/simulation/test_rules.py", f"{_WORKER}::test_expired_work_is_dropped"),
     ),
     Rule(
         "An acknowledgement of several ends where the first unfinished request begins.",

@@ -2,8 +2,10 @@
 
 import pytest
 
-from idalloc_schemas import Echo, Reserved, Surrendered
+from idalloc_client._frames import Properties
+from idalloc_schemas import ALLOC_QUEUE, Echo, Reserved, Surrendered, encode_alloc_request
 from tests.simulation._bench import TAG, Bench, fleet_of, mark_of
+from tests.simulation._broker import Message
 from tests.simulation._channel import SimConnection
 from tests.simulation._clock import WAIT
 from tests.simulation._worker import SimWorker
@@ -151,6 +153,20 @@ def test_a_row_is_lowered_once_the_others_have_been_told(bench: Bench) -> None:
     up.hold(held=False)
     bench.settle()
     assert bench.world.database.rows[TAG] < row
+
+
+def test_a_request_whose_time_is_over_uses_up_no_id(bench: Bench) -> None:
+    """Nobody waits for its answer; it is done with all the same."""
+    (worker,) = bench.joined(1)
+    bench.ask()
+    bench.settle()
+    used = bench.world.judge.counts["ids"]
+    late = Properties(reply_to=b"caller", correlation_id=b"1", expiration=b"0")
+    body = encode_alloc_request(TAG, 1)
+    bench.world.broker.queues[ALLOC_QUEUE].push(Message("", ALLOC_QUEUE, body, late))
+    bench.settle()
+    assert bench.world.judge.counts["ids"] == used
+    assert worker.tallies.outcomes[ALLOC_QUEUE]["expired"] == 1
 
 
 def test_a_worker_that_stops_gives_back_what_is_under_way(bench: Bench) -> None:

@@ -3,7 +3,8 @@
 from concurrent.futures import Future
 from typing import Any
 
-from idalloc_client._lane import Book, Lane
+from idalloc_client._batch import IdBatch
+from idalloc_client._lane import Book, Group, Lane
 
 
 def test_who_was_not_served_comes_before_those_who_came_later() -> None:
@@ -16,3 +17,12 @@ def test_who_was_not_served_comes_before_those_who_came_later() -> None:
     lane.join(third, 10.0)
     lane.stand_in_front(gone.waiters)
     assert [waiter[0] for waiter in lane.take(10).waiters] == [first, second, third]
+
+
+def test_the_ids_of_a_caller_that_has_gone_go_to_nobody() -> None:
+    """Whoever comes after it gets what it would have got anyway, and the rest is counted."""
+    gone, waiting = Future[Any](), Future[Any]()
+    group = Group([(gone, 3, 10.0), (waiting, 2, 10.0)], plain=False)
+    gone.set_result(None)
+    assert group.hand_out(IdBatch([(1, 6)])) == (1, 3)
+    assert list(waiting.result()) == [4, 5]

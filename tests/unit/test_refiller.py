@@ -21,6 +21,7 @@ class FakeStore:
     def __init__(self) -> None:
         self.entered = threading.Event()
         self.release = threading.Event()
+        self.given_back: list[tuple[int, int]] = []
         self.aborted = False
         self.closed = False
 
@@ -61,6 +62,7 @@ class FakeStore:
         return Reservation(Segment(floor, floor + want), TagSettings(step=want))
 
     def give_back(self, app_tag: str, left: int, right: int) -> bool:
+        self.given_back.append((left, right))
         self.entered.set()
         self.release.wait(10)
         if self.aborted:
@@ -143,7 +145,7 @@ def test_stop_interrupts(store: FakeStore, reports: "queue.SimpleQueue[RefillRep
 def test_gives_back_beside_refills(
     refiller: Refiller, store: FakeStore, reports: "queue.SimpleQueue[RefillReport]"
 ) -> None:
-    """Each give-back is told to whoever asked for it, and the thread goes on."""
+    """Each is done once, and told to whoever asked for it; then the thread goes on."""
     outcomes: queue.SimpleQueue[bool | Exception] = queue.SimpleQueue()
     store.release.set()
     refiller.give_back(GiveBack("a", 3, 10, outcomes.put))
@@ -151,6 +153,7 @@ def test_gives_back_beside_refills(
     refiller.request(StartRefill("a", 1, 10, 0))
     assert [outcomes.get(timeout=10) for _ in range(2)] == [True, False]
     assert isinstance(reports.get(timeout=10).outcome, Reservation)
+    assert store.given_back == [(3, 10), (3, 11)]
 
 
 def test_stop_interrupts_a_give_back(

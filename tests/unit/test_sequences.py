@@ -1,7 +1,9 @@
 """Sequences whose leases come, fail and come again as the test says; no broker."""
 
 import asyncio
+import copy
 import gc
+import pickle
 import threading
 import time
 from collections.abc import Callable
@@ -216,3 +218,29 @@ def test_a_sequence_without_a_broker_says_so() -> None:
                 await anext(client.sequence("order", timeout=0.05))
 
     asyncio.run(run())
+
+
+def test_the_end_of_a_sequence_is_the_end_of_its_ids() -> None:
+    """Of the range in use, of those ahead and of those that come later: all count as unused."""
+    worker = Worker()
+    ids = new_sequence(worker.lease, LIMITS, timeout=PATIENCE)
+    assert next(ids) == 1
+    worker.up = False
+    taken = 1 + len(list(islice(ids, worker.last - 11)))  # the last range there is begins
+    asked = list(worker.asked)
+    ids.close()
+    for on_answer in asked:
+        on_answer(worker.ids())
+    assert asked
+    assert ids.left == 0
+    assert ids.unused == worker.last - taken
+    with pytest.raises(ClientClosedError):
+        next(ids)
+
+
+def test_a_sequence_is_one_of_its_kind() -> None:
+    """A copy would hand out the same ids again."""
+    ids = new_sequence(Worker().lease, LIMITS, timeout=PATIENCE)
+    for make in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError, match="cannot be copied"):
+            make(ids)
