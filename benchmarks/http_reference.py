@@ -10,7 +10,7 @@ import asyncio
 import sys
 from collections.abc import Sequence
 from functools import partial
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
@@ -75,6 +75,8 @@ def check(url: str | None) -> str:
         with urlopen(url, timeout=_TIMEOUT) as answer:
             answer.read()
     except (URLError, OSError, ValueError) as error:
+        if isinstance(error, HTTPError):  # it holds the answer's socket
+            error.close()
         raise BenchmarkError(f"{url} gives no id: {error}") from error
     return url
 

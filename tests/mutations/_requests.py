@@ -76,13 +76,6 @@ REQUESTS: Final = (
         ("tests/unit/test_acks.py",),
     ),
     Rule(
-        "What a channel was given is void with it.",
-        _SERVICE,
-        "if not self._draining and session is self._session and session.usable:",
-        "if not self._draining:",
-        ("tests/simulation/test_rules.py", SIMULATION),
-    ),
-    Rule(
         "Requests are taken only once the fleet has been heard.",
         _SERVICE,
         "self._fleet.connect(channel.connection, consume_requests)",

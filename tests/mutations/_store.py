@@ -113,7 +113,7 @@ STORE: Final = (
         _STORE,
         "if right > MAX_ID:  # an unsigned column holds more",
         "if False:",
-        (f"{_STORE_TESTS}::test_an_unsigned_column_ends_where_the_id_space_does",),
+        ("tests/unit/test_store_answers.py",),
     ),
     Rule(
         "Two rows of one tag are refused.",

@@ -97,6 +97,7 @@ class Simulation:
 
     def __init__(self, choices: Choices, weather: Weather, *, trace: bool = False) -> None:
         self._choices = choices
+        choices.begin_step()  # which lines are slow, and the warm-up
         self._weather = weather
         self._kinds = (*_OTHERS, *[_Kind.ASK] * weather.asks)
         self.world = world = World(choices, weather)
@@ -140,7 +141,6 @@ class Simulation:
 
     def _warm_up(self) -> None:
         """Let the fleet gather before anything goes wrong."""
-        self._choices.begin_step()
         messages, clock = self.world.messages, self.world.clock
         while messages.active or clock.next <= WAIT:
             if messages.active:

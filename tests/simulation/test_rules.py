@@ -183,11 +183,13 @@ def test_a_worker_that_stops_gives_back_what_is_under_way(bench: Bench) -> None:
 def test_a_worker_that_stops_raises_no_row(bench: Bench) -> None:
     """It lowers rows itself: what it looked at before must not be put right after that."""
     worker, _ = bench.joined(2)
-    bench.ask()
-    bench.settle()
+    bench.ask_of(worker)
     bench.wait(4.0)
     worker.service._row_watch._look()
     worker.stop()
+    looks = len(bench.world.statements.active)
+    worker.service._row_watch._look()
+    assert len(bench.world.statements.active) == looks
     bench.wait(10.0)
     assert bench.world.judge.counts["repairs"] == 0
 
