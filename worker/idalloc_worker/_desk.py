@@ -115,6 +115,7 @@ class Desk:
                 session.reply(delivery, body, message_type)
             elif verdict is Verdict.SENT:
                 session.finish(delivery)
+                self.on_replied([] if delivery.since is None else [delivery.since])
             else:
                 self.dead_letter(delivery, self._clock())
 
