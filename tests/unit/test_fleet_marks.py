@@ -73,6 +73,17 @@ def test_a_surrender_lowers_the_end_that_it_names() -> None:
     assert marks.mark("order") == 12
 
 
+def test_who_is_not_told_apart_any_more_counts_on() -> None:
+    """Also when all the others have surrendered what lay above it."""
+    marks = FleetMarks("me")
+    marks.reserved("low", "order", 0, 10)
+    for number in range(_MAX_WORKERS):
+        marks.reserved(f"w{number}", "order", 5, 20 + number)
+    for number in range(_MAX_WORKERS):
+        marks.surrendered(f"w{number}", "order", 5, 20 + number)
+    assert marks.mark("order") == 10
+
+
 def test_hearsay_does_not_undo_a_surrender() -> None:
     """Whoever joined just now may be told by others what they did not yet know to be outdated."""
     marks = FleetMarks("me")
