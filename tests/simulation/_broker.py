@@ -165,6 +165,7 @@ class Broker:
         self.numbers = count(1)
         self.connections: list[SimConnection] = []
         self.nack_percent = 0
+        self.has_streams = True
         for name in (ALLOC_QUEUE, HEALTH_QUEUE):
             self.declare(name)
 
@@ -190,7 +191,7 @@ class Broker:
             owner,
             auto_delete,
             bool(arguments.get("x-single-active-consumer")),
-            arguments.get("x-queue-type") == "stream",
+            self.has_streams and arguments.get("x-queue-type") == "stream",
         )
 
     def bind(self, name: str, exchange: str) -> int:

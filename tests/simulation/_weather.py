@@ -46,6 +46,8 @@ class Weather:
     """Timers that fire although messages are on their way: peers that are slow to answer."""
     nacks: int = 0
     """Messages to the fleet that the broker says it could not take."""
+    streams: int = 1
+    """Whether the broker has streams: else workers alone remember what was reserved."""
     fleet_losses: int = 0
     """Times that the process of a fleet queue loses what is in it, without a word."""
     partition_moves: int = 0

@@ -41,6 +41,7 @@ class World:
         self.database = Database(choices, weather.tags, weather.ordered)
         self.broker = Broker(self.messages, choices, self._on_reply)
         self.broker.nack_percent = weather.nacks
+        self.broker.has_streams = bool(weather.streams)
         self.log: list[str] | None = None
 
     def note(self, what: str) -> None:

@@ -84,6 +84,17 @@ def test_a_surrender_may_go_below_the_edge_that_it_names() -> None:
     assert marks.mark("order") == 4
 
 
+def test_who_is_not_told_apart_any_more_counts_on() -> None:
+    """Also when all the others have surrendered what lay above it."""
+    marks = FleetMarks("me")
+    marks.reserved("low", "order", 0, 10)
+    for number in range(_MAX_WORKERS):
+        marks.reserved(f"w{number}", "order", 5, 20 + number)
+    for number in range(_MAX_WORKERS):
+        marks.surrendered(f"w{number}", "order", 5, 20 + number, 5)
+    assert marks.mark("order") == 10
+
+
 def test_hearsay_does_not_undo_a_surrender() -> None:
     """Whoever joined just now may be told by others what they did not yet know to be outdated."""
     marks = FleetMarks("me")
@@ -112,6 +123,21 @@ def test_what_is_told_during_a_refill_is_a_rival() -> None:
     marks.told([("order", "b", 30)])
     assert watch.overlaps(10, 20)
     assert not watch.overlaps(30, 40)
+
+
+def test_after_a_gap_what_is_told_counts_though_it_is_no_news() -> None:
+    """A claim that was not heard may hide behind a later one of the same worker."""
+    marks = FleetMarks("me")
+    watch = marks.watch("order")
+    marks.reserved("a", "order", 20, 30)  # and [10, 20) was missed
+    marks.told([("order", "a", 30)])
+    assert not watch.overlaps(10, 20)
+    marks.missed()
+    marks.told([("order", "a", 30)])
+    assert watch.overlaps(10, 20)
+    later = marks.watch("order")
+    marks.told([("order", "a", 30)])
+    assert not later.overlaps(30, 40)
 
 
 def test_tags_and_surrenders_are_bounded() -> None:

@@ -270,6 +270,7 @@ class Fleet:
 
     def _gather(self, generation: int) -> None:
         """Ask the others, tell them what we know, and give them some time."""
+        self.marks.missed()
         self.publish(Hello(worker=self.key, reply_to=self._queue).encode(), _nothing)
         if len(self.marks):
             # Whoever joined after us, and so could not answer, hears it all the same.

@@ -27,11 +27,13 @@ class Watch:
     `floor` covers what was heard before: a segment that begins at or above it overlaps none of it.
     """
 
-    __slots__ = ("_rivals", "app_tag", "floor")
+    __slots__ = ("_rivals", "app_tag", "floor", "gap")
 
     def __init__(self, app_tag: str, floor: int) -> None:
         self.app_tag = app_tag
         self.floor = floor
+        self.gap = False
+        """Whether something may have been said meanwhile that this worker has not heard."""
         self._rivals: list[tuple[str, int, int]] = []
 
     def overlaps(self, left: int, right: int) -> bool:
@@ -157,10 +159,12 @@ class FleetMarks:
             news = marks.raise_to(self._name(worker), end)
         else:
             news, marks.base = end > marks.base, max(end, marks.base)
-        if news and worker != self.me:
+        if worker != self.me:
             for watch in self._watches.get(app_tag, ()):
-                watch.heard(worker, watch.floor, end)  # where it began is not told
-            self.on_reserved(app_tag, end)
+                if news or (watch.gap and end > watch.floor):
+                    watch.heard(worker, watch.floor, end)  # where it began is not told
+            if news:
+                self.on_reserved(app_tag, end)
 
     # What is asked
 
@@ -183,6 +187,15 @@ class FleetMarks:
         watch = Watch(app_tag, max(floor, self.mark(app_tag)))
         self._watches.setdefault(app_tag, []).append(watch)
         return watch
+
+    def missed(self) -> None:
+        """Hear that something may have been said that this worker has not heard, and never will.
+
+        A claim of somebody else may hide behind a later one of his, which is no news then.
+        """
+        for watches in self._watches.values():
+            for watch in watches:
+                watch.gap = True
 
     def unwatch(self, watch: Watch) -> None:
         """End what `watch` began."""
