@@ -1,13 +1,15 @@
 """What the broker remembers of a fleet: nobody has to be alive when the database is set back."""
 
+import contextlib
 import json
 import secrets
 import signal
 import time
+import urllib.error
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import pytest
 
@@ -333,3 +335,25 @@ def test_a_snapshot_is_written_where_there_is_none(fleet: Fleet, caller: Foreign
             time.sleep(0.05)
         entries = Marks.model_validate_json(told[0]).entries
         assert [entry[0] for entry in entries] == ["order"]
+
+
+def test_a_deleted_exchange_leaves_nobody_deaf(
+    fleet: Fleet, caller: ForeignClient, management_url: str
+) -> None:
+    """One worker makes it anew; the queues of the others are not bound to that."""
+    fleet.start(3)
+    with blocking_connection(fleet.amqp_url) as connection:
+        connection.channel().exchange_delete("id.fleet")
+    vhost = quote(unquote(urlsplit(fleet.amqp_url).path[1:]), safe="")
+    bindings = f"/api/exchanges/{vhost}/id.fleet/bindings/source"
+    bound: set[str] = set()
+    for _ in range(100):
+        for _ in range(30):
+            next_id(caller)
+        with contextlib.suppress(urllib.error.HTTPError):  # it is not there yet
+            found = Management(management_url).get(bindings)
+            bound = {binding["destination"] for binding in found}
+        if len(bound) == 4:
+            break
+        time.sleep(0.1)
+    assert len(bound - {"id.fleet.marks"}) == 3

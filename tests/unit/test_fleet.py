@@ -25,6 +25,7 @@ class FakeChannel:
         self.outbox: deque[tuple[bytes, Callback]] = deque()
         self.sent: list[tuple[str, bytes]] = []
         self.restarts = self.worked = 0
+        self.bound: list[str] = []
         self.waiting_since = float("inf")
 
     def connect(self, _connection: Any) -> None:
@@ -40,6 +41,9 @@ class FakeChannel:
     def send(self, queue: str, body: bytes) -> None:
         self.sent.append((queue, body))
 
+    def bind(self, queue: str) -> None:
+        self.bound.append(queue)
+
     def works(self) -> None:
         self.worked += 1
 
@@ -51,6 +55,7 @@ class FakeStream:
     """Is read by the test."""
 
     def __init__(self) -> None:
+        self.may_bind = True
         self.opened = self.closed = 0
         self.starts: list[int] = []
 
@@ -111,13 +116,14 @@ class Bench:
     def _on_settled(self) -> None:
         self.settled += 1
 
-    def confirm(self) -> list[bytes]:
+    def confirm(self, *, bound: bool = True) -> list[bytes]:
         """Confirm what was published, and have it come to the worker's own queue first."""
         bodies = []
         while self.channel.outbox:
             body, on_confirmed = self.channel.outbox.popleft()
             bodies.append(body)
-            self.fleet.on_fleet_message(body, from_fleet=True)
+            if bound:
+                self.fleet.on_fleet_message(body, from_fleet=True)
             self.channel.waiting_since = self.now if self.channel.outbox else float("inf")
             on_confirmed()
         return bodies
@@ -137,12 +143,14 @@ class Bench:
             first[1]()
         self.now = until
 
-    def read(self, *stored: bytes, end: int = 100) -> None:
+    def read(self, *stored: bytes, end: int = 100, first: tuple[int, bytes] | None = None) -> None:
         """Let the stream be read: these messages, then the worker's own."""
         self.memory.on_stream_open()
         sentinel = self.channel.outbox[-1][0]
         self.confirm()
         self.memory.on_stream_message(sentinel, end, from_fleet=True)
+        if first is not None:
+            self.memory.on_stream_message(first[1], first[0], from_fleet=True)
         for offset, body in enumerate(stored, end - len(stored)):
             self.memory.on_stream_message(body, offset, from_fleet=True)
         self.memory.on_stream_message(sentinel, end, from_fleet=True)
@@ -252,7 +260,9 @@ def test_after_a_reconnect_only_what_is_new_is_read(bench: Bench) -> None:
     bench.fleet.disconnect()
     bench.connect()
     bench.confirm()
-    bench.read(claim_of(bench.fleet.key, 10, 20), claim_of("other", 20, 30), end=500)
+    known = Echo(worker=bench.fleet.key, number=-1).encode()
+    stored = claim_of(bench.fleet.key, 10, 20), claim_of("other", 20, 30)
+    bench.read(*stored, end=500, first=(100, known))
     assert bench.stream.starts == [0, 100]
     told = [parse_fleet_message(body) for body in bench.confirm()]
     assert [one.entries for one in told if isinstance(one, Marks)] == [
@@ -260,6 +270,68 @@ def test_after_a_reconnect_only_what_is_new_is_read(bench: Bench) -> None:
     ]
     assert bench.fleet.marks.mark("order") == 30
     assert bench.set_back == []
+
+
+@pytest.mark.parametrize("first", [(100, b"of another stream"), (101, b"the rest was cut off")])
+def test_another_stream_is_read_from_its_beginning(bench: Bench, first: tuple[int, bytes]) -> None:
+    """What lies below the place that this worker knows was never read, or is lost."""
+    bench.join()
+    bench.fleet.disconnect()
+    bench.connect()
+    bench.confirm()
+    bench.read(end=500, first=first)
+    assert bench.stream.starts == [0, 100, 0]
+
+
+def test_a_reconnect_reads_no_more_than_a_start(bench: Bench) -> None:
+    """A worker that has run for a month has not read for a month."""
+    bench.join(snapshot(("order", "dead", 50)))
+    bench.fleet.disconnect()
+    bench.connect()
+    bench.confirm()
+    bench.read(snapshot(("order", "dead", 60)), end=900_000)
+    assert bench.stream.starts == [0, 860_000]
+    assert bench.fleet.marks.mark("order") == 60
+
+
+def test_a_worker_that_does_not_hear_itself_uses_nothing(bench: Bench) -> None:
+    """Somebody deleted the exchange, and another worker made it anew: nobody's claims come."""
+    bench.join()
+    outcome = claim(bench, 10, 20)
+    bench.confirm(bound=False)
+    bench.echo()
+    assert (outcome, bench.channel.restarts) == ([], 1)
+    bench.fleet.on_fleet_lost()
+    bench.fleet.on_fleet_open("id.fleet.mine")
+    bench.confirm()
+    known = Echo(worker=bench.fleet.key, number=-1).encode()
+    bench.read(claim_of("rival", 15, 25), end=500, first=(100, known))
+    bench.pass_time(1)
+    bench.confirm()
+    bench.echo()
+    assert (outcome, bench.channel.restarts) == ([False], 1)
+
+
+def test_a_worker_that_hears_nobody_notices_without_a_claim(bench: Bench) -> None:
+    bench.join()
+    bench.pass_time(10)
+    assert types(bench.confirm(bound=False)) == ["alive"]
+    bench.pass_time(121)
+    assert bench.channel.restarts == 1
+
+
+def test_the_stream_is_looked_after(bench: Bench) -> None:
+    """If it was deleted, to bind it ends the channel, and it is made and filled anew."""
+    bench.join(snapshot())
+    bench.pass_time(10)
+    assert bench.channel.bound == ["id.fleet.marks"]
+
+
+def test_the_stream_is_left_alone_without_the_right(bench: Bench) -> None:
+    bench.join(snapshot())
+    bench.stream.may_bind = False
+    bench.pass_time(10)
+    assert bench.channel.bound == []
 
 
 def test_a_claim_waits_for_all_to_have_heard_it_and_to_be_heard(bench: Bench) -> None:
@@ -429,4 +501,11 @@ def test_recent_marks_are_relied_on() -> None:
     bench = Bench(max_age=300)
     bench.join(snapshot(), Alive(worker="dead", at=int(bench.wall) - 299).encode())
     assert bench.fleet.vouching.for_all
+
+
+def test_a_clock_that_was_ahead_vouches_for_nobody() -> None:
+    """It would do so until that time has come."""
+    bench = Bench(max_age=300)
+    bench.join(snapshot(), Alive(worker="dead", at=int(bench.wall) + 301).encode())
+    assert not bench.fleet.vouching.for_all
     assert isinstance(parse_fleet_message(Echo(worker="x", number=0).encode()), Echo)

@@ -22,17 +22,20 @@ class Claim:
 class Claims:
     """Owned by the link's thread.
 
-    `tell` tells all workers of a segment, `echo` waits until this one has read what it was told.
+    `tell` tells all workers of a segment, `echo` waits until this one has read what it was told,
+    `hears` says whether that includes what it said itself: if not, it hears nobody else either.
     """
 
     def __init__(
         self,
         tell: Callable[[str, int, int, Callback], None],
         echo: Callable[[Callback], None],
+        hears: Callable[[str, int], bool],
         counters: Counter[str],
     ) -> None:
         self._tell = tell
         self._echo = echo
+        self._hears = hears
         self._counters = counters
         self._open: dict[Claim, None] = {}
 
@@ -51,8 +54,12 @@ class Claims:
             claim.watch.app_tag,
             claim.segment.left,
             claim.segment.right,
-            lambda: self._echo(lambda: self._end(claim)),
+            lambda: self._echo(lambda: self._hear_out(claim)),
         )
+
+    def _hear_out(self, claim: Claim) -> None:
+        if self._hears(claim.watch.app_tag, claim.segment.left):
+            self._end(claim)  # else it waits for another channel
 
     def do_without(self, claim: Claim) -> None:
         """Use a segment at once: the broker keeps this worker from telling anybody."""

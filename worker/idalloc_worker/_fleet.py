@@ -12,6 +12,7 @@ from typing import Any
 
 from idalloc_client._link import Timer
 from idalloc_schemas import (
+    MARKS_STREAM,
     Echo,
     HealthCall,
     Hello,
@@ -88,7 +89,7 @@ class Fleet:
         self._state = _State.DOWN
         self._when_able: list[Callback] = []
         self._echoes = Echoes(self._send_echo, call_later, clock)
-        self._claims = Claims(self._tell, self._echoes.echo, counters)
+        self._claims = Claims(self._tell, self._echoes.echo, self._hears, counters)
         self._answering: set[str] = set()  # workers whose marks are coming in
         self._failed_greetings = 0
         self._greeted_at = 0.0
@@ -202,6 +203,18 @@ class Fleet:
         self._own.sent(message)
         self.publish(message.encode(), on_told)
 
+    def _hears(self, app_tag: str, left: int) -> bool:
+        """Whether its own claim came back through the exchange, as those of all others do."""
+        deaf = self._own.awaits(app_tag, left)
+        if deaf:
+            self.on_deaf()
+        return not deaf
+
+    def on_deaf(self) -> None:
+        """Join anew: the exchange was deleted and made again, or a binding was removed."""
+        _log.warning("What is said to the exchange id.fleet does not come here; joining anew")
+        self._channel.restart()
+
     def _send_echo(self, number: int) -> None:
         self._channel.send(self._queue, Echo(worker=self.key, number=number).encode())
 
@@ -215,6 +228,10 @@ class Fleet:
             self._release()
 
         self._channel.publish(body, on_confirmed)
+
+    def bind_stream(self) -> None:
+        """See that what is said goes to the stream: if it was deleted, the channel ends."""
+        self._channel.bind(MARKS_STREAM)
 
     def on_fleet_open(self, queue: str) -> None:
         """See whether the broker passes on what is said."""

@@ -61,6 +61,12 @@ class MemoryOwner(Protocol):
     def publish(self, body: bytes, on_told: Callback) -> None:
         """Tell all workers, and the stream."""
 
+    def on_deaf(self) -> None:
+        """Hear that nothing comes back of what is published."""
+
+    def bind_stream(self) -> None:
+        """Bind the stream once more; the channel ends if it is gone, and all is read anew."""
+
     def on_memory_set_back(self, why: str) -> None:
         """Hear that the process has forgotten something that it said."""
 
@@ -97,6 +103,9 @@ class FleetMemory:
         self._until = -1  # the offset of its own message that ends this reading
         self._writing: object = None
         self._alive_timer: object = None
+        self._unheard = False  # whether a word of its own has not come back
+        self._end_mark = b""  # the message at that offset
+        self._resuming = False  # whether the next message that is read has to be that one
         self._told = False
         self.in_broker: bool | None = None
         """Whether the broker keeps the marks, and this worker has read them; None: not yet."""
@@ -112,6 +121,7 @@ class FleetMemory:
         self._state = _State.NONE
         self._connection = None
         self._writing = self._alive_timer = None
+        self._unheard = False
         self._stream.close()
 
     # Reading
@@ -132,6 +142,11 @@ class FleetMemory:
             if body == self._sentinel():
                 self._begin_reading(offset)
         elif self._state is _State.READING:
+            if self._resuming:
+                self._resuming = False
+                if (offset, body) != (self._end, self._end_mark):
+                    self._read_anew()  # it was cut off above, or deleted, and another one made
+                    return
             self._read(body)
             if offset >= self._until:
                 self._end_reading()
@@ -140,11 +155,15 @@ class FleetMemory:
 
     def _begin_reading(self, end: int) -> None:
         self._state, self._until = _State.READING, end
-        if not 0 <= self._end <= end:  # a first reading, or another stream
-            self._end, self._log = -1, SnapshotLog(self._jitter)
-            self._start = max(end - SPAN, 0)
-        else:
-            self._start = self._end
+        if max(end - SPAN, 0) <= self._end <= end:
+            self._start, self._resuming = self._end, True
+            self._stream.read_from(self._start)
+        else:  # a first reading, another stream, or more to read than from the last snapshot on
+            self._read_anew()
+
+    def _read_anew(self) -> None:
+        self._end, self._log, self._resuming = -1, SnapshotLog(self._jitter), False
+        self._start = max(self._until - SPAN, 0)
         self._stream.read_from(self._start)
 
     def _read(self, body: bytes) -> None:
@@ -165,7 +184,7 @@ class FleetMemory:
             self._start = 0
             self._stream.read_from(0)
             return
-        self._end = self._until
+        self._end, self._end_mark = self._until, self._sentinel()
         self._state = _State.KNOWN
         self.in_broker, self._told = True, False
         if not whole:
@@ -240,6 +259,7 @@ class FleetMemory:
             self._log.heard_part(message)
         elif isinstance(message, Alive):
             self.take_in(message)
+            self._unheard = False
             self._say_alive_later(_ALIVE_EVERY)
         if self._log.due and self._fleet.speaking and self._writing is None:
             self.write_snapshot()
@@ -250,9 +270,15 @@ class FleetMemory:
 
         def speak() -> None:
             if timer is self._alive_timer and self._fleet.speaking:
+                if self._unheard:
+                    self._fleet.on_deaf()
+                    return
+                if self.in_broker and self._stream.may_bind:
+                    self._fleet.bind_stream()
                 vouching = self._vouching
                 if vouching.for_all:
                     alive = Alive(worker=self._marks.me, at=vouching.now())
+                    self._unheard = True
                     self._fleet.publish(alive.encode(), _nothing)
                 self._say_alive_later(_ALIVE_EVERY)
 

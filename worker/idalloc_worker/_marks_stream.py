@@ -36,6 +36,12 @@ _REFUSALS: Final = frozenset({403, 404, 406})
 _PREFETCH: Final = 200
 _ACK_EVERY: Final = 50
 _SILENCE: Final = 2.0  # seconds without a message, after which it is given up
+_DOWN: Final = "down or inaccessible"
+"""In the text of a 404 from a broker that has just started: the stream is there, and not up yet."""
+
+_DOWN_LONGEST: Final = 20
+_DOWN_PAUSE: Final = 0.5  # seconds; so often it is tried again, for the time that a start may take
+
 _LONGEST: Final = 120.0  # seconds for all of it, on the busiest machine
 
 Callback = Callable[[], None]
@@ -81,12 +87,14 @@ class MarksStream:
         self._heard = 0
         self._care = _Care.DECLARE
         self._opening: object = None
+        self._downs = 0
 
     def open(self, connection: Any) -> None:
         """Begin at the end of the stream; `on_stream_open` follows, or `on_stream_refused`."""
         self.close()
         self._connection = connection
         opening = self._opening = object()
+        self._downs = 0
         self._call_later(_LONGEST, lambda: self._end_if(opening))
         self._open()
 
@@ -100,6 +108,11 @@ class MarksStream:
         channel.add_on_close_callback(lambda *_: on_closed())
         with contextlib.suppress(AMQPError):  # the connection is going too
             channel.close()
+
+    @property
+    def may_bind(self) -> bool:
+        """Whether this user may bind the stream to the exchange, as far as that was tried."""
+        return self._care <= _Care.BIND
 
     def read_from(self, offset: int) -> None:
         """Go on with the message at `offset`, or the first one that is still there."""
@@ -191,6 +204,11 @@ class MarksStream:
         connection = self._connection
         if connection is None or not connection.is_open:
             return  # the link speaks
+        if _DOWN in str(reason) and self._downs < _DOWN_LONGEST:
+            self._downs += 1
+            opening = self._opening
+            self._call_later(_DOWN_PAUSE, lambda: self._open_again(opening))
+            return
         refused = isinstance(reason, ChannelClosedByBroker) and reason.reply_code in _REFUSALS
         if refused and self._care < _Care.NONE:
             self._care = _Care(self._care + 1)
@@ -198,6 +216,10 @@ class MarksStream:
         else:
             self._care = _Care.DECLARE
             self._refused(str(reason))
+
+    def _open_again(self, opening: object) -> None:
+        if opening is self._opening and self._channel is None:
+            self._open()
 
     def _end_if(self, opening: object) -> None:
         if opening is self._opening:

@@ -27,6 +27,10 @@ class OwnMessages:
         """Note what is sent."""
         self._claims[claim.app_tag, claim.left] += 1
 
+    def awaits(self, app_tag: str, left: int) -> bool:
+        """Tell whether a claim that was sent over the present queue has not come back to it."""
+        return bool(self._claims[app_tag, left])
+
     def heard(self, message: Reserved | Hello) -> bool:
         """Tell whether a message under this worker's key is its own."""
         if isinstance(message, Hello):

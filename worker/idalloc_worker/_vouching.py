@@ -59,4 +59,5 @@ class Vouching:
         return self.vouches_for(app_tag)
 
     def _recent(self, at: int) -> bool:
-        return self._max_age is not None and self._wall_clock() - at <= self._max_age
+        # A clock that is ahead by more than that vouches for nobody: it would for ever.
+        return self._max_age is not None and abs(self._wall_clock() - at) <= self._max_age
