@@ -4,6 +4,7 @@ import pytest
 
 from idalloc_client._frames import Properties
 from idalloc_schemas import ALLOC_QUEUE, Echo, Reserved, Surrendered, encode_alloc_request
+from idalloc_worker._marks_stream import MarksStream
 from tests.simulation._bench import TAG, Bench, fleet_of, mark_of
 from tests.simulation._broker import Message
 from tests.simulation._channel import SimConnection
@@ -49,8 +50,13 @@ def test_answers_that_are_still_coming_in_are_waited_for(bench: Bench) -> None:
     assert fleet_of(joining).speaking
 
 
-def test_a_worker_that_comes_back_tells_what_it_knows(bench: Bench) -> None:
-    """Whoever joined meanwhile asked in vain, and so could not know."""
+def test_a_worker_that_comes_back_tells_what_it_knows(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever joined meanwhile asked in vain, and no stream told it."""
+    monkeypatch.setattr(
+        MarksStream, "open", lambda stream, _: stream._handler.on_stream_refused("there is none")
+    )
     (knowing,) = bench.joined(1)
     bench.ask()
     bench.settle()

@@ -8,6 +8,7 @@ from idalloc_schemas import ALLOC_QUEUE
 from idalloc_worker._desk import Desk
 from idalloc_worker._effects import REDIRECTED
 from idalloc_worker._refusals import SHUTTING_DOWN
+from idalloc_worker._reply_address import ReplyAddresses
 from idalloc_worker._session import Delivery
 from idalloc_worker._tallies import Tallies
 from idalloc_worker._throttle import ThrottledLog
@@ -19,6 +20,7 @@ class Bench:
     def __init__(self) -> None:
         self.now = 100.0
         self.ends: list[str] = []
+        self.addresses = ReplyAddresses(None)
         log: Any = None
         self.desk = Desk(
             Tallies(),

@@ -58,7 +58,8 @@ class Bench:
         self.channels: list[FakeChannel] = []
         self.later: list[Callable[[], None]] = []
         self.confirmed: list[str] = []
-        self.lost = 0
+        self.lost = self.nacked = 0
+        self.server_properties: dict[str, Any] = {}
         handler: Any = self
         self.fleet = FleetChannel(handler, self._call_later, app_id="w")
         self.fleet.connect(self)
@@ -72,6 +73,9 @@ class Bench:
 
     def on_fleet_open(self, queue: str) -> None:
         self.queue = queue
+
+    def on_fleet_nacked(self) -> None:
+        self.nacked += 1
 
     def on_fleet_lost(self) -> None:
         self.lost += 1
@@ -112,7 +116,7 @@ def test_a_refused_message_confirms_nothing(bench: Bench) -> None:
     """The channel is given up, and its owner told."""
     bench.publish("one")
     bench.channels[0].confirm(1, ack=False)
-    assert (bench.confirmed, bench.lost) == ([], 1)
+    assert (bench.confirmed, bench.nacked, bench.lost) == ([], 1, 1)
     assert not bench.channels[0].is_open
 
 
