@@ -19,6 +19,7 @@ class Bench:
 
     def __init__(self) -> None:
         self.now = 100.0
+        self.usable = True
         self.ends: list[str] = []
         self.addresses = ReplyAddresses(None)
         log: Any = None
@@ -35,6 +36,9 @@ class Bench:
 
     def hand_back(self, _delivery: Delivery) -> None:
         self.ends.append("handed back")
+
+    def finish(self, _delivery: Delivery) -> None:
+        self.ends.append("dropped")
 
     def reply(self, _delivery: Delivery, _body: bytes, _message_type: str) -> None:
         self.ends.append("told")
@@ -56,6 +60,16 @@ def test_a_request_is_handed_back_once(bench: Bench) -> None:
     bench.desk.answer(bench.delivery(), SHUTTING_DOWN)
     bench.desk.answer(bench.delivery(redelivered=True), SHUTTING_DOWN)
     assert bench.ends == ["handed back", "told"]
+
+
+def test_an_answer_about_health_that_comes_too_late_is_dropped(bench: Bench) -> None:
+    """It is made some time after it was asked for, and nobody waits for it any more."""
+    delivery = bench.delivery()
+    delivery.deadline = bench.now + 1
+    bench.desk.report(delivery, b"{}")
+    bench.now += 1
+    bench.desk.report(delivery, b"{}")
+    assert bench.ends == ["told", "dropped"]
 
 
 def test_what_may_have_aged_unseen_is_handed_back(bench: Bench) -> None:
