@@ -10,9 +10,12 @@ _COALESCER = "client/idalloc_client/_coalescer.py"
 _SEQUENCE = "client/idalloc_client/_sequence.py"
 _BOOK = "client/idalloc_client/_lease_book.py"
 _RPC = "client/idalloc_client/_rpc.py"
-_FORKS = "client/idalloc_client/_forks.py"
+_MEMORY = "client/idalloc_client/_memory.py"
 
 _COALESCER_TESTS = "tests/unit/test_coalescer.py"
+_MEMORY_TESTS = "tests/unit/test_memory.py"
+_RPC_TESTS = "tests/unit/test_rpc.py"
+_SECRETS = "tests/unit/test_secrets.py"
 _CALLS_TESTS = "tests/unit/test_calls.py"
 
 CLIENT: Final = (
@@ -33,8 +36,8 @@ CLIENT: Final = (
     Rule(
         "What may have been lost with a connection is sent again.",
         _CALLS,
-        "        self.lost_reason = None\n        self._send_all()\n",
-        "        self.lost_reason = None\n",
+        "        self._restores = self._process.restores\n        self._send_all()\n",
+        "        self._restores = self._process.restores\n",
         (_CALLS_TESTS, "tests/integration/test_client.py"),
     ),
     Rule(
@@ -68,9 +71,9 @@ CLIENT: Final = (
     Rule(
         "A closed client ends every call.",
         _CALLS,
-        '            call.finish(ClientClosedError("the client was closed during the call"))\n',
-        "            pass\n",
-        (_CALLS_TESTS, "tests/unit/test_fake_client.py", "tests/integration/test_client.py"),
+        "        self._closed = True\n        self._end_all(error)\n",
+        "        self._closed = True\n",
+        (_CALLS_TESTS,),
     ),
     Rule(
         "The ids of a caller that has left go to nobody else.",
@@ -121,7 +124,7 @@ CLIENT: Final = (
     Rule(
         "What is left of the range in use is given up, too.",
         _BOOK,
-        "        given_up += sum(1 for _ in self._current)\n",
+        "        given_up += sum(1 for _ in self._chunk)\n",
         "",
         ("tests/unit/test_leases.py", "tests/unit/test_sequences.py"),
     ),
@@ -132,25 +135,148 @@ CLIENT: Final = (
         "return super().__reduce__()",
         ("tests/unit/test_sequences.py", "tests/integration/test_sequence.py"),
     ),
+    # Memory that is not one's own any more
     Rule(
-        "A child that was forked has no ids of its parent.",
+        "A child that C code forked has no ids of its parent: the kernel wipes the page.",
+        _MEMORY,
+        "        memory.madvise(_WIPE_ON_FORK)\n",
+        "",
+        (_MEMORY_TESTS,),
+    ),
+    Rule(
+        "Where no kernel wipes it, the process id is compared for each id.",
+        _MEMORY,
+        "        mine = map(self._pid.__eq__, iter(os.getpid, None))\n",
+        "        mine = itertools.repeat(True)\n",
+        (_MEMORY_TESTS,),
+    ),
+    Rule(
+        "An emulator that says yes to each advice is not believed.",
+        _MEMORY,
+        "    if not _heeds_advice(memory):\n",
+        "    if False:\n",
+        (_MEMORY_TESTS,),
+    ),
+    Rule(
+        "Leases of before a restore are void, also those that somebody holds.",
+        _MEMORY,
+        "        before.revoke()\n",
+        "",
+        (_MEMORY_TESTS,),
+    ),
+    Rule(
+        "Clocks that jump apart show a restore.",
+        _MEMORY,
+        "        if abs(gap - before) > _JUMP:\n",
+        "        if False:\n",
+        (_MEMORY_TESTS,),
+    ),
+    Rule(
+        "A sequence looks at the clocks before it goes on.",
         _SEQUENCE,
-        "    end_in_children(ids)\n",
+        "            self.process.look_at_clocks()\n",
         "",
-        ("tests/unit/test_forks.py", "tests/integration/test_sequence.py"),
+        (_MEMORY_TESTS,),
     ),
     Rule(
-        "A child that was forked does not share its parent's connection.",
+        "A lease that was on its way at a restore is void.",
+        _BOOK,
+        "        if page is not self._page:\n            self._tallies",
+        "        if False:\n            self._tallies",
+        (_MEMORY_TESTS,),
+    ),
+    Rule(
+        "A reply that may have come before a restore is not used.",
+        _CALLS,
+        "        if self._restores != self._process.restores:\n",
+        "        if False:\n",
+        (_CALLS_TESTS,),
+    ),
+    Rule(
+        "After a restore a client begins with another connection.",
+        "client/idalloc_client/_restore_watch.py",
+        "            self._link.reset_connection(MemoryRestoredError())\n",
+        "            pass\n",
+        (_RPC_TESTS,),
+    ),
+    Rule(
+        "A child has locks of its own.",
+        _MEMORY,
+        "self._by_process.setdefault(os.getpid(), threading.RLock())",
+        "self._by_process.setdefault(0, threading.RLock())",
+        (_MEMORY_TESTS,),
+    ),
+    Rule(
+        "A child does not share its parent's connection.",
         _RPC,
-        "        end_in_children(self)\n",
-        "",
-        ("tests/unit/test_fake_client.py", "tests/integration/test_client.py"),
+        "if running is None or not running.alive[0]:",
+        "if running is None:",
+        (_RPC_TESTS,),
     ),
     Rule(
-        "A forked child is told by the process itself.",
-        _FORKS,
-        "        held.after_fork()\n",
-        "        pass\n",
-        ("tests/unit/test_fake_client.py",),
+        "What a child has of its parent's it leaves to it.",
+        _RPC,
+        "        self._running = None\n        self._process = MEMORY.process()\n\n    def _wait",
+        "        self._process = MEMORY.process()\n\n    def _wait",
+        (_RPC_TESTS,),
+    ),
+    Rule(
+        "Where there is no global lock, threads take one for each id.",
+        _SEQUENCE,
+        "(_no_global_lock() if locked is None else locked)",
+        "locked",
+        (_MEMORY_TESTS,),
+    ),
+    # What a fault leaves behind
+    Rule(
+        "A tag is not left full by a fault while requests leave.",
+        _COALESCER,
+        """\
+        finally:
+            lane.flush_pending = lane.flushing = False
+            lane.full = lane.in_flight >= REQUESTS_IN_FLIGHT
+            lane.eager = not lane.full
+""",
+        """\
+        except ZeroDivisionError:
+            raise
+        else:
+            lane.flush_pending = lane.flushing = False
+            lane.full = lane.in_flight >= REQUESTS_IN_FLIGHT
+            lane.eager = not lane.full
+""",
+        (_COALESCER_TESTS,),
+    ),
+    Rule(
+        "A tag goes on, whatever becomes of an answer.",
+        _COALESCER,
+        """\
+            self._end_left_over(call, unexpected(error))
+        finally:
+            self._flush(call.lane)
+""",
+        """\
+            self._end_left_over(call, unexpected(error))
+        else:
+            self._flush(call.lane)
+""",
+        (_COALESCER_TESTS,),
+    ),
+    # Passwords
+    Rule(
+        "What is wrong with a client's URL comes without what found it: that may quote it.",
+        "client/idalloc_client/_url.py",
+        "    except (ValueError, TypeError, AttributeError):\n"
+        "        return None, (), _ILL_FORMED\n",
+        "    except (ValueError, TypeError, AttributeError) as error:\n"
+        "        raise ValueError(_ILL_FORMED) from error\n",
+        (_SECRETS,),
+    ),
+    Rule(
+        "Nor does what is wrong with a worker's.",
+        "worker/idalloc_worker/_server_url.py",
+        "    except ValueError:\n        return None\n",
+        "    except ValueError as error:\n        raise ValueError(_ENCODE_HINT) from error\n",
+        (_SECRETS,),
     ),
 )

@@ -11,6 +11,7 @@ _UNIT = "tests/unit/test_engine.py"
 _FAILURES = "tests/unit/test_engine_failures.py"
 _ORDERED = "tests/unit/test_engine_ordered.py"
 _AUTHORITY = "tests/unit/test_engine_authority.py"
+_LOSSES = "tests/unit/test_engine_losses.py"
 _PROPERTIES = "tests/unit/test_engine_properties.py"
 
 ENGINE: Final = (
@@ -68,16 +69,58 @@ ENGINE: Final = (
     Rule(
         "The door is closed while somebody waits.",
         _POOL,
-        "closed=bool(self.waiters) or self.allowed_users is not None",
-        "closed=self.allowed_users is not None",
+        "self.waiters or self.barred or self.allowed_users is not None",
+        "self.barred or self.allowed_users is not None",
         (_UNIT, _PROPERTIES),
     ),
     Rule(
         "The door is closed where only some may draw.",
         _POOL,
-        "closed=bool(self.waiters) or self.allowed_users is not None",
-        "closed=bool(self.waiters)",
+        "self.waiters or self.barred or self.allowed_users is not None",
+        "self.waiters or self.barred",
         (_AUTHORITY,),
+    ),
+    Rule(
+        "The door is closed while it is in doubt whose the ids are.",
+        _POOL,
+        "self.waiters or self.barred or self.allowed_users is not None",
+        "self.waiters or self.allowed_users is not None",
+        ("tests/unit/test_owner_engine.py",),
+    ),
+    Rule(
+        "After an attempt that cost ids, refills rest unless somebody waits.",
+        _POOL,
+        "if costly or self.calm_until is not None:",
+        "if False:",
+        (_LOSSES,),
+    ),
+    Rule(
+        "That rest leaves time for the last ids.",
+        _POOL,
+        "self.calm_until = now + min(pause, self.cover(now) / 4)",
+        "self.calm_until = now + pause",
+        (_LOSSES,),
+    ),
+    Rule(
+        "Whoever waits ends that rest.",
+        _POOL,
+        "if self.calm_until is None or self.waiters:",
+        "if self.calm_until is None:",
+        (_LOSSES,),
+    ),
+    Rule(
+        "After an attempt that cost ids, a refill is as small as can be.",
+        _POOL,
+        "seen if self.calm_until is None else NO_DEMAND",
+        "seen",
+        (_LOSSES,),
+    ),
+    Rule(
+        "The first part of a large reservation is what is waited for, or one step.",
+        "worker/idalloc_worker/_step_size.py",
+        "return count if count <= GROWTH * first else first",
+        "return count",
+        ("tests/unit/test_step_size.py",),
     ),
     Rule(
         "Nobody passes those who wait.",

@@ -5,6 +5,7 @@ from typing import Final
 from tests.mutations._rule import SIMULATION, Rule
 
 _FLEET = "worker/idalloc_worker/_fleet.py"
+_CLAIMS = "worker/idalloc_worker/_claims.py"
 _MARKS = "worker/idalloc_worker/_fleet_marks.py"
 _CHANNEL = "worker/idalloc_worker/_fleet_channel.py"
 _REFILLS = "worker/idalloc_worker/_refills.py"
@@ -12,46 +13,47 @@ _GIVE_BACK = "worker/idalloc_worker/_give_back.py"
 _ROW_WATCH = "worker/idalloc_worker/_row_watch.py"
 
 _MARKS_TESTS = "tests/unit/test_fleet_marks.py"
+_CHANNEL_TESTS = "tests/unit/test_fleet_channel.py"
+_UNIT = "tests/unit/test_fleet.py"
 _FLEET_TESTS = "tests/simulation/test_rules.py"
-
-_CLAIM = """\
-            self._channel.publish(
-                message.encode(), lambda: self._echo(lambda: self._end_claim(claim))
-            )
-"""
+_GIVE_BACK_TESTS = "tests/unit/test_give_back.py"
+_REFILLS_TESTS = "tests/unit/test_refills.py"
+_ROW_WATCH_TESTS = "tests/unit/test_row_watch.py"
 
 FLEET: Final = (
+    # Claims
     Rule(
         "A claim is heard out: an echo follows the confirm.",
-        _FLEET,
-        "lambda: self._echo(lambda: self._end_claim(claim))",
-        "lambda: self._end_claim(claim)",
-        (_FLEET_TESTS, SIMULATION),
+        _CLAIMS,
+        "lambda: self._echo(lambda: self._hear_out(claim)),",
+        "lambda: self._hear_out(claim),",
+        (_UNIT, _FLEET_TESTS, SIMULATION),
     ),
     Rule(
         "The echo of a claim is sent only once all others have been told.",
-        _FLEET,
-        _CLAIM,
+        _CLAIMS,
         """\
-            self._channel.publish(message.encode(), _nothing)
-            self._echo(lambda: self._end_claim(claim))
+            lambda: self._echo(lambda: self._hear_out(claim)),
+        )
 """,
-        (_FLEET_TESTS, SIMULATION),
+        """\
+            lambda: None,
+        )
+        self._echo(lambda: self._hear_out(claim))
+""",
+        (_UNIT, SIMULATION),
     ),
     Rule(
         "A segment that overlaps what somebody else claims is dropped.",
-        _FLEET,
+        _CLAIMS,
         "claim.on_done(not claim.watch.overlaps(segment.left, segment.right))",
         "claim.on_done(True)",
-        (SIMULATION,),
+        (_UNIT, SIMULATION),
     ),
     Rule(
         "Claims that were cut off by a lost channel are made again on the next one.",
         _FLEET,
-        """\
-        for claim in list(self._claims):
-            self._proceed(claim)
-""",
+        "        self._claims.resume(self._proceed)\n",
         "",
         (_FLEET_TESTS,),
     ),
@@ -60,20 +62,36 @@ FLEET: Final = (
         _FLEET,
         "self.marks.reserved(self.key, watch.app_tag, segment.left, segment.right)",
         "pass",
-        (_FLEET_TESTS, SIMULATION),
+        (_UNIT, _FLEET_TESTS, SIMULATION),
     ),
+    Rule(
+        "A claim, or a surrender, counts only if it came through the exchange, for workers only.",
+        _FLEET,
+        "case Reserved() | Surrendered() if from_fleet:",
+        "case Reserved() | Surrendered():",
+        (_FLEET_TESTS,),
+    ),
+    Rule(
+        "What came through the exchange is told from what did not.",
+        _CHANNEL,
+        "from_fleet=method.exchange == FLEET_EXCHANGE)",
+        "from_fleet=True)",
+        (_CHANNEL_TESTS, _FLEET_TESTS),
+    ),
+    Rule(
+        "An echo counts only if it is one's own.",
+        _FLEET,
+        "case Echo(worker=self.key, number=number):",
+        "case Echo(number=number):",
+        (_FLEET_TESTS,),
+    ),
+    # Hellos
     Rule(
         "The answers to a hello are awaited before requests are taken.",
         _FLEET,
-        """\
-        wait()
-
-    def on_fleet_lost""",
-        """\
-        self._begin()
-
-    def on_fleet_lost""",
-        (_FLEET_TESTS, SIMULATION),
+        "        wait()\n\n    def _begin",
+        "        self._begin(generation)\n\n    def _begin",
+        (_UNIT, _FLEET_TESTS, SIMULATION),
     ),
     Rule(
         "Answers to a hello that are still coming in are awaited for longer.",
@@ -85,66 +103,133 @@ FLEET: Final = (
     Rule(
         "A worker that joins says hello.",
         _FLEET,
-        "self._channel.publish(Hello(worker=self.key, reply_to=queue).encode(), _nothing)",
+        "self.publish(Hello(worker=self.key, reply_to=self._queue).encode(), _nothing)",
         "pass",
-        (_FLEET_TESTS, SIMULATION),
+        (_UNIT, _FLEET_TESTS),
     ),
     Rule(
         "A hello is answered with all marks.",
         _FLEET,
-        "self._send_marks(lambda body: self._channel.send(reply_to, body))",
+        "self.memory.answer(lambda body: self._channel.send(reply_to, body))",
         "pass",
-        (_FLEET_TESTS, SIMULATION),
+        (_FLEET_TESTS,),
     ),
     Rule(
         "A worker that comes back also tells the others what it knows.",
         _FLEET,
         "if len(self.marks):",
         "if False:",
-        (_FLEET_TESTS, SIMULATION),
+        (_UNIT, _FLEET_TESTS),
+    ),
+    # Only what can be claimed
+    Rule(
+        "A refill waits until what it reserves can be claimed.",
+        _REFILLS,
+        "self._fleet.when_able(lambda: self._begin(attempt))",
+        "self._begin(attempt)",
+        (_REFILLS_TESTS,),
     ),
     Rule(
-        "A claim counts only if it came through the exchange, where only workers write.",
-        _FLEET,
-        "case Reserved() if from_fleet:",
-        "case Reserved():",
-        (_FLEET_TESTS,),
+        "So does the second look at a row that lies too low.",
+        _REFILLS,
+        "self._fleet.catch_up(lambda: self._fleet.when_able(look_again))",
+        "self._fleet.catch_up(look_again)",
+        (_REFILLS_TESTS,),
     ),
     Rule(
-        "A surrender counts only if it came through the exchange.",
+        "Nothing is reserved while the broker is silent.",
         _FLEET,
-        "case Surrendered() if from_fleet:",
-        "case Surrendered():",
-        (_FLEET_TESTS,),
+        "(self.speaking and self._silence < _MUTE_AFTER)",
+        "self.speaking",
+        (_UNIT,),
     ),
     Rule(
-        "An echo counts only if it is one's own.",
+        "Whoever waited for the broker goes on when it speaks again.",
         _FLEET,
-        "case Echo(worker=self.key, number=number):",
-        "case Echo(number=number):",
+        "            on_told()\n            self._release()\n",
+        "            on_told()\n",
+        (_UNIT,),
+    ),
+    Rule(
+        "One greeting that is refused may be an accident: only several are done without.",
+        _FLEET,
+        "if self._failed_greetings >= _GREETINGS:",
+        "if True:",
+        (_UNIT,),
+    ),
+    Rule(
+        "A greeting that succeeds makes the next failure a first one.",
+        _FLEET,
+        "            self._failed_greetings = 0\n",
+        "",
+        (_UNIT,),
+    ),
+    # Overlaps
+    Rule(
+        "A worker that hears what it holds claimed gives up all of the tag.",
+        "worker/idalloc_worker/_held_ids.py",
+        "        if shared is not None:\n            self.drop_all()\n",
+        "",
+        ("tests/unit/test_held_ids.py",),
+    ),
+    Rule(
+        "What another worker claims is compared with what is held.",
+        _FLEET,
+        "                    self._objections.heard(message)\n",
+        "                    pass\n",
+        (_UNIT,),
+    ),
+    Rule(
+        "Who gives up what was claimed twice says what it had, so that the other one gives up too.",
+        "worker/idalloc_worker/_objections.py",
+        "        self._tell(claim.app_tag, *ours, lambda: None)\n",
+        "",
+        (_UNIT,),
+    ),
+    Rule(
+        "What either engine holds counts.",
+        "worker/idalloc_worker/_service.py",
+        "found = [engine.contest(app_tag, left, right) for engine in self._engines]",
+        "found = [self._engine.contest(app_tag, left, right)]",
         (_FLEET_TESTS,),
     ),
+    # The channel
     Rule(
         "A message that the broker could not take is no claim.",
         _CHANNEL,
         "if isinstance(method, Basic.Nack):",
         "if False:",
-        ("tests/unit/test_fleet_channel.py", f"{SIMULATION}:cuts"),
+        (_CHANNEL_TESTS, f"{SIMULATION}:cuts"),
     ),
     Rule(
         "Confirms of a channel that is gone mean nothing on the next one.",
         _CHANNEL,
         "        self._unconfirmed.clear()",
         "        pass",
-        ("tests/unit/test_fleet_channel.py", SIMULATION),
+        (_CHANNEL_TESTS, SIMULATION),
     ),
     Rule(
         "A confirm that stands for several confirms all of them, and no more.",
         _CHANNEL,
-        "self._unconfirmed[0][0] <= method.delivery_tag",
-        "self._unconfirmed[0][0]",
-        ("tests/unit/test_fleet_channel.py",),
+        "self._unconfirmed[0].number <= method.delivery_tag",
+        "self._unconfirmed[0].number",
+        (_CHANNEL_TESTS,),
     ),
+    Rule(
+        "A fleet's queue whose process lost its messages ends its consumer.",
+        _CHANNEL,
+        'arguments={"x-cancel-on-ha-failover": True},',
+        "arguments={},",
+        (_CHANNEL_TESTS,),
+    ),
+    Rule(
+        "A fleet's queue that is gone is given up for another one.",
+        _CHANNEL,
+        'making another one")\n            channel.close()\n',
+        'making another one")\n',
+        (_CHANNEL_TESTS,),
+    ),
+    # Marks
     Rule(
         "A refill reserves above all that others are known to hold.",
         _MARKS,
@@ -169,9 +254,16 @@ FLEET: Final = (
     Rule(
         "A surrender lowers nobody else's end.",
         _MARKS,
-        "            marks.ends[worker] = left",
-        "            marks.ends = {each: min(end, left) for each, end in marks.ends.items()}",
+        "            marks.ends[worker] = rest",
+        "            marks.ends = {each: min(end, rest) for each, end in marks.ends.items()}",
         (_MARKS_TESTS, SIMULATION),
+    ),
+    Rule(
+        "A surrender lowers an end to what its worker has besides, not to somebody else's ids.",
+        _MARKS,
+        "            marks.ends[worker] = rest",
+        "            marks.ends[worker] = left",
+        (_MARKS_TESTS,),
     ),
     Rule(
         "A surrender lowers an end only if it is the one that is named.",
@@ -188,74 +280,114 @@ FLEET: Final = (
         (_MARKS_TESTS, SIMULATION),
     ),
     Rule(
+        "What a worker reserves after a surrender counts again.",
+        _MARKS,
+        "            self._surrenders.pop((worker, app_tag), None)",
+        "            pass",
+        (_MARKS_TESTS,),
+    ),
+    Rule(
         "The worker whose end is dropped from the list is the one with the lowest.",
         _MARKS,
         "self.base = max(self.base, self.ends.pop(lowest))",
         "self.ends.pop(lowest)",
         (_MARKS_TESTS,),
     ),
+    # Repairs
     Rule(
         "A row is repaired only after what was sent to this worker is read.",
         _REFILLS,
-        "self._fleet.catch_up(look_again)",
-        "look_again()",
-        (_FLEET_TESTS, "tests/unit/test_refills.py", SIMULATION),
+        "self._fleet.catch_up(lambda: self._fleet.when_able(look_again))",
+        "self._fleet.when_able(look_again)",
+        (_FLEET_TESTS, SIMULATION),
     ),
     Rule(
         "A row is repaired only if it says again what it said before.",
         _REFILLS,
         "suspected=error.max_id)",
         "suspected=attempt.watch.floor - 1)",
-        (_FLEET_TESTS, "tests/unit/test_refills.py", SIMULATION),
+        (_REFILLS_TESTS, SIMULATION),
     ),
     Rule(
         "A segment is claimed before the engine hears of it.",
         _REFILLS,
         "            self._claim(attempt, outcome)",
         "            self._end(attempt, outcome)",
-        (_FLEET_TESTS, "tests/unit/test_refills.py", SIMULATION),
+        (_REFILLS_TESTS, SIMULATION),
     ),
     Rule(
-        "What is heard since the second look began is compared with what that brings.",
+        "A look reserves above all that was heard before it.",
         _REFILLS,
-        "attempt.watch = marks.watch(refill.app_tag, refill.floor)",
-        "marks.watch(refill.app_tag, refill.floor)",
-        (_FLEET_TESTS, "tests/unit/test_refills.py", SIMULATION),
+        """\
+        marks.unwatch(attempt.watch)
+        attempt.watch = marks.watch(refill.app_tag, refill.floor)
+""",
+        "",
+        (_REFILLS_TESTS,),
+    ),
+    Rule(
+        "A claim that is given up counts its segment as lost.",
+        _REFILLS,
+        "            self._end(attempt, attempt.reservation)\n",
+        "            self._end(attempt, NotBegunError())\n",
+        (_REFILLS_TESTS,),
     ),
     Rule(
         "The row watch reads its queue before it raises a row.",
         _ROW_WATCH,
         "self._fleet.catch_up(partial(self._raise_rows, low, floors))",
         "self._raise_rows(low, floors)",
-        (_FLEET_TESTS, "tests/unit/test_row_watch.py", SIMULATION),
+        (_FLEET_TESTS, SIMULATION),
     ),
     Rule(
         "The row watch raises a row only if its mark still lies above.",
         _ROW_WATCH,
         "if mark < min(floor, floors[app_tag]) and not self._stopped:",
         "if mark < floors[app_tag] and not self._stopped:",
-        (_FLEET_TESTS, "tests/unit/test_row_watch.py", SIMULATION),
+        (_FLEET_TESTS, _ROW_WATCH_TESTS, SIMULATION),
     ),
     Rule(
         "A worker that stops raises no row.",
         _ROW_WATCH,
-        "        if self._stopped:\n            return\n        floors",
-        "        floors",
-        ("tests/unit/test_row_watch.py",),
+        "if mark < min(floor, floors[app_tag]) and not self._stopped:",
+        "if mark < min(floor, floors[app_tag]):",
+        (_ROW_WATCH_TESTS,),
     ),
+    # Giving back
     Rule(
         "A surrender is told before the row is lowered.",
         _GIVE_BACK,
-        "self._fleet.surrender(pool.app_tag, left, right, lower_row)",
-        "(self._fleet.surrender(pool.app_tag, left, right, lambda: None), lower_row())",
-        (_FLEET_TESTS, "tests/unit/test_give_back.py", SIMULATION),
+        "self._fleet.surrender(pool.app_tag, left, right, rest, lower_row)",
+        "(self._fleet.surrender(pool.app_tag, left, right, rest, lambda: None), lower_row())",
+        (_FLEET_TESTS, SIMULATION),
+    ),
+    Rule(
+        "A surrender says where the ids end that its worker has besides.",
+        _GIVE_BACK,
+        "rest = max(each.reach for each in self._pools[pool.app_tag])",
+        "rest = left",
+        (_GIVE_BACK_TESTS,),
+    ),
+    Rule(
+        "What was not given back, as the row said something else, counts as reserved again.",
+        _GIVE_BACK,
+        "            self._fleet.keep(pool.app_tag, *tail)\n",
+        "            pass\n",
+        (_GIVE_BACK_TESTS,),
+    ),
+    Rule(
+        "Where nobody knows what the row says, what was surrendered stays so.",
+        _GIVE_BACK,
+        "        if outcome is False:  # it lies",
+        "        if outcome is not True:  # it lies",
+        (_GIVE_BACK_TESTS,),
     ),
     Rule(
         "Nothing is given back while the others cannot be told.",
         _GIVE_BACK,
         "if self._fleet.speaking or self._fleet.unprotected:",
         "if True:",
-        ("tests/unit/test_give_back.py",),
+        (_GIVE_BACK_TESTS,),
     ),
     Rule(
         "A give-back of unknown outcome is not tried again.",
@@ -264,7 +396,7 @@ FLEET: Final = (
         "            if isinstance(outcome, Exception) and not self._over:\n"
         "                job = GiveBack(pool.app_tag, pool.next, pool.mark, bool)\n"
         "                self._refiller.give_back(job)\n",
-        ("tests/unit/test_give_back.py",),
+        (_GIVE_BACK_TESTS,),
     ),
     Rule(
         "The last ids go first, and those before only once these are back.",
@@ -276,6 +408,6 @@ FLEET: Final = (
             pool.kept_back(ids)
             self._surrender(pool)
             self._counters""",
-        ("tests/unit/test_give_back.py",),
+        (_GIVE_BACK_TESTS,),
     ),
 )

@@ -11,6 +11,12 @@ _FORWARDER = "worker/idalloc_worker/_forwarder.py"
 _PARTITIONS = "worker/idalloc_worker/_partitions.py"
 _BUNDLES = "worker/idalloc_worker/_bundles.py"
 
+_ENGINE = "worker/idalloc_worker/_owner_engine.py"
+_SERVICE = "worker/idalloc_worker/_service.py"
+_ENGINE_TESTS = "tests/unit/test_owner_engine.py"
+_TAGS_TESTS = "tests/unit/test_ordered_tags.py"
+_PHASES = "tests/unit/test_order_of_phases.py"
+
 _SIM = f"{SIMULATION}:ordered"
 
 ORDERED: Final = (
@@ -118,5 +124,125 @@ ORDERED: Final = (
         "        elif isinstance(answer, Redirected):\n            self._on_redirected(delivery)\n",
         "",
         ("tests/unit/test_desk.py",),
+    ),
+    # What an owner holds is in order only while nobody else has reserved since
+    Rule(
+        "A segment that does not follow the last one voids what is held.",
+        _ENGINE,
+        "            if segment.left > pool.mark:  # somebody",
+        "            if False:  # somebody",
+        (_ENGINE_TESTS,),
+    ),
+    Rule(
+        "A segment that was overtaken while it was under way is lost.",
+        _ENGINE,
+        "            if segment.right < self._seen.pop(pool.app_tag, 0):\n",
+        "            if False:\n",
+        (_ENGINE_TESTS,),
+    ),
+    Rule(
+        "What others reserve voids what an owner holds.",
+        _ENGINE,
+        "        self._note(pool, end)\n        return pool.drop_all()\n",
+        "        self._note(pool, end)\n        return 0\n",
+        (_ENGINE_TESTS,),
+    ),
+    Rule(
+        "What others reserve while a refill is under way counts at its end.",
+        _ENGINE,
+        "        self._note(pool, end)\n        return pool.drop_all()\n",
+        "        return pool.drop_all()\n",
+        (_ENGINE_TESTS,),
+    ),
+    Rule(
+        "A row that lies above all that an owner reserved voids what it holds.",
+        _ENGINE,
+        "        if pool.attempt is None:\n            return pool.drop_all()\n        # The",
+        "        if pool.attempt is None:\n            return 0\n        # The",
+        (_ENGINE_TESTS,),
+    ),
+    Rule(
+        "While a refill may explain what the row says, everybody waits.",
+        _ENGINE,
+        "        pool.bar(barred=True)\n",
+        "",
+        (_ENGINE_TESTS,),
+    ),
+    Rule(
+        "A refill that ends, and does not explain what was seen, voids what is held.",
+        _ENGINE,
+        "        if self._seen.pop(pool.app_tag, 0) > pool.mark:\n",
+        "        if False:\n",
+        (_ENGINE_TESTS,),
+    ),
+    Rule(
+        "An owner that has begun to give up uses no segment that arrives.",
+        _ENGINE,
+        "if self._retired and not self._closing:",
+        "if False:",
+        (_ENGINE_TESTS,),
+    ),
+    Rule(
+        "An owner that has begun to give up asks for no more ids.",
+        _ENGINE,
+        "        if not self._retired:\n",
+        "        if True:\n",
+        (_ENGINE_TESTS,),
+    ),
+    Rule(
+        "An owner that stops begins to give up with its first partition.",
+        _ORDERED,
+        "        self.engine.retire()\n",
+        "",
+        (_TAGS_TESTS,),
+    ),
+    Rule(
+        "An owner gives up what it holds of a tag that is not ordered any more.",
+        _ORDERED,
+        "            self.engine.drop(app_tag)  # also",
+        "            pass  # also",
+        (_TAGS_TESTS, _PHASES),
+    ),
+    Rule(
+        "A worker that sees a switch hands out no more of what it holds.",
+        _ORDERED,
+        "            self._plain.redirect(app_tag, now)\n",
+        "",
+        (_TAGS_TESTS, _PHASES),
+    ),
+    Rule(
+        "An owner looks how far the rows of ordered tags are reserved.",
+        _ORDERED,
+        "            self._compare(iter(found.marks.items()))\n",
+        "",
+        (_TAGS_TESTS,),
+    ),
+    Rule(
+        "An owner hears what other workers reserve.",
+        _SERVICE,
+        "        self._fleet.marks.on_reserved = self._ordered.reserved_elsewhere\n",
+        "",
+        (_TAGS_TESTS,),
+    ),
+    Rule(
+        "An owner hears what its own worker reserves for a tag as an ordinary one.",
+        _SERVICE,
+        "if isinstance(report.outcome, Reservation) and not report.refill.ordered:",
+        "if False:",
+        (_TAGS_TESTS,),
+    ),
+    Rule(
+        "An owner is told when the process of its queue ends.",
+        _PARTITIONS,
+        ", _CANCEL_ON_RESTART: True}",
+        "}",
+        ("tests/unit/test_partitions.py",),
+    ),
+    Rule(
+        "A consumer that the broker cancelled ends the generation.",
+        _OWNER,
+        'starting anew")\n            self._end()\n',
+        'starting anew")\n',
+        ("tests/unit/test_owner.py",),
     ),
 )

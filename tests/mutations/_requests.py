@@ -8,7 +8,12 @@ _SESSION = "worker/idalloc_worker/_session.py"
 _SERVICE = "worker/idalloc_worker/_service.py"
 _ACKS = "worker/idalloc_worker/_acks.py"
 _DESK = "worker/idalloc_worker/_desk.py"
+_ADDRESS = "worker/idalloc_worker/_reply_address.py"
+_HEALTH = "worker/idalloc_worker/_health_requests.py"
+_SUPERVISOR = "worker/idalloc_worker/_supervisor.py"
 _STALLS = "worker/idalloc_worker/_stalls.py"
+_ADDRESS_TESTS = "tests/unit/test_reply_address.py"
+_SIDE_TESTS = "tests/unit/test_side_answers.py"
 _WORKER = "tests/integration/test_worker.py"
 
 REQUESTS: Final = (
@@ -44,10 +49,94 @@ REQUESTS: Final = (
     ),
     Rule(
         "A reply into one of our own queues would be a loop.",
-        _SESSION,
-        "(ALLOC_QUEUE, HEALTH_QUEUE, *QUEUES)",
-        "()",
-        ("tests/unit/test_session.py",),
+        _ADDRESS,
+        'return name in _OURS or name == _FLEET or name.startswith(_FLEET + b".")',
+        "return name == _FLEET",
+        (_ADDRESS_TESTS, "tests/unit/test_session.py"),
+    ),
+    Rule(
+        "A reply into a fleet's queue would be a message to workers.",
+        _ADDRESS,
+        'return name in _OURS or name == _FLEET or name.startswith(_FLEET + b".")',
+        "return name in _OURS",
+        (_ADDRESS_TESTS,),
+    ),
+    Rule(
+        "An address that ends the connection of who answers is none.",
+        _ADDRESS,
+        "return parts is not None and self._names_process(parts[1])",
+        "return True",
+        (_ADDRESS_TESTS,),
+    ),
+    Rule(
+        "A process that the broker cannot have is no address.",
+        _ADDRESS,
+        "return bool(number < self._numbers and serial < self._serials)",
+        "return True",
+        (_ADDRESS_TESTS,),
+    ),
+    Rule(
+        "The length of a node's name is what the address says.",
+        _ADDRESS,
+        "if fields is None or _LENGTH_OF_NAME.unpack(fields[1])[0] != len(pid) - _AROUND_NAME:",
+        "if fields is None:",
+        (_ADDRESS_TESTS,),
+    ),
+    Rule(
+        "An address whose node may be gone is tried aside, where the broker fails over it.",
+        _ADDRESS,
+        "        if self.node_at_risk(reply_to) is None:\n            self.admitted.add(reply_to)",
+        "        self.admitted.add(reply_to)",
+        (_SIDE_TESTS,),
+    ),
+    Rule(
+        "The addresses that are remembered are bounded.",
+        _ADDRESS,
+        "if len(self.admitted) >= _REMEMBERED:",
+        "if False:",
+        (_ADDRESS_TESTS,),
+    ),
+    Rule(
+        "After a connection ended for it, what is delivered again is answered aside.",
+        _DESK,
+        "delivery.reply_to in delivery.session.addresses.admitted and not suspect:",
+        "delivery.reply_to in delivery.session.addresses.admitted:",
+        (_SIDE_TESTS,),
+    ),
+    Rule(
+        "An answer about health that comes too late is dropped.",
+        _DESK,
+        "        elif delivery.deadline <= self._clock():\n",
+        "        elif False:\n",
+        ("tests/unit/test_desk.py",),
+    ),
+    Rule(
+        "A question about health that comes too late is not looked into.",
+        _HEALTH,
+        "        if delivery.deadline <= now:\n",
+        "        if False:\n",
+        ("tests/simulation/test_rules.py",),
+    ),
+    Rule(
+        "A call to the whole fleet that waited too long is dropped.",
+        "worker/idalloc_worker/_health_calls.py",
+        "            if now < until:\n",
+        "            if True:\n",
+        ("tests/unit/test_health_answers.py",),
+    ),
+    Rule(
+        "A supervisor survives a start that fails.",
+        _SUPERVISOR,
+        "except (OSError, RuntimeError) as error:  # no descriptor",
+        "except EOFError as error:  # no descriptor",
+        ("tests/unit/test_supervisor.py",),
+    ),
+    Rule(
+        "A start that failed is not tried again at once.",
+        _SUPERVISOR,
+        '            delay = self._later(slot)\n            _log.error(\n                "Cannot',
+        '            delay = 0.0\n            _log.error(\n                "Cannot',
+        ("tests/unit/test_supervisor.py",),
     ),
     Rule(
         "Work that is past its deadline is dropped.",

@@ -28,13 +28,12 @@ def read_update(statement: Statement) -> Update:
         raise ValueError(f"no statement that moves a mark: {statement.text}")
     value = _as_python(form["value"])
     condition = _as_python(form["rest"].strip().removeprefix("AND ") or "True")
-    scope: dict[str, object] = {"LAST_INSERT_ID": int, "GREATEST": max, "__builtins__": {}}
+    scope: dict[str, object] = {"COALESCE": max, "GREATEST": max, "__builtins__": {}}
     function: Update = eval(f"lambda max_id, given: ({value}) if {condition} else None", scope)
     return function
 
 
 def _as_python(sql: str) -> str:
-    sql = re.sub(r"@\w+ := ", "", sql)  # a variable that keeps the value
     sql = re.sub(r"%\((\w+)\)s", r"given['\1']", sql)
     sql = re.sub(r"(?<![<>!])=", "==", sql)
     return sql.replace(" AND ", " and ")

@@ -3,7 +3,20 @@
 import pytest
 
 from idalloc_client._frames import Properties
-from idalloc_schemas import ALLOC_QUEUE, Echo, Reserved, Surrendered, encode_alloc_request
+from idalloc_schemas import (
+    ALLOC_QUEUE,
+    HEALTH_QUEUE,
+    Echo,
+    Reserved,
+    Surrendered,
+    encode_alloc_request,
+)
+from idalloc_worker._clocks import ClockWatch
+from idalloc_worker._effects import StartRefill
+from idalloc_worker._marks_stream import MarksStream
+from idalloc_worker._segment import Segment
+from idalloc_worker._service import WorkerService
+from idalloc_worker._tag_settings import TagSettings
 from tests.simulation._bench import TAG, Bench, fleet_of, mark_of
 from tests.simulation._broker import Message
 from tests.simulation._channel import SimConnection
@@ -49,8 +62,13 @@ def test_answers_that_are_still_coming_in_are_waited_for(bench: Bench) -> None:
     assert fleet_of(joining).speaking
 
 
-def test_a_worker_that_comes_back_tells_what_it_knows(bench: Bench) -> None:
-    """Whoever joined meanwhile asked in vain, and so could not know."""
+def test_a_worker_that_comes_back_tells_what_it_knows(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever joined meanwhile asked in vain, and no stream told it."""
+    monkeypatch.setattr(
+        MarksStream, "open", lambda stream, _: stream._handler.on_stream_refused("there is none")
+    )
     (knowing,) = bench.joined(1)
     bench.ask()
     bench.settle()
@@ -192,6 +210,66 @@ def test_a_worker_that_stops_raises_no_row(bench: Bench) -> None:
     assert len(bench.world.statements.active) == looks
     bench.wait(10.0)
     assert bench.world.judge.counts["repairs"] == 0
+
+
+def test_a_worker_whose_clocks_jumped_begins_anew(bench: Bench) -> None:
+    """As another one, with nothing: it may be a copy, and its ids another one's."""
+    (worker,) = bench.joined(1)
+    bench.ask()
+    bench.settle()
+    key, connection = fleet_of(worker).key, _connection(worker)
+    assert worker.engine.left
+    worker.service._clocks = jumping_clocks()
+    WorkerService._beat(worker.service)
+    assert (worker.engine.left, fleet_of(worker).key == key) == (0, False)
+    bench.wait(1.0)
+    assert worker.connection not in {None, connection}
+    number = bench.ask()
+    bench.wait(1.0)
+    assert bench.answered(number)
+
+
+def test_a_worker_looks_at_its_clocks_before_it_uses_a_connection(bench: Bench) -> None:
+    """A copy that is restored elsewhere connects first of all."""
+    (worker,) = bench.joined(1)
+    bench.ask()
+    bench.settle()
+    key = fleet_of(worker).key
+    bench.world.broker.cut(_connection(worker))
+    worker.service._clocks = jumping_clocks()
+    bench.wait(0.3)
+    connection = _connection(worker)
+    assert (worker.engine.left, fleet_of(worker).key == key) == (0, False)
+    bench.wait(1.0)
+    assert worker.connection is connection
+
+
+def test_what_either_engine_holds_is_contested(bench: Bench) -> None:
+    """A tag that became ordered is in both."""
+    (worker,) = bench.joined(1)
+    for engine in (worker.engine, worker.owner):
+        engine.take(TAG, 1, 0.0, owner=None, deadline=9.0)
+        (refill,) = [each for each in engine.effects() if isinstance(each, StartRefill)]
+        engine.segment_arrived(refill.attempt, Segment(10, 20), TagSettings(step=10), 0.0)
+    assert worker.service.on_foreign_claim(TAG, 19, 30) == (10, 20)
+    assert (worker.engine.left, worker.owner.left) == (0, 0)
+
+
+def test_a_question_that_comes_too_late_is_not_passed_on(bench: Bench) -> None:
+    """Nobody waits for what the whole fleet would say to it."""
+    (worker,) = bench.joined(1)
+    late = Properties(reply_to=b"caller", correlation_id=b"1", expiration=b"0")
+    body = b'{"fleet": true}'
+    bench.world.broker.queues[HEALTH_QUEUE].push(Message("", HEALTH_QUEUE, body, late))
+    bench.settle()
+    assert worker.tallies.outcomes[HEALTH_QUEUE] == {"expired": 1}
+
+
+def jumping_clocks() -> ClockWatch:
+    """Make clocks that jump apart once."""
+    clocks = ClockWatch(lambda: 0.0, lambda: 0.0)
+    clocks._offset = -100.0
+    return clocks
 
 
 def _connection(worker: SimWorker) -> SimConnection:

@@ -6,7 +6,7 @@
 import pytest
 
 from idalloc_worker._fleet_marks import Watch
-from idalloc_worker._sql import GIVE_BACK, RAISE_MARK, READ_ROW, RESERVE
+from idalloc_worker._sql import GIVE_BACK, RAISE_MARK, RAISE_TAG, READ_ROW, RESERVE
 from tests.simulation._campaign import Campaign, run_many, run_seed, story, weather_of
 from tests.simulation._run import run
 from tests.simulation._shrink import kind_of, shrink
@@ -70,5 +70,8 @@ def test_the_statements_are_the_products_own() -> None:
     assert read_update(GIVE_BACK)(9, {"left": 7, "right": 9}) == 7
     assert read_update(GIVE_BACK)(8, {"left": 7, "right": 9}) is None
     assert read_update(RAISE_MARK)(4, given) == 10
+    assert read_update(RAISE_MARK)(5, given) is None
+    raise_tag = read_update(RAISE_TAG)
+    assert (raise_tag(4, {"max_id": 7}), raise_tag(9, {"max_id": 7})) == (7, 9)
     with pytest.raises(ValueError, match="no statement that moves a mark"):
         read_update(READ_ROW)

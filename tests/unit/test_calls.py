@@ -11,6 +11,7 @@ from idalloc_client._calls import CallTable
 from idalloc_client._errors import ClientClosedError, IdAllocError, NoRouteError
 from idalloc_client._exchange import Exchange, RawReply, alloc_exchange
 from idalloc_client._frames import Properties
+from idalloc_client._memory import MemoryRestoredError, after_restore
 from idalloc_client._tracing import Carrier
 
 
@@ -156,3 +157,17 @@ def test_closing_ends_every_call(bench: Bench) -> None:
     assert [type(outcome) for outcome in before.outcomes + after.outcomes] == 2 * [
         ClientClosedError
     ]
+
+
+def test_a_reply_of_before_a_restore_ends_nothing(bench: Bench) -> None:
+    """Another copy of this process may have had it; the call is asked again."""
+    call = Call()
+    bench.add(call)
+    before = bench.wire
+    after_restore()
+    before.answer(0, b"of whom?")
+    assert call.outcomes == []
+    bench.calls.on_lost(MemoryRestoredError())
+    bench.connect()
+    bench.wire.answer(0, b"mine")
+    assert bodies(call) == [b"mine"]

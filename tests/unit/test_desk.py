@@ -8,6 +8,7 @@ from idalloc_schemas import ALLOC_QUEUE
 from idalloc_worker._desk import Desk
 from idalloc_worker._effects import REDIRECTED
 from idalloc_worker._refusals import SHUTTING_DOWN
+from idalloc_worker._reply_address import ReplyAddresses
 from idalloc_worker._session import Delivery
 from idalloc_worker._tallies import Tallies
 from idalloc_worker._throttle import ThrottledLog
@@ -18,7 +19,9 @@ class Bench:
 
     def __init__(self) -> None:
         self.now = 100.0
+        self.usable = True
         self.ends: list[str] = []
+        self.addresses = ReplyAddresses(None)
         log: Any = None
         self.desk = Desk(
             Tallies(),
@@ -33,6 +36,9 @@ class Bench:
 
     def hand_back(self, _delivery: Delivery) -> None:
         self.ends.append("handed back")
+
+    def finish(self, _delivery: Delivery) -> None:
+        self.ends.append("dropped")
 
     def reply(self, _delivery: Delivery, _body: bytes, _message_type: str) -> None:
         self.ends.append("told")
@@ -54,6 +60,16 @@ def test_a_request_is_handed_back_once(bench: Bench) -> None:
     bench.desk.answer(bench.delivery(), SHUTTING_DOWN)
     bench.desk.answer(bench.delivery(redelivered=True), SHUTTING_DOWN)
     assert bench.ends == ["handed back", "told"]
+
+
+def test_an_answer_about_health_that_comes_too_late_is_dropped(bench: Bench) -> None:
+    """It is made some time after it was asked for, and nobody waits for it any more."""
+    delivery = bench.delivery()
+    delivery.deadline = bench.now + 1
+    bench.desk.report(delivery, b"{}")
+    bench.now += 1
+    bench.desk.report(delivery, b"{}")
+    assert bench.ends == ["told", "dropped"]
 
 
 def test_what_may_have_aged_unseen_is_handed_back(bench: Bench) -> None:

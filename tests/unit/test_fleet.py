@@ -10,7 +10,7 @@ from idalloc_schemas import Alive, Echo, Hello, Marks, Reserved, parse_fleet_mes
 from idalloc_worker import _fleet, _fleet_memory
 from idalloc_worker._fleet import Fleet
 from idalloc_worker._segment import Segment
-from idalloc_worker._snapshot_log import EVERY
+from idalloc_worker._snapshot_log import EVERY, SnapshotLog
 from idalloc_worker._vouching import Vouching
 
 Callback = Callable[[], None]
@@ -218,6 +218,97 @@ def test_the_others_are_not_asked_for_what_the_stream_holds(bench: Bench) -> Non
     assert "hello" not in types(bench.confirm())
 
 
+def test_only_what_came_through_the_exchange_counts(bench: Bench) -> None:
+    """Anybody may write into the stream, also what looks like the end that is looked for."""
+    bench.connect()
+    bench.confirm()
+    bench.memory.on_stream_open()
+    sentinel = bench.channel.outbox[-1][0]
+    bench.memory.on_stream_message(sentinel, 9, from_fleet=False)
+    bench.memory.on_stream_message(claim_of("dead", 10, 20), 10, from_fleet=True)
+    assert bench.stream.starts == []
+    bench.memory.on_stream_message(sentinel, 12, from_fleet=True)
+    assert bench.stream.starts == [0]
+    bench.memory.on_stream_message(snapshot(), 9, from_fleet=True)
+    bench.memory.on_stream_message(claim_of("forger", 10, 9000), 11, from_fleet=False)
+    assert bench.memory.in_broker is None  # not read to its end
+    bench.memory.on_stream_message(sentinel, 12, from_fleet=True)
+    bench.pass_time(0.3)
+    assert bench.fleet.able
+    assert bench.fleet.marks.mark("order") == 0
+
+
+def test_each_reading_ends_at_a_message_of_its_own(bench: Bench) -> None:
+    """That of an earlier one has been in the stream for long."""
+    bench.connect()
+    bench.confirm()
+    bench.memory.on_stream_open()
+    before = bench.channel.outbox[-1][0]
+    bench.fleet.disconnect()
+    bench.connect()
+    bench.confirm()
+    bench.memory.on_stream_open()
+    bench.memory.on_stream_message(before, 50, from_fleet=True)
+    assert bench.stream.starts == []
+
+
+def test_a_stream_that_is_another_one_is_read_anew(bench: Bench) -> None:
+    """It was deleted meanwhile: where this worker was says nothing."""
+    bench.join()
+    bench.fleet.disconnect()
+    bench.connect()
+    bench.confirm()
+    bench.read(snapshot(("order", "dead", 50)), end=30)
+    assert bench.stream.starts == [0, 0]
+    assert bench.fleet.marks.mark("order") == 50
+
+
+def test_what_is_on_its_way_is_waited_for(bench: Bench) -> None:
+    """Some that were told when this worker had no queue yet come into the stream a bit later."""
+    bench.connect()
+    bench.confirm()
+    bench.read(snapshot())
+    assert not bench.fleet.able
+    bench.memory.on_stream_message(claim_of("other", 10, 20), 101, from_fleet=True)
+    bench.pass_time(0.3)
+    assert bench.fleet.able
+    assert bench.fleet.marks.mark("order") == 20
+
+
+def test_an_answer_to_a_hello_is_no_snapshot(bench: Bench) -> None:
+    """It went to one worker, and is not in the stream: whoever reads that needs a whole one."""
+    bench.connect()
+    bench.confirm()
+    answer = Marks(worker="other", entries=[("order", "dead", 50)]).encode()
+    bench.read(answer, end=1_000_000)
+    assert bench.stream.starts == [960_000, 0]
+
+
+def test_a_stream_without_a_snapshot_gets_one(bench: Bench) -> None:
+    """From one of those that find it so."""
+    bench.connect()
+    bench.confirm()
+    bench.read(claim_of("dead", 10, 20))
+    bench.confirm()
+    bench.memory._log = SnapshotLog()  # what it told of itself was lost, say
+    bench.pass_time(0.3)
+    bench.pass_time(2.0)
+    told = [parse_fleet_message(body) for body in bench.confirm()]
+    assert [one.part for one in told if isinstance(one, Marks)] == [0]
+
+
+def test_what_was_said_on_the_channel_before_may_still_be_heard(bench: Bench) -> None:
+    """It is no copy that speaks."""
+    bench.join()
+    claim(bench, 10, 20)
+    (body, _) = bench.channel.outbox[-1]
+    bench.fleet.on_fleet_lost()
+    bench.channel.outbox.clear()
+    bench.fleet.on_fleet_open("id.fleet.mine")
+    bench.fleet.on_fleet_message(body, from_fleet=True)
+    assert bench.set_back == []
+
+
 def test_a_stream_without_a_whole_snapshot_is_read_from_its_beginning(bench: Bench) -> None:
     """And if there is none at all, the others are asked, and it gets one."""
     bench.connect()
@@ -356,8 +447,12 @@ def test_nothing_is_begun_while_the_broker_is_silent(bench: Bench) -> None:
     bench.fleet.when_able(lambda: begun.append(1))
     assert not begun
     bench.confirm()
+    assert begun == [1]
+    bench.pass_time(1.5)  # its own queue is slow
+    bench.fleet.when_able(lambda: begun.append(2))
+    assert (begun, outcome) == ([1], [])
     bench.echo()
-    assert (begun, outcome) == ([1], [True])
+    assert (begun, outcome) == ([1, 2], [True])
 
 
 def test_a_broker_that_never_confirms_is_done_without(bench: Bench) -> None:
@@ -398,6 +493,21 @@ def test_a_queue_that_takes_nothing_is_done_without(bench: Bench) -> None:
     assert bench.counters["fleet_refused"] == 1
 
 
+def test_refusals_that_are_far_between_are_accidents(bench: Bench) -> None:
+    """A greeting that comes through makes the next refusal a first one."""
+    bench.connect()
+    for _ in range(3):
+        for _ in range(4):
+            bench.fleet.on_fleet_nacked()
+            bench.fleet.on_fleet_lost()
+            bench.channel.outbox.clear()
+            bench.fleet.on_fleet_open("id.fleet.mine")
+        bench.confirm()
+        bench.fleet.on_fleet_lost()
+        bench.fleet.on_fleet_open("id.fleet.mine")
+    assert not bench.fleet.unprotected
+
+
 def test_an_overlap_is_told_to_both(bench: Bench) -> None:
     """The hearer has given up what it holds, and says what it had."""
     bench.join()
@@ -424,7 +534,7 @@ def test_its_own_messages_are_no_copy(bench: Bench) -> None:
     hello = Hello(worker=bench.fleet.key, reply_to="id.fleet.of-a-copy").encode()
     bench.fleet.on_fleet_message(hello, from_fleet=True)
     assert len(bench.set_back) == 2
-    bench.fleet.renew_key()
+    bench.fleet.marks.renew_key()
     bench.fleet.on_fleet_message(body, from_fleet=True)  # another worker's by now
     assert len(bench.set_back) == 2
 

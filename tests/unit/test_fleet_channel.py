@@ -19,6 +19,7 @@ class FakeChannel:
         self.connection = connection
         self.is_open = True
         self.published: list[bytes] = []
+        self.consumed: list[dict[str, object]] = []
 
     def add_on_close_callback(self, callback: Callable[..., None]) -> None:
         self.on_closed = callback
@@ -36,6 +37,19 @@ class FakeChannel:
     def _rpc(self, *_: object, callback: Callable[[Any], None] | None = None, **__: object) -> None:
         if callback is not None:
             callback(None)
+
+    def basic_consume(
+        self,
+        _queue: str,
+        on_message: Callable[..., None],
+        *,
+        arguments: dict[str, object],
+        callback: Callable[[Any], None],
+        **_: object,
+    ) -> None:
+        self.consumed.append(arguments)
+        self.on_message = on_message
+        callback(None)
 
     def basic_publish(self, _exchange: str, _key: str, body: bytes, _properties: object) -> None:
         self.published.append(body)
@@ -58,7 +72,9 @@ class Bench:
         self.channels: list[FakeChannel] = []
         self.later: list[Callable[[], None]] = []
         self.confirmed: list[str] = []
-        self.lost = 0
+        self.heard: list[tuple[bytes, bool]] = []
+        self.lost = self.nacked = 0
+        self.server_properties: dict[str, Any] = {}
         handler: Any = self
         self.fleet = FleetChannel(handler, self._call_later, app_id="w")
         self.fleet.connect(self)
@@ -73,8 +89,14 @@ class Bench:
     def on_fleet_open(self, queue: str) -> None:
         self.queue = queue
 
+    def on_fleet_nacked(self) -> None:
+        self.nacked += 1
+
     def on_fleet_lost(self) -> None:
         self.lost += 1
+
+    def on_fleet_message(self, body: bytes, *, from_fleet: bool) -> None:
+        self.heard.append((body, from_fleet))
 
     def publish(self, *names: str) -> None:
         for name in names:
@@ -112,7 +134,7 @@ def test_a_refused_message_confirms_nothing(bench: Bench) -> None:
     """The channel is given up, and its owner told."""
     bench.publish("one")
     bench.channels[0].confirm(1, ack=False)
-    assert (bench.confirmed, bench.lost) == ([], 1)
+    assert (bench.confirmed, bench.nacked, bench.lost) == ([], 1, 1)
     assert not bench.channels[0].is_open
 
 
@@ -120,6 +142,27 @@ def test_numbers_begin_anew_with_each_channel(bench: Bench) -> None:
     """A confirm on the second one says nothing about what was published on the first."""
     bench.publish("lost")
     bench.channels[0].close()
+    bench.reopen()
+    bench.publish("again")
+    bench.channels[1].confirm(1)
+    assert bench.confirmed == ["again"]
+
+
+def test_what_did_not_come_through_the_exchange_is_told_apart(bench: Bench) -> None:
+    """Only workers may write to it; anybody to a queue whose name he knows."""
+    for exchange in ("id.fleet", ""):
+        method = Basic.Deliver("c", 1, False, exchange, "")  # noqa: FBT003  # as pika's
+        bench.channels[0].on_message(bench.channels[0], method, None, b"x")
+    assert bench.heard == [(b"x", True), (b"x", False)]
+
+
+def test_a_queue_that_may_have_lost_messages_is_given_up(bench: Bench) -> None:
+    """The broker says so if it is asked to; then what was published is not known to be heard."""
+    channel = bench.channels[0]
+    assert channel.consumed == [{"x-cancel-on-ha-failover": True}]
+    bench.publish("lost")
+    channel.on_cancelled(None)
+    assert (channel.is_open, bench.lost) == (False, 1)
     bench.reopen()
     bench.publish("again")
     bench.channels[1].confirm(1)

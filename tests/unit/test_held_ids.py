@@ -29,6 +29,15 @@ def test_what_was_handed_out_of_the_present_segment_is_remembered() -> None:
     assert held.overlap(0, 100) == (10, 13)
 
 
+def test_a_claim_of_others_voids_all_that_is_left() -> None:
+    """Nobody can tell any more whose the ids are; also where only what is used up overlaps."""
+    held = holding((10, 20), (50, 60), taken=3)
+    assert held.contest(20, 50) is None
+    assert held.left == 17
+    assert held.contest(0, 11) == (10, 20)
+    assert (held.left, held.lost) == (0, 17)
+
+
 def test_the_reach_ends_what_is_held_or_was_handed_out() -> None:
     """A segment that nothing was handed out of, and that is given back, leaves no trace."""
     held = holding((10, 20), (50, 60), taken=10)

@@ -27,7 +27,8 @@ class FakeFleet:
         self.marks = FleetMarks("me")
         self.claimed: list[Segment] = []
         self.vouching = Vouching()
-        self.ours = True
+        self.ours: bool | None = True
+        self.forgotten: list[object] = []
         self.waiting: list[Callable[[], None]] | None = None
 
     def when_able(self, callback: Callable[[], None]) -> None:
@@ -39,8 +40,12 @@ class FakeFleet:
     def claim(self, watch: Watch, segment: Segment, on_done: Callable[[bool], None]) -> object:
         del watch
         self.claimed.append(segment)
-        on_done(self.ours)
+        if self.ours is not None:
+            on_done(self.ours)
         return segment
+
+    def forget(self, claim: object) -> None:
+        self.forgotten.append(claim)
 
     def catch_up(self, on_done: Callable[[], None]) -> None:
         on_done()
@@ -132,6 +137,28 @@ def test_what_cannot_be_claimed_is_not_reserved() -> None:
     assert isinstance(record.outcome, NotBegunError)
     bench.fleet.waiting[1]()
     assert len(bench.refiller.requests) == 1
+
+
+def test_a_repair_that_cannot_be_claimed_is_not_made(bench: Bench) -> None:
+    """The second look waits until the others can be told, as the first one does."""
+    bench.fleet.waiting = []
+    bench.answer(RewindSuspectedError("order", 7, 100))
+    assert bench.refiller.requests == []
+    bench.fleet.marks.reserved("other", "order", 0, 200)
+    bench.fleet.waiting[0]()
+    (again,) = bench.refiller.requests
+    assert (again.suspected, again.floor) == (7, 200)
+
+
+def test_a_claim_that_is_given_up_is_recorded_with_what_it_had(bench: Bench) -> None:
+    """The engine counts its ids as lost: they are reserved."""
+    bench.fleet.ours = None
+    reservation = Reservation(Segment(10, 20), SETTINGS)
+    bench.answer(reservation)
+    assert bench.records == []
+    bench.refills.abandon(1)
+    assert bench.fleet.forgotten == [Segment(10, 20)]
+    assert [record.outcome for record in bench.records] == [reservation]
 
 
 def test_a_tag_that_nobody_vouches_for_waits_for_an_operator() -> None:

@@ -17,6 +17,7 @@ class FakeWire:
     def __init__(self) -> None:
         self.channel = self
         self.is_open = True
+        self.server_properties: dict[str, Any] = {}
         self.sent: list[tuple[Any, ...]] = []
         self.soon: list[Callable[[], None]] = []
 

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from enum import Enum, auto
+from functools import partial
 from typing import Any
 
 from idalloc_client._link import Timer
@@ -84,12 +85,15 @@ class Fleet:
         self.memory = FleetMemory(
             self, self.marks, self.vouching, counters, call_later, app_id=name
         )
+        # See that what is said goes to the stream: if it was deleted, the channel ends.
+        self.bind_stream = partial(self._channel.bind, MARKS_STREAM)
         self._own = OwnMessages()
         self._objections = Objections(owner.on_foreign_claim, self._tell, counters)
         self._state = _State.DOWN
         self._when_able: list[Callback] = []
         self._echoes = Echoes(self._send_echo, call_later, clock)
         self._claims = Claims(self._tell, self._echoes.echo, self._hears, counters)
+        self.forget = self._claims.forget
         self._answering: set[str] = set()  # workers whose marks are coming in
         self._failed_greetings = 0
         self._greeted_at = 0.0
@@ -140,10 +144,6 @@ class Fleet:
         self._state = _State.DOWN
         self.on_fleet_lost()
 
-    def renew_key(self) -> None:
-        """Be another worker from now on: what was said under the old key may be somebody else's."""
-        self.marks.me = new_key()
-
     # Segments
 
     def when_able(self, callback: Callback) -> None:
@@ -164,10 +164,6 @@ class Fleet:
         self.marks.reserved(self.key, watch.app_tag, segment.left, segment.right)
         self._proceed(claim)
         return claim
-
-    def forget(self, claim: object) -> None:
-        """Have no further use for the outcome of a claim."""
-        self._claims.forget(claim)
 
     def catch_up(self, on_done: Callback) -> None:
         """Call back once all that was sent to this worker so far is handled, or time is up."""
@@ -205,8 +201,7 @@ class Fleet:
 
     def _hears(self, app_tag: str, left: int) -> bool:
         """Whether its own claim came back through the exchange, as those of all others do."""
-        deaf = self._own.awaits(app_tag, left)
-        if deaf:
+        if deaf := self._own.awaits(app_tag, left):
             self.on_deaf()
         return not deaf
 
@@ -228,10 +223,6 @@ class Fleet:
             self._release()
 
         self._channel.publish(body, on_confirmed)
-
-    def bind_stream(self) -> None:
-        """See that what is said goes to the stream: if it was deleted, the channel ends."""
-        self._channel.bind(MARKS_STREAM)
 
     def on_fleet_open(self, queue: str) -> None:
         """See whether the broker passes on what is said."""
@@ -265,8 +256,7 @@ class Fleet:
         """Read what the broker remembers."""
         if generation == self._generation:
             self._state = _State.READING
-            self._failed_greetings = 0
-            self._greeted_at = self._clock()
+            self._failed_greetings, self._greeted_at = 0, self._clock()
             self._channel.works()
             self.memory.connect(self._channel.connection)
 
@@ -274,8 +264,7 @@ class Fleet:
         """Begin with what the stream holds, or ask the others, if it does not hold everything."""
         if self._state is not _State.READING:
             return  # it was tried again later
-        self._state = _State.GATHERING
-        generation = self._generation
+        self._state, generation = _State.GATHERING, self._generation
         if whole:
             # A broker that crashed may have lost what was said last.
             self.memory.repeat_own()
@@ -298,10 +287,10 @@ class Fleet:
             if generation != self._generation or self._state is not _State.GATHERING:
                 return
             pause = next(rounds, None)
-            if pause is not None and (pause == _GATHER or self._answering):
-                self._call_later(pause, wait)
-            else:
+            if pause is None or not (pause == _GATHER or self._answering):
                 self._begin(generation)
+            else:
+                self._call_later(pause, wait)
 
         wait()
 

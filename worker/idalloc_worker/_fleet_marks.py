@@ -100,6 +100,10 @@ class FleetMarks:
         self.on_reserved: Callable[[str, int], object] = _nobody_asks
         """Told how far another worker reserved a tag."""
 
+    def renew_key(self) -> None:
+        """Be another worker from now on: what was said under the old key may be somebody else's."""
+        self.me = new_key()
+
     def __len__(self) -> int:
         return len(self._tags)
 

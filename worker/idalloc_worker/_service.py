@@ -158,7 +158,7 @@ class WorkerService:
         )
         for engine in self._engines:
             engine.void()
-        self._fleet.renew_key()
+        self._fleet.marks.renew_key()
 
     def _look_at_clocks(self, forget: Callable[[str], None]) -> None:
         jump = self._clocks.jumped()
