@@ -160,8 +160,8 @@ FLEET: Final = (
     Rule(
         "A greeting that succeeds makes the next failure a first one.",
         _FLEET,
-        "            self._failed_greetings = 0\n",
-        "",
+        "self._failed_greetings, self._greeted_at = 0, self._clock()",
+        "self._greeted_at = self._clock()",
         (_UNIT,),
     ),
     # Overlaps

@@ -25,15 +25,13 @@ MEMORY: Final = (
         _FLEET,
         """\
             self._state = _State.READING
-            self._failed_greetings = 0
-            self._greeted_at = self._clock()
+            self._failed_greetings, self._greeted_at = 0, self._clock()
             self._channel.works()
             self.memory.connect(self._channel.connection)
 """,
         """\
             self._state = _State.GATHERING
-            self._failed_greetings = 0
-            self._greeted_at = self._clock()
+            self._failed_greetings, self._greeted_at = 0, self._clock()
             self._channel.works()
             self.memory.connect(self._channel.connection)
             self._begin(generation)
