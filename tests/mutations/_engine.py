@@ -102,13 +102,6 @@ ENGINE: Final = (
         (_LOSSES,),
     ),
     Rule(
-        "Whoever waits ends that rest.",
-        _POOL,
-        "if self.calm_until is None or self.waiters:",
-        "if self.calm_until is None:",
-        (_LOSSES,),
-    ),
-    Rule(
         "After an attempt that cost ids, a refill is as small as can be.",
         _POOL,
         "seen if self.calm_until is None else NO_DEMAND",
@@ -120,7 +113,7 @@ ENGINE: Final = (
         "worker/idalloc_worker/_step_size.py",
         "return count if count <= GROWTH * first else first",
         "return count",
-        ("tests/unit/test_step_size.py",),
+        ("tests/unit/test_store.py",),
     ),
     Rule(
         "Nobody passes those who wait.",

@@ -41,6 +41,8 @@ class Consumer:
     tag: str
     auto_ack: bool
     take: Callable[[int, Message], None]
+    cancelled_on_restart: bool = False
+    """Whether the broker says so when the queue's process is restarted."""
 
 
 @dataclass(slots=True, eq=False)
@@ -110,6 +112,15 @@ class Queue:
         self.messages.clear()
         for pipe in self.pipes:
             pipe.forget_bodies()
+        self.cancel_consumers()
+
+    def cancel_consumers(self) -> None:
+        """Cancel those that asked to be told of a restart; the others go on as if nothing was."""
+        for consumer in [one for one in self.consumers if one.cancelled_on_restart]:
+            self.consumers.remove(consumer)
+            if self.active is consumer:
+                self.active = None
+            consumer.channel.on_cancelled(consumer.tag)
 
 
 class Pipe(Flow):
@@ -247,13 +258,18 @@ class Broker:
         return lost
 
     def move_partition(self) -> bool:
-        """Give a partition to another consumer without a word; False if there is none to give."""
+        """Restart the process of a partition's queue; False if there is none.
+
+        Its messages are on the disk. Consumers that are not told consume again in any order.
+        """
         held = [q for q in self.queues.values() if q.single_active and len(q.consumers) > 1]
         if not held:
             return False
         queue = held[self.choices.below(len(held))]
+        queue.cancel_consumers()
         others = [one for one in queue.consumers if one is not queue.active]
-        queue.active = others[self.choices.below(len(others))]
+        if others:
+            queue.active = others[self.choices.below(len(others))]
         queue.pump()
         return True
 

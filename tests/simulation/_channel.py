@@ -92,6 +92,7 @@ class SimChannel:
         self._delivered = 0
         self._on_confirm: Callable[[Any], None] | None = None
         self._on_close: list[Callable[[Any, BaseException], None]] = []
+        self._on_cancel: list[Callable[[Any], None]] = []
         self._on_return: list[Callable[..., None]] = []
         self._consumers: dict[str, tuple[Queue, Consumer]] = {}
         self._unacked: dict[int, tuple[Queue, Message]] = {}
@@ -103,7 +104,7 @@ class SimChannel:
         self._on_close.append(callback)
 
     def add_on_cancel_callback(self, callback: Callable[[Any], None]) -> None:
-        """Ignore it: the broker cancels no consumer here."""
+        self._on_cancel.append(callback)
 
     def add_on_return_callback(self, callback: Callable[..., None]) -> None:
         self._on_return.append(callback)
@@ -190,9 +191,10 @@ class SimChannel:
         """Subscribe; whoever consumes a queue of its own learns of it at some time."""
 
         def subscribe() -> None:
-            source = self._broker.queues[queue]
+            source, given = self._broker.queues[queue], arguments or {}
             self._consumers[consumer.tag] = (source, consumer)
-            source.subscribe(consumer, (arguments or {}).get("x-stream-offset"))
+            consumer.cancelled_on_restart = bool(given.get("x-cancel-on-ha-failover"))
+            source.subscribe(consumer, given.get("x-stream-offset"))
 
         quick = self._broker.queues[queue].owner is None
         self._ask(subscribe, callback, quick=quick)
@@ -201,8 +203,9 @@ class SimChannel:
         self, consumer_tag: str, callback: Callable[[Any], None] | None = None
     ) -> None:
         def unsubscribe() -> None:
-            queue, consumer = self._consumers.pop(consumer_tag)
-            queue.unsubscribe(consumer)
+            queue, consumer = self._consumers.pop(consumer_tag, (None, None))
+            if queue is not None and consumer is not None:  # else the broker cancelled it
+                queue.unsubscribe(consumer)
 
         self._ask(unsubscribe, callback, quick=False)
 
@@ -329,6 +332,16 @@ class SimChannel:
             if self._worker.trace is not None:
                 self._worker.trace(f"reads {message.body.decode()[:150]}")
             consumer.take(tag, message)
+
+    def on_cancelled(self, tag: str) -> None:
+        """Let the worker know that the broker cancelled a consumer, after what it was sent."""
+        del self._consumers[tag]
+        self.down.push(lambda: self._read_cancel(tag))
+
+    def _read_cancel(self, tag: str) -> None:
+        if self.is_open:
+            for callback in self._on_cancel:
+                callback(SimpleNamespace(method=Basic.Cancel(tag)))
 
     def _acknowledge(self, tag: int, multiple: bool) -> None:  # noqa: FBT001
         tags = [each for each in self._unacked if each <= tag] if multiple else [tag]

@@ -5,7 +5,7 @@ together.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
@@ -30,6 +30,10 @@ Steps = Iterator[None]
 def lost(ids: int) -> OutcomeUnknownError:
     """Say that an answer did not come."""
     return OutcomeUnknownError(StoreReason.LOST_CONNECTION, "no answer", possibly_reserved=ids)
+
+
+def _nobody_counts(_before: int, _after: int) -> None:
+    """Stand in for who is told of a change."""
 
 
 FAILED: Final = StoreUnavailableError(StoreReason.OTHER, "the statement failed")
@@ -188,6 +192,8 @@ class SimRefiller:
                 return end(error)
             job.sent = None
             fate = self._send(change)
+            # Nobody counts what it reserves where all was given back meanwhile, and nobody has it.
+            self._may_repeat(replace(change, on_changed=_nobody_counts))
             if isinstance(fate, Exception):
                 yield
                 return end(lost(plan.count) if isinstance(fate, OutcomeUnknownError) else fate)
@@ -219,14 +225,19 @@ class SimRefiller:
             left=give_back.left,
             right=give_back.right,
             session=1,
+            here=1,
         )
         yield
         job.sent = None
         fate = self._send(change)
-        if self._choices.chance(self._weather.statements_repeated):
-            self._database.late.append(change)
+        self._may_repeat(replace(change, given={**change.given, "here": 2}))
         yield
         return give_back.report(fate)
+
+    def _may_repeat(self, change: Change) -> None:
+        """Have a proxy send a statement again, in another session, some time."""
+        if self._choices.chance(self._weather.statements_repeated):
+            self._database.late.append(change)
 
     def _do(self, errand: Errand) -> Steps:
         if self._choices.chance(self._weather.statements_fail):

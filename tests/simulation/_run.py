@@ -101,6 +101,7 @@ class Simulation:
         self._weather = weather
         self._kinds = (*_OTHERS, *[_Kind.ASK] * weather.asks)
         self.world = world = World(choices, weather)
+        self._note_loss()
         if trace:
             world.log = []
         self._tags = (*weather.tags, *(tag for tag in weather.ordered if tag not in weather.tags))
@@ -279,14 +280,15 @@ class Simulation:
         return True
 
     def _note_loss(self) -> None:
-        self.world.judge.trusted = not self.world.database.was_set_back
+        """Take repairs for right where a row was set back, or may seem to be."""
+        self.world.judge.trusted = not (self.world.database.was_set_back or self._weather.slow)
 
     def _lose_fleet_messages(self) -> bool:
         self.world.note("the process of a fleet queue restarts")
         return self.world.broker.lose_fleet_messages()
 
     def _move_partition(self) -> bool:
-        self.world.note("a partition goes to another consumer")
+        self.world.note("the process of a partition's queue restarts")
         return self.world.broker.move_partition()
 
     # The end

@@ -1,6 +1,6 @@
 """What a schedule may come by: the knobs of a simulation, and the weathers that the suite runs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 
@@ -40,18 +40,21 @@ class Weather:
     answers_lost: int = 6
     """Statements that are executed, now or later or never, and of which nobody hears."""
     statements_repeated: int = 0
-    """Statements that something between worker and database executes twice."""
+    """Statements that a proxy between worker and database sends again, in another session."""
 
     slow: int = 0
-    """Timers that fire although messages are on their way: peers that are slow to answer."""
+    """Timers that fire although messages are on their way: peers that are slow to answer.
+
+    Then a give-back may be heard of too late, and is taken for a row that was set back.
+    """
     nacks: int = 0
     """Messages to the fleet that the broker says it could not take."""
     streams: int = 1
     """Whether the broker has streams: else workers alone remember what was reserved."""
     fleet_losses: int = 0
-    """Times that the process of a fleet queue loses what is in it, without a word."""
+    """Times that the process of a fleet queue restarts, and loses what is in it."""
     partition_moves: int = 0
-    """Times that a partition goes to another consumer while the one it had lives on."""
+    """Times that the process of a partition's queue restarts, while all its consumers live on."""
 
 
 CALM: Final = Weather(workers=2, joins=2, crashes=0, cuts=0)
@@ -69,6 +72,18 @@ DARK: Final = Weather(workers=2, blackouts=2, edits=1, crashes=0, joins=1)
 CUTS: Final = Weather(workers=2, cuts=3, stops=0, crashes=0, nacks=2)
 FREEZES: Final = Weather(freezes=2, edits=1, failovers=1, joins=0, crashes=0)
 RESTARTS: Final = Weather(broker_restarts=2, cuts=1, stops=0)
+NACKS: Final = Weather(workers=2, cuts=1, stops=0, crashes=0, nacks=10)
+"""The broker takes one message of the fleet in ten from nobody."""
+
+LOSSES: Final = Weather(fleet_losses=2, edits=1, cuts=0, crashes=0, joins=1)
+"""Messages of the fleet are lost in the queues of those that live on."""
+
+REPEATS: Final = Weather(workers=2, statements_repeated=10, stops=2, joins=3)
+"""A proxy repeats statements, give-backs among them, whenever it likes."""
+
+SLOW: Final = Weather(slow=30, edits=1, joins=1)
+"""Time passes while messages are on their way."""
+
 ORDERED: Final = Weather(
     workers=2,
     spared=0,
@@ -82,6 +97,9 @@ ORDERED: Final = Weather(
     in_flight=2,
 )
 
+MOVES: Final = replace(ORDERED, cuts=2, partition_moves=3)
+"""Partitions go to other consumers while their owners live on."""
+
 WEATHERS: Final = {
     "calm": CALM,
     "rewinds": REWINDS,
@@ -90,6 +108,11 @@ WEATHERS: Final = {
     "cuts": CUTS,
     "freezes": FREEZES,
     "restarts": RESTARTS,
+    "nacks": NACKS,
+    "losses": LOSSES,
+    "repeats": REPEATS,
+    "slow": SLOW,
     "ordered": ORDERED,
+    "moves": MOVES,
 }
 """By name; a schedule's seed says which of them it has."""

@@ -6,11 +6,13 @@ from typing import Any
 
 from pika.channel import Channel
 
+from idalloc_worker._clocks import ClockWatch
 from idalloc_worker._engine import Engine, EngineLimits
 from idalloc_worker._ordered import OrderedTags
 from idalloc_worker._owner_engine import OwnerEngine
 from idalloc_worker._service import WorkerService
 from idalloc_worker._tallies import Tallies
+from idalloc_worker._vouching import Vouching
 from tests.simulation._broker import Broker
 from tests.simulation._channel import SimConnection
 from tests.simulation._choices import Choices
@@ -120,7 +122,9 @@ class SimWorker:
             name=self.name,
             prefetch=_PREFETCH,
             tallies=self.tallies,
+            vouching=Vouching(wall_clock=clock),
             clock=clock,
+            clocks=ClockWatch(clock, clock),
         )
         self.refiller = SimRefiller(
             self.name,

@@ -67,8 +67,10 @@ def test_the_statements_are_the_products_own() -> None:
     given = {"seen": 4, "mark": 13, "floor": 10}
     reserve = read_update(RESERVE)
     assert (reserve(4, given), reserve(5, given)) == (13, None)
-    assert read_update(GIVE_BACK)(9, {"left": 7, "right": 9}) == 7
-    assert read_update(GIVE_BACK)(8, {"left": 7, "right": 9}) is None
+    give_back, here = read_update(GIVE_BACK), {"session": 1, "here": 1}
+    assert give_back(9, {"left": 7, "right": 9, **here}) == 7
+    assert give_back(8, {"left": 7, "right": 9, **here}) is None
+    assert give_back(9, {"left": 7, "right": 9, "session": 1, "here": 2}) is None
     assert read_update(RAISE_MARK)(4, given) == 10
     assert read_update(RAISE_MARK)(5, given) is None
     raise_tag = read_update(RAISE_TAG)
