@@ -25,7 +25,7 @@ ORDERED: Final = (
         _ORDERED,
         "        self.engine.void()\n",
         "",
-        (_SIM,),
+        (_TAGS_TESTS,),
     ),
     Rule(
         "A generation ends with its channel, whatever ends that.",
@@ -74,7 +74,7 @@ ORDERED: Final = (
         _ORDERED,
         "self._take(request, now, request.user_name if vouched else None)",
         "self._take(request, now, request.user_name)",
-        ("tests/integration/test_ordered.py::test_only_workers_are_believed_on_who_asked",),
+        (_TAGS_TESTS,),
     ),
     Rule(
         "A request counts as passed on once the broker has confirmed it.",

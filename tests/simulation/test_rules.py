@@ -29,6 +29,16 @@ def bench() -> Bench:
     return Bench()
 
 
+def test_requests_are_taken_once_the_fleet_was_heard(bench: Bench) -> None:
+    """Until then others answer sooner: this one could reserve nothing."""
+    bench.start()
+    bench.settle()
+    requests = bench.world.broker.queues[ALLOC_QUEUE]
+    assert not requests.consumers
+    bench.wait(WAIT)
+    assert requests.consumers
+
+
 def test_a_claim_that_was_cut_off_is_made_again(bench: Bench) -> None:
     """On the next connection: whoever waits for the segment has not to ask again."""
     first, other = bench.joined(2)
@@ -185,6 +195,16 @@ def test_a_request_whose_time_is_over_uses_up_no_id(bench: Bench) -> None:
     bench.settle()
     assert bench.world.judge.counts["ids"] == used
     assert worker.tallies.outcomes[ALLOC_QUEUE]["expired"] == 1
+
+
+def test_a_request_that_cannot_be_answered_uses_up_no_id(bench: Bench) -> None:
+    """It is put away: answered by nobody, it would come back for ever."""
+    (worker,) = bench.joined(1)
+    body = encode_alloc_request(TAG, 1)
+    bench.world.broker.queues[ALLOC_QUEUE].push(Message("", ALLOC_QUEUE, body, Properties()))
+    bench.settle()
+    assert worker.tallies.outcomes[ALLOC_QUEUE] == {"dead_lettered": 1}
+    assert bench.world.database.rows[TAG] == 0
 
 
 def test_a_worker_that_stops_gives_back_what_is_under_way(bench: Bench) -> None:
