@@ -53,7 +53,7 @@ ORDERED: Final = (
         _PARTITIONS,
         '"x-single-active-consumer": True',
         '"x-single-active-consumer": False',
-        ("tests/unit/test_partitions.py", _SIM),
+        ("tests/simulation/test_rules.py",),
     ),
     Rule(
         "A tag keeps its partition in every release.",

@@ -1,5 +1,7 @@
 """Rules of the fleet that chance seldom comes by: each in the one case that needs it."""
 
+from dataclasses import replace
+
 import pytest
 
 from idalloc_client._frames import Properties
@@ -14,10 +16,11 @@ from idalloc_schemas import (
 from idalloc_worker._clocks import ClockWatch
 from idalloc_worker._effects import StartRefill
 from idalloc_worker._marks_stream import MarksStream
+from idalloc_worker._partitions import QUEUES
 from idalloc_worker._segment import Segment
 from idalloc_worker._service import WorkerService
 from idalloc_worker._tag_settings import TagSettings
-from tests.simulation._bench import TAG, Bench, fleet_of, mark_of
+from tests.simulation._bench import NOTHING_FAILS, TAG, Bench, fleet_of, mark_of
 from tests.simulation._broker import Message
 from tests.simulation._channel import SimConnection
 from tests.simulation._clock import WAIT
@@ -273,6 +276,15 @@ def test_what_either_engine_holds_is_contested(bench: Bench) -> None:
         engine.segment_arrived(refill.attempt, Segment(10, 20), TagSettings(step=10), 0.0)
     assert worker.service.on_foreign_claim(TAG, 19, 30) == (10, 20)
     assert (worker.engine.left, worker.owner.left) == (0, 0)
+
+
+def test_each_partition_has_one_owner_at_a_time() -> None:
+    """Every worker consumes it, and the broker delivers to one."""
+    bench = Bench(replace(NOTHING_FAILS, tags=(), ordered=("o",)))
+    bench.joined(2)
+    bench.wait(1.0)
+    partitions = [bench.world.broker.queues[name] for name in QUEUES]
+    assert all(queue.single_active and len(queue.consumers) == 2 for queue in partitions)
 
 
 def test_a_question_that_comes_too_late_is_not_passed_on(bench: Bench) -> None:
