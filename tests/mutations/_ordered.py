@@ -15,7 +15,6 @@ _ENGINE = "worker/idalloc_worker/_owner_engine.py"
 _SERVICE = "worker/idalloc_worker/_service.py"
 _ENGINE_TESTS = "tests/unit/test_owner_engine.py"
 _TAGS_TESTS = "tests/unit/test_ordered_tags.py"
-_PHASES = "tests/unit/test_order_of_phases.py"
 
 _SIM = f"{SIMULATION}:ordered"
 
@@ -201,14 +200,14 @@ ORDERED: Final = (
         _ORDERED,
         "            self.engine.drop(app_tag)  # also",
         "            pass  # also",
-        (_TAGS_TESTS, _PHASES),
+        (_TAGS_TESTS,),
     ),
     Rule(
         "A worker that sees a switch hands out no more of what it holds.",
         _ORDERED,
         "            self._plain.redirect(app_tag, now)\n",
         "",
-        (_TAGS_TESTS, _PHASES),
+        (_TAGS_TESTS,),
     ),
     Rule(
         "An owner looks how far the rows of ordered tags are reserved.",

@@ -89,6 +89,14 @@ def test_nothing_outlives_its_generation(bench: Bench) -> None:
     assert bench.owner.health().left == 0
 
 
+def test_a_worker_that_sees_a_switch_drops_what_it_holds(bench: Bench) -> None:
+    """Of the tag as an ordinary one; it is lost, and counted."""
+    assert bench.plain.get().id == 1
+    held = bench.plain.health().left
+    bench.look({"order": 20})
+    assert (bench.plain.health().left, bench.plain.health().ids_lost) == (0, held)
+
+
 def test_a_switch_there_and_back_that_no_look_saw(bench: Bench) -> None:
     """The tag is ordered at each look, and the row tells that somebody has reserved meanwhile."""
     bench.look({"order": 0})
