@@ -15,7 +15,6 @@ _ENGINE = "worker/idalloc_worker/_owner_engine.py"
 _SERVICE = "worker/idalloc_worker/_service.py"
 _ENGINE_TESTS = "tests/unit/test_owner_engine.py"
 _TAGS_TESTS = "tests/unit/test_ordered_tags.py"
-_PHASES = "tests/unit/test_order_of_phases.py"
 
 _SIM = f"{SIMULATION}:ordered"
 
@@ -25,7 +24,7 @@ ORDERED: Final = (
         _ORDERED,
         "        self.engine.void()\n",
         "",
-        (_SIM,),
+        (_TAGS_TESTS,),
     ),
     Rule(
         "A generation ends with its channel, whatever ends that.",
@@ -53,7 +52,7 @@ ORDERED: Final = (
         _PARTITIONS,
         '"x-single-active-consumer": True',
         '"x-single-active-consumer": False',
-        ("tests/unit/test_partitions.py", _SIM),
+        ("tests/simulation/test_rules.py",),
     ),
     Rule(
         "A tag keeps its partition in every release.",
@@ -74,7 +73,7 @@ ORDERED: Final = (
         _ORDERED,
         "self._take(request, now, request.user_name if vouched else None)",
         "self._take(request, now, request.user_name)",
-        ("tests/integration/test_ordered.py::test_only_workers_are_believed_on_who_asked",),
+        (_TAGS_TESTS,),
     ),
     Rule(
         "A request counts as passed on once the broker has confirmed it.",
@@ -201,14 +200,14 @@ ORDERED: Final = (
         _ORDERED,
         "            self.engine.drop(app_tag)  # also",
         "            pass  # also",
-        (_TAGS_TESTS, _PHASES),
+        (_TAGS_TESTS,),
     ),
     Rule(
         "A worker that sees a switch hands out no more of what it holds.",
         _ORDERED,
         "            self._plain.redirect(app_tag, now)\n",
         "",
-        (_TAGS_TESTS, _PHASES),
+        (_TAGS_TESTS,),
     ),
     Rule(
         "An owner looks how far the rows of ordered tags are reserved.",

@@ -14,7 +14,7 @@ _SUPERVISOR = "worker/idalloc_worker/_supervisor.py"
 _STALLS = "worker/idalloc_worker/_stalls.py"
 _ADDRESS_TESTS = "tests/unit/test_reply_address.py"
 _SIDE_TESTS = "tests/unit/test_side_answers.py"
-_WORKER = "tests/integration/test_worker.py"
+_RULES = "tests/simulation/test_rules.py"
 
 REQUESTS: Final = (
     Rule(
@@ -38,14 +38,14 @@ REQUESTS: Final = (
         _SESSION,
         "return not self.redelivered",
         "return True",
-        (f"{_WORKER}::test_a_request_is_handed_back_only_once",),
+        ("tests/unit/test_desk.py",),
     ),
     Rule(
         "A request that nobody can be answered is dead-lettered and uses up no id.",
         _SERVICE,
         "if not delivery.answerable:",
         "if False:",
-        (f"{_WORKER}::test_a_request_without_reply_address_uses_up_no_id",),
+        (_RULES,),
     ),
     Rule(
         "A reply into one of our own queues would be a loop.",
@@ -115,7 +115,7 @@ REQUESTS: Final = (
         _HEALTH,
         "        if delivery.deadline <= now:\n",
         "        if False:\n",
-        ("tests/simulation/test_rules.py",),
+        (_RULES,),
     ),
     Rule(
         "A call to the whole fleet that waited too long is dropped.",
@@ -147,7 +147,7 @@ REQUESTS: Final = (
             return
 """,
         "",
-        ("tests/simulation/test_rules.py", f"{_WORKER}::test_expired_work_is_dropped"),
+        (_RULES,),
     ),
     Rule(
         "An acknowledgement of several ends where the first unfinished request begins.",
@@ -169,7 +169,7 @@ REQUESTS: Final = (
         _SERVICE,
         "self._fleet.connect(channel.connection, consume_requests)",
         "(self._fleet.connect(channel.connection, _already_drained), consume_requests())",
-        (SIMULATION,),
+        (_RULES,),
     ),
     Rule(
         "A message that may have aged unseen is handed back.",
@@ -190,13 +190,13 @@ REQUESTS: Final = (
         _SERVICE,
         "self._refills.when_idle(lambda: self._give_backs.start(pools, on_drained))",
         "self._give_backs.start(pools, on_drained)",
-        ("tests/simulation/test_rules.py", SIMULATION),
+        (_RULES, SIMULATION),
     ),
     Rule(
         "A worker that stops looks at no rows any more.",
         _SERVICE,
         "        self._row_watch.stop()\n",
         "",
-        ("tests/simulation/test_rules.py", SIMULATION),
+        (_RULES, SIMULATION),
     ),
 )

@@ -1,5 +1,7 @@
 """Rules of the fleet that chance seldom comes by: each in the one case that needs it."""
 
+from dataclasses import replace
+
 import pytest
 
 from idalloc_client._frames import Properties
@@ -14,10 +16,11 @@ from idalloc_schemas import (
 from idalloc_worker._clocks import ClockWatch
 from idalloc_worker._effects import StartRefill
 from idalloc_worker._marks_stream import MarksStream
+from idalloc_worker._partitions import QUEUES
 from idalloc_worker._segment import Segment
 from idalloc_worker._service import WorkerService
 from idalloc_worker._tag_settings import TagSettings
-from tests.simulation._bench import TAG, Bench, fleet_of, mark_of
+from tests.simulation._bench import NOTHING_FAILS, TAG, Bench, fleet_of, mark_of
 from tests.simulation._broker import Message
 from tests.simulation._channel import SimConnection
 from tests.simulation._clock import WAIT
@@ -27,6 +30,16 @@ from tests.simulation._worker import SimWorker
 @pytest.fixture
 def bench() -> Bench:
     return Bench()
+
+
+def test_requests_are_taken_once_the_fleet_was_heard(bench: Bench) -> None:
+    """Until then others answer sooner: this one could reserve nothing."""
+    bench.start()
+    bench.settle()
+    requests = bench.world.broker.queues[ALLOC_QUEUE]
+    assert not requests.consumers
+    bench.wait(WAIT)
+    assert requests.consumers
 
 
 def test_a_claim_that_was_cut_off_is_made_again(bench: Bench) -> None:
@@ -187,6 +200,16 @@ def test_a_request_whose_time_is_over_uses_up_no_id(bench: Bench) -> None:
     assert worker.tallies.outcomes[ALLOC_QUEUE]["expired"] == 1
 
 
+def test_a_request_that_cannot_be_answered_uses_up_no_id(bench: Bench) -> None:
+    """It is put away: answered by nobody, it would come back for ever."""
+    (worker,) = bench.joined(1)
+    body = encode_alloc_request(TAG, 1)
+    bench.world.broker.queues[ALLOC_QUEUE].push(Message("", ALLOC_QUEUE, body, Properties()))
+    bench.settle()
+    assert worker.tallies.outcomes[ALLOC_QUEUE] == {"dead_lettered": 1}
+    assert bench.world.database.rows[TAG] == 0
+
+
 def test_a_worker_that_stops_gives_back_what_is_under_way(bench: Bench) -> None:
     """A refill whose answer comes only then brings ids that nobody needs any more."""
     (worker,) = bench.joined(1)
@@ -253,6 +276,15 @@ def test_what_either_engine_holds_is_contested(bench: Bench) -> None:
         engine.segment_arrived(refill.attempt, Segment(10, 20), TagSettings(step=10), 0.0)
     assert worker.service.on_foreign_claim(TAG, 19, 30) == (10, 20)
     assert (worker.engine.left, worker.owner.left) == (0, 0)
+
+
+def test_each_partition_has_one_owner_at_a_time() -> None:
+    """Every worker consumes it, and the broker delivers to one."""
+    bench = Bench(replace(NOTHING_FAILS, tags=(), ordered=("o",)))
+    bench.joined(2)
+    bench.wait(1.0)
+    partitions = [bench.world.broker.queues[name] for name in QUEUES]
+    assert all(queue.single_active and len(queue.consumers) == 2 for queue in partitions)
 
 
 def test_a_question_that_comes_too_late_is_not_passed_on(bench: Bench) -> None:

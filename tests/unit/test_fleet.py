@@ -499,13 +499,13 @@ def test_refusals_that_are_far_between_are_accidents(bench: Bench) -> None:
     for _ in range(3):
         for _ in range(4):
             bench.fleet.on_fleet_nacked()
+            assert not bench.fleet.unprotected
             bench.fleet.on_fleet_lost()
             bench.channel.outbox.clear()
             bench.fleet.on_fleet_open("id.fleet.mine")
         bench.confirm()
         bench.fleet.on_fleet_lost()
         bench.fleet.on_fleet_open("id.fleet.mine")
-    assert not bench.fleet.unprotected
 
 
 def test_an_overlap_is_told_to_both(bench: Bench) -> None:

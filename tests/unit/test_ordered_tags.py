@@ -7,13 +7,18 @@ from typing import Any
 
 import pytest
 
+from idalloc_client._frames import Properties
 from idalloc_schemas import AllocRequest, Reserved
+from idalloc_worker._bundles import OrderedRequest, encode_bundle
 from idalloc_worker._effects import Answer, Refused, StartRefill
 from idalloc_worker._ordered import OrderedTags, Survey
+from idalloc_worker._owner_session import OwnerSession
+from idalloc_worker._partitions import QUEUES
 from idalloc_worker._refiller import RefillReport
 from idalloc_worker._refusals import SHUTTING_DOWN
 from idalloc_worker._segment import Segment
 from idalloc_worker._service import WorkerService
+from idalloc_worker._session import Delivery
 from idalloc_worker._store import Reservation
 from idalloc_worker._tag_settings import TagSettings
 from idalloc_worker._tallies import Tallies
@@ -57,6 +62,39 @@ class Bench:
 @pytest.fixture
 def bench() -> Bench:
     return Bench()
+
+
+@pytest.mark.parametrize(("sender", "user"), [(b"worker", "alice"), (b"mallory", None)])
+def test_only_workers_are_believed_on_who_asked(
+    bench: Bench, sender: bytes, user: str | None
+) -> None:
+    """Anybody may publish to every queue, and write any name into a bundle."""
+    wire: Any = SimpleNamespace(channel=None, is_open=True, server_properties={})
+    session = OwnerSession(wire, "worker", lambda _callback: None, lambda _since: None)
+    users: list[str | None] = []
+    bench.parts._take = lambda _request, _now, user: users.append(user)
+    bench.parts._desk = SimpleNamespace(doubts=lambda *_: False)
+    bench.parts._forwarder.vouches_like = lambda user: user == b"worker"
+    body = encode_bundle([OrderedRequest(AllocRequest(app_tag="order"), b"q", b"1", b"alice")])
+    delivery = Delivery(session, 1, QUEUES[0], None, None, redelivered=False, user=sender)
+    bench.parts._on_bundle(delivery, Properties(), body)
+    assert users == [user]
+
+
+def test_nothing_outlives_its_generation(bench: Bench) -> None:
+    """Others own the partitions now, whether they can be heard or not."""
+    assert bench.owner.get().id == 1
+    assert bench.owner.health().left
+    bench.parts._on_end()
+    assert bench.owner.health().left == 0
+
+
+def test_a_worker_that_sees_a_switch_drops_what_it_holds(bench: Bench) -> None:
+    """Of the tag as an ordinary one; it is lost, and counted."""
+    assert bench.plain.get().id == 1
+    held = bench.plain.health().left
+    bench.look({"order": 20})
+    assert (bench.plain.health().left, bench.plain.health().ids_lost) == (0, held)
 
 
 def test_a_switch_there_and_back_that_no_look_saw(bench: Bench) -> None:
