@@ -272,6 +272,24 @@ def test_after_a_reconnect_only_what_is_new_is_read(bench: Bench) -> None:
     assert bench.set_back == []
 
 
+def test_a_stream_that_is_refused_is_tried_ever_more_rarely(bench: Bench) -> None:
+    """Also over other connections: an attempt may cost one, where a user may open few channels."""
+    for _ in range(7):
+        bench.fleet.disconnect()
+        bench.channel.connection = object()
+        bench.connect()
+        bench.confirm()
+        bench.memory.on_stream_refused("access refused")
+    opened = []
+    for _ in range(10):
+        for _ in range(15):
+            bench.pass_time(60)
+            bench.confirm()
+        opened.append(bench.stream.opened)
+    assert opened[3] == opened[0]
+    assert opened[9] > opened[0]
+
+
 @pytest.mark.parametrize("first", [(100, b"of another stream"), (101, b"the rest was cut off")])
 def test_another_stream_is_read_from_its_beginning(bench: Bench, first: tuple[int, bytes]) -> None:
     """What lies below the place that this worker knows was never read, or is lost."""
