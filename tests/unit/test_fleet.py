@@ -234,6 +234,14 @@ def test_a_stream_without_a_whole_snapshot_is_read_from_its_beginning(bench: Ben
     assert any(isinstance(one, Marks) and one.part == 0 for one in told)
 
 
+def test_answers_are_for_those_who_have_asked(bench: Bench) -> None:
+    """Whoever may write to the default exchange, and knows the queue, could move every row."""
+    bench.join(snapshot(("order", "dead", 50)))
+    forged = Marks(worker="nobody", entries=[("order", "nobody", 2**62)]).encode()
+    bench.fleet.on_fleet_message(forged, from_fleet=False)
+    assert bench.fleet.marks.mark("order") == 50
+
+
 def test_where_there_is_no_stream_the_others_are_asked(bench: Bench) -> None:
     """It is said once and counted; later the stream is tried again, beside the work."""
     bench.connect()

@@ -91,6 +91,7 @@ class Fleet:
         self._echoes = Echoes(self._send_echo, call_later, clock)
         self._claims = Claims(self._tell, self._echoes.echo, self._hears, counters)
         self._answering: set[str] = set()  # workers whose marks are coming in
+        self._asked = False  # whether the others may answer, each straight to this worker
         self._failed_greetings = 0
         self._greeted_at = 0.0
         self._generation = 0
@@ -241,6 +242,7 @@ class Fleet:
             self._state = _State.GREETING
         self._counters["fleet_joins"] += 1
         self._answering.clear()
+        self._asked = False
         self._generation += 1
         generation = self._generation
         greeting = Echo(worker=self.key, number=0)
@@ -287,6 +289,7 @@ class Fleet:
 
     def _gather(self, generation: int) -> None:
         """Ask the others, tell them what we know, and give them some time."""
+        self._asked = True
         self.publish(Hello(worker=self.key, reply_to=self._queue).encode(), _nothing)
         if len(self.marks):
             # Whoever joined after us, and so could not answer, hears it all the same.
@@ -389,7 +392,7 @@ class Fleet:
     def _hear(self, message: Reserved | Surrendered | Hello | Marks, *, from_fleet: bool) -> None:
         """Take in what another worker says."""
         match message:
-            case Marks():
+            case Marks() if from_fleet or self._asked:  # callers may know the queue's name
                 self._on_marks(message)
             case Reserved() | Surrendered() if from_fleet:
                 self.memory.take_in(message)
