@@ -55,6 +55,8 @@ class Reserved(_Message):
     right: Edge
     at: Instant | None = None
     """When it was sent."""
+    kept: StrictBool | None = None
+    """Whether it is a range that `worker` surrendered and could not give back."""
 
 
 class Surrendered(_Message):

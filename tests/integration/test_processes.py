@@ -30,9 +30,9 @@ def no_new_descriptor(pid: int) -> Iterator[None]:
 
 
 @contextmanager
-def hangups_ignored() -> Iterator[None]:
-    """Start a process inside as `nohup` does."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+def on_hangup(handler: signal.Handlers) -> Iterator[None]:
+    """Start a process inside that inherits this: as under `nohup`, or as where there is none."""
+    before = signal.signal(signal.SIGHUP, handler)
     try:
         yield
     finally:
@@ -61,7 +61,8 @@ def test_a_child_that_cannot_be_started(fleet: Fleet) -> None:
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_hangup_drains(fleet: Fleet, processes: int) -> None:
     """It comes twice where a terminal is closed, and means the same."""
-    (worker,) = fleet.start(processes=processes)
+    with on_hangup(signal.SIG_DFL):
+        (worker,) = fleet.start(processes=processes)
     assert serves(fleet)
     worker.pause()  # so that it sees both together
     for process in [worker.pid, *children(worker.pid)]:
@@ -75,7 +76,7 @@ def test_a_hangup_drains(fleet: Fleet, processes: int) -> None:
 
 def test_a_hangup_that_is_to_be_ignored(fleet: Fleet) -> None:
     """Under `nohup` a worker outlives its terminal."""
-    with hangups_ignored():
+    with on_hangup(signal.SIG_IGN):
         (worker,) = fleet.start()
     worker.signal(signal.SIGHUP)
     assert serves(fleet)

@@ -97,10 +97,8 @@ MEMORY: Final = (
     Rule(
         "Where there is no stream the others are asked.",
         _MEMORY,
-        "            _RETRY_EVERY * (1 + self._jitter()), partial(self._retry, self._connection)\n"
-        "        )\n        self._go_on(whole=False)\n",
-        "            _RETRY_EVERY * (1 + self._jitter()), partial(self._retry, self._connection)\n"
-        "        )\n        self._go_on(whole=True)\n",
+        "        self._go_on(whole=False)\n",
+        "        self._go_on(whole=True)\n",
         (_UNIT,),
     ),
     Rule(

@@ -47,7 +47,7 @@ class FakeChannel:
     def works(self) -> None:
         self.worked += 1
 
-    def restart(self) -> None:
+    def restart(self, _reason: str) -> None:
         self.restarts += 1
 
 
@@ -325,6 +325,14 @@ def test_a_stream_without_a_whole_snapshot_is_read_from_its_beginning(bench: Ben
     assert any(isinstance(one, Marks) and one.part == 0 for one in told)
 
 
+def test_answers_are_for_those_who_have_asked(bench: Bench) -> None:
+    """Whoever may write to the default exchange, and knows the queue, could move every row."""
+    bench.join(snapshot(("order", "dead", 50)))
+    forged = Marks(worker="nobody", entries=[("order", "nobody", 2**62)]).encode()
+    bench.fleet.on_fleet_message(forged, from_fleet=False)
+    assert bench.fleet.marks.mark("order") == 50
+
+
 def test_where_there_is_no_stream_the_others_are_asked(bench: Bench) -> None:
     """It is said once and counted; later the stream is tried again, beside the work."""
     bench.connect()
@@ -361,6 +369,24 @@ def test_after_a_reconnect_only_what_is_new_is_read(bench: Bench) -> None:
     ]
     assert bench.fleet.marks.mark("order") == 30
     assert bench.set_back == []
+
+
+def test_a_stream_that_is_refused_is_tried_ever_more_rarely(bench: Bench) -> None:
+    """Also over other connections: an attempt may cost one, where a user may open few channels."""
+    for _ in range(7):
+        bench.fleet.disconnect()
+        bench.channel.connection = object()
+        bench.connect()
+        bench.confirm()
+        bench.memory.on_stream_refused("access refused")
+    opened = []
+    for _ in range(10):
+        for _ in range(15):
+            bench.pass_time(60)
+            bench.confirm()
+        opened.append(bench.stream.opened)
+    assert opened[3] == opened[0]
+    assert opened[9] > opened[0]
 
 
 @pytest.mark.parametrize("first", [(100, b"of another stream"), (101, b"the rest was cut off")])

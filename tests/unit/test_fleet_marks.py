@@ -95,6 +95,19 @@ def test_who_is_not_told_apart_any_more_counts_on() -> None:
     assert marks.mark("order") == 10
 
 
+def test_what_was_kept_counts_and_old_claims_do_not() -> None:
+    """Old ones are read in the stream, after what came to one's own queue meanwhile."""
+    marks = FleetMarks("me")
+    marks.reserved("a", "order", 12, 15)
+    marks.surrendered("a", "order", 12, 15, 6)
+    marks.surrendered("a", "order", 5, 6, 5)
+    marks.reserved("a", "order", 5, 6, kept=True)
+    assert marks.mark("order") == 6
+    marks.reserved("a", "order", 12, 15)
+    marks.told([("order", "a", 15)])
+    assert marks.mark("order") == 6
+
+
 def test_hearsay_does_not_undo_a_surrender() -> None:
     """Whoever joined just now may be told by others what they did not yet know to be outdated."""
     marks = FleetMarks("me")

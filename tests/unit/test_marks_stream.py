@@ -35,8 +35,10 @@ class FakeChannel:
     def queue_declare(self, *_: object, **__: object) -> None:
         self._ask("declare")
 
-    def queue_bind(self, *_: object) -> None:
+    def queue_bind(self, *_: object, callback: Callable[[Any], None]) -> None:
         self._ask("bind")
+        if self.is_open:
+            callback(None)
 
     def basic_consume(
         self,

@@ -9,6 +9,7 @@ from pika.exceptions import ChannelClosedByBroker
 from idalloc_worker._marks_stream import MarksStream
 
 DOWN = ChannelClosedByBroker(404, "home node 'a' of durable queue 'x' is down or inaccessible")
+OTHER_TYPE = ChannelClosedByBroker(406, "invalid arg 'x-stream-offset' for queue 'x'")
 MISSING = ChannelClosedByBroker(404, "no queue 'x' in vhost '/'")
 
 
@@ -26,6 +27,10 @@ class FakeChannel:
 
     def basic_consume(self, *_: object, callback: Callable[[Any], None], **__: object) -> None:
         self.on_consuming = callback
+
+    def queue_bind(self, *_: object, callback: Callable[[Any], None]) -> None:
+        self.asked.append("queue_bind")
+        self.on_bound = callback
 
     def __getattr__(self, name: str) -> Callable[..., None]:
         return lambda *_, **__: self.asked.append(name)
@@ -82,6 +87,7 @@ def test_a_stream_that_is_not_up_yet_is_waited_for(bench: Bench) -> None:
     assert len(bench.channels) == 4
     assert "queue_declare" in bench.channels[-1].asked
     bench.channels[-1].on_consuming(None)
+    bench.channels[-1].on_bound(None)
     assert (bench.opened, bench.refusals) == (1, [])
 
 
@@ -104,11 +110,21 @@ def test_it_is_not_waited_for_on_a_connection_that_is_gone(bench: Bench) -> None
 
 
 def test_where_it_is_missing_less_and_less_is_asked_for(bench: Bench) -> None:
-    for _ in range(3):
+    for _ in range(2):
+        bench.channels[-1].on_consuming(None)
         bench.channels[-1].end(MISSING)
+    bench.channels[-1].on_consuming(None)
     assert [("queue_declare" in c.asked, "queue_bind" in c.asked) for c in bench.channels] == [
         (True, True),
         (False, True),
         (False, False),
     ]
+    assert (bench.opened, bench.refusals) == (1, [])
+
+
+def test_what_is_no_stream_is_not_bound(bench: Bench) -> None:
+    """What workers say would pile up in it, and nobody would ever read it."""
+    for _ in range(3):
+        bench.channels[-1].end(OTHER_TYPE)
     assert len(bench.refusals) == 1
+    assert not any("queue_bind" in channel.asked for channel in bench.channels)

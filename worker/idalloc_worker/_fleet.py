@@ -95,6 +95,7 @@ class Fleet:
         self._claims = Claims(self._tell, self._echoes.echo, self._hears, counters)
         self.forget = self._claims.forget
         self._answering: set[str] = set()  # workers whose marks are coming in
+        self._asked = False  # whether the others may answer, each straight to this worker
         self._failed_greetings = 0
         self._greeted_at = 0.0
         self._generation = 0
@@ -183,8 +184,8 @@ class Fleet:
 
     def keep(self, app_tag: str, left: int, right: int) -> None:
         """Tell all others that what was surrendered was not given back: it counts as reserved."""
-        self.marks.reserved(self.key, app_tag, left, right)
-        self._tell(app_tag, left, right, _nothing)
+        self.marks.reserved(self.key, app_tag, left, right, kept=True)
+        self._tell(app_tag, left, right, _nothing, kept=True)
 
     def _proceed(self, claim: Claim) -> None:
         if self._state is _State.UNPROTECTED:
@@ -192,9 +193,12 @@ class Fleet:
         elif self._state is _State.READY:
             self._claims.make(claim)
 
-    def _tell(self, app_tag: str, left: int, right: int, on_told: Callback) -> None:
+    def _tell(  # what the message says
+        self, app_tag: str, left: int, right: int, on_told: Callback, *, kept: bool | None = None
+    ) -> None:
+        at = self.vouching.now()
         message = Reserved(
-            worker=self.key, app_tag=app_tag, left=left, right=right, at=self.vouching.now()
+            worker=self.key, app_tag=app_tag, left=left, right=right, at=at, kept=kept
         )
         self._own.sent(message)
         self.publish(message.encode(), on_told)
@@ -207,8 +211,7 @@ class Fleet:
 
     def on_deaf(self) -> None:
         """Join anew: the exchange was deleted and made again, or a binding was removed."""
-        _log.warning("What is said to the exchange id.fleet does not come here; joining anew")
-        self._channel.restart()
+        self._channel.restart("what is said to the exchange id.fleet does not come here")
 
     def _send_echo(self, number: int) -> None:
         self._channel.send(self._queue, Echo(worker=self.key, number=number).encode())
@@ -232,6 +235,7 @@ class Fleet:
             self._state = _State.GREETING
         self._counters["fleet_joins"] += 1
         self._answering.clear()
+        self._asked = False
         self._generation += 1
         generation = self._generation
         greeting = Echo(worker=self.key, number=0)
@@ -246,7 +250,7 @@ class Fleet:
                 return
             if self._silence > _RESTART_AFTER:
                 self._on_greeting_failed(_SILENCE, "it does not confirm what is published")
-                self._channel.restart()
+                self._channel.restart("the broker does not confirm what is said")
             else:
                 self._watch_silence(generation)
 
@@ -277,6 +281,7 @@ class Fleet:
     def _gather(self, generation: int) -> None:
         """Ask the others, tell them what we know, and give them some time."""
         self.marks.missed()
+        self._asked = True
         self.publish(Hello(worker=self.key, reply_to=self._queue).encode(), _nothing)
         if len(self.marks):
             # Whoever joined after us, and so could not answer, hears it all the same.
@@ -379,7 +384,7 @@ class Fleet:
     def _hear(self, message: Reserved | Surrendered | Hello | Marks, *, from_fleet: bool) -> None:
         """Take in what another worker says."""
         match message:
-            case Marks():
+            case Marks() if from_fleet or self._asked:  # callers may know the queue's name
                 self._on_marks(message)
             case Reserved() | Surrendered() if from_fleet:
                 self.memory.take_in(message)

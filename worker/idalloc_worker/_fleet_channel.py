@@ -109,8 +109,9 @@ class FleetChannel:
         """Hear that messages get through: the next failure is a first one."""
         self._retries.reset()
 
-    def restart(self) -> None:
+    def restart(self, reason: str) -> None:
         """Give the channel up for another one: it is open, and nothing comes of it."""
+        _log.info("Joining the fleet anew: %s", reason)
         if self._channel is not None and self._channel.is_open:
             self._channel.close()
 
@@ -254,9 +255,8 @@ class FleetChannel:
     def _on_confirm(self, frame: Any) -> None:
         method = frame.method
         if isinstance(method, Basic.Nack):
-            _log.info("The broker could not give a message to all workers; starting anew")
             self._handler.on_fleet_nacked()
-            self.restart()
+            self.restart("the broker could not give a message to all workers")
             return
         due: list[Callback] = []
         if method.multiple:

@@ -124,15 +124,24 @@ class FleetMarks:
 
     # What is heard
 
-    def reserved(self, worker: str, app_tag: str, left: int, right: int) -> None:
-        """Take in that a worker reserved `[left, right)`."""
-        if self._surrenders:
-            self._surrenders.pop((worker, app_tag), None)  # what it has is what it says now
-        self._marks_of(app_tag).raise_to(self._name(worker), right)
+    def reserved(
+        self, worker: str, app_tag: str, left: int, right: int, *, kept: bool = False
+    ) -> None:
+        """Take in that a worker reserved `[left, right)`.
+
+        `kept`: it surrendered that and could not give it back. Any other claim of a worker that has
+        surrendered is an old one, read in the stream when later ones were heard already.
+        """
+        end, surrendered = right, self._surrenders.get((worker, app_tag))
+        if surrendered is not None and kept:
+            self._surrenders[worker, app_tag] = max(surrendered, right)
+        elif surrendered is not None:
+            end = min(right, surrendered)
+        self._marks_of(app_tag).raise_to(self._name(worker), end)
         if worker != self.me:
             for watch in self._watches.get(app_tag, ()):
                 watch.heard(worker, left, right)
-            self.on_reserved(app_tag, right)
+            self.on_reserved(app_tag, end)
 
     def surrendered(self, worker: str, app_tag: str, left: int, right: int, rest: int) -> None:
         """Take in that a worker will never use `[left, right)`, the end of what it reserved.

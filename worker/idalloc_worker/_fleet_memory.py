@@ -37,6 +37,9 @@ _REPEATED: Final = 5000  # tags of which is repeated, after a reconnect, how far
 _FIRST_ALIVE: Final = 5.0  # seconds
 _FIRST_SNAPSHOT: Final = 2.0  # seconds within which a stream without one gets one, from one of all
 _RETRY_EVERY: Final = 60.0  # seconds after which a stream that could not be used is tried again
+_MOST_DOUBLINGS: Final = 6
+"""Then it is tried about once in an hour: where a user may open few channels, each attempt costs
+the connection."""
 
 
 class _State(Enum):
@@ -107,6 +110,7 @@ class FleetMemory:
         self._end_mark = b""  # the message at that offset
         self._resuming = False  # whether the next message that is read has to be that one
         self._told = False
+        self._refusals = 0  # one after the other, with the connection or without
         self.in_broker: bool | None = None
         """Whether the broker keeps the marks, and this worker has read them; None: not yet."""
 
@@ -187,6 +191,7 @@ class FleetMemory:
         self._end, self._end_mark = self._until, self._sentinel()
         self._state = _State.KNOWN
         self.in_broker, self._told = True, False
+        self._refusals = 0
         if not whole:
             _log.info(
                 "The broker keeps the marks from now on. For what was reserved before, this start "
@@ -207,8 +212,10 @@ class FleetMemory:
             )
         self._state, self.in_broker = _State.REFUSED, False
         self._call_later(
-            _RETRY_EVERY * (1 + self._jitter()), partial(self._retry, self._connection)
+            _RETRY_EVERY * 2**self._refusals * (1 + self._jitter()),
+            partial(self._retry, self._connection),
         )
+        self._refusals = min(self._refusals + 1, _MOST_DOUBLINGS)
         self._go_on(whole=False)
 
     def _retry(self, connection: Any) -> None:
@@ -225,7 +232,7 @@ class FleetMemory:
         """Remember what a worker said, to the fleet or, long ago, to the stream."""
         match message:
             case Reserved(worker=worker, app_tag=tag, left=left, right=right, at=at):
-                self._marks.reserved(worker, tag, left, right)
+                self._marks.reserved(worker, tag, left, right, kept=bool(message.kept))
                 self._vouching.claimed(tag, at)
             case Surrendered(worker=worker, app_tag=tag, left=left, right=right, rest=rest):
                 self._marks.surrendered(worker, tag, left, right, left if rest is None else rest)

@@ -142,9 +142,21 @@ class MarksStream:
         channel.basic_qos(prefetch_count=_PREFETCH)
         if self._care <= _Care.DECLARE:
             channel.queue_declare(MARKS_STREAM, durable=True, arguments=STREAM_ARGUMENTS)
+        self._consume(channel, "last", lambda: self._bind(channel))
+
+    def _bind(self, channel: Channel) -> None:
+        """See that it gets what is said; only now, as another queue of its name would fill up."""
+        if channel is not self._channel or not channel.is_open:
+            return
         if self._care <= _Care.BIND:  # whoever deletes the exchange takes the binding along
-            channel.queue_bind(MARKS_STREAM, FLEET_EXCHANGE, "")
-        self._consume(channel, "last", self._handler.on_stream_open)
+            channel.queue_bind(
+                MARKS_STREAM,
+                FLEET_EXCHANGE,
+                "",
+                callback=lambda _frame: self._handler.on_stream_open(),
+            )
+        else:
+            self._handler.on_stream_open()
 
     def _consume(
         self, channel: Channel, start: int | str, on_consuming: Callback | None = None
