@@ -7,7 +7,6 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable
-from enum import Enum, auto
 from typing import Any
 
 from idalloc_client._link import Timer
@@ -29,6 +28,7 @@ from idalloc_worker._fleet_health import FleetHealth
 from idalloc_worker._fleet_marks import FleetMarks, Watch, new_key
 from idalloc_worker._fleet_memory import FleetMemory
 from idalloc_worker._fleet_owner import FleetOwner
+from idalloc_worker._fleet_state import FleetState
 from idalloc_worker._objections import Objections
 from idalloc_worker._own_messages import OwnMessages
 from idalloc_worker._segment import Segment
@@ -43,20 +43,6 @@ _MUTE_AFTER = 1.0  # seconds without a confirm after which nothing more is reser
 _GREETINGS = 5  # that the broker refuses, one after the other, until it is done without
 _SILENCE = 3  # refusals, as it were
 _RESTART_AFTER = 5.0  # seconds after which another channel is tried, or it is done without
-
-
-class _State(Enum):
-    DOWN = auto()
-    """No channel just now: claims wait."""
-    GREETING = auto()
-    """It is not known yet whether the broker passes on what is said: claims wait."""
-    READING = auto()
-    """The stream is read for the marks of all: claims wait."""
-    GATHERING = auto()
-    """The others were asked for their marks: claims wait."""
-    READY = auto()
-    UNPROTECTED = auto()
-    """The broker refuses: segments are used at once, as if this worker were alone."""
 
 
 class Fleet:
@@ -86,7 +72,7 @@ class Fleet:
         )
         self._own = OwnMessages()
         self._objections = Objections(owner.on_foreign_claim, self._tell, counters)
-        self._state = _State.DOWN
+        self._state = FleetState.DOWN
         self._when_able: list[Callback] = []
         self._echoes = Echoes(self._send_echo, call_later, clock)
         self._claims = Claims(self._tell, self._echoes.echo, self._hears, counters)
@@ -105,12 +91,12 @@ class Fleet:
     @property
     def speaking(self) -> bool:
         """Whether what is published now reaches the others."""
-        return self._state is _State.READY
+        return self._state is FleetState.READY
 
     @property
     def unprotected(self) -> bool:
         """Whether the broker keeps this worker from speaking to the others."""
-        return self._state is _State.UNPROTECTED
+        return self._state is FleetState.UNPROTECTED
 
     @property
     def able(self) -> bool:
@@ -138,7 +124,7 @@ class Fleet:
         """Forget the connection."""
         self._on_settled = None
         self._channel.disconnect()
-        self._state = _State.DOWN
+        self._state = FleetState.DOWN
         self.on_fleet_lost()
 
     def renew_key(self) -> None:
@@ -172,7 +158,7 @@ class Fleet:
 
     def catch_up(self, on_done: Callback) -> None:
         """Call back once all that was sent to this worker so far is handled, or time is up."""
-        if self._state is _State.UNPROTECTED:
+        if self._state is FleetState.UNPROTECTED:
             on_done()
         else:
             self._echoes.catch_up(on_done, send=self.speaking)
@@ -192,9 +178,9 @@ class Fleet:
         self._tell(app_tag, left, right, _nothing)
 
     def _proceed(self, claim: Claim) -> None:
-        if self._state is _State.UNPROTECTED:
+        if self._state is FleetState.UNPROTECTED:
             self._claims.do_without(claim)
-        elif self._state is _State.READY:
+        elif self._state is FleetState.READY:
             self._claims.make(claim)
 
     def _tell(self, app_tag: str, left: int, right: int, on_told: Callback) -> None:
@@ -238,8 +224,8 @@ class Fleet:
         """See whether the broker passes on what is said."""
         self._queue = queue
         self._own.renew(queue)
-        if self._state is not _State.UNPROTECTED:
-            self._state = _State.GREETING
+        if self._state is not FleetState.UNPROTECTED:
+            self._state = FleetState.GREETING
         self._counters["fleet_joins"] += 1
         self._answering.clear()
         self._asked = False
@@ -253,7 +239,7 @@ class Fleet:
         """Do not wait for ever for a broker that takes messages and says nothing."""
 
         def look() -> None:
-            if generation != self._generation or self._state is _State.DOWN:
+            if generation != self._generation or self._state is FleetState.DOWN:
                 return
             if self._silence > _RESTART_AFTER:
                 self._on_greeting_failed(_SILENCE, "it does not confirm what is published")
@@ -266,7 +252,7 @@ class Fleet:
     def _on_greeted(self, generation: int) -> None:
         """Read what the broker remembers."""
         if generation == self._generation:
-            self._state = _State.READING
+            self._state = FleetState.READING
             self._failed_greetings = 0
             self._greeted_at = self._clock()
             self._channel.works()
@@ -274,9 +260,9 @@ class Fleet:
 
     def on_memory_read(self, *, whole: bool) -> None:
         """Begin with what the stream holds, or ask the others, if it does not hold everything."""
-        if self._state is not _State.READING:
+        if self._state is not FleetState.READING:
             return  # it was tried again later
-        self._state = _State.GATHERING
+        self._state = FleetState.GATHERING
         generation = self._generation
         if whole:
             # A broker that crashed may have lost what was said last.
@@ -297,7 +283,7 @@ class Fleet:
         rounds = iter([_GATHER, *[0.05] * round((_GATHER_LONGEST - _GATHER) / 0.05)])
 
         def wait() -> None:
-            if generation != self._generation or self._state is not _State.GATHERING:
+            if generation != self._generation or self._state is not FleetState.GATHERING:
                 return
             pause = next(rounds, None)
             if pause is not None and (pause == _GATHER or self._answering):
@@ -308,8 +294,8 @@ class Fleet:
         wait()
 
     def _begin(self, generation: int) -> None:
-        if generation == self._generation and self._state is _State.GATHERING:
-            self._state = _State.READY
+        if generation == self._generation and self._state is FleetState.GATHERING:
+            self._state = FleetState.READY
             # Ordered tags want the channel that the stream was read on.
             self.memory.begin(self._resume)
 
@@ -319,22 +305,22 @@ class Fleet:
 
     def _on_greeting_failed(self, weight: int, reason: str) -> None:
         """Do without where one greeting after the other does not get through."""
-        if self._state is _State.GREETING:
+        if self._state is FleetState.GREETING:
             self._failed_greetings += weight
             if self._failed_greetings >= _GREETINGS:
                 self.on_fleet_refused(reason)
 
     def on_fleet_lost(self) -> None:
         """Let claims wait for the next channel; nobody knows what became of their messages."""
-        if self._state is not _State.UNPROTECTED:
-            self._state = _State.DOWN
+        if self._state is not FleetState.UNPROTECTED:
+            self._state = FleetState.DOWN
         self._generation += 1
         self._echoes.forget()
         self.memory.disconnect()
 
     def on_fleet_refused(self, reason: str) -> None:
         """Go on without: ids first, protection as far as it can be had."""
-        if self._state is not _State.UNPROTECTED:
+        if self._state is not FleetState.UNPROTECTED:
             self._counters["fleet_refused"] += 1
             _log.warning(
                 "This worker is not protected against a database that is set back: RabbitMQ keeps "
@@ -342,7 +328,7 @@ class Fleet:
                 "needs on id.fleet",
                 reason,
             )
-        self._state = _State.UNPROTECTED
+        self._state = FleetState.UNPROTECTED
         self._echoes.forget()
         self._resume()
 
