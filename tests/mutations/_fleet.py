@@ -280,10 +280,10 @@ FLEET: Final = (
         (_MARKS_TESTS, SIMULATION),
     ),
     Rule(
-        "What a worker reserves after a surrender counts again.",
+        "What a worker surrendered and kept counts again.",
         _MARKS,
-        "            self._surrenders.pop((worker, app_tag), None)",
-        "            pass",
+        "            self._surrenders[worker, app_tag] = max(surrendered, right)\n",
+        "            end = min(right, surrendered)\n",
         (_MARKS_TESTS,),
     ),
     Rule(

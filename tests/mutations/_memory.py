@@ -24,13 +24,13 @@ MEMORY: Final = (
         "Nothing begins before the stream is read.",
         _FLEET,
         """\
-            self._state = _State.READING
+            self._state = FleetState.READING
             self._failed_greetings, self._greeted_at = 0, self._clock()
             self._channel.works()
             self.memory.connect(self._channel.connection)
 """,
         """\
-            self._state = _State.GATHERING
+            self._state = FleetState.GATHERING
             self._failed_greetings, self._greeted_at = 0, self._clock()
             self._channel.works()
             self.memory.connect(self._channel.connection)
@@ -76,8 +76,8 @@ MEMORY: Final = (
     Rule(
         "Reading goes on until one's own message.",
         _MEMORY,
-        "            if offset >= self._until:\n",
-        "            if True:\n",
+        "        if offset >= self._until:\n",
+        "        if True:\n",
         (_UNIT, _DARK),
     ),
     Rule(

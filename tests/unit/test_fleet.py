@@ -25,7 +25,6 @@ class FakeChannel:
         self.outbox: deque[tuple[bytes, Callback]] = deque()
         self.sent: list[tuple[str, bytes]] = []
         self.restarts = self.worked = 0
-        self.bound: list[str] = []
         self.waiting_since = float("inf")
 
     def connect(self, _connection: Any) -> None:
@@ -41,9 +40,6 @@ class FakeChannel:
     def send(self, queue: str, body: bytes) -> None:
         self.sent.append((queue, body))
 
-    def bind(self, queue: str) -> None:
-        self.bound.append(queue)
-
     def works(self) -> None:
         self.worked += 1
 
@@ -55,7 +51,6 @@ class FakeStream:
     """Is read by the test."""
 
     def __init__(self) -> None:
-        self.may_bind = True
         self.opened = self.closed = 0
         self.starts: list[int] = []
 
@@ -437,18 +432,19 @@ def test_a_worker_that_hears_nobody_notices_without_a_claim(bench: Bench) -> Non
     assert bench.channel.restarts == 1
 
 
-def test_the_stream_is_looked_after(bench: Bench) -> None:
-    """If it was deleted, to bind it ends the channel, and it is made and filled anew."""
-    bench.join(snapshot())
+@pytest.mark.parametrize(("end", "told"), [(103, False), (50_000, True), (3, True)])
+def test_the_stream_is_looked_after(bench: Bench, end: int, told: bool) -> None:  # noqa: FBT001
+    """Where somebody fills it, or it was deleted, what is known is written down again."""
+    bench.join(snapshot(("order", "dead", 50)))
     bench.pass_time(10)
-    assert bench.channel.bound == ["id.fleet.marks"]
-
-
-def test_the_stream_is_left_alone_without_the_right(bench: Bench) -> None:
-    bench.join(snapshot())
-    bench.stream.may_bind = False
-    bench.pass_time(10)
-    assert bench.channel.bound == []
+    assert bench.stream.opened == 2
+    bench.confirm()
+    bench.memory.on_stream_open()
+    sentinel = bench.channel.outbox[-1][0]
+    bench.confirm()
+    bench.memory.on_stream_message(sentinel, end, from_fleet=True)
+    assert types(bench.confirm()) == (["marks"] if told else [])
+    assert bench.memory.in_broker
 
 
 def test_a_claim_waits_for_all_to_have_heard_it_and_to_be_heard(bench: Bench) -> None:

@@ -116,15 +116,6 @@ def test_hearsay_does_not_undo_a_surrender() -> None:
     assert marks.mark("order") == 4
 
 
-def test_what_is_reserved_after_a_surrender_counts() -> None:
-    """It goes on, so what others tell of it is news again."""
-    marks = FleetMarks("me")
-    marks.surrendered("a", "order", 4, 10, 4)
-    marks.reserved("a", "order", 4, 20)
-    marks.told([("order", "a", 30)])
-    assert marks.mark("order") == 30
-
-
 def test_workers_that_are_not_told_apart_any_more_still_count() -> None:
     """Also once all those above them have given back what they had."""
     marks = FleetMarks("me")

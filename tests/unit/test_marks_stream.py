@@ -138,7 +138,7 @@ def bench() -> Bench:
 def test_it_is_looked_at_from_its_end_and_read_from_where_one_says(bench: Bench) -> None:
     """What the consumer before had under way is not taken for what was asked for."""
     (channel,) = bench.channels
-    assert (channel.asked, bench.opened) == (["declare", "bind", "consume"], 1)
+    assert (channel.asked, bench.opened) == (["declare", "consume", "bind"], 1)
     bench.stream.read_from(7)
     channel.say(b"on its way", 89)
     channel.on_cancelled_ok(None)

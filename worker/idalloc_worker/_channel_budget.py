@@ -1,8 +1,8 @@
 """How many channels a worker opens on its connection, where it may not have all that it wants.
 
-Requests take one, the fleet one, ordered tags two. A connection has a limit of its own, which both
-ends agree on; and a user may have one for all of its connections, which RabbitMQ tells by closing
-the connection on which one channel too many is opened.
+Requests take one, the fleet one and now and then another one, ordered tags two. A connection has a
+limit of its own, which both ends agree on; and a user may have one for all of its connections,
+which RabbitMQ tells by closing the connection on which one channel too many is opened.
 """
 
 from typing import Any, Final
@@ -11,12 +11,12 @@ from pika.exceptions import ConnectionClosed
 
 from idalloc_client._backoff import Backoff
 
-FOR_ALL: Final = 4
+FOR_ALL: Final = 5
 FOR_FLEET: Final = 2
 FOR_REQUESTS: Final = 1
 
 ADVICE: Final = (
-    "its connection can use only %d of the 4 channels that a worker process needs: raise "
+    "its connection can use only %d of the 5 channels that a worker process needs: raise "
     "channel_max (in IDALLOC_AMQP_URL, or in RabbitMQ's configuration) or the user's limit "
     "max-channels"
 )

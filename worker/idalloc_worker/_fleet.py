@@ -7,13 +7,10 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable
-from enum import Enum, auto
-from functools import partial
 from typing import Any
 
 from idalloc_client._link import Timer
 from idalloc_schemas import (
-    MARKS_STREAM,
     Echo,
     HealthCall,
     Hello,
@@ -30,6 +27,7 @@ from idalloc_worker._fleet_health import FleetHealth
 from idalloc_worker._fleet_marks import FleetMarks, Watch, new_key
 from idalloc_worker._fleet_memory import FleetMemory
 from idalloc_worker._fleet_owner import FleetOwner
+from idalloc_worker._fleet_state import FleetState
 from idalloc_worker._objections import Objections
 from idalloc_worker._own_messages import OwnMessages
 from idalloc_worker._segment import Segment
@@ -44,20 +42,6 @@ _MUTE_AFTER = 1.0  # seconds without a confirm after which nothing more is reser
 _GREETINGS = 5  # that the broker refuses, one after the other, until it is done without
 _SILENCE = 3  # refusals, as it were
 _RESTART_AFTER = 5.0  # seconds after which another channel is tried, or it is done without
-
-
-class _State(Enum):
-    DOWN = auto()
-    """No channel just now: claims wait."""
-    GREETING = auto()
-    """It is not known yet whether the broker passes on what is said: claims wait."""
-    READING = auto()
-    """The stream is read for the marks of all: claims wait."""
-    GATHERING = auto()
-    """The others were asked for their marks: claims wait."""
-    READY = auto()
-    UNPROTECTED = auto()
-    """The broker refuses: segments are used at once, as if this worker were alone."""
 
 
 class Fleet:
@@ -85,11 +69,9 @@ class Fleet:
         self.memory = FleetMemory(
             self, self.marks, self.vouching, counters, call_later, app_id=name
         )
-        # See that what is said goes to the stream: if it was deleted, the channel ends.
-        self.bind_stream = partial(self._channel.bind, MARKS_STREAM)
         self._own = OwnMessages()
         self._objections = Objections(owner.on_foreign_claim, self._tell, counters)
-        self._state = _State.DOWN
+        self._state = FleetState.DOWN
         self._when_able: list[Callback] = []
         self._echoes = Echoes(self._send_echo, call_later, clock)
         self._claims = Claims(self._tell, self._echoes.echo, self._hears, counters)
@@ -109,12 +91,12 @@ class Fleet:
     @property
     def speaking(self) -> bool:
         """Whether what is published now reaches the others."""
-        return self._state is _State.READY
+        return self._state is FleetState.READY
 
     @property
     def unprotected(self) -> bool:
         """Whether the broker keeps this worker from speaking to the others."""
-        return self._state is _State.UNPROTECTED
+        return self._state is FleetState.UNPROTECTED
 
     @property
     def able(self) -> bool:
@@ -142,7 +124,7 @@ class Fleet:
         """Forget the connection."""
         self._on_settled = None
         self._channel.disconnect()
-        self._state = _State.DOWN
+        self._state = FleetState.DOWN
         self.on_fleet_lost()
 
     # Segments
@@ -168,7 +150,7 @@ class Fleet:
 
     def catch_up(self, on_done: Callback) -> None:
         """Call back once all that was sent to this worker so far is handled, or time is up."""
-        if self._state is _State.UNPROTECTED:
+        if self._state is FleetState.UNPROTECTED:
             on_done()
         else:
             self._echoes.catch_up(on_done, send=self.speaking)
@@ -188,9 +170,9 @@ class Fleet:
         self._tell(app_tag, left, right, _nothing, kept=True)
 
     def _proceed(self, claim: Claim) -> None:
-        if self._state is _State.UNPROTECTED:
+        if self._state is FleetState.UNPROTECTED:
             self._claims.do_without(claim)
-        elif self._state is _State.READY:
+        elif self._state is FleetState.READY:
             self._claims.make(claim)
 
     def _tell(  # what the message says
@@ -231,8 +213,8 @@ class Fleet:
         """See whether the broker passes on what is said."""
         self._queue = queue
         self._own.renew(queue)
-        if self._state is not _State.UNPROTECTED:
-            self._state = _State.GREETING
+        if self._state is not FleetState.UNPROTECTED:
+            self._state = FleetState.GREETING
         self._counters["fleet_joins"] += 1
         self._answering.clear()
         self._asked = False
@@ -246,7 +228,7 @@ class Fleet:
         """Do not wait for ever for a broker that takes messages and says nothing."""
 
         def look() -> None:
-            if generation != self._generation or self._state is _State.DOWN:
+            if generation != self._generation or self._state is FleetState.DOWN:
                 return
             if self._silence > _RESTART_AFTER:
                 self._on_greeting_failed(_SILENCE, "it does not confirm what is published")
@@ -259,16 +241,17 @@ class Fleet:
     def _on_greeted(self, generation: int) -> None:
         """Read what the broker remembers."""
         if generation == self._generation:
-            self._state = _State.READING
+            self._state = FleetState.READING
             self._failed_greetings, self._greeted_at = 0, self._clock()
             self._channel.works()
             self.memory.connect(self._channel.connection)
 
     def on_memory_read(self, *, whole: bool) -> None:
         """Begin with what the stream holds, or ask the others, if it does not hold everything."""
-        if self._state is not _State.READING:
+        if self._state is not FleetState.READING:
             return  # it was tried again later
-        self._state, generation = _State.GATHERING, self._generation
+        self._state = FleetState.GATHERING
+        generation = self._generation
         if whole:
             # A broker that crashed may have lost what was said last.
             self.memory.repeat_own()
@@ -289,7 +272,7 @@ class Fleet:
         rounds = iter([_GATHER, *[0.05] * round((_GATHER_LONGEST - _GATHER) / 0.05)])
 
         def wait() -> None:
-            if generation != self._generation or self._state is not _State.GATHERING:
+            if generation != self._generation or self._state is not FleetState.GATHERING:
                 return
             pause = next(rounds, None)
             if pause is None or not (pause == _GATHER or self._answering):
@@ -300,8 +283,8 @@ class Fleet:
         wait()
 
     def _begin(self, generation: int) -> None:
-        if generation == self._generation and self._state is _State.GATHERING:
-            self._state = _State.READY
+        if generation == self._generation and self._state is FleetState.GATHERING:
+            self._state = FleetState.READY
             # Ordered tags want the channel that the stream was read on.
             self.memory.begin(self._resume)
 
@@ -311,22 +294,22 @@ class Fleet:
 
     def _on_greeting_failed(self, weight: int, reason: str) -> None:
         """Do without where one greeting after the other does not get through."""
-        if self._state is _State.GREETING:
+        if self._state is FleetState.GREETING:
             self._failed_greetings += weight
             if self._failed_greetings >= _GREETINGS:
                 self.on_fleet_refused(reason)
 
     def on_fleet_lost(self) -> None:
         """Let claims wait for the next channel; nobody knows what became of their messages."""
-        if self._state is not _State.UNPROTECTED:
-            self._state = _State.DOWN
+        if self._state is not FleetState.UNPROTECTED:
+            self._state = FleetState.DOWN
         self._generation += 1
         self._echoes.forget()
         self.memory.disconnect()
 
     def on_fleet_refused(self, reason: str) -> None:
         """Go on without: ids first, protection as far as it can be had."""
-        if self._state is not _State.UNPROTECTED:
+        if self._state is not FleetState.UNPROTECTED:
             self._counters["fleet_refused"] += 1
             _log.warning(
                 "This worker is not protected against a database that is set back: RabbitMQ keeps "
@@ -334,7 +317,7 @@ class Fleet:
                 "needs on id.fleet",
                 reason,
             )
-        self._state = _State.UNPROTECTED
+        self._state = FleetState.UNPROTECTED
         self._echoes.forget()
         self._resume()
 

@@ -130,12 +130,6 @@ class FleetChannel:
             self._published += 1
             self._unconfirmed.append(_Published(self._published, on_confirmed, self._clock()))
 
-    def bind(self, queue: str) -> None:
-        """Bind a queue to the exchange, as it may have been; one that is gone ends the channel."""
-        channel = self._channel
-        if channel is not None and channel.is_open:
-            channel.queue_bind(queue, FLEET_EXCHANGE, "")
-
     def send(self, queue: str, body: bytes) -> None:
         """Send to one queue."""
         if self._send("", queue, body):

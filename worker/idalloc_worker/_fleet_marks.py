@@ -8,12 +8,17 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
+from operator import itemgetter
 
 from idalloc_schemas import Entry
 
 _MAX_WORKERS = 10
 """Workers of one tag that are told apart; of more, the lowest are remembered as one number."""
 
+_TOLD = 5
+"""Of these, the highest are told each by itself: of the others only the highest end matters."""
+
+_END = itemgetter(1)
 _MAX_TAGS = 200_000
 """Tags that are remembered; beyond that those that were reserved from longest ago are forgotten."""
 
@@ -187,9 +192,13 @@ class FleetMarks:
             marks = self._tags.get(app_tag)
             if marks is None:
                 continue
-            if marks.base:
-                yield (app_tag, "", marks.base)
-            yield from [(app_tag, worker, end) for worker, end in marks.ends.items()]
+            ends = list(marks.ends.items())
+            if len(ends) > _TOLD:
+                ends.sort(key=_END, reverse=True)
+            base = max([marks.base, *(end for _, end in ends[_TOLD:])])
+            if base:
+                yield (app_tag, "", base)
+            yield from [(app_tag, worker, end) for worker, end in ends[:_TOLD]]
 
     def latest(self) -> Iterator[str]:
         """Walk through the tags, the one that was last reserved from first; change nothing."""

@@ -33,6 +33,9 @@ _log = logging.getLogger("idalloc.fleet")
 
 _CHUNK: Final = 500  # entries in a message: some milliseconds of work
 _ALIVE_EVERY: Final = 60.0  # seconds
+_MOST_FOREIGN: Final = 5000
+"""Messages in the stream that nobody of the fleet has sent, since it was looked at last."""
+
 _REPEATED: Final = 5000  # tags of which is repeated, after a reconnect, how far they were reserved
 _FIRST_ALIVE: Final = 5.0  # seconds
 _FIRST_SNAPSHOT: Final = 2.0  # seconds within which a stream without one gets one, from one of all
@@ -50,6 +53,8 @@ class _State(Enum):
     READING = auto()
     KNOWN = auto()
     """All was read."""
+    LOOKING = auto()
+    """All was read; it is seen where the stream ends by now."""
     REFUSED = auto()
     """There is no stream, or not for this user: what is known is what workers have told."""
 
@@ -66,9 +71,6 @@ class MemoryOwner(Protocol):
 
     def on_deaf(self) -> None:
         """Hear that nothing comes back of what is published."""
-
-    def bind_stream(self) -> None:
-        """Bind the stream once more; the channel ends if it is gone, and all is read anew."""
 
     def on_memory_set_back(self, why: str) -> None:
         """Hear that the process has forgotten something that it said."""
@@ -110,6 +112,8 @@ class FleetMemory:
         self._end_mark = b""  # the message at that offset
         self._resuming = False  # whether the next message that is read has to be that one
         self._told = False
+        self._stored = 0  # messages that the fleet has put into the stream, as far as was heard
+        self._stored_at_end = 0
         self._refusals = 0  # one after the other, with the connection or without
         self.in_broker: bool | None = None
         """Whether the broker keeps the marks, and this worker has read them; None: not yet."""
@@ -142,20 +146,46 @@ class FleetMemory:
         """Find the end, then take in all that lies before it."""
         if not from_fleet:
             return  # anybody may write to a queue
-        if self._state is _State.SEEKING:
+        if self._state in {_State.SEEKING, _State.LOOKING}:
             if body == self._sentinel():
-                self._begin_reading(offset)
+                found = self._begin_reading if self._state is _State.SEEKING else self._on_end
+                found(offset)
         elif self._state is _State.READING:
-            if self._resuming:
-                self._resuming = False
-                if (offset, body) != (self._end, self._end_mark):
-                    self._read_anew()  # it was cut off above, or deleted, and another one made
-                    return
-            self._read(body)
-            if offset >= self._until:
-                self._end_reading()
+            self._on_reading(body, offset)
         elif self._state is _State.KNOWN:  # until the fleet begins: what was on its way
             self._read(body)
+
+    def _on_reading(self, body: bytes, offset: int) -> None:
+        if self._resuming and (offset, body) != (self._end, self._end_mark):
+            self._read_anew()  # it was cut off above, or deleted, and another one made
+            return
+        self._resuming = False
+        self._read(body)
+        if offset >= self._until:
+            self._end_reading()
+
+    def _look_at_end(self) -> None:
+        """See whether the stream is still there, and who else writes to it."""
+        if self._state is _State.KNOWN and self._connection is not None:
+            self._state = _State.LOOKING
+            self._stream.open(self._connection)
+
+    def _on_end(self, end: int) -> None:
+        """Write down what is known where the last snapshot is gone, or is soon hard to find.
+
+        The stream was deleted, or somebody fills it: anybody may write to a queue.
+        """
+        foreign = end - self._end - (self._stored - self._stored_at_end)
+        gone = end < self._end
+        self._state = _State.KNOWN
+        self._stream.close()
+        self._note_end(end)
+        if gone or foreign > _MOST_FOREIGN:
+            self.write_snapshot()
+
+    def _note_end(self, end: int) -> None:
+        self._end, self._end_mark = end, self._sentinel()
+        self._stored_at_end = self._stored
 
     def _begin_reading(self, end: int) -> None:
         self._state, self._until = _State.READING, end
@@ -188,7 +218,7 @@ class FleetMemory:
             self._start = 0
             self._stream.read_from(0)
             return
-        self._end, self._end_mark = self._until, self._sentinel()
+        self._note_end(self._until)
         self._state = _State.KNOWN
         self.in_broker, self._told = True, False
         self._refusals = 0
@@ -261,6 +291,7 @@ class FleetMemory:
 
     def heard(self, message: FleetMessage | None) -> None:
         """Count what the stream has stored by now; write a snapshot if one is due."""
+        self._stored += 1
         self._log.heard(idle=isinstance(message, Alive))
         if isinstance(message, Marks):
             self._log.heard_part(message)
@@ -280,8 +311,7 @@ class FleetMemory:
                 if self._unheard:
                     self._fleet.on_deaf()
                     return
-                if self.in_broker and self._stream.may_bind:
-                    self._fleet.bind_stream()
+                self._look_at_end()
                 vouching = self._vouching
                 if vouching.for_all:
                     alive = Alive(worker=self._marks.me, at=vouching.now())

@@ -109,11 +109,6 @@ class MarksStream:
         with contextlib.suppress(AMQPError):  # the connection is going too
             channel.close()
 
-    @property
-    def may_bind(self) -> bool:
-        """Whether this user may bind the stream to the exchange, as far as that was tried."""
-        return self._care <= _Care.BIND
-
     def read_from(self, offset: int) -> None:
         """Go on with the message at `offset`, or the first one that is still there."""
         channel = self._channel
