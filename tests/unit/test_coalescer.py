@@ -561,6 +561,23 @@ def break_at(world: World, place: str, patch: pytest.MonkeyPatch) -> None:
             patch.setattr(world, place, _fail)
 
 
+def test_those_who_gathered_leave_though_an_answer_failed() -> None:
+    """Nobody else comes to send for them."""
+    world = World()
+    for _ in range(REQUESTS_IN_FLIGHT):
+        world.ask()
+        world.turn()
+    gathered = world.ask()
+    world.turn()
+    assert len(world.sent) == REQUESTS_IN_FLIGHT
+    broken = world.sent[0].request
+    world.sent[0].request = Exchange(broken.queue, broken.message_type, broken.body, _fail)
+    world.answer()
+    while world.sent:
+        world.answer()
+    assert gathered.result(0) > 0
+
+
 def test_ctrl_c_while_a_request_is_sent_for_leaves_no_tag_full() -> None:
     """A loop of asyncio is interrupted anywhere in its callbacks."""
     world = World()

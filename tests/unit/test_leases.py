@@ -96,3 +96,16 @@ def test_every_leased_id_goes_out_once_or_is_counted(steps: list[tuple[str, int]
     assert book.left == 0
     assert len(set(handed_out)) == len(handed_out)
     assert handed_out == sorted(handed_out)
+
+
+def test_what_is_left_of_the_range_in_use_is_given_up() -> None:
+    """Whoever holds the iterator gets nothing more of it."""
+    page = LeasePage(64)
+    book = LeaseBook(LeaseLimits(10, 500, 1.0), 0.0, page)
+    assert book.want() == 10
+    book.lent(IdBatch([(1, 11)]), page)
+    assert book.turn_page(0.0)
+    held = book.current
+    assert list(islice(held, 3)) == [1, 2, 3]
+    book.give_up()
+    assert (list(held), book.unused) == ([], 7)

@@ -206,6 +206,14 @@ def test_leases_of_before_a_restore_are_void(set_back: Callable[[], None]) -> No
     assert ids.unused == unused + left
 
 
+def test_a_sequence_looks_at_the_clocks_before_it_goes_on(clocks: list[float]) -> None:
+    """Whether anybody else has looked yet or not: its next ids are of now."""
+    ids = new_sequence(Worker().lease, LIMITS, PATIENCE)
+    assert list(islice(ids, 10)) == list(range(1, 11))
+    clocks[0] += 60
+    assert next(ids) == 31
+
+
 def test_tasks_drop_leases_of_before_a_restore(set_back: Callable[[], None]) -> None:
     """The same on asyncio."""
 
