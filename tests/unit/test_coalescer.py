@@ -573,6 +573,7 @@ def test_those_who_gathered_leave_though_an_answer_failed() -> None:
     broken = world.sent[0].request
     world.sent[0].request = Exchange(broken.queue, broken.message_type, broken.body, _fail)
     world.answer()
+    assert len(world.sent) == REQUESTS_IN_FLIGHT
     while world.sent:
         world.answer()
     assert gathered.result(0) > 0
