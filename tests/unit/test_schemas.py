@@ -51,7 +51,7 @@ def rising(bounds: list[int]) -> list[tuple[int, int]]:
 
 
 FIELDS = [*AllocRequest.model_fields, *AllocReply.model_fields, *ErrorReply.model_fields]
-FIELDS += [*HealthReply.model_fields, *TagHealth.model_fields]
+FIELDS += [*HealthRequest.model_fields, *HealthReply.model_fields, *TagHealth.model_fields]
 
 # Ranges that may touch but not overlap; the ends of the id space are among them.
 range_lists = st.one_of(
