@@ -177,6 +177,17 @@ class Report:
         return all(verdict.met for verdict in self.verdicts)
 
 
+def with_figure(report: Report, name: str, value: float, most: float, unit: str) -> Report:
+    """Add a figure that no contender gave, and the bar that it is to stay below."""
+    bar = Bar(name, (f"{most:g} {unit}",), 1, at_least=False)
+    verdict = Verdict(bar, bar.peers[0], Spread((value / most,)))
+    return replace(
+        report,
+        results=(*report.results, Result(name, Spread((value,)), {})),
+        verdicts=(verdict, *report.verdicts),
+    )
+
+
 @dataclass(frozen=True)
 class Race:
     """A benchmark ready to run; `processes` are those whose CPU time is of interest.

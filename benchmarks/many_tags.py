@@ -10,7 +10,6 @@ import random
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from functools import partial
 from statistics import median
 
@@ -25,12 +24,10 @@ from benchmarks._runner import (
     Plan,
     Race,
     Report,
-    Result,
     Sample,
-    Spread,
-    Verdict,
     progress,
     run,
+    with_figure,
 )
 from benchmarks._site import Site, one_worker
 from benchmarks._sweeps import percentile, warm_up
@@ -72,7 +69,7 @@ def measure(plan: Plan, number: int = TAGS) -> Report:
             for series in (_ALONE, _PACED)
         ]
         report = run(Race(TITLE, "", contenders, bars, site.processes), plan)
-    return _with_memory(report, memory)
+    return with_figure(report, MEMORY, memory, MOST_MEMORY, "bytes")
 
 
 def _weigh(site: Site, number: int) -> float:
@@ -83,17 +80,6 @@ def _weigh(site: Site, number: int) -> float:
     grown = resident_bytes(worker) - idle
     progress(f"{TITLE}: {idle / 1e6:,.1f} MB idle, {grown / 1e6:,.1f} MB more for {number:,} tags")
     return grown / number
-
-
-def _with_memory(report: Report, each: float) -> Report:
-    """Add what each tag weighs, and the bar for it."""
-    bar = Bar(MEMORY, (f"{MOST_MEMORY} bytes",), 1, at_least=False)
-    verdict = Verdict(bar, bar.peers[0], Spread((each / MOST_MEMORY,)))
-    return replace(
-        report,
-        results=(*report.results, Result(MEMORY, Spread((each,)), {})),
-        verdicts=(verdict, *report.verdicts),
-    )
 
 
 def _one_at_a_time(requests: RawRequests, seconds: float) -> Sample:

@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from functools import partial
 
 from benchmarks._command import main as run_main
@@ -23,12 +22,10 @@ from benchmarks._runner import (
     Plan,
     Race,
     Report,
-    Result,
     Sample,
-    Spread,
-    Verdict,
     progress,
     run,
+    with_figure,
 )
 from benchmarks._site import Site, fleet_site, one_worker
 from idalloc_schemas import ALLOC_QUEUE, FLEET_EXCHANGE, MARKS_STREAM, Entry, Marks, Reserved
@@ -59,7 +56,7 @@ def measure(plan: Plan, number: int = TAGS) -> Report:
         ]
         bars = [Bar(_WITH, (_WITHOUT,), MOST_CPU, at_least=False)]
         report = run(Race(TITLE, "", contenders, bars, stored.processes), plan)
-    return _with_start(report, _starts(number))
+    return with_figure(report, _START, _starts(number), MOST_SECONDS, "s")
 
 
 def _forbid_stream(amqp_url: str) -> None:
@@ -128,16 +125,6 @@ def fill(amqp_url: str, number: int) -> None:
             channel.basic_publish(FLEET_EXCHANGE, "", body)
         channel.confirm_delivery()
         channel.basic_publish(FLEET_EXCHANGE, "", b"{}")  # confirmed: all is there
-
-
-def _with_start(report: Report, seconds: float) -> Report:
-    bar = Bar(_START, (f"{MOST_SECONDS:g} s",), 1, at_least=False)
-    verdict = Verdict(bar, bar.peers[0], Spread((seconds / MOST_SECONDS,)))
-    return replace(
-        report,
-        results=(*report.results, Result(_START, Spread((seconds,)), {})),
-        verdicts=(*report.verdicts, verdict),
-    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
