@@ -180,6 +180,20 @@ FLEET: Final = (
         (_UNIT,),
     ),
     Rule(
+        "So is what was claimed while this worker was away.",
+        "worker/idalloc_worker/_fleet_memory.py",
+        "        self._objections.read_out()\n",
+        "",
+        (_UNIT,),
+    ),
+    Rule(
+        "What was claimed and surrendered before it was read is no overlap.",
+        "worker/idalloc_worker/_objections.py",
+        "        if isinstance(message, Surrendered):\n",
+        "        if isinstance(message, Surrendered) and False:\n",
+        (_UNIT,),
+    ),
+    Rule(
         "Who gives up what was claimed twice says what it had, so that the other one gives up too.",
         "worker/idalloc_worker/_objections.py",
         "        self._tell(claim.app_tag, *ours, lambda: None)\n",

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from idalloc_schemas import Alive, Echo, Hello, Marks, Reserved, parse_fleet_message
+from idalloc_schemas import Alive, Echo, Hello, Marks, Reserved, Surrendered, parse_fleet_message
 from idalloc_worker import _fleet, _fleet_memory
 from idalloc_worker._fleet import Fleet
 from idalloc_worker._segment import Segment
@@ -641,3 +641,25 @@ def test_a_clock_that_was_ahead_vouches_for_nobody() -> None:
     bench.join(snapshot(), Alive(worker="dead", at=int(bench.wall) + 301).encode())
     assert not bench.fleet.vouching.for_all
     assert isinstance(parse_fleet_message(Echo(worker="x", number=0).encode()), Echo)
+
+
+@pytest.mark.parametrize("surrendered", [False, True])
+def test_an_overlap_is_found_in_the_stream(bench: Bench, surrendered: bool) -> None:  # noqa: FBT001
+    """The own claim was lost with the broker's power, say: another worker reserved the same ids.
+
+    What that one surrendered before was reserved by this one with right.
+    """
+    bench.join()
+    claimed = claim(bench, 10, 20)
+    bench.confirm()
+    bench.echo()
+    assert claimed == [True]
+    bench.held = (10, 20)
+    bench.fleet.disconnect()
+    said = [claim_of("rival", 5, 30)]
+    if surrendered:
+        rest = Surrendered(worker="rival", app_tag="order", left=10, right=30, rest=10)
+        said.append(rest.encode())
+    bench.join(snapshot(), *said)
+    assert bench.counters["overlaps_heard"] == (not surrendered)
+    assert bench.held == ((10, 20) if surrendered else None)

@@ -66,11 +66,17 @@ class Fleet:
         self._clock = clock
         self._channel = FleetChannel(self, call_later, app_id=name, clock=clock)
         self.health = FleetHealth(self._channel, self.marks)
+        self._objections = Objections(owner.on_foreign_claim, self._tell, counters)
         self.memory = FleetMemory(
-            self, self.marks, self.vouching, counters, call_later, app_id=name
+            self,
+            self.marks,
+            self.vouching,
+            counters,
+            call_later,
+            objections=self._objections,
+            app_id=name,
         )
         self._own = OwnMessages()
-        self._objections = Objections(owner.on_foreign_claim, self._tell, counters)
         self._state = FleetState.DOWN
         self._when_able: list[Callback] = []
         self._echoes = Echoes(self._send_echo, call_later, clock)

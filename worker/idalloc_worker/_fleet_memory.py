@@ -26,6 +26,7 @@ from idalloc_schemas import (
 from idalloc_worker._fleet_channel import Callback
 from idalloc_worker._fleet_marks import FleetMarks
 from idalloc_worker._marks_stream import SPAN, MarksStream
+from idalloc_worker._objections import Objections
 from idalloc_worker._snapshot_log import SnapshotLog
 from idalloc_worker._vouching import Vouching
 
@@ -90,12 +91,14 @@ class FleetMemory:
         counters: Counter[str],
         call_later: Callable[[float, Callback], Timer],
         *,
+        objections: Objections,
         app_id: str,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._fleet = fleet
         self._marks = marks
         self._vouching = vouching
+        self._objections = objections
         self._counters = counters
         self._call_later = call_later
         self._jitter = jitter
@@ -209,7 +212,11 @@ class FleetMemory:
         if isinstance(message, Reserved) and message.worker == self._marks.me:
             if self._marks.is_news(message.worker, message.app_tag, message.right):
                 self._fleet.on_memory_set_back("it has claimed ids that it knows nothing of")
-        elif isinstance(message, Reserved | Surrendered | Marks):
+        elif isinstance(message, Reserved | Surrendered):
+            self.take_in(message)
+            if self._marks.end_of(self._marks.me, message.app_tag):  # others cannot overlap
+                self._objections.read(message)
+        elif isinstance(message, Marks):
             self.take_in(message)
 
     def _end_reading(self) -> None:
@@ -276,6 +283,7 @@ class FleetMemory:
     def begin(self, on_begun: Callback) -> None:
         """Read no more: all that is said from now on comes to this worker's own queue."""
         self._stream.close(on_begun)
+        self._objections.read_out()
         if not self._vouching.for_all:
             _log.warning(
                 "The marks are not recent enough to rely on: a tag is served once it is raised "
