@@ -5,7 +5,7 @@ import weakref
 from asyncio import CancelledError, Future
 from threading import get_ident
 from time import monotonic
-from typing import Self
+from typing import Any, Self
 
 from idalloc_client._async_sequence import AsyncIdSequence
 from idalloc_client._async_session import AsyncSession
@@ -81,7 +81,7 @@ class AsyncIdClient:
                         session.coalescer.refuse(promise)
                     elif deadline < session.sweep_at:
                         session.sweep_no_later_than(deadline)
-                    return await promise
+                    drawn = await promise
                 except CancelledError:
                     lane.plain = False  # one who waits has gone
                     raise
@@ -89,9 +89,11 @@ class AsyncIdClient:
                     promise.cancel()
                     lane.plain = False
                     raise RuntimeError(_OTHER_LOOP) from error
+                if session.alive[0]:
+                    return drawn
+                raise ForkedClientError
         check_draw(app_tag)
-        drawn: int = await self._usable().draw(app_tag, None, self._time(timeout))
-        return drawn
+        return int(await self._draw(app_tag, None, timeout))
 
     async def next_ids(
         self,
@@ -102,7 +104,7 @@ class AsyncIdClient:
     ) -> IdBatch:
         """Return `count` ids; see `IdClient.next_ids`."""
         check_draw(app_tag, count)
-        drawn: IdBatch = await self._usable().draw(app_tag, count, self._time(timeout))
+        drawn: IdBatch = await self._draw(app_tag, count, timeout)
         return drawn
 
     def sequence(
@@ -169,6 +171,13 @@ class AsyncIdClient:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+    async def _draw(self, app_tag: str, count: int | None, timeout: float | None) -> Any:  # noqa: ASYNC109  # it travels with the request
+        session = self._usable()
+        drawn = await session.draw(app_tag, count, self._time(timeout))
+        if session.alive[0]:
+            return drawn
+        raise ForkedClientError  # the parent has the same answer
 
     def _overdue(self) -> IdAllocError:
         return self._session.overdue() if self._session is not None else no_lease_in_time()

@@ -231,12 +231,13 @@ class RpcClient:
         if self._closed:  # meanwhile, so that the thread may not get to it any more
             settle(promise, ClientClosedError("the client is closed"))
         try:
-            if promise.wait(timeout):
-                return promise.outcome()
+            answered = promise.wait(timeout)
         finally:
             promise.cancel()  # its time is up, or it is interrupted
-        if not running.alive[0]:
+        if not running.alive[0]:  # a signal handler has forked: the parent has the same answer
             raise ForkedClientError
+        if answered:
+            return promise.outcome()
         error = running.calls.overdue(queue)
         if queue == ALLOC_QUEUE:  # only calls for ids are counted
             running.thread.post(lambda: running.calls.tallies.overdue(error))

@@ -117,28 +117,70 @@ running = client._rpc._running
 enter = running.enter
 
 def fork_now(*_):
-    park(client)
     if child := fork():
-        os.waitpid(child, 0)
-        os._exit(0)
+        os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 def enter_and_signal(*args):
+    if moment == "waiting":
+        park(client)
     enter(*args)
+    if moment == "answered":
+        while not args[2][0].done():
+            pass
+        park(client)
     signal.raise_signal(signal.SIGUSR1)
 
 signal.signal(signal.SIGUSR1, fork_now)
 running.enter = enter_and_signal
+first = None
 try:
-    client.next_id("test_business", timeout=0.5)
+    client.next_id("test_business", timeout=0.5 if moment == "waiting" else 60)
 except IdAllocError as error:
     first = type(error).__name__
-print(json.dumps([first, client.next_id("test_business") > 1]), flush=True)
+print(json.dumps([first, client.next_id("test_business", timeout=60) > 1]), flush=True)
+os._exit(0)
+"""
+
+TASK_IN_FLIGHT = """
+client = AsyncIdClient(url)
+
+async def draw():
+    await client.next_id("test_business")
+    create_future = client._session.create_future
+
+    def fork_now(_):
+        if child := fork():
+            os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+    def fork_before_it_wakes():
+        promise = create_future()
+        promise.add_done_callback(fork_now)
+        return promise
+
+    client._session.create_future = fork_before_it_wakes
+    try:
+        await client.next_id("test_business", timeout=timeout)
+    except IdAllocError as error:
+        return type(error).__name__
+
+timeout = None if moment == "shortcut" else 60
+print(json.dumps([asyncio.run(draw())]), flush=True)
 os._exit(0)
 """
 
 
 @pytest.mark.parametrize("kind", ["os.fork", "C"])
-def test_a_call_that_was_in_flight_at_the_fork(fleet: Fleet, kind: str) -> None:
-    """A signal handler may fork during a call: in the child nobody answers it, and it says so."""
+@pytest.mark.parametrize("moment", ["waiting", "answered"])
+def test_a_call_that_was_in_flight_at_the_fork(fleet: Fleet, moment: str, kind: str) -> None:
+    """A signal handler may fork during a call: the answer is the parent's; the child is told."""
     fleet.start()
-    assert run(IN_FLIGHT, fleet, kind) == ["ForkedClientError", True]
+    program = f"moment = {moment!r}\n{IN_FLIGHT}"
+    assert run(program, fleet, kind) == ["ForkedClientError", True]
+
+
+@pytest.mark.parametrize("moment", ["shortcut", "usual"])
+def test_a_task_that_was_answered_at_the_fork(fleet: Fleet, moment: str) -> None:
+    """So may a callback of the loop."""
+    fleet.start()
+    program = f"moment = {moment!r}\n{TASK_IN_FLIGHT}"
+    assert run(program, fleet, "C") == ["ForkedClientError"]
