@@ -10,6 +10,7 @@ from typing import Self
 from idalloc_client._async_sequence import AsyncIdSequence
 from idalloc_client._async_session import AsyncSession
 from idalloc_client._batch import IdBatch
+from idalloc_client._cleartext import warn_of_cleartext
 from idalloc_client._errors import ClientClosedError, ForkedClientError, IdAllocError
 from idalloc_client._exchange import check_draw, health_exchange
 from idalloc_client._lease_book import no_lease_in_time
@@ -53,6 +54,7 @@ class AsyncIdClient:
     ) -> None:
         self._timeout = checked_timeout(timeout)
         self._parameters = connection_parameters(url, name or process_name("client"))
+        warn_of_cleartext(self._parameters)
         self._max_in_flight = max_in_flight
         self._tallies = Tallies()
         self._sequences = SequenceRoll()
