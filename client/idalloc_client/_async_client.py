@@ -19,7 +19,12 @@ from idalloc_client._sequence_roll import SequenceRoll
 from idalloc_client._stats import ClientStats, snapshot
 from idalloc_client._tallies import Tallies
 from idalloc_client._tracing import capture
-from idalloc_client._url import checked_timeout, connection_parameters, process_name
+from idalloc_client._url import (
+    checked_timeout,
+    connection_parameters,
+    process_name,
+    unencrypted_login,
+)
 from idalloc_schemas import HealthReply
 
 _OTHER_LOOP = "this client is in use on another event loop: create one for each"
@@ -54,7 +59,7 @@ class AsyncIdClient:
     ) -> None:
         self._timeout = checked_timeout(timeout)
         self._parameters = connection_parameters(url, name or process_name("client"))
-        warn_of_cleartext(self._parameters)
+        warn_of_cleartext(unencrypted_login(self._parameters))
         self._max_in_flight = max_in_flight
         self._tallies = Tallies()
         self._sequences = SequenceRoll()

@@ -4,7 +4,7 @@ import ipaddress
 import logging
 from typing import Final
 
-import pika
+from idalloc_client._url import Login
 
 _log = logging.getLogger("idalloc.client")
 
@@ -24,23 +24,19 @@ def is_local(host: str) -> bool:
     return (mapped or address).is_loopback
 
 
-def cleartext_warning(parameters: pika.connection.Parameters) -> str | None:
-    """Say whose password the network can read on the way to the broker; None if nobody's."""
-    credentials = parameters.credentials
-    if parameters.ssl_options is not None or is_local(parameters.host):
-        return None
-    if not isinstance(credentials, pika.PlainCredentials):
+def cleartext_warning(login: Login | None) -> str | None:
+    """Say that the network can read the password of a login without TLS; None if it cannot."""
+    if login is None or is_local(login.host):
         return None
     return (
-        f"The password of user {credentials.username!r} goes to the broker at "
-        f"{parameters.host}:{parameters.port} unencrypted: whoever is on the network can read it. "
-        "Use amqps://"
+        f"The password of user {login.user!r} goes to the broker at {login.host}:{login.port} "
+        "unencrypted: whoever is on the network can read it. Use amqps://"
     )
 
 
-def warn_of_cleartext(parameters: pika.connection.Parameters) -> None:
+def warn_of_cleartext(login: Login | None) -> None:
     """Log that once for each user and broker in a process."""
-    warning = cleartext_warning(parameters)
+    warning = cleartext_warning(login)
     if warning is not None and warning not in _warned:
         _warned.add(warning)
         _log.warning("%s", warning)

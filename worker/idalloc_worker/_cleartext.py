@@ -1,14 +1,15 @@
 """Says which passwords of the settings go over a network unprotected."""
 
 from idalloc_client._cleartext import cleartext_warning, is_local
-from idalloc_client._url import connection_parameters
+from idalloc_client._url import connection_parameters, unencrypted_login
 from idalloc_worker._mysql_url import MySqlAddress
 from idalloc_worker._settings import Settings
 
 
 def broker_warnings(settings: Settings) -> list[str]:
     """Warn of a connection to the broker without TLS."""
-    warning = cleartext_warning(connection_parameters(settings.amqp_url.get_secret_value(), ""))
+    parameters = connection_parameters(settings.amqp_url.get_secret_value(), "")
+    warning = cleartext_warning(unencrypted_login(parameters))
     return [] if warning is None else [warning]
 
 
