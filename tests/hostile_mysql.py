@@ -31,9 +31,14 @@ class Caller:
         self._next = 0
 
     def send(self, payload: bytes) -> None:
-        header = struct.pack("<I", len(payload))[:3] + bytes([self._next % 256])
+        header = struct.pack("<I", len(payload))[:3] + bytes([self.following])
         self._next += 1
         self.sock.sendall(header + payload)
+
+    @property
+    def following(self) -> int:
+        """The number of the next packet."""
+        return self._next % 256
 
     def receive(self) -> bytes:
         """Read a packet and keep it; raises OSError where the caller has gone."""

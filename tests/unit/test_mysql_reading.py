@@ -1,9 +1,11 @@
 """What a database server sends is bounded, checked, and never a reason to send it a file."""
 
+import time
 from pathlib import Path
 
 import pytest
 
+from idalloc_worker._admin_session import AdminSession
 from idalloc_worker._mysql_hosts import MySqlHosts
 from idalloc_worker._mysql_url import MySqlAddress
 from idalloc_worker._store import SegmentStore
@@ -89,3 +91,33 @@ def test_odd_values(row: bytes, kind: int) -> None:
         caller.send(hostile.EOF)
 
     assert len(str(failure(one_row))) < 1000
+
+
+def drip(caller: hostile.Caller) -> None:
+    """Begin a packet, and send a byte of it now and then, so that no read waits for long."""
+    caller.sock.sendall(b"\xff\xff\x00" + bytes([caller.following]))
+    while True:
+        caller.sock.sendall(b"\x01")
+        time.sleep(0.02)
+
+
+def time_of(server: HostileMySql) -> None:
+    """Run a command that is to be over when its time is, whatever the server does."""
+    address = MySqlAddress.parse(f"mysql://u:x@127.0.0.1:{server.port}/db")
+    with pytest.raises(StoreUnavailableError) as raised, AdminSession(address) as session:
+        session.rows("SELECT 1")
+    assert raised.value.reason is StoreReason.TIMEOUT
+
+
+def test_a_login_that_drips_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command gives it up, also where there is one host only."""
+    monkeypatch.setattr("idalloc_worker._admin_session.TIMEOUT", 0.5)
+    with HostileMySql(drip) as server:
+        time_of(server)
+
+
+def test_an_answer_that_drips_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command gives it up."""
+    monkeypatch.setattr("idalloc_worker._admin_session._WHOLE_ANSWER", 0.5)
+    with HostileMySql(then=drip) as server:
+        time_of(server)

@@ -35,7 +35,7 @@ def _load(path: str) -> RSAPublicKey:
     except (OSError, ValueError, UnsupportedAlgorithm) as error:
         raise OSError(f"server_public_key {path!r} cannot be loaded: {error}") from error
     if not isinstance(key, RSAPublicKey):
-        raise OSError(f"server_public_key {path!r} is not an RSA key")  # as above
+        raise OSError(f"server_public_key {path!r} is not an RSA key")
     return key
 
 
@@ -80,7 +80,7 @@ class _CachingSha2(_Sha256):
             packet = self._ask(_proof(self._password, self._connection.salt))
         said = packet.get_all_data()
         if said == _PROVED:
-            return self._connection._read_packet()  # noqa: SLF001  # as above
+            return self._connection._read_packet()  # noqa: SLF001
         if said == _FULL_LOGIN:
             return self._send_password()
         raise OperationalError("caching_sha2_password: an answer that is none")
