@@ -80,7 +80,7 @@ class _CachingSha2(_Sha256):
             packet = self._ask(_proof(self._password, self._connection.salt))
         said = packet.get_all_data()
         if said == _PROVED:
-            return self._connection._read_packet()  # noqa: SLF001
+            return self._connection._read_packet()  # noqa: SLF001  # as above
         if said == _FULL_LOGIN:
             return self._send_password()
         raise OperationalError("caching_sha2_password: an answer that is none")
