@@ -132,6 +132,11 @@ class HostileMySql:
             secret in text for packet in heard for text in (packet, _decrypted(packet, self._key))
         )
 
+    def asked_for_key(self) -> bool:
+        """Whether caching_sha2_password was asked for its key."""
+        with self._lock:
+            return b"\x02" in self._heard
+
     def packets(self) -> int:
         """Count what it was told."""
         with self._lock:
