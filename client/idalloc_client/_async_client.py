@@ -10,6 +10,7 @@ from typing import Any, Self
 from idalloc_client._async_sequence import AsyncIdSequence
 from idalloc_client._async_session import AsyncSession
 from idalloc_client._batch import IdBatch
+from idalloc_client._cleartext import warn_of_cleartext
 from idalloc_client._errors import ClientClosedError, ForkedClientError, IdAllocError
 from idalloc_client._exchange import check_draw, health_exchange
 from idalloc_client._lease_book import no_lease_in_time
@@ -18,7 +19,12 @@ from idalloc_client._sequence_roll import SequenceRoll
 from idalloc_client._stats import ClientStats, snapshot
 from idalloc_client._tallies import Tallies
 from idalloc_client._tracing import capture
-from idalloc_client._url import checked_timeout, connection_parameters, process_name
+from idalloc_client._url import (
+    checked_timeout,
+    connection_parameters,
+    process_name,
+    unencrypted_login,
+)
 from idalloc_schemas import HealthReply
 
 _OTHER_LOOP = "this client is in use on another event loop: create one for each"
@@ -53,6 +59,7 @@ class AsyncIdClient:
     ) -> None:
         self._timeout = checked_timeout(timeout)
         self._parameters = connection_parameters(url, name or process_name("client"))
+        warn_of_cleartext(unencrypted_login(self._parameters))
         self._max_in_flight = max_in_flight
         self._tallies = Tallies()
         self._sequences = SequenceRoll()

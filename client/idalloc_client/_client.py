@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Self
 
 from idalloc_client._batch import IdBatch
+from idalloc_client._cleartext import warn_of_cleartext
 from idalloc_client._errors import IdAllocError
 from idalloc_client._exchange import check_draw, health_exchange
 from idalloc_client._lease_size import LeaseLimits
@@ -12,7 +13,12 @@ from idalloc_client._rpc import RpcClient
 from idalloc_client._sequence import IdSequence, new_sequence
 from idalloc_client._sequence_roll import SequenceRoll
 from idalloc_client._stats import ClientStats
-from idalloc_client._url import checked_timeout, connection_parameters, process_name
+from idalloc_client._url import (
+    checked_timeout,
+    connection_parameters,
+    process_name,
+    unencrypted_login,
+)
 from idalloc_schemas import HealthReply
 
 _CLOSE_TIMEOUT = 5.0  # seconds
@@ -43,6 +49,7 @@ class IdClient:
     ) -> None:
         self._timeout = checked_timeout(timeout)
         parameters = connection_parameters(url, name or process_name("client"))
+        warn_of_cleartext(unencrypted_login(parameters))
         self._rpc = RpcClient(parameters, max_in_flight=max_in_flight, timeout=timeout)
         self._sequences = SequenceRoll()
         # Also at exit and when nobody refers to the client any more: the broker gets a goodbye.

@@ -4,6 +4,7 @@ import os
 import socket
 import ssl
 from collections.abc import Collection
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from urllib.parse import parse_qs, urlsplit
 
@@ -78,6 +79,23 @@ def _read(url: str) -> tuple[pika.URLParameters | None, Collection[str], str]:
         return None, (), f"the AMQP URL's ssl_options name a file that cannot be used: {words}"
     except Exception:  # noqa: BLE001  # whatever pika makes of an option
         return None, (), f"the AMQP URL must look like {_FORM}: bad port or option"
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """Who logs in with a password, and where."""
+
+    user: str
+    host: str
+    port: int
+
+
+def unencrypted_login(parameters: pika.connection.Parameters) -> Login | None:
+    """Tell the login whose password travels without TLS; None where there is none."""
+    credentials = parameters.credentials
+    if parameters.ssl_options is not None or not isinstance(credentials, pika.PlainCredentials):
+        return None
+    return Login(str(credentials.username), str(parameters.host), int(parameters.port))
 
 
 def user_id(parameters: pika.connection.Parameters) -> str | None:

@@ -48,7 +48,7 @@ def test_defaults_need_nothing() -> None:
         "refill_threads": 4,
         "drain_timeout": 10.0,
         "metrics_port": 0,
-        "metrics_host": "0.0.0.0",
+        "metrics_host": "127.0.0.1",
         "marks_max_age": 0,
         "log_level": "info",
         "log_format": "text",

@@ -11,7 +11,7 @@ import click
 from idalloc_client import AsyncIdClient, IdAllocError
 from idalloc_client._url import MAX_TIMEOUT
 from idalloc_schemas import HealthReply
-from idalloc_worker._cli_options import config_option, settings_of_command
+from idalloc_worker._cli_options import broker_of, config_option, settings_of_command
 from idalloc_worker._top_screen import Screen
 from idalloc_worker._top_table import Poll, compare
 from idalloc_worker._top_text import Line, picture, write
@@ -46,7 +46,7 @@ def top(interval: float, *, once: bool) -> None:
 
     Where input or output is no terminal, one picture is written after one interval.
     """
-    url = settings_of_command().amqp_url.get_secret_value()
+    url = broker_of(settings_of_command())
     for name in ("idalloc", "pika"):  # what they warn of is shown
         logging.getLogger(name).setLevel(logging.CRITICAL)
     if once or not (sys.stdin.isatty() and sys.stdout.isatty()):

@@ -124,9 +124,7 @@ class Settings(BaseModel):
         default=0, description="where Prometheus reads the metrics of a worker; 0: nowhere"
     )
     metrics_host: Annotated[str, Field(min_length=1)] = Field(
-        # All interfaces: who opens the port does it for a Prometheus on another host, and there
-        # is nothing to be had there but names of tags and numbers.
-        default="0.0.0.0",  # noqa: S104
+        default="127.0.0.1",
         description="the address of this host at which the metrics are read",
     )
     marks_max_age: Annotated[WholeNumber, Field(ge=0, le=10**9)] = Field(

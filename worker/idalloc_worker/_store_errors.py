@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from idalloc_worker._tag_settings import TagSettings
 
 
+_LONGEST_PROBLEM = 500
+
+
 class StoreReason(StrEnum):
     """Why the database could not be used."""
 
@@ -16,6 +19,7 @@ class StoreReason(StrEnum):
     LOST_CONNECTION = "lost connection"
     TIMEOUT = "timeout"
     ACCESS_DENIED = "access denied"
+    UNVERIFIED_SERVER = "unverified server"
     MISSING_TABLE = "missing table"
     MISSING_DATABASE = "missing database"
     READ_ONLY = "read-only"
@@ -59,6 +63,7 @@ class InvalidRowError(TagError):
     """The tag's row cannot be worked with; `problem` says why."""
 
     def __init__(self, app_tag: str, problem: str) -> None:
+        problem = problem[:_LONGEST_PROBLEM]  # it quotes what the row holds, which may be anything
         super().__init__(app_tag, f"the row of app_tag {app_tag!r} is invalid: {problem}")
         self.problem = problem
 
