@@ -1,0 +1,57 @@
+"""Gives the attacks their site: one for all, and another one after an attack that left harm."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from tests.attacks.site import AttackSite, attack_site
+from tests.devstack import Management, Stack
+
+TAGS = 300
+
+GetSite = Callable[[], AttackSite]
+
+
+class _Sites:
+    """The present site, if there is one that is whole."""
+
+    def __init__(self, stack: Stack, folders: pytest.TempPathFactory) -> None:
+        self._stack = stack
+        self._folders = folders
+        self._held = ExitStack()
+        self.site: AttackSite | None = None
+
+    def get(self) -> AttackSite:
+        if self.site is None:
+            folder = self._folders.mktemp("history")
+            self.site = self._held.enter_context(attack_site(self._stack, folder, TAGS))
+        return self.site
+
+    def drop(self) -> None:
+        self.site = None
+        self._held.close()
+
+
+@pytest.fixture(scope="module")
+def sites(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Sites]:
+    """Have one site at a time."""
+    sites = _Sites(stack, tmp_path_factory)
+    yield sites
+    sites.drop()
+
+
+@pytest.fixture
+def get_site(sites: _Sites, request: pytest.FixtureRequest) -> Iterator[GetSite]:
+    """Give the site when it is asked for; a test that does not pass takes it away."""
+    failed = request.session.testsfailed
+    yield sites.get
+    if request.session.testsfailed > failed:
+        sites.drop()
+
+
+@pytest.fixture(scope="session")
+def broker_release(stack: Stack) -> int:
+    """Tell the major version of RabbitMQ."""
+    overview = Management(stack.management_url).get("/api/overview")
+    return int(str(overview["rabbitmq_version"]).partition(".")[0])
