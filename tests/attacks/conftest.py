@@ -33,7 +33,7 @@ class _Sites:
         self._held.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def sites(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Sites]:
     """Have one site at a time."""
     sites = _Sites(stack, tmp_path_factory)

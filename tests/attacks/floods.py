@@ -25,7 +25,7 @@ SPENT_TAG: Final = "spent"
 """It has no ids left."""
 
 PRIVATE_TAG: Final = "private"
-"""For users of whom the attacker is none."""
+"""For the honest caller alone."""
 
 
 def _request(app_tag: str, ids: int = 1) -> bytes:

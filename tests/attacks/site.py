@@ -25,6 +25,9 @@ CEILING: Final = 2**31 - 1
 REPLY_QUEUE: Final = "orders.replies"
 """Of another service, which does without direct reply-to."""
 
+PRIVATE_BEGINS: Final = 7_654_321_000_000
+"""The first ids of the tag that is for the honest caller alone: digits that stand out."""
+
 _PATIENCE: Final = 60.0
 _STEP: Final = 100_000
 
@@ -85,7 +88,7 @@ def attack_site(stack: Stack, folder: Path, tags: int) -> Iterator[AttackSite]:
         Fleet(broker.users[WORKER], database.url) as fleet,
     ):
         many = [f"many-{number}" for number in range(tags)]
-        _add_rows(database, many)
+        _add_rows(database, many, broker.user_name(CALLER))
         broker.management.put(
             f"/api/queues/{quote(broker.vhost)}/{REPLY_QUEUE}", {"durable": True, "arguments": {}}
         )
@@ -105,12 +108,15 @@ def _start_worker(fleet: Fleet) -> int:
     return port
 
 
-def _add_rows(database: Database, many: list[str]) -> None:
+def _add_rows(database: Database, many: list[str], friend: str) -> None:
     """Fix the steps, so that a row moves by what is drawn and by what workers hold."""
     plain = "INSERT INTO segments (app_tag, step, target_cover) VALUES "
     database.query(f"UPDATE segments SET target_cover = 0, step = {_STEP}")
     database.query(plain + ", ".join(f"('{tag}', 1000, 0)" for tag in [*many, PRIVATE_TAG]))
-    database.query(f"UPDATE segments SET allowed_users = 'else' WHERE app_tag = '{PRIVATE_TAG}'")
+    database.query(
+        "UPDATE segments SET max_id = %s, allowed_users = %s WHERE app_tag = %s",
+        *(PRIVATE_BEGINS, friend, PRIVATE_TAG),
+    )
     database.query(
         "INSERT INTO segments (app_tag, max_id, step, target_cover, ceiling, ordered) VALUES "
         f"('{ORDERED_TAG}', 0, {_STEP}, 0, NULL, 1), "
