@@ -53,6 +53,7 @@ ATTACKS: Final = (
     Attack(floods.large_requests),
     Attack(floods.large_unanswerable),
     Attack(floods.deep_headers),
+    Attack(floods.flood_of_deep_headers),
     Attack(floods.fleet_health),
     Attack(floods.health),
     Attack(floods.health_unread),

@@ -13,7 +13,7 @@ TAGS = 300
 GetSite = Callable[[], AttackSite]
 
 
-class _Sites:
+class Sites:
     """The present site, if there is one that is whole."""
 
     def __init__(self, stack: Stack, folders: pytest.TempPathFactory) -> None:
@@ -23,31 +23,30 @@ class _Sites:
         self.site: AttackSite | None = None
 
     def get(self) -> AttackSite:
+        """Return it, or make it."""
         if self.site is None:
             folder = self._folders.mktemp("history")
             self.site = self._held.enter_context(attack_site(self._stack, folder, TAGS))
         return self.site
 
     def drop(self) -> None:
+        """Have the next test begin anew."""
         self.site = None
         self._held.close()
 
 
 @pytest.fixture(scope="package")
-def sites(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Sites]:
+def sites(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sites]:
     """Have one site at a time."""
-    sites = _Sites(stack, tmp_path_factory)
+    sites = Sites(stack, tmp_path_factory)
     yield sites
     sites.drop()
 
 
 @pytest.fixture
-def get_site(sites: _Sites, request: pytest.FixtureRequest) -> Iterator[GetSite]:
-    """Give the site when it is asked for; a test that does not pass takes it away."""
-    failed = request.session.testsfailed
-    yield sites.get
-    if request.session.testsfailed > failed:
-        sites.drop()
+def get_site(sites: Sites) -> GetSite:
+    """Give the site when it is asked for."""
+    return sites.get
 
 
 @pytest.fixture(scope="session")

@@ -106,14 +106,29 @@ def large_unanswerable(intruder: Intruder) -> None:
 
 
 def deep_headers(intruder: Intruder) -> None:
-    """Send headers of 3,000 tables in one another."""
-    prepared = message(ALLOC, _request(PLAIN_TAG), BasicProperties(headers={"a": {}}))
+    """Send headers of 3,000 tables in one another, 20 a second."""
+    prepared = _nested(3000)
+    for _ in intruder.beats(0.1):
+        intruder.write(prepared, 2)
+    intruder.asks(PLAIN_TAG, intruder.deeds.messages)
+
+
+def flood_of_deep_headers(intruder: Intruder) -> None:
+    """Send headers of 1,000 tables in one another, as fast as a socket takes it."""
+    intruder.flood_with(_nested(1000))
+    intruder.asks(PLAIN_TAG, intruder.deeds.messages)
+
+
+def _nested(levels: int) -> bytes:
+    """Prepare a request whose header is a table in a table, and so on, which no library writes."""
+    properties = BasicProperties(headers={"a": {}}, reply_to=DIRECT_REPLY_TO)
+    prepared = message(ALLOC, _request(PLAIN_TAG), properties)
     empty = b"\x01aF\x00\x00\x00\x00"
     nested = b""
-    for _ in range(3000):
+    for _ in range(levels):
         nested = b"\x01aF" + len(nested).to_bytes(4, "big") + nested
     assert prepared.count(empty) == 1
-    intruder.flood_with(_resized(prepared, empty, nested))
+    return _resized(prepared, empty, nested)
 
 
 def _resized(prepared: bytes, old: bytes, new: bytes) -> bytes:

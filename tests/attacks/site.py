@@ -1,5 +1,6 @@
 """Where attacks take place: a broker as shipped, rows, two workers and an honest caller."""
 
+import resource
 import socket
 import time
 from collections.abc import Iterator, Mapping
@@ -30,6 +31,7 @@ PRIVATE_BEGINS: Final = 7_654_321_000_000
 
 _PATIENCE: Final = 60.0
 _STEP: Final = 100_000
+_DESCRIPTORS: Final = 1024  # of a worker, as most systems have it by default
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,7 @@ def _start_worker(fleet: Fleet) -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = int(probe.getsockname()[1])
     (worker,) = fleet.start(ready=False, metrics_port=port, metrics_host="127.0.0.1")
+    resource.prlimit(worker.pid, resource.RLIMIT_NOFILE, (_DESCRIPTORS, _DESCRIPTORS))
     worker.wait_for_log("Serving", _PATIENCE)
     worker.wait_for_log("Ready for ordered tags", _PATIENCE)
     return port

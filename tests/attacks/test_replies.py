@@ -1,17 +1,17 @@
 """Replies that another caller wrote, and names that are not the sender's."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 
 import pika
 import pika.exceptions
 import pytest
 
+from tests.attacks.conftest import GetSite
 from tests.attacks.floods import ALLOC, HEALTH
 from tests.attacks.honest import ORDERED_TAG, PLAIN_TAG
 from tests.attacks.rights import INTRUDER, WORKER, ShippedBroker
-from tests.attacks.site import AttackSite
 from tests.foreign import ForeignClient
 from tests.workers import blocking_connection
 
@@ -29,7 +29,7 @@ QUESTIONS = [
 
 
 @pytest.fixture
-def broker(get_site: Callable[[], AttackSite]) -> ShippedBroker:
+def broker(get_site: GetSite) -> ShippedBroker:
     return get_site().broker
 
 

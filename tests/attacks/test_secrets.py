@@ -1,10 +1,10 @@
 """What a caller learns of a tag from which it may not draw."""
 
 import json
-from collections.abc import Callable
 
 import pytest
 
+from tests.attacks.conftest import GetSite
 from tests.attacks.floods import ALLOC, HEALTH, PRIVATE_TAG
 from tests.attacks.rights import CALLER, INTRUDER
 from tests.attacks.site import PRIVATE_BEGINS, AttackSite
@@ -14,7 +14,7 @@ PATIENCE = 20.0
 
 
 @pytest.fixture
-def site(get_site: Callable[[], AttackSite]) -> AttackSite:
+def site(get_site: GetSite) -> AttackSite:
     """Have the tag in the memory of both workers, since somebody drew who may."""
     site = get_site()
     with ForeignClient(site.broker.users[CALLER]) as caller:

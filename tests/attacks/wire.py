@@ -17,7 +17,7 @@ DIRECT_REPLY_TO: Final = "amq.rabbitmq.reply-to"
 
 _GREETING: Final = b"AMQP\x00\x00\x09\x01"
 _CHANNEL: Final = 1
-_FRAME_BODY: Final = 131_072 - 8
+_FRAME_BODY: Final = 8192 - 8  # which no broker refuses
 _TIMEOUT: Final = 10.0  # seconds for the handshake
 _LOOK_EVERY: Final = 0.2  # seconds between two looks at the clock while the broker takes nothing
 _SMALL_BUFFER: Final = 4096  # bytes, so that what is not read stays in the broker
