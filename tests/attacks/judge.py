@@ -73,12 +73,12 @@ def run(site: AttackSite, attack: Attack, quiet: float, seconds: float) -> Outco
     rows = site.rows()
     workers = site.fleet.alive()
     broker = listeners(site.broker.port)
+    attacker = Attacker(attack.name, site.facts(seconds))  # it waits until it is told to begin
     began = time.monotonic()
     time.sleep(quiet)  # it is the time that is measured
     quiet_until = time.monotonic()
     before, logged = _start_counting(workers), _logged(workers)
     broker_before = broker_most = resident_bytes(broker)
-    attacker = Attacker(attack.name, site.facts(seconds))
     start = time.monotonic()
     attacker.begin()
     for _ in _while_attacked(site, attack, attacker, seconds):

@@ -19,6 +19,7 @@ from tests.attacks.intruder import Facts
 from tests.attacks.rights import CALLER, INTRUDER, WORKER, ShippedBroker, shipped_broker
 from tests.attacks.wire import DIRECT_REPLY_TO
 from tests.devstack import Database, Stack, scratch_database
+from tests.foreign import ForeignClient
 from tests.workers import Fleet, Worker, blocking_connection
 
 WORKERS: Final = 2
@@ -62,6 +63,14 @@ class AttackSite:
 
     def wait_until_drained(self) -> None:
         """Wait until nothing waits for the workers any more, and both of them consume."""
+        self._wait_until_empty()
+        question = b'{"app_tag":"%s"}' % PLAIN_TAG.encode()
+        with ForeignClient(self.broker.amqp_url) as caller:
+            # What workers had taken before is done when each of them has answered what came after.
+            for queue in (ALLOC, HEALTH) * (2 * WORKERS):
+                assert caller.call(queue, question, timeout=_PATIENCE), f"no answer from {queue}"
+
+    def _wait_until_empty(self) -> None:
         deadline = time.monotonic() + _PATIENCE
         with blocking_connection(self.broker.amqp_url) as connection:
             channel = connection.channel()

@@ -11,8 +11,8 @@ from tests.attacks.catalog import ATTACKS, Attack
 from tests.attacks.conftest import GetSite, Sites
 from tests.attacks.judge import run
 
-QUIET = 0.2
-SECONDS = 1.5
+QUIET = 0.0
+SECONDS = 1.0
 
 
 @pytest.fixture(autouse=True)
