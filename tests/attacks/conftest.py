@@ -9,6 +9,8 @@ from tests.attacks.site import AttackSite, attack_site
 from tests.devstack import Management, Stack
 
 TAGS = 300
+DEADLINE = 15.0
+"""Seconds of an honest call: three times what a machine that does nothing else needs."""
 
 GetSite = Callable[[], AttackSite]
 
@@ -26,7 +28,7 @@ class Sites:
         """Return it, or make it."""
         if self.site is None:
             folder = self._folders.mktemp("history")
-            self.site = self._held.enter_context(attack_site(self._stack, folder, TAGS))
+            self.site = self._held.enter_context(attack_site(self._stack, folder, TAGS, DEADLINE))
         return self.site
 
     def drop(self) -> None:

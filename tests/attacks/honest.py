@@ -22,13 +22,15 @@ from tests.history import Recorder, Reply
 from tests.workers import end_with_parent
 
 PACE: Final = 50.0  # calls per second
-DEADLINE: Final = 5.0  # seconds of each call
+DEADLINE: Final = 5.0
+"""Seconds of each call, where time is measured; tests that only count leave more."""
+
 PLAIN_TAG: Final = "test_business"
 ORDERED_TAG: Final = "honest-ordered"
 
 _URL: Final = "IDALLOC_TEST_HONEST_URL"
 _FOLDER: Final = "IDALLOC_TEST_HONEST_FOLDER"
-_THREADS: Final = 400  # more than calls can be open: each ends by its deadline
+_DEADLINE: Final = "IDALLOC_TEST_HONEST_DEADLINE"
 _PATIENCE: Final = 60.0
 _EVERY: Final = 5  # one of so many calls is for the ordered tag
 
@@ -46,12 +48,17 @@ class Call:
 class HonestCaller:
     """Starts the process; a thread of ours reads what it tells."""
 
-    def __init__(self, amqp_url: str, folder: Path) -> None:
+    def __init__(self, amqp_url: str, folder: Path, deadline: float) -> None:
         self._calls: list[Call] = []
         self._told = threading.Condition()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.attacks.honest"],
-            env={**os.environ, _URL: amqp_url, _FOLDER: str(folder)},
+            env={
+                **os.environ,
+                _URL: amqp_url,
+                _FOLDER: str(folder),
+                _DEADLINE: str(deadline),
+            },
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -113,15 +120,21 @@ class HonestCaller:
 class _Asking:
     """What the process does."""
 
-    def __init__(self, client: IdClient, recorder: Recorder) -> None:
+    def __init__(self, client: IdClient, recorder: Recorder, deadline: float) -> None:
         self._client = client
+        self._deadline = deadline
         self._recorder = recorder
         self._ended = threading.Event()
         self._output = threading.Lock()
 
+    @property
+    def _most_open(self) -> int:
+        return int(2 * PACE * self._deadline)  # more than there can be: each ends by its deadline
+
     def run(self) -> None:
+        """Ask until the input ends."""
         threading.Thread(target=self._watch_input, name="input", daemon=True).start()
-        with ThreadPoolExecutor(_THREADS, thread_name_prefix="call") as pool:
+        with ThreadPoolExecutor(self._most_open, thread_name_prefix="call") as pool:
             began, number = time.monotonic(), 0
             while not self._ended.is_set():
                 due = began + number / PACE
@@ -138,7 +151,7 @@ class _Asking:
         failure = None
         sent_at = time.monotonic()
         try:
-            batch = self._client.next_ids(app_tag, 1, timeout=DEADLINE)
+            batch = self._client.next_ids(app_tag, 1, timeout=self._deadline)
         except IdAllocError as error:
             failure = f"{app_tag}: {type(error).__name__}: {error}"
         else:
@@ -155,7 +168,7 @@ def main() -> None:
     """Run as the module's docstring says."""
     folder = Path(os.environ[_FOLDER])
     with IdClient(os.environ[_URL]) as client, Recorder(folder) as recorder:
-        _Asking(client, recorder).run()
+        _Asking(client, recorder, float(os.environ.get(_DEADLINE, DEADLINE))).run()
 
 
 if __name__ == "__main__":

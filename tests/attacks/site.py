@@ -14,7 +14,7 @@ import pika
 
 from tests.attacks.floods import ALLOC, HEALTH, PRIVATE_TAG, SMALL_TAG, SPENT_TAG, VICTIM_TAG
 from tests.attacks.forgeries import ORDERED_VICTIM
-from tests.attacks.honest import ORDERED_TAG, PLAIN_TAG, HonestCaller
+from tests.attacks.honest import DEADLINE, ORDERED_TAG, PLAIN_TAG, HonestCaller
 from tests.attacks.intruder import Facts
 from tests.attacks.rights import CALLER, INTRUDER, WORKER, ShippedBroker, shipped_broker
 from tests.attacks.wire import DIRECT_REPLY_TO
@@ -91,7 +91,9 @@ class AttackSite:
 
 
 @contextmanager
-def attack_site(stack: Stack, folder: Path, tags: int) -> Iterator[AttackSite]:
+def attack_site(
+    stack: Stack, folder: Path, tags: int, deadline: float = DEADLINE
+) -> Iterator[AttackSite]:
     """Have all of it run, with so many tags in the memory of both workers."""
     with (
         shipped_broker(stack) as broker,
@@ -105,7 +107,7 @@ def attack_site(stack: Stack, folder: Path, tags: int) -> Iterator[AttackSite]:
         )
         ports = tuple(_start_worker(fleet) for _ in range(WORKERS))
         _warm_up(broker.amqp_url, [PLAIN_TAG, *many])
-        with HonestCaller(broker.users[CALLER], folder) as honest:
+        with HonestCaller(broker.users[CALLER], folder, deadline) as honest:
             honest.wait_for_success(time.monotonic())
             yield AttackSite(broker, database, fleet, honest, folder, ports)
 
