@@ -25,8 +25,9 @@ _ROWS: Final = 256  # as many as a worker reads in one bundle
 
 
 def _bundle(app_tag: str, ids: int, rows: int = _ROWS) -> bytes:
-    row = [app_tag, ids, DIRECT_REPLY_TO, "c", "idalloc-caller"]
-    return json.dumps({"requests": [row] * rows}).encode()
+    # To a queue that is not there, so that the answers cost the attacker nothing.
+    some = [[app_tag, ids, "nowhere", f"c{row}", "idalloc-caller"] for row in range(rows)]
+    return json.dumps({"requests": some}).encode()
 
 
 def _prepared(queue: str, body: bytes, message_type: str = BUNDLE_TYPE) -> bytes:
@@ -35,7 +36,8 @@ def _prepared(queue: str, body: bytes, message_type: str = BUNDLE_TYPE) -> bytes
 
 def bundles(intruder: Intruder) -> None:
     """Send 2.8 MB of bundles each second, to all partitions."""
-    prepared = b"".join(_prepared(queue, _bundle(ORDERED_TAG, 1)) for queue in QUEUES)
+    tags = {partition_of(tag): tag for tag in (*map("many-{}".format, range(100)), ORDERED_TAG)}
+    prepared = b"".join(_prepared(QUEUES[number], _bundle(tags[number], 1)) for number in tags)
     times = 2_800_000 // len(prepared)
     for _ in intruder.beats():
         for _ in range(times):

@@ -134,7 +134,7 @@ def _add_rows(database: Database, many: list[str], friend: str) -> None:
     database.query(
         "INSERT INTO segments (app_tag, max_id, step, target_cover, ceiling, ordered) VALUES "
         f"('{ORDERED_TAG}', 0, {_STEP}, 0, NULL, 1), "
-        f"('{ORDERED_VICTIM}', 0, 1000, 0, {CEILING}, 1), "
+        f"('{ORDERED_VICTIM}', 0, 1000, NULL, {CEILING}, 1), "
         f"('{VICTIM_TAG}', 0, 1000, NULL, {CEILING}, 0), "
         f"('{SPENT_TAG}', 1001, 10, 0, 1000, 0), "
         f"('{SMALL_TAG}', 0, 1, 0, NULL, 0)"
