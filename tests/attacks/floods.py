@@ -15,6 +15,9 @@ ALLOC: Final = "id.alloc"
 HEALTH: Final = "id.health"
 MEBIBYTE: Final = 2**20
 
+OTHERS_QUEUE: Final = "orders.replies"
+"""Of another service, which does without direct reply-to."""
+
 VICTIM_TAG: Final = "victim"
 """Of 2^31 ids, for everybody; its step follows the use, as it does by default."""
 

@@ -67,6 +67,12 @@ class HonestCaller:
         self._reader = threading.Thread(target=self._read, name="honest-reader", daemon=True)
         self._reader.start()
 
+    @property
+    def calls(self) -> int:
+        """How many have ended so far."""
+        with self._told:
+            return len(self._calls)
+
     def calls_between(self, start: float, end: float) -> Sequence[Call]:
         """Return the calls that were due then, once all of them have ended."""
         self._wait(lambda: bool(self._calls))

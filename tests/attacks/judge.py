@@ -16,13 +16,18 @@ from tests.attacks.site import CEILING, AttackSite
 from tests.history import check, fleet_disorders, load
 from tests.workers import Worker
 
-BROKER_MEGABYTES: Final = 200.0
-"""What a broker may need beside what its policies let the queues hold."""
+BROKER_MEGABYTES: Final = 150.0
+"""What a broker may need beside what its policies let the queues hold that are written to."""
+
+_QUEUE_COST: Final = 2.0  # bytes of memory for each byte that a policy counts, at most
 
 LOG_MEGABYTES: Final = 1.0
 
 _HELD: Final = 16
 """Segments of a row that are neither drawn nor a fault: held by workers, or lost by a reconnect."""
+
+_SPARED: Final = 16
+"""One of so many parts of a tag's ids is what an attack may take, and what workers hold of it."""
 
 _LOOK_EVERY: Final = 0.1  # seconds
 _MB: Final = 1e6
@@ -70,7 +75,6 @@ class Outcome:
 
 def run(site: AttackSite, attack: Attack, quiet: float, seconds: float) -> Outcome:
     """Look for some quiet seconds, then attack, then wait until all is as it was."""
-    rows = site.rows()
     workers = site.fleet.alive()
     broker = listeners(site.broker.port)
     attacker = Attacker(attack.name, site.facts(seconds))  # it waits until it is told to begin
@@ -84,6 +88,7 @@ def run(site: AttackSite, attack: Attack, quiet: float, seconds: float) -> Outco
     for _ in _while_attacked(site, attack, attacker, seconds):
         broker_most = max(broker_most, resident_bytes(broker))
     deeds = attacker.finish()
+    site.asked.update(deeds.asked)
     end = time.monotonic()
     site.honest.wait_for_success(end)
     site.wait_until_drained()
@@ -99,10 +104,10 @@ def run(site: AttackSite, attack: Attack, quiet: float, seconds: float) -> Outco
         _p99([call for call in attacked if call.due < end]),
         max(grown, default=0) / _MB,
         (broker_most - broker_before) / _MB,
-        BROKER_MEGABYTES + 2 * sum(site.broker.most_bytes.values()) / _MB,
+        BROKER_MEGABYTES + _QUEUE_COST * sum(map(site.most_bytes, attack.fills)) / _MB,
         [
             *(f"{worker.log.name} ended" for worker in workers if not worker.running),
-            *_moved(rows, site.rows(), deeds.asked, len(attacked) + int(quiet * 100)),
+            *_moved(site.first_rows, site.rows(), site.asked, site.honest.calls),
             *_spared(site, attack),
             *_history(site),
             *_wordy(workers, logged),
@@ -164,7 +169,7 @@ def _moved(
 def _spared(site: AttackSite, attack: Attack) -> Iterator[str]:
     if attack.spares is not None:
         max_id, _step = site.rows()[attack.spares]
-        if max_id > CEILING // 2:
+        if max_id > CEILING // _SPARED:
             yield f"{attack.spares} has only {CEILING + 1 - max_id:,} ids left of 2^31"
 
 

@@ -3,16 +3,25 @@
 import resource
 import socket
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
 import pika
 
-from tests.attacks.floods import ALLOC, HEALTH, PRIVATE_TAG, SMALL_TAG, SPENT_TAG, VICTIM_TAG
+from tests.attacks.floods import (
+    ALLOC,
+    HEALTH,
+    OTHERS_QUEUE,
+    PRIVATE_TAG,
+    SMALL_TAG,
+    SPENT_TAG,
+    VICTIM_TAG,
+)
 from tests.attacks.forgeries import ORDERED_VICTIM
 from tests.attacks.honest import DEADLINE, ORDERED_TAG, PLAIN_TAG, HonestCaller
 from tests.attacks.intruder import Facts
@@ -24,14 +33,13 @@ from tests.workers import Fleet, Worker, blocking_connection
 
 WORKERS: Final = 2
 CEILING: Final = 2**31 - 1
-REPLY_QUEUE: Final = "orders.replies"
-"""Of another service, which does without direct reply-to."""
 
 PRIVATE_BEGINS: Final = 7_654_321_000_000
 """The first ids of the tag that is for the honest caller alone: digits that stand out."""
 
 _PATIENCE: Final = 60.0
 _STEP: Final = 100_000
+_OTHERS_BYTES: Final = 64 * 2**20
 _DESCRIPTORS: Final = 1024  # of a worker, as most systems have it by default
 
 
@@ -45,6 +53,10 @@ class AttackSite:
     honest: HonestCaller
     history: Path
     metrics_ports: tuple[int, ...]
+    first_rows: Mapping[str, tuple[int, int]]
+    """As they were before any attack."""
+    asked: Counter[str] = field(default_factory=Counter)
+    """Ids that attackers asked for so far, as everybody may, by tag, at most."""
 
     def facts(self, seconds: float) -> Facts:
         """Tell what an attacker may know."""
@@ -53,13 +65,16 @@ class AttackSite:
             seconds=seconds,
             fleet_queues=tuple(self.broker.fleet_queues()),
             metrics_ports=self.metrics_ports,
-            reply_queue=REPLY_QUEUE,
+            reply_queue=OTHERS_QUEUE,
         )
+
+    def most_bytes(self, queue: str) -> int:
+        """Tell how many bytes a queue may hold."""
+        return _OTHERS_BYTES if queue == OTHERS_QUEUE else self.broker.most_bytes[queue]
 
     def rows(self) -> Mapping[str, tuple[int, int]]:
         """Return how far each row is, and its step."""
-        found = self.database.query("SELECT app_tag, max_id, step FROM segments")
-        return {tag: (max_id, step) for tag, max_id, step in found}
+        return _rows(self.database)
 
     def wait_until_drained(self) -> None:
         """Wait until nothing waits for the workers any more, and both of them consume."""
@@ -103,13 +118,19 @@ def attack_site(
         many = [f"many-{number}" for number in range(tags)]
         _add_rows(database, many, broker.user_name(CALLER))
         broker.management.put(
-            f"/api/queues/{quote(broker.vhost)}/{REPLY_QUEUE}", {"durable": True, "arguments": {}}
+            f"/api/queues/{quote(broker.vhost)}/{OTHERS_QUEUE}",
+            {"durable": True, "arguments": {"x-max-length-bytes": _OTHERS_BYTES}},
         )
         ports = tuple(_start_worker(fleet) for _ in range(WORKERS))
         _warm_up(broker.amqp_url, [PLAIN_TAG, *many])
         with HonestCaller(broker.users[CALLER], folder, deadline) as honest:
             honest.wait_for_success(time.monotonic())
-            yield AttackSite(broker, database, fleet, honest, folder, ports)
+            yield AttackSite(broker, database, fleet, honest, folder, ports, _rows(database))
+
+
+def _rows(database: Database) -> Mapping[str, tuple[int, int]]:
+    found = database.query("SELECT app_tag, max_id, step FROM segments")
+    return {tag: (max_id, step) for tag, max_id, step in found}
 
 
 def _start_worker(fleet: Fleet) -> int:
