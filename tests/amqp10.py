@@ -132,6 +132,10 @@ def message_annotations(items: Mapping[bytes, bytes]) -> bytes:
     return described(MESSAGE_ANNOTATIONS, mapping(items))
 
 
+def footer(items: Mapping[bytes, bytes]) -> bytes:
+    return described(FOOTER, mapping(items))
+
+
 def data(body: bytes) -> bytes:
     """Write the section that is the body of a message of AMQP 0-9-1."""
     return described(DATA, binary(body))
@@ -227,14 +231,16 @@ class Sender:
     def _open(self, vhost: str, address: str) -> None:
         self._write(
             0,
-            described(_OPEN, compound([string("test"), string(f"vhost:{vhost}"), uint(_MAX_FRAME)])),
+            described(
+                _OPEN, compound([string("test"), string(f"vhost:{vhost}"), uint(_MAX_FRAME)])
+            ),
         )
         self._wait_for(_OPEN)
         self._write(0, described(_BEGIN, compound([NULL, uint(0), uint(2048), uint(2048)])))
         self._wait_for(_BEGIN)
         source = described(0x28, compound([]))
         target = described(0x29, compound([string(address)]))
-        link = [string("link"), uint(0), boolean(False), NULL, NULL, source, target, NULL, NULL]
+        link = [string("link"), uint(0), b"\x42", NULL, NULL, source, target, NULL, NULL]
         self._write(0, described(_ATTACH, compound([*link, uint(0)])))
         self._wait_for(_ATTACH)
         self._wait_for(_FLOW)  # with it comes credit for some messages

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from idalloc_schemas import MARKS_STREAM
 from idalloc_worker._partitions import QUEUES
 from tests.attacks import floods, forgeries, resources
 from tests.attacks.intruder import Intruder
@@ -48,6 +49,7 @@ _ALLOC: Final = (floods.ALLOC, "id.dead")
 _HEALTH: Final = (floods.HEALTH, "id.dead")
 _ORDERED: Final = (*QUEUES, "id.dead")
 _ALL: Final = (floods.ALLOC, floods.HEALTH, *_ORDERED)
+_MARKS: Final = (MARKS_STREAM,)
 _NONE: Final = ()
 
 ATTACKS: Final = (
@@ -75,8 +77,8 @@ ATTACKS: Final = (
     Attack(forgeries.flood_of_ordered, _ORDERED),
     Attack(forgeries.fleet_messages, _NONE, reconnect=True),
     Attack(forgeries.flood_of_fleet_queues, _NONE),
-    Attack(forgeries.flood_of_marks, _NONE, newcomer=True),
-    Attack(forgeries.large_marks, _NONE, newcomer=True),
+    Attack(forgeries.flood_of_marks, _MARKS, newcomer=True),
+    Attack(forgeries.large_marks, _MARKS, newcomer=True),
     Attack(forgeries.flood_of_dead_letters, _ALLOC),
     Attack(forgeries.replies_in_circles, _ALL),
     Attack(forgeries.malformed_reply_to, _ALL, recovers_within=10.0),

@@ -77,6 +77,8 @@ def run(site: AttackSite, attack: Attack, quiet: float, seconds: float) -> Outco
     """Look for some quiet seconds, then attack, then wait until all is as it was."""
     workers = site.fleet.alive()
     broker = listeners(site.broker.port)
+    if attack.reconnect:
+        site.wait_for_connections()
     attacker = Attacker(attack.name, site.facts(seconds))  # it waits until it is told to begin
     began = time.monotonic()
     time.sleep(quiet)  # it is the time that is measured

@@ -116,12 +116,14 @@ def _renamed(shipped: dict[str, Any], vhost: str, suffix: str) -> dict[str, Any]
 
 
 def _most_bytes(shipped: Mapping[str, Any]) -> dict[str, int]:
-    """Tell what the policy of the highest priority says of each queue; 0 where it has no limit."""
+    """Tell what each queue's arguments say, or else its policy; 0 where there is no limit."""
     found = {}
-    for queue in (str(queue["name"]) for queue in shipped["queues"]):
-        matching = [it for it in shipped.get("policies", ()) if re.search(it["pattern"], queue)]
+    for queue in shipped["queues"]:
+        name = str(queue["name"])
+        matching = [it for it in shipped.get("policies", ()) if re.search(it["pattern"], name)]
         chosen = max(matching, key=lambda it: int(it.get("priority", 0)), default=None)
-        found[queue] = 0 if chosen is None else chosen["definition"].get("max-length-bytes", 0)
+        policy = 0 if chosen is None else chosen["definition"].get("max-length-bytes", 0)
+        found[name] = int(queue["arguments"].get("x-max-length-bytes", policy))
     return found
 
 

@@ -98,6 +98,13 @@ class AttackSite:
                 assert time.monotonic() < deadline, f"{waiting} wait for {consumers} consumers"
                 connection.sleep(0.1)
 
+    def wait_for_connections(self) -> None:
+        """Wait until the management API, which lags behind, has the workers' connections."""
+        deadline = time.monotonic() + _PATIENCE
+        while len(self.broker.connections(WORKER)) < WORKERS:
+            assert time.monotonic() < deadline, "the workers are not connected"
+            time.sleep(0.2)
+
     def start_worker(self) -> Worker:
         """Start one more, and wait until it serves."""
         (worker,) = self.fleet.start(ready=False)
