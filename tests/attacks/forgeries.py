@@ -24,9 +24,9 @@ _MEBIBYTE: Final = 2**20
 _ROWS: Final = 256  # as many as a worker reads in one bundle
 
 
-def _bundle(app_tag: str, ids: int, rows: int = _ROWS) -> bytes:
+def _bundle(app_tag: str, ids: int) -> bytes:
     # To a queue that is not there, so that the answers cost the attacker nothing.
-    some = [[app_tag, ids, "nowhere", f"c{row}", "idalloc-caller"] for row in range(rows)]
+    some = [[app_tag, ids, "nowhere", f"c{row}", "idalloc-caller"] for row in range(_ROWS)]
     return json.dumps({"requests": some}).encode()
 
 
@@ -55,7 +55,9 @@ def bundles_that_take(intruder: Intruder) -> None:
 def large_bundles(intruder: Intruder) -> None:
     """Send a bundle of 16 MB each second."""
     queue = QUEUES[partition_of(ORDERED_TAG)]
-    prepared = _prepared(queue, _bundle(ORDERED_TAG, 1, 250_000)[: 16 * _MEBIBYTE - 1024])
+    begin, bracket, rows = _bundle(ORDERED_TAG, 1).removesuffix(b"]}").partition(b"[")
+    times = (16 * _MEBIBYTE - 1024) // len(rows + b",")
+    prepared = _prepared(queue, begin + bracket + b",".join([rows] * times) + b"]}")
     for _ in intruder.beats():
         intruder.write(prepared, 1)
 

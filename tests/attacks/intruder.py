@@ -68,9 +68,9 @@ class Intruder:
         return time.monotonic() >= self._until
 
     def beats(self, every: float = 1.0) -> Iterator[int]:
-        """Count the times to do something, until the time is up."""
+        """Count the times to do something, once at least, until the time is up."""
         began, beat = time.monotonic(), 0
-        while not self.over:
+        while not beat or not self.over:
             yield beat
             beat += 1
             time.sleep(max(0.0, min(began + beat * every, self._until) - time.monotonic()))
@@ -81,7 +81,7 @@ class Intruder:
         """Send a message so often."""
         prepared = message(queue, body, BasicProperties(**properties))
         left = times
-        while left and not self.over:
+        while left and (left == times or not self.over):
             left -= self.write(prepared, left, reading=reading)
 
     def flood(self, queue: str, body: bytes, *, reading: bool = True, **properties: Any) -> None:
@@ -89,8 +89,8 @@ class Intruder:
         self.flood_with(message(queue, body, BasicProperties(**properties)), reading=reading)
 
     def flood_with(self, prepared: bytes, messages: int = 1, *, reading: bool = True) -> None:
-        """Send prepared messages, which count as so many, until the time is up."""
-        while not self.over:
+        """Send prepared messages, which count as so many, once at least, until the time is up."""
+        while not self.deeds.messages or not self.over:
             self.write(prepared, sys.maxsize, reading=reading, messages=messages)
 
     def write(self, prepared: bytes, most: int, *, reading: bool = True, messages: int = 1) -> int:
