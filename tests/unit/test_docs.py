@@ -99,7 +99,9 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-") for text in headings}
 
 
-@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=name_of)
+@pytest.mark.parametrize(
+    "page", [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"], ids=name_of
+)
 def test_links_lead_somewhere(page: Path) -> None:
     """Each link to a file of ours names one that is there, and a heading that is in it."""
     for target, anchor in LINK.findall(page.read_text()):
