@@ -204,7 +204,7 @@ class Engine:
             self._adopt(pool, settings, now)
         pool.failures = 0
         pool.refusal = refusal
-        pool.last_error = refusal.msg
+        pool.last_error = refusal.detail or refusal.msg
         pool.retry_at = now + self._limits.refusal_ttl
         if refusal.code is RespCode.APP_TAG_NOT_FOUND:
             pool.drop_all()  # a deleted tag is not served on
