@@ -302,10 +302,11 @@ def test_a_tag_waits_for_an_operator_where_nobody_vouches_for_it(
 ) -> None:
     """Broker and database are both as of long ago; `order` is raised, the other tag is not."""
     set_row(database, 500)
-    fleet.start(marks_max_age=300)
+    (worker,) = fleet.start(marks_max_age=300)
     refused = answer(caller)
     assert refused["resp_code"] == -1
-    assert "tags raise" in str(refused["msg"])
+    assert "worker's log" in str(refused["msg"])
+    worker.wait_for_log("tags raise")
     set_row(database, 700)  # as `idalloc tags raise` does
     for _ in range(100):
         if (reply := answer(caller))["resp_code"] == 0:

@@ -308,7 +308,7 @@ class Engine:
 
     def _no_available_id(self, pool: TagPool, now: float) -> Refused:
         retry_after = max(pool.retry_at - now, self._limits.backoff_base)
-        return Refused(RespCode.NO_AVAILABLE_ID, "no available id", retry_after)
+        return Refused(RespCode.NO_AVAILABLE_ID, "no available id", retry_after, pool.last_error)
 
     # Settings and authority
 
