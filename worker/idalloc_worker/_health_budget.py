@@ -10,7 +10,7 @@ from typing import Final
 
 from idalloc_worker._health_rights import Viewer
 
-PER_CALL: Final = 500
+PER_CALL: Final = 1000
 """Bytes that a call counts for besides its answer: what the broker keeps with a message."""
 
 _MOST_USERS: Final = 1000  # that are remembered; those who have asked for nothing lately go first
