@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
@@ -203,6 +204,27 @@ def bytes_in(amqp_url: str, queue: str) -> int:
             if body is None:
                 return total
             total += len(body)
+
+
+def test_an_older_worker_passes_questions_on_for_nobody(
+    fleet: Fleet, database: Database, callers: Callers, worker_user: str
+) -> None:
+    """In a rolling upgrade they come through `id.fleet`, and do not say who asked."""
+    add(database, SHOP, callers.shop)
+    fleet.start()
+    draw(callers.url(callers.shop), SHOP)
+    draw(fleet.amqp_url, "test_business")
+    with blocking_connection(fleet.amqp_url) as connection:
+        channel = connection.channel()
+        replies = str(channel.queue_declare("", exclusive=True).method.queue)
+        asked = {"type": "health", "v": 1, "worker": "old", "reply_to": replies}
+        by_worker = pika.BasicProperties(user_id=worker_user)
+        for more in ({}, {"app_tag": SHOP}, {"user": worker_user}):
+            channel.basic_publish("id.fleet", "", json.dumps(asked | more).encode(), by_worker)
+        answers = [json.loads(body) for _, _, body in islice(channel.consume(replies), 3) if body]
+    lists = [[tag["app_tag"] for tag in answer["tags"]] for answer in answers if "tags" in answer]
+    assert lists == [["test_business"], ["test_business"]]
+    assert [answer["resp_code"] for answer in answers if "tags" not in answer] == [-5]
 
 
 def test_the_queue_of_the_fleets_questions_is_no_way_in(

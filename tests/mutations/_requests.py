@@ -157,6 +157,13 @@ REQUESTS: Final = (
     Rule(
         "After an answer about all tags a worker rests.",
         "worker/idalloc_worker/_health_answers.py",
+        "        if pause > 0:\n",
+        "        if False:\n",
+        ("tests/unit/test_health_answers.py",),
+    ),
+    Rule(
+        "A worker also rests if somebody asked while it made an answer.",
+        "worker/idalloc_worker/_health_answers.py",
         "self._later(max(self._rests_until - self._clock(), 0.0), self._begin)",
         "self._later(0.0, self._begin)",
         ("tests/unit/test_health_answers.py",),

@@ -126,6 +126,20 @@ def test_questions_take_a_small_part_of_the_time(
     assert len(told) == 2000
 
 
+def test_who_asks_while_an_answer_is_made_waits_for_the_rest(
+    loop: Loop, make: Maker, answers: HealthAnswers
+) -> None:
+    make.work, told = 0.02, list[bytes | None]()
+    answers.ask(NOBODY, told.append)
+    loop.turn()
+    answers.ask(NOBODY, told.append)
+    loop.run()
+    assert (make.begun, len(told)) == (1, 1)
+    loop.now += REST * 0.02
+    loop.run()
+    assert told == [b'{"n":1}', b'{"n":2}']
+
+
 def test_who_is_told_something_else_is_not_told_this(
     loop: Loop, make: Maker, answers: HealthAnswers
 ) -> None:
