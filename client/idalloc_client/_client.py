@@ -119,9 +119,9 @@ class IdClient:
         return new_sequence(lease, limits, patience, self._sequences, self._rpc.overdue)
 
     def health(self, app_tag: str | None = None, *, timeout: float | None = None) -> HealthReply:
-        """Return what one worker holds of a tag, or of every tag that it holds.
+        """Return what one worker holds of a tag, or of every tag that this user may draw from.
 
-        Which worker answers is the broker's choice.
+        Which worker answers is the broker's choice. Operators are told more.
 
         Raises:
             IdAllocError: one of its subclasses, by the deadline at the latest.
@@ -136,7 +136,7 @@ class IdClient:
         is told. A tag that a worker was never asked for is cold there, which is healthy.
 
         Args:
-            app_tag: the tag's name, or None for every tag that each worker holds.
+            app_tag: the tag's name, or None for every tag that this user may draw from.
             within: seconds for which answers are collected.
 
         Raises:

@@ -114,7 +114,11 @@ class Envelope:
             raise ValueError("an envelope has a content type, and no property of a single message")
         self.properties = properties
         self._before = short_string(properties.content_type) + _TRANSIENT
-        after = ((_TYPE, properties.type), (_APP_ID, properties.app_id))
+        after = (
+            (_EXPIRATION, properties.expiration),
+            (_TYPE, properties.type),
+            (_APP_ID, properties.app_id),
+        )
         self._after = b"".join(short_string(value) for _, value in after if value is not None)
         self._flags = _CONTENT_TYPE | _DELIVERY_MODE
         self._flags |= sum(flag for flag, value in after if value is not None)

@@ -6,6 +6,8 @@ ALLOC_QUEUE: Final = "id.alloc"
 HEALTH_QUEUE: Final = "id.health"
 FLEET_EXCHANGE: Final = "id.fleet"
 """Fanout among workers; each has a queue of its own, named with this, a dot and a random word."""
+FLEET_HEALTH_EXCHANGE: Final = "id.fleet.health"
+"""Fanout among workers, for questions about health; queues are named with it as those above are."""
 MARKS_STREAM: Final = "id.fleet.marks"
 """Stores what workers tell each other, for those that start when nobody is left to ask."""
 

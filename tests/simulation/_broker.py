@@ -12,7 +12,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from idalloc_client._frames import Properties
-from idalloc_schemas import ALLOC_QUEUE, HEALTH_QUEUE
+from idalloc_schemas import ALLOC_QUEUE, FLEET_HEALTH_EXCHANGE, HEALTH_QUEUE
 from tests.simulation._choices import Choices
 from tests.simulation._flows import Callback, Flow, Flows
 
@@ -274,8 +274,15 @@ class Broker:
         return True
 
     def lose_fleet_messages(self) -> bool:
-        """Have the process of a fleet's queue restart; False if there is none."""
-        held = [queue for queue in self.queues.values() if queue.owner is not None]
+        """Have the process of a fleet's queue restart; False if there is none.
+
+        Questions about health that are lost with theirs are nobody's claims.
+        """
+        held = [
+            queue
+            for queue in self.queues.values()
+            if queue.owner is not None and not queue.name.startswith(FLEET_HEALTH_EXCHANGE)
+        ]
         if not held:
             return False
         held[self.choices.below(len(held))].lose()

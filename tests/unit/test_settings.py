@@ -50,6 +50,7 @@ def test_defaults_need_nothing() -> None:
         "metrics_port": 0,
         "metrics_host": "127.0.0.1",
         "marks_max_age": 0,
+        "operators": (),
         "log_level": "info",
         "log_format": "text",
     }
@@ -62,6 +63,17 @@ def test_the_nearer_source_wins(tmp_path: Path) -> None:
     settings = load_settings(config, {"max_count": 4, "processes": None}, environ)
     assert (settings.processes, settings.prefetch, settings.max_count) == (2, 3, 4)
     assert settings.max_waiters == 1500
+
+
+@pytest.mark.parametrize(
+    ("text", "environ"),
+    [('operators = ["carol", "dave"]', {}), ("", {"IDALLOC_OPERATORS": " carol, dave ,"})],
+)
+def test_operators_are_a_list_or_names_with_commas(
+    tmp_path: Path, text: str, environ: dict[str, str]
+) -> None:
+    config = written(tmp_path, "c.toml", text)
+    assert load_settings(config, {}, environ).operators == ("carol", "dave")
 
 
 @pytest.mark.parametrize(

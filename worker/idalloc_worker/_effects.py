@@ -23,6 +23,8 @@ class Refused:
     code: RespCode
     msg: str
     retry_after: float | None = None
+    detail: str | None = None
+    """What operators are told instead: it names database, table or row."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -204,7 +204,7 @@ class Engine:
             self._adopt(pool, settings, now)
         pool.failures = 0
         pool.refusal = refusal
-        pool.last_error = refusal.msg
+        pool.last_error = refusal.detail or refusal.msg
         pool.retry_at = now + self._limits.refusal_ttl
         if refusal.code is RespCode.APP_TAG_NOT_FOUND:
             pool.drop_all()  # a deleted tag is not served on
@@ -308,7 +308,7 @@ class Engine:
 
     def _no_available_id(self, pool: TagPool, now: float) -> Refused:
         retry_after = max(pool.retry_at - now, self._limits.backoff_base)
-        return Refused(RespCode.NO_AVAILABLE_ID, "no available id", retry_after)
+        return Refused(RespCode.NO_AVAILABLE_ID, "no available id", retry_after, pool.last_error)
 
     # Settings and authority
 

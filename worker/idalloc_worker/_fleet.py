@@ -23,7 +23,6 @@ from idalloc_schemas import (
 from idalloc_worker._claims import Claim, Claims
 from idalloc_worker._echoes import Echoes
 from idalloc_worker._fleet_channel import Callback, FleetChannel
-from idalloc_worker._fleet_health import FleetHealth
 from idalloc_worker._fleet_marks import FleetMarks, Watch, new_key
 from idalloc_worker._fleet_memory import FleetMemory
 from idalloc_worker._fleet_owner import FleetOwner
@@ -65,7 +64,6 @@ class Fleet:
         self.on_memory_set_back = owner.on_memory_set_back
         self._clock = clock
         self._channel = FleetChannel(self, call_later, app_id=name, clock=clock)
-        self.health = FleetHealth(self._channel, self.marks)
         self._objections = Objections(owner.on_foreign_claim, self._tell, counters)
         self.memory = FleetMemory(
             self,

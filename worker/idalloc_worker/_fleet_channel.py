@@ -22,7 +22,6 @@ from pika.spec import Basic, BasicProperties
 from idalloc_client._backoff import Backoff
 from idalloc_client._link import Timer
 from idalloc_schemas import CONTENT_TYPE, FLEET_EXCHANGE
-from idalloc_worker._reply_address import ReplyAddresses, release_of
 
 _log = logging.getLogger("idalloc.fleet")
 
@@ -74,8 +73,6 @@ class FleetChannel:
         self._app_id = app_id
         self._clock = clock
         self._connection: Any = None
-        self.addresses = ReplyAddresses(None)
-        """The addresses that may be answered."""
         self._channel: Channel | None = None
         self._listening = False
         self._declare_first = False
@@ -97,7 +94,6 @@ class FleetChannel:
     def connect(self, connection: Any) -> None:
         """Open a channel on a fresh connection."""
         self._connection = connection
-        self.addresses = ReplyAddresses(release_of(connection.server_properties))
         self._declare_first = False
         # A name that nobody can guess: callers may write to any queue whose name they know. One
         # for the whole connection, as each would stay there to its end that was not consumed.
@@ -134,19 +130,6 @@ class FleetChannel:
         """Send to one queue."""
         if self._send("", queue, body):
             self._published += 1
-
-    def answer(
-        self,
-        reply_to: bytes,
-        body: bytes,
-        message_type: str,
-        correlation_id: bytes | None,
-        on_confirmed: Callback,
-    ) -> None:
-        """Send a reply to somebody who is no worker; `on_confirmed` as for `publish`."""
-        if self._send("", reply_to, body, message_type, correlation_id):
-            self._published += 1
-            self._unconfirmed.append(_Published(self._published, on_confirmed, self._clock()))
 
     # Opening
 
@@ -225,22 +208,14 @@ class FleetChannel:
 
     # Messages
 
-    def _send(
-        self,
-        exchange: str,
-        routing_key: Any,
-        body: bytes,
-        message_type: str = _MESSAGE_TYPE,
-        correlation_id: bytes | None = None,
-    ) -> bool:
+    def _send(self, exchange: str, routing_key: str, body: bytes) -> bool:
         channel = self._channel
         if channel is None or not channel.is_open:
             return False
         properties = BasicProperties(
             content_type=CONTENT_TYPE,
             delivery_mode=pika.DeliveryMode.Transient,
-            correlation_id=correlation_id,
-            type=message_type,
+            type=_MESSAGE_TYPE,
             app_id=self._app_id,
         )
         channel.basic_publish(exchange, routing_key, body, properties)

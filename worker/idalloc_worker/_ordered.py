@@ -3,7 +3,7 @@
 import logging
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Final, Self
@@ -17,11 +17,13 @@ from idalloc_worker._desk import Desk
 from idalloc_worker._effects import Refused
 from idalloc_worker._engine import Engine
 from idalloc_worker._forwarder import RETRY_AFTER, Forwarder
-from idalloc_worker._listing import Steps, listing
+from idalloc_worker._health_rights import Viewer
+from idalloc_worker._listing import Steps, listing, named_users
 from idalloc_worker._owner import OwnerLoop, PartitionOwner
 from idalloc_worker._owner_engine import OwnerEngine
 from idalloc_worker._owner_session import BundledRequest, OwnerSession
 from idalloc_worker._partitions import QUEUES, partition_of
+from idalloc_worker._pool import TagPool
 from idalloc_worker._refiller import Errand, NotBegunError, Refiller, Store
 from idalloc_worker._refusals import SHUTTING_DOWN
 from idalloc_worker._session import Delivery, deadline_of
@@ -265,13 +267,21 @@ class OrderedTags:
         found = self._plain.health(now, app_tag)
         return found if isinstance(found, Refused) else Listing.of(found)
 
-    def listing(self) -> Steps:
+    def pools(self, app_tag: str) -> tuple[TagPool | None, TagPool | None]:
+        """Look at what is held of a tag, as an ordinary and as an ordered one."""
+        return self._plain.by_tag.get(app_tag), self.engine.by_tag.get(app_tag)
+
+    def named_users(self) -> Generator[None, None, set[str]]:
+        """Name the users that tags are for; some tags at a time."""
+        return named_users(self._plain.by_tag, self.engine.by_tag)
+
+    def listing(self, viewer: Viewer) -> Steps:
         """Report all tags, one entry for each, whatever it was before; some at a time."""
-        return listing(self._plain.by_tag, self.engine.by_tag, self._described)
+        return listing(self._plain.by_tag, self.engine.by_tag, self._described, viewer)
 
     def _described(self, app_tag: str) -> TagHealth | None:
         now = self._clock()
-        plain, ordered = self._plain.by_tag.get(app_tag), self.engine.by_tag.get(app_tag)
+        plain, ordered = self.pools(app_tag)
         if ordered is None:
             return None if plain is None else describe(plain, now)
         tag = self._placed(describe(ordered, now))

@@ -56,6 +56,7 @@ def run_worker(
         prefetch=settings.prefetch,
         tallies=tallies,
         vouching=Vouching(settings.marks_max_age or None),
+        operators=settings.operators,
     )
     parameters = connection_parameters(settings.amqp_url.get_secret_value(), name)
     link = LinkThread(parameters, service, "idalloc-worker-io", on_death=exit_now)

@@ -5,7 +5,7 @@ All of it runs on the link's thread, which owns the engine and so needs no lock.
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from pika.channel import Channel
 from pika.exceptions import ChannelClosed, ConnectionClosed
@@ -21,7 +21,7 @@ from idalloc_schemas import (
     RespCode,
     parse_alloc_request,
 )
-from idalloc_worker._channel_budget import ADVICE, FOR_ALL, FOR_FLEET, ChannelBudget
+from idalloc_worker._channel_budget import ADVICE, FOR_FLEET, FOR_ORDERED, ChannelBudget
 from idalloc_worker._clocks import ClockWatch
 from idalloc_worker._desk import Desk
 from idalloc_worker._effect_runner import EffectRunner
@@ -31,6 +31,7 @@ from idalloc_worker._fleet import Fleet
 from idalloc_worker._garbage import collect_if_due, collect_rarely
 from idalloc_worker._give_back import GiveBacks
 from idalloc_worker._health_requests import HealthRequests
+from idalloc_worker._health_rights import HealthRights
 from idalloc_worker._ordered import OrderedTags
 from idalloc_worker._refill_reports import record_report
 from idalloc_worker._refiller import Refiller, RefillReport
@@ -71,9 +72,11 @@ class WorkerService:
         prefetch: int,
         tallies: Tallies,
         vouching: Vouching | None = None,
+        operators: Iterable[str] = (),
         clock: Callable[[], float] = time.monotonic,
         clocks: ClockWatch | None = None,
     ) -> None:
+        self._rights = HealthRights(operators)
         self._engine = engine
         self._ordered = ordered
         self._engines = (engine, ordered.engine)
@@ -119,6 +122,7 @@ class WorkerService:
             desk=self._desk,
             tallies=tallies,
             link=thread.link,
+            rights=self._rights,
             clock=self._clock,
         )
         self._ordered.attach(thread.link, thread.post, refiller, self._desk, self._effects.run)
@@ -189,7 +193,7 @@ class WorkerService:
 
         def consume_requests() -> None:
             if not self._draining and session is self._session and session.usable:
-                if self._budget.channels >= FOR_ALL:
+                if self._budget.channels >= FOR_ORDERED:
                     self._ordered.on_ready(channel)
                 channel.basic_qos(prefetch_count=self._prefetch)
                 self._consume(session, ALLOC_QUEUE, lambda: _log.info("Serving"))
@@ -204,12 +208,17 @@ class WorkerService:
 
         # Requests only once all else is in place: ids would be spent on a channel that a missing
         # queue is about to close, or on segments that others know better about.
-        self._consume(session, HEALTH_QUEUE, join_fleet)
+        self._health.begin(channel.connection)
+        self._consume(session, HEALTH_QUEUE, lambda: self._listen(session, join_fleet))
+
+    def _listen(self, session: Session, on_settled: Callable[[], None]) -> None:
+        if session is self._session:
+            self._health.listen(self._budget.channels, on_settled)
 
     def _tell_of_budget(self, session: Session) -> None:
         """Say what this worker does without, for want of channels; try again some time."""
         channels = self._budget.channels
-        if channels >= FOR_ALL:
+        if channels >= FOR_ORDERED:
             return
         advice = ADVICE % channels
         self._ordered.do_without(advice)
@@ -238,6 +247,7 @@ class WorkerService:
             self._desk.beware()
         self._tallies.connected = False
         self._fleet.disconnect()
+        self._health.disconnect()
         self._ordered.on_lost()
         if isinstance(reason, ChannelClosed):
             # Consuming is tried without declaring, since a least-privilege user may not declare;
@@ -316,7 +326,7 @@ class WorkerService:
             self._desk.answer(delivery, answer)
 
     def on_health_call(self, call: HealthCall) -> None:
-        """Answer a caller who asked the whole fleet, through whichever worker."""
+        """Answer a caller who asked the whole fleet through a worker of an earlier version."""
         self._health.on_call(call)
 
     # Refills

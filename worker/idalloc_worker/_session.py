@@ -10,12 +10,15 @@ from pika.exceptions import AMQPError
 
 from idalloc_client._frames import Envelope, Properties
 from idalloc_client._wire import Wire
-from idalloc_schemas import CONTENT_TYPE, AllocRequest
+from idalloc_schemas import CONTENT_TYPE, HEALTH_REPLY_TYPE, AllocRequest
 from idalloc_worker._acks import AckTracker
 from idalloc_worker._reply_address import ReplyAddresses, release_of
 
 _NOT_PARSED = AllocRequest(app_tag="-")
 _CONTENT_TYPE = CONTENT_TYPE.encode()
+_EXPIRATIONS = {HEALTH_REPLY_TYPE: b"30000"}
+"""Milliseconds. What is said of a worker's health is of no use later; a reply may be long, and
+may go to a queue that nobody reads."""
 
 
 @dataclass(slots=True, eq=False)
@@ -145,7 +148,10 @@ class Session:
 
     def _new_envelope(self, message_type: str) -> Envelope:
         properties = Properties(
-            content_type=_CONTENT_TYPE, type=message_type.encode(), app_id=self._worker
+            content_type=_CONTENT_TYPE,
+            expiration=_EXPIRATIONS.get(message_type),
+            type=message_type.encode(),
+            app_id=self._worker,
         )
         envelope = self._envelopes[message_type] = Envelope(properties)
         return envelope

@@ -71,6 +71,14 @@ def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
 
+def _names(value: object) -> object:
+    """Take a list as a file may have it, or names with commas between them."""
+    if isinstance(value, str):
+        return tuple(name.strip() for name in value.split(",") if name.strip())
+    return value
+
+
+UserName = Annotated[str, Field(min_length=1, max_length=255)]
 Seconds = Annotated[
     float, BeforeValidator(_no_boolean), Field(gt=0, le=LONGEST_SECONDS, allow_inf_nan=False)
 ]
@@ -131,6 +139,11 @@ class Settings(BaseModel):
         default=0,
         description="seconds; where what the broker remembers is older when a worker starts, tags "
         "are served once they are raised; 0: always",
+    )
+    operators: Annotated[tuple[UserName, ...], BeforeValidator(_names)] = Field(
+        default=(),
+        description="RabbitMQ users, with commas between them, that are told all about health, as "
+        "is the workers' own",
     )
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = (
         Field(default="info", description="the least severe log records that are written")

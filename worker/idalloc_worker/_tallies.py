@@ -30,6 +30,7 @@ EXPIRED: Final = "expired"
 DEAD_LETTERED: Final = "dead_lettered"
 HANDED_BACK: Final = "handed_back"
 DOUBTED: Final = "doubted"
+DROPPED: Final = "dropped"
 
 ORDERED_QUEUES: Final = "id.ordered"
 """All of them together. What comes in on them came in on `id.alloc` before, and is counted there:
@@ -41,9 +42,10 @@ OUTCOMES: Final[Mapping[str, tuple[str, ...]]] = {
     HEALTH_QUEUE: (
         ANSWERED,
         *(_REFUSALS[code] for code in (RespCode.INVALID_REQUEST, RespCode.APP_TAG_NOT_FOUND)),
-        _REFUSALS[RespCode.INTERNAL],
+        *(_REFUSALS[code] for code in (RespCode.FORBIDDEN, RespCode.BUSY, RespCode.INTERNAL)),
         EXPIRED,
         DEAD_LETTERED,
+        DROPPED,
     ),
     ORDERED_QUEUES: (DEAD_LETTERED,),
 }
