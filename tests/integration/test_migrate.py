@@ -136,4 +136,4 @@ def test_two_who_migrate_at_once_do_not_disturb_each_other(database: Database) -
     both = [Background(lambda: migrate(address_of(database), TABLE)) for _ in range(2)]
     for one in both:
         one.join()
-    assert len(columns_of(database)) == 9
+    assert len(columns_of(database)) == 4 + len(DEFAULTS)
