@@ -87,6 +87,7 @@ def _limits(settings: Settings) -> EngineLimits:
     return EngineLimits(
         max_count=settings.max_count,
         max_waiters=settings.max_waiters,
+        max_waiting=settings.prefetch,
         wait_timeout=settings.wait_timeout,
         refill_timeout=settings.refill_timeout,
     )

@@ -31,6 +31,7 @@ from idalloc_worker._fleet import Fleet
 from idalloc_worker._garbage import collect_if_due, collect_rarely
 from idalloc_worker._give_back import GiveBacks
 from idalloc_worker._health_requests import HealthRequests
+from idalloc_worker._lookup_lane import LookupLane
 from idalloc_worker._ordered import OrderedTags
 from idalloc_worker._refill_reports import record_report
 from idalloc_worker._refiller import Refiller, RefillReport
@@ -103,7 +104,10 @@ class WorkerService:
             vouching=self._vouching,
             clock=self._clock,
         )
-        self._refills = Refills(self._fleet, refiller, self._record, tallies.events, thread.post)
+        lane = LookupLane(refiller, thread.post, thread.link.call_later)
+        self._refills = Refills(
+            self._fleet, refiller, self._record, tallies.events, thread.post, lane
+        )
         self._effects = EffectRunner(
             self._engines, self._desk, self._refills, thread.link, self._clock
         )
