@@ -10,6 +10,7 @@ _WHY_NOT = "worker/idalloc_worker/_why_not.py"
 _ALLOWANCE = "worker/idalloc_worker/_allowance.py"
 _LIMITS = "tests/unit/test_engine_draw_limits.py"
 _SHARES = "tests/unit/test_engine_shares.py"
+_TURNS = "worker/idalloc_worker/_turns.py"
 _HELD = "worker/idalloc_worker/_held_ids.py"
 _UNIT = "tests/unit/test_engine.py"
 _FAILURES = "tests/unit/test_engine_failures.py"
@@ -181,6 +182,27 @@ ENGINE: Final = (
         "        if not self._places.admits(user):\n            return False\n",
         "",
         (_SHARES,),
+    ),
+    Rule(
+        "A flood does not stand in front of somebody else's request.",
+        _TURNS,
+        "            self._held[user] = theirs  # behind all others\n",
+        "            self._held = {user: theirs, **self._held}\n",
+        ("tests/unit/test_turns.py",),
+    ),
+    Rule(
+        "A lone user is never refused for want of a place.",
+        _TURNS,
+        "if len(theirs) >= self._most and now < self._company_until:",
+        "if len(theirs) >= self._most:",
+        ("tests/unit/test_turns.py",),
+    ),
+    Rule(
+        "Tags of which nobody has seen a row do not fill the queue of refills.",
+        "worker/idalloc_worker/_refills.py",
+        "        if not refill.stranger:\n",
+        "        if True:\n",
+        ("tests/unit/test_lookup_lane.py",),
     ),
     Rule(
         "Who may not draw gets nothing.",

@@ -44,6 +44,7 @@ from idalloc_worker._stalls import BEAT
 from idalloc_worker._store import Reservation
 from idalloc_worker._tallies import Tallies
 from idalloc_worker._throttle import ThrottledLog
+from idalloc_worker._turns import Turns
 from idalloc_worker._vouching import Vouching
 
 _log = logging.getLogger("idalloc.worker")
@@ -127,6 +128,9 @@ class WorkerService:
         )
         self._ordered.attach(thread.link, thread.post, refiller, self._desk, self._effects.run)
         link = thread.link
+        self._turns = Turns(
+            self._handle, self._desk.shed, thread, self._clock, most=max(self._prefetch // 2, 1)
+        )
         self._desk.side = SideAnswers(
             self._name,
             lambda handler: link.beside(handler, "(suspects)"),
@@ -235,6 +239,7 @@ class WorkerService:
     def on_lost(self, reason: BaseException) -> None:
         """Forget the channel: its unanswered requests go to other workers."""
         self._session = None
+        self._turns.clear()
         self._budget.on_lost(reason)
         if self._desk.side is not None:
             self._desk.side.distrust()
@@ -279,12 +284,20 @@ class WorkerService:
         events["requests"] += 1
         if delivery.redelivered:
             events["redelivered"] += 1
+        if delivery.queue == ALLOC_QUEUE:
+            self._turns.take(delivery, properties, body, now)
+        else:
+            self._handle(delivery, properties, body, now, now)
+
+    def _handle(
+        self, delivery: Delivery, properties: Properties, body: bytes, came: float, now: float
+    ) -> None:
         if not delivery.answerable:
             self._desk.dead_letter(delivery, now)
             return
         try:
             if delivery.queue == ALLOC_QUEUE:
-                self._alloc(delivery, body, now, properties)
+                self._alloc(delivery, body, came, now, properties)
             else:
                 self._health.take(delivery, body, now, properties)
         except InvalidMessageError as error:
@@ -294,15 +307,17 @@ class WorkerService:
             self._desk.refuse(delivery, INTERNAL)
         self._effects.run_soon()
 
-    def _alloc(self, delivery: Delivery, body: bytes, now: float, properties: Properties) -> None:
+    def _alloc(
+        self, delivery: Delivery, body: bytes, came: float, now: float, properties: Properties
+    ) -> None:
         request = parse_alloc_request(body)
-        deadline = deadline_of(properties, now)
+        deadline = deadline_of(properties, came)
         if deadline <= now:
             self._desk.expire(delivery)
             return
         if self._desk.doubts(delivery, deadline, now):
             return
-        delivery.request, delivery.deadline, delivery.since = request, deadline, now
+        delivery.request, delivery.deadline, delivery.since = request, deadline, came
         if request.app_tag in self._ordered.known:
             self._ordered.forward(delivery)
             return
@@ -366,6 +381,7 @@ class WorkerService:
         on_drained, self._draining = self._draining, _already_drained
         if on_drained is None or on_drained is _already_drained:
             return
+        self._turns.finish()
         for engine in self._engines:
             engine.close(self._clock())
         self._effects.run()
