@@ -186,8 +186,8 @@ ENGINE: Final = (
     Rule(
         "A flood does not stand in front of somebody else's request.",
         _TURNS,
-        "            self._held[user] = theirs  # behind all others\n",
-        "            self._held = {user: theirs, **self._held}\n",
+        "            self.held[user] = theirs  # behind all others\n",
+        "            self.held = {user: theirs, **self.held}\n",
         ("tests/unit/test_turns.py",),
     ),
     Rule(

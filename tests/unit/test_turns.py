@@ -22,32 +22,30 @@ class Loop:
         self.handled: list[tuple[str, int]] = []
         self.shed: list[tuple[str, int]] = []
         self.waited: list[float] = []
-        self._soon: list[Callable[[], None]] = []
         self._posted: deque[Callable[[], None]] = deque()
-        thread: Any = SimpleNamespace(
-            link=SimpleNamespace(call_soon=self._soon.append), post=self._posted.append
-        )
-        self.turns = Turns(self._handle, self._shed, thread, lambda: self.now, most=most)
+        thread: Any = SimpleNamespace(post=self._posted.append)
+        self.turns = Turns(self._handle, self._shed, thread, 2 * most)
 
-    def _handle(
-        self, delivery: Any, _properties: Properties, _body: bytes, came: float, now: float
-    ) -> None:
+    def _handle(self, delivery: Any, _properties: Properties, _body: bytes, came: float, /) -> None:
         self.handled.append(delivery.what)
-        self.waited.append(now - came)
+        self.waited.append(self.now - came)
 
     def _shed(self, delivery: Any, _properties: Properties, _now: float) -> None:
         self.shed.append(delivery.what)
 
     def read(self, *whats: tuple[str, int]) -> None:
-        """Read some requests in one turn, and let what is due go on."""
+        """Let what is due go on, and read some requests in the same turn."""
+        posted = len(self._posted)
         for what in whats:
             delivery: Any = SimpleNamespace(user=NAMES[what[0]], what=what)
-            self.turns.take(delivery, Properties(), b"", self.now)
-        for _ in range(len(self._posted)):
+            self.turns.taken += 1
+            if self.turns.held or self.turns.taken > SLICE:
+                self.turns.hold(delivery, Properties(), b"", self.now)
+            else:
+                self._handle(delivery, Properties(), b"", self.now)
+        self.turns.taken = 0
+        for _ in range(posted):
             self._posted.popleft()()
-        soon, self._soon[:] = list(self._soon), []
-        for callback in soon:
-            callback()
 
     def run(self) -> None:
         """Go on until nothing stands here."""

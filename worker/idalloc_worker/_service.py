@@ -44,7 +44,7 @@ from idalloc_worker._stalls import BEAT
 from idalloc_worker._store import Reservation
 from idalloc_worker._tallies import Tallies
 from idalloc_worker._throttle import ThrottledLog
-from idalloc_worker._turns import Turns
+from idalloc_worker._turns import SLICE, Turns
 from idalloc_worker._vouching import Vouching
 
 _log = logging.getLogger("idalloc.worker")
@@ -128,9 +128,8 @@ class WorkerService:
         )
         self._ordered.attach(thread.link, thread.post, refiller, self._desk, self._effects.run)
         link = thread.link
-        self._turns = Turns(
-            self._handle, self._desk.shed, thread, self._clock, most=max(self._prefetch // 2, 1)
-        )
+        turns = Turns(self._on_delivery, self._desk.shed, thread, self._prefetch)
+        self._turns = self._effects.turns = turns
         self._desk.side = SideAnswers(
             self._name,
             lambda handler: link.beside(handler, "(suspects)"),
@@ -278,20 +277,21 @@ class WorkerService:
 
     # Requests
 
-    def _on_delivery(self, delivery: Delivery, properties: Properties, body: bytes) -> None:
-        now = self._clock()
-        events = self._tallies.events
-        events["requests"] += 1
-        if delivery.redelivered:
-            events["redelivered"] += 1
-        if delivery.queue == ALLOC_QUEUE:
-            self._turns.take(delivery, properties, body, now)
-        else:
-            self._handle(delivery, properties, body, now, now)
-
-    def _handle(
-        self, delivery: Delivery, properties: Properties, body: bytes, came: float, now: float
+    def _on_delivery(
+        self, delivery: Delivery, properties: Properties, body: bytes, came: float | None = None
     ) -> None:
+        now = self._clock()
+        if came is None:
+            came = now
+            events = self._tallies.events
+            events["requests"] += 1
+            if delivery.redelivered:
+                events["redelivered"] += 1
+            turns = self._turns
+            turns.taken += 1
+            if (turns.held or turns.taken > SLICE) and delivery.queue == ALLOC_QUEUE:
+                turns.hold(delivery, properties, body, now)
+                return
         if not delivery.answerable:
             self._desk.dead_letter(delivery, now)
             return

@@ -23,23 +23,19 @@ COMPANY: Final = 1.0
 
 
 class Handle(Protocol):
-    """Handles a request that came at one time and is looked at at another."""
+    """Handles a request that came some time ago."""
 
     def __call__(
-        self, delivery: Delivery, properties: Properties, body: bytes, came: float, now: float, /
+        self, delivery: Delivery, properties: Properties, body: bytes, came: float, /
     ) -> None:
         """Answer it, or have it answered."""
-
-
-Held = tuple[Delivery, Properties, bytes, float]
-"""A request, and when it came."""
 
 
 class Turns:
     """Owned by `thread`. `handle` handles a request, `shed` refuses one, cheaply.
 
-    One user may have `most` requests here; more are shed, but only while somebody else wants to be
-    served too.
+    One user may have half of the `prefetch` here; more is shed, but only while somebody else wants
+    to be served too.
     """
 
     def __init__(
@@ -47,81 +43,69 @@ class Turns:
         handle: Handle,
         shed: Callable[[Delivery, Properties, float], None],
         thread: LinkThread,
-        clock: Callable[[], float],
-        *,
-        most: int,
+        prefetch: int,
     ) -> None:
+        self.taken = 0
+        """Requests of this turn; who reads them counts, since a call would cost as much as that."""
+        self.held: dict[bytes | None, deque[tuple[Delivery, Properties, bytes, float]]] = {}
+        """What stands here, by user: whatever comes then stands here too."""
         self._handle = handle
         self._shed = shed
-        self._call_soon = thread.link.call_soon  # at the end of a turn
         self._next_turn = thread.post
-        self._clock = clock
-        self._most = most
-        self._due = False  # whether a turn will come by itself
-        self._taken = 0  # in this turn
-        self._held: dict[bytes | None, deque[Held]] = {}
+        self._most = max(prefetch // 2, 1)  # the broker goes on to deliver others'
+        self._due = False  # whether the next turn is asked for
         self._last_user: bytes | None = None  # of those that came to stand here
         self._last_came = -inf
         self._company_until = -inf
 
     def __len__(self) -> int:
         """How many requests stand here."""
-        return sum(map(len, self._held.values()))
+        return sum(map(len, self.held.values()))
 
-    def take(self, delivery: Delivery, properties: Properties, body: bytes, now: float) -> None:
-        """Handle a request, now or when it is its user's turn."""
-        if not self._taken:
-            self._call_soon(self._end_turn)
-        self._taken += 1
-        if self._taken <= SLICE and not self._held:
-            self._handle(delivery, properties, body, now, now)
-        else:
-            self._hold(delivery, properties, body, now)
-
-    def clear(self) -> None:
-        """Forget all: the broker delivers it to somebody else."""
-        self._held.clear()
-
-    def finish(self) -> None:
-        """Handle all that is here."""
-        while self._held:
-            self._handle_next(self._clock())
-
-    def _hold(self, delivery: Delivery, properties: Properties, body: bytes, now: float) -> None:
+    def hold(self, delivery: Delivery, properties: Properties, body: bytes, now: float) -> None:
+        """Let a request wait for its user's turn, or refuse it."""
         user = delivery.user
         if user != self._last_user:
             if now - self._last_came < COMPANY:
                 self._company_until = now + COMPANY
             self._last_user = user
         self._last_came = now
-        theirs = self._held.setdefault(user, deque())
+        theirs = self.held.setdefault(user, deque())
         if len(theirs) >= self._most and now < self._company_until:
             self._shed(delivery, properties, now)
         else:
             theirs.append((delivery, properties, body, now))
+            self._go_on()
 
-    def _end_turn(self) -> None:
-        self._taken = 0
-        self._go_on()
+    def clear(self) -> None:
+        """Forget all: the broker delivers it to somebody else."""
+        self.held.clear()
+        self.taken = 0
+
+    def finish(self) -> None:
+        """Handle all that is here."""
+        while self.held:
+            self._handle_next()
 
     def _go_on(self) -> None:
-        if self._held and not self._due:
+        if not self._due:
             self._due = True
             self._next_turn(self._serve)
 
     def _serve(self) -> None:
         self._due = False
-        now = self._clock()
+        self.taken = 0
         for _ in range(SLICE):
-            if not self._held:
+            if not self.held:
                 return
-            self._handle_next(now)
-        self._go_on()
+            self._handle_next()
+        if self.held:
+            self._go_on()
 
-    def _handle_next(self, now: float) -> None:
-        user = next(iter(self._held))
-        theirs = self._held.pop(user)
-        held = theirs.popleft()
+    def _handle_next(self) -> None:
+        user = next(iter(self.held))
+        theirs = self.held.pop(user)
+        request = theirs.popleft()
         if theirs:
-            self._held[user] = theirs  # behind all others
-        self._handle(*held, now)
+            self.held[user] = theirs  # behind all others
+        self._handle(*request)
