@@ -109,6 +109,18 @@ def test_beside_others_what_is_too_much_is_refused() -> None:
     assert {("shop", 1), ("shop", 2)} <= set(loop.handled)
 
 
+def test_while_a_flood_is_refused_less_of_it_is_handled() -> None:
+    """So that it is used up faster; somebody else's request goes first all the same."""
+    loop = Loop(most=100)
+    loop.read(*many("nobody", SLICE), ("shop", 1), *many("greedy", 300))
+    assert len(loop.shed) == 200
+    loop.read()
+    assert ("shop", 1) in loop.handled
+    assert len(loop.handled) == SLICE + SLICE // 8
+    loop.read()
+    assert len(loop.turns) == 0
+
+
 def test_the_time_counts_from_when_it_came() -> None:
     """So that what waited here past its deadline is dropped."""
     loop = Loop()

@@ -54,6 +54,7 @@ class Turns:
         self._next_turn = thread.post
         self._most = max(prefetch // 2, 1)  # the broker goes on to deliver others'
         self._due = False  # whether the next turn is asked for
+        self._shedding = False  # since the last turn: then a turn is short, so that more is shed
         self._last_user: bytes | None = None  # of those that came to stand here
         self._last_came = -inf
         self._company_until = -inf
@@ -73,6 +74,7 @@ class Turns:
         theirs = self.held.setdefault(user, deque())
         if len(theirs) >= self._most and now < self._company_until:
             self._shed(delivery, properties, now)
+            self._shedding = True
         else:
             theirs.append((delivery, properties, body, now))
             self._go_on()
@@ -95,7 +97,8 @@ class Turns:
     def _serve(self) -> None:
         self._due = False
         self.taken = 0
-        for _ in range(SLICE):
+        slice_, self._shedding = SLICE // 8 if self._shedding else SLICE, False
+        for _ in range(slice_):
             if not self.held:
                 return
             self._handle_next()
