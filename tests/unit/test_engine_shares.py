@@ -4,7 +4,7 @@ import pytest
 
 from idalloc_schemas import RespCode
 from idalloc_worker._engine import EngineLimits
-from idalloc_worker._fair_share import EQUALLY, THREE_TIMES, FairShare
+from idalloc_worker._fair_share import EQUALLY, THREE_TIMES, FairShare, places_for
 from tests.engine_driver import Driver, Row
 
 
@@ -34,6 +34,18 @@ def test_some_places_stay_free(
     assert share.admits("another")
 
 
+@pytest.mark.parametrize("prefetch", [1, 2, 3, 10, 50, 2000, 40_000])
+def test_a_lone_user_may_have_all_that_the_setting_says(prefetch: int) -> None:
+    """And there is room for others behind it, unless there is hardly any at all."""
+    places = places_for(prefetch)
+    share = FairShare(places, THREE_TIMES)
+    for _ in range(prefetch):
+        assert share.admits("shop")
+        share.take("shop")
+    assert (places > prefetch) == (prefetch >= 3)
+    assert places_for(65_535) == 65_535
+
+
 def test_places_are_given_back() -> None:
     """And nothing is kept of a user that has none."""
     share = FairShare(10, THREE_TIMES)
@@ -50,7 +62,7 @@ def test_one_user_cannot_have_all_places_of_those_who_wait() -> None:
     d = Driver(rows={f"tag-{number}": Row(10) for number in range(40)})
     calls = [d.ask(f"tag-{number % 40}", user="greedy") for number in range(4000)]
     waiting = sum(call.waiting for call in calls)
-    assert waiting == 1500
+    assert waiting == 2000
     assert {call.code for call in calls if not call.waiting} == {RespCode.BUSY}
     honest = [d.ask("tag-1", user="shop") for _ in range(100)]
     assert all(call.waiting for call in honest)

@@ -5,6 +5,12 @@ from typing import Final
 
 EQUALLY: Final = 1
 THREE_TIMES: Final = 3
+_MOST_PREFETCHED: Final = 65_535  # that AMQP can say
+
+
+def places_for(prefetch: int) -> int:
+    """Tell how many requests to take at a time so that a lone user may have `prefetch` waiting."""
+    return min(prefetch + prefetch // THREE_TIMES, _MOST_PREFETCHED)
 
 
 class FairShare:
