@@ -56,8 +56,7 @@ class Engine:
         self._limits, self._max_count = limits, limits.max_count
         self._places = FairShare(limits.max_waiting, THREE_TIMES)
         self._strangers = Strangers()
-        self._ordered = ordered
-        self._jitter = jitter
+        self._ordered, self._jitter = ordered, jitter
         self._pools: dict[str, TagPool] = {}
         self._refilling: dict[int, TagPool] = {}  # by attempt, until its report
         self._refusals = RefusalMemory(limits.max_refusals)  # of unknown tags
