@@ -15,7 +15,6 @@ from idalloc_client._calls import CallTable
 from idalloc_client._errors import (
     ExhaustedError,
     IdAllocError,
-    InvalidRequestError,
     NoAvailableIdError,
     ShuttingDownError,
     TooManyCallsError,
@@ -26,7 +25,7 @@ from idalloc_client._exchange import RawReply, alloc_exchange
 from idalloc_client._gathered_call import GatheredCall
 from idalloc_client._lane import Book, Group, Lane, Resting, Waiter, size_of
 from idalloc_client._promise import Promise, settle
-from idalloc_client._request_size import RequestSize
+from idalloc_client._request_size import TOO_LARGE, RequestSize
 from idalloc_client._tallies import Tallies
 from idalloc_client._tracing import Carrier
 
@@ -328,10 +327,9 @@ class Coalescer:
             in_time = self._clock() + pause
             self._fail((w for w in call.everybody if w[2] <= in_time), error)
             self._try_again(call.lane, [w for w in call.everybody if w[2] > in_time], pause)
-        except InvalidRequestError as error:
+        except TOO_LARGE as error:
             # Each of them is valid, so it is their sum that the worker does not allow.
-            if len(call.group.waiters) > 1:
-                self._size.narrow(call.group.size)
+            if len(call.group.waiters) > 1 and self._size.narrow(call.group.size, error):
                 self._try_again(call.lane, call.everybody, 0.0)
             else:
                 self._fail(call.group.waiters, error)

@@ -89,6 +89,8 @@ def test_list_writes_json(database: Database, idalloc: Idalloc) -> None:
         "ceiling": None,
         "allowed_users": None,
         "ordered": None,
+        "max_count": None,
+        "user_rate": None,
     }
     database.query(f"DELETE FROM {TABLE}")
     assert json.loads(idalloc.ok("tags", "list", "--json")) == []

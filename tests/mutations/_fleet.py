@@ -125,8 +125,8 @@ FLEET: Final = (
     Rule(
         "A refill waits until what it reserves can be claimed.",
         _REFILLS,
-        "self._fleet.when_able(lambda: self._begin(attempt))",
-        "self._begin(attempt)",
+        "self._fleet.when_able(lambda: self._look_up(attempt))",
+        "self._look_up(attempt)",
         (_REFILLS_TESTS,),
     ),
     Rule(

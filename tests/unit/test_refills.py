@@ -8,6 +8,7 @@ import pytest
 
 from idalloc_worker._effects import StartRefill
 from idalloc_worker._fleet_marks import FleetMarks, Watch
+from idalloc_worker._lookup_lane import LookupLane
 from idalloc_worker._refiller import Errand, NotBegunError, RefillReport
 from idalloc_worker._refills import Refills
 from idalloc_worker._segment import Segment
@@ -77,6 +78,11 @@ class Bench:
             self.records.append,
             self.counters,
             lambda callback: callback(),
+            LookupLane(
+                self.refiller,  # type: ignore[arg-type]
+                lambda callback: callback(),
+                lambda _delay, callback: callback(),
+            ),
         )
 
     def answer(self, outcome: Reservation | Exception, seconds: float = 0.0) -> None:

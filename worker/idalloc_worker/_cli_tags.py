@@ -27,7 +27,10 @@ _STEP = click.IntRange(1, MAX_ID)
 _MARK = click.IntRange(0, MAX_ID)
 _RIGHT = frozenset({1, 2})  # columns of numbers; the optional ones are few and stand left
 _ZERO_DATE = "0000-00-00"
-_SHOWN = ("max_step", "target_cover", "ceiling", "ordered", "allowed_users")
+_SHOWN = (
+    *("max_step", "target_cover", "ceiling", "ordered", "max_count", "user_rate"),
+    "allowed_users",
+)
 
 
 @click.command(

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
+from idalloc_client._frames import Properties
 from idalloc_schemas import (
     ALLOC_QUEUE,
     ALLOC_REPLY_TYPE,
@@ -12,9 +13,9 @@ from idalloc_schemas import (
     encode_alloc_success,
 )
 from idalloc_worker._effects import Answer, Redirected, Refused
-from idalloc_worker._refusals import INTERNAL
+from idalloc_worker._refusals import INTERNAL, busy
 from idalloc_worker._replies import REPLY_TYPES, error_reply
-from idalloc_worker._session import Delivery
+from idalloc_worker._session import Delivery, deadline_of
 from idalloc_worker._side_answers import SideAnswer, SideAnswers, Verdict
 from idalloc_worker._stalls import StallGuard
 from idalloc_worker._tallies import (
@@ -28,6 +29,9 @@ from idalloc_worker._tallies import (
 )
 from idalloc_worker._throttle import ThrottledLog
 
+SHED: Final = busy("this user sends more requests than others leave room for", 0.1)
+_BUSY: Final = RespCode.BUSY.name.lower()
+_SHED_BODY: Final = error_reply(SHED).encode()
 _WARY_FOR: Final = 60.0  # seconds
 
 
@@ -42,6 +46,7 @@ class Desk:
         on_redirected: Callable[[Delivery], None],
     ) -> None:
         self._outcomes = tallies.outcomes
+        self._limited = tallies.limited
         self._latency = tallies.latency
         self._throttled = throttled
         self._clock = clock
@@ -73,8 +78,22 @@ class Desk:
     def refuse(self, delivery: Delivery, refusal: Refused) -> None:
         """Answer with an error."""
         self._outcomes[delivery.queue][refusal.code.name.lower()] += 1
+        if refusal.code is RespCode.BUSY:
+            self._limited.add(delivery.user_name)
         reply = error_reply(refusal)
         self._reply(delivery, reply.encode(), REPLY_TYPES[delivery.queue])
+
+    def shed(self, delivery: Delivery, properties: Properties, now: float) -> None:
+        """Answer BUSY at the least cost: its user has sent too many for others to be served."""
+        if not delivery.answerable:
+            self.dead_letter(delivery, now)
+            return
+        if deadline_of(properties, now) <= now:
+            self.expire(delivery)
+            return
+        self._outcomes[ALLOC_QUEUE][_BUSY] += 1
+        self._limited.add(delivery.user_name)
+        self._reply(delivery, _SHED_BODY, ALLOC_REPLY_TYPE)
 
     def report(self, delivery: Delivery, body: bytes | None) -> None:
         """Answer a question about health; None: the answer could not be made."""

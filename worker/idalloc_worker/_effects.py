@@ -72,6 +72,8 @@ class StartRefill:
     demand: Demand = NO_DEMAND
     users: frozenset[str | None] | None = None
     ordered: bool = False
+    stranger: bool = False
+    """Nobody has ever seen a row of the tag: it may be any name that somebody sends."""
     suspected: int | None = None
     """What the row said when it was found to lie below the floor, and nothing explained that."""
 

@@ -1,6 +1,7 @@
 """Answers questions about health: of one tag at once, of all tags together and in slices."""
 
 from collections.abc import Callable, Collection, Mapping
+from typing import Final
 from typing import Any
 
 from idalloc_client._frames import Properties
@@ -15,11 +16,13 @@ from idalloc_worker._health_answers import Bodies, HealthAnswers
 from idalloc_worker._health_budget import HealthBudget
 from idalloc_worker._health_rights import HealthRights, Viewer
 from idalloc_worker._ordered import OrderedTags
-from idalloc_worker._refusals import forbidden, too_much_asked
+from idalloc_worker._refusals import busy, forbidden
 from idalloc_worker._replies import health_reply, health_reply_in_slices
 from idalloc_worker._session import Delivery, deadline_of
 from idalloc_worker._tag_health import Listing, without_details
 from idalloc_worker._tallies import ANSWERED, DROPPED, Tallies
+
+_TOO_MANY: Final = "too many questions about health"
 
 
 class HealthRequests:
@@ -91,7 +94,7 @@ class HealthRequests:
         if self._budget.admit(viewer):
             return True
         if self._budget.word(viewer):
-            self._desk.refuse(delivery, too_much_asked(self._budget.wait(viewer)))
+            self._desk.refuse(delivery, busy(_TOO_MANY, max(self._budget.wait(viewer), 0.1)))
         else:
             self._drop(delivery)
         return False

@@ -108,6 +108,14 @@ PROCESS_METRICS: Final = (
         _outcomes,
         ("queue", "outcome"),
     ),
+    Metric(
+        "idalloc_requests_limited",
+        Kind.COUNTER,
+        "Requests answered BUSY, by the RabbitMQ user who sent them: of the first 32 such users "
+        "each, and of all others together.",
+        lambda it: [((user,), count) for user, count in it.limited.items()],
+        ("user",),
+    ),
     _event("idalloc_requests_waited", "Requests for ids that had to wait for a refill.", "waited"),
     _event(
         "idalloc_requests_redelivered",

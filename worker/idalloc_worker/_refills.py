@@ -13,6 +13,7 @@ from typing import Any
 from idalloc_worker._effects import StartRefill
 from idalloc_worker._fleet import Fleet
 from idalloc_worker._fleet_marks import Watch
+from idalloc_worker._lookup_lane import Lookup, LookupLane
 from idalloc_worker._refiller import Errand, NotBegunError, Refiller, RefillReport
 from idalloc_worker._store import Reservation
 from idalloc_worker._store_errors import RewindSuspectedError, SegmentContestedError
@@ -41,19 +42,21 @@ class _Attempt:
 class Refills:
     """Every attempt that the engine started is recorded once, with `record`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917  # its surroundings
         self,
         fleet: Fleet,
         refiller: Refiller,
         record: Callable[[RefillReport], None],
         counters: Counter[str],
         post: Callable[[Callable[[], None]], None],
+        lane: LookupLane,
     ) -> None:
         self._fleet = fleet
         self._refiller = refiller
         self._record = record
         self._counters = counters
         self._post = post  # reaches the link's thread
+        self._lane = lane
         self._attempts: dict[int, _Attempt] = {}
         self._on_idle: Callable[[], None] | None = None
 
@@ -62,7 +65,27 @@ class Refills:
         watch = self._fleet.marks.watch(refill.app_tag, refill.floor)
         attempt = self._attempts[refill.attempt] = _Attempt(refill, watch)
         # What cannot be claimed would be lost.
-        self._fleet.when_able(lambda: self._begin(attempt))
+        self._fleet.when_able(lambda: self._look_up(attempt))
+
+    def _look_up(self, attempt: _Attempt) -> None:
+        """Let others go first whose tags are known, if this one is not."""
+        refill = attempt.refill
+        if not refill.stranger:
+            self._begin(attempt)
+            return
+
+        def on_failed(error: Exception) -> None:
+            if not attempt.abandoned:
+                self._end(attempt, error)
+
+        user = next(iter(refill.users), None) if refill.users else None
+        self._lane.add(
+            Lookup(
+                *(refill.attempt, refill.app_tag, user),
+                on_found=lambda: self._begin(attempt),
+                on_failed=on_failed,
+            )
+        )
 
     def _begin(self, attempt: _Attempt) -> None:
         if attempt.abandoned:
@@ -177,6 +200,7 @@ class Refills:
     def _end(self, attempt: _Attempt, outcome: Reservation | Exception) -> None:
         del self._attempts[attempt.refill.attempt]
         self._fleet.marks.unwatch(attempt.watch)
+        self._lane.ended(attempt.refill.attempt)
         self._record(RefillReport(attempt.refill, outcome, attempt.seconds))
         self._tell_if_idle()
 

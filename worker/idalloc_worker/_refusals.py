@@ -7,9 +7,14 @@ SHUTTING_DOWN = Refused(RespCode.SHUTTING_DOWN, "the worker is shutting down", 0
 INTERNAL = Refused(RespCode.INTERNAL, "internal error: see worker's log")
 
 
-def too_much_asked(retry_after: float) -> Refused:
-    """Say that a user asks for more about health than is its share."""
-    return Refused(RespCode.BUSY, "too many questions about health", max(retry_after, 0.1))
+def too_many(most: int, where: str) -> Refused:
+    """Say that a request asks for more than it may get."""
+    return Refused(RespCode.INVALID_REQUEST, f"count: must be at most {most} {where}")
+
+
+def busy(msg: str, retry_after: float) -> Refused:
+    """Say that there is no place for a request now, or that it is beyond its user's share."""
+    return Refused(RespCode.BUSY, msg, retry_after)
 
 
 def forbidden(user: str | None) -> Refused:

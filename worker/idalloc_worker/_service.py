@@ -32,6 +32,7 @@ from idalloc_worker._garbage import collect_if_due, collect_rarely
 from idalloc_worker._give_back import GiveBacks
 from idalloc_worker._health_requests import HealthRequests
 from idalloc_worker._health_rights import HealthRights
+from idalloc_worker._lookup_lane import LookupLane
 from idalloc_worker._ordered import OrderedTags
 from idalloc_worker._refill_reports import record_report
 from idalloc_worker._refiller import Refiller, RefillReport
@@ -44,6 +45,7 @@ from idalloc_worker._stalls import BEAT
 from idalloc_worker._store import Reservation
 from idalloc_worker._tallies import Tallies
 from idalloc_worker._throttle import ThrottledLog
+from idalloc_worker._turns import SLICE, Turns
 from idalloc_worker._vouching import Vouching
 
 _log = logging.getLogger("idalloc.worker")
@@ -106,7 +108,10 @@ class WorkerService:
             vouching=self._vouching,
             clock=self._clock,
         )
-        self._refills = Refills(self._fleet, refiller, self._record, tallies.events, thread.post)
+        lane = LookupLane(refiller, thread.post, thread.link.call_later)
+        self._refills = Refills(
+            self._fleet, refiller, self._record, tallies.events, thread.post, lane
+        )
         self._effects = EffectRunner(
             self._engines, self._desk, self._refills, thread.link, self._clock
         )
@@ -127,6 +132,8 @@ class WorkerService:
         )
         self._ordered.attach(thread.link, thread.post, refiller, self._desk, self._effects.run)
         link = thread.link
+        turns = Turns(self._on_delivery, self._desk.shed, thread, self._prefetch)
+        self._turns = self._effects.turns = turns
         self._desk.side = SideAnswers(
             self._name,
             lambda handler: link.beside(handler, "(suspects)"),
@@ -240,6 +247,7 @@ class WorkerService:
     def on_lost(self, reason: BaseException) -> None:
         """Forget the channel: its unanswered requests go to other workers."""
         self._session = None
+        self._turns.clear()
         self._budget.on_lost(reason)
         if self._desk.side is not None:
             self._desk.side.distrust()
@@ -279,18 +287,27 @@ class WorkerService:
 
     # Requests
 
-    def _on_delivery(self, delivery: Delivery, properties: Properties, body: bytes) -> None:
+    def _on_delivery(
+        self, delivery: Delivery, properties: Properties, body: bytes, came: float | None = None
+    ) -> None:
         now = self._clock()
-        events = self._tallies.events
-        events["requests"] += 1
-        if delivery.redelivered:
-            events["redelivered"] += 1
+        if came is None:
+            came = now
+            events = self._tallies.events
+            events["requests"] += 1
+            if delivery.redelivered:
+                events["redelivered"] += 1
+            turns = self._turns
+            turns.taken += 1
+            if (turns.held or turns.taken > SLICE) and delivery.queue == ALLOC_QUEUE:
+                turns.hold(delivery, properties, body, now)
+                return
         if not delivery.answerable:
             self._desk.dead_letter(delivery, now)
             return
         try:
             if delivery.queue == ALLOC_QUEUE:
-                self._alloc(delivery, body, now, properties)
+                self._alloc(delivery, body, came, now, properties)
             else:
                 self._health.take(delivery, body, now, properties)
         except InvalidMessageError as error:
@@ -300,15 +317,17 @@ class WorkerService:
             self._desk.refuse(delivery, INTERNAL)
         self._effects.run_soon()
 
-    def _alloc(self, delivery: Delivery, body: bytes, now: float, properties: Properties) -> None:
+    def _alloc(
+        self, delivery: Delivery, body: bytes, came: float, now: float, properties: Properties
+    ) -> None:
         request = parse_alloc_request(body)
-        deadline = deadline_of(properties, now)
+        deadline = deadline_of(properties, came)
         if deadline <= now:
             self._desk.expire(delivery)
             return
         if self._desk.doubts(delivery, deadline, now):
             return
-        delivery.request, delivery.deadline, delivery.since = request, deadline, now
+        delivery.request, delivery.deadline, delivery.since = request, deadline, came
         if request.app_tag in self._ordered.known:
             self._ordered.forward(delivery)
             return
@@ -372,6 +391,7 @@ class WorkerService:
         on_drained, self._draining = self._draining, _already_drained
         if on_drained is None or on_drained is _already_drained:
             return
+        self._turns.finish()
         for engine in self._engines:
             engine.close(self._clock())
         self._effects.run()

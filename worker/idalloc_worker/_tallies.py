@@ -22,6 +22,7 @@ from idalloc_worker._store_errors import (
     TagIsOrderedError,
     TagNotFoundError,
 )
+from idalloc_worker._user_counts import UserCounts
 from idalloc_worker._vouching import MarksNotVouchedError
 
 GRANTED: Final = "granted"
@@ -86,6 +87,8 @@ class Tallies:
     def __init__(self) -> None:
         self.outcomes: dict[str, Counter[str]] = {queue: Counter() for queue in OUTCOMES}
         self.events: Counter[str] = Counter()
+        self.limited = UserCounts()
+        """Requests answered BUSY, by the user who sent them."""
         self.latency = Histogram(REQUEST_BOUNDS)
         """From the delivery of a request on `id.alloc` until its reply is written."""
         self.refill_time = Histogram(REFILL_BOUNDS)
