@@ -9,6 +9,7 @@ from typing import Final
 import click
 
 from idalloc_client import IdAllocError
+from idalloc_worker._cli_broker import broker_setup
 from idalloc_worker._cli_client import health, next_ids
 from idalloc_worker._cli_options import config_option
 from idalloc_worker._cli_tags import init, migrate, tags
@@ -23,7 +24,16 @@ MISUSED: Final = 2
 INTERRUPTED: Final = 130  # as a shell reports SIGINT
 
 # Every command of the product, in the order of --help.
-_COMMANDS: Final[Sequence[click.Command]] = (init, migrate, worker, next_ids, health, top, tags)
+_COMMANDS: Final[Sequence[click.Command]] = (
+    init,
+    migrate,
+    broker_setup,
+    worker,
+    next_ids,
+    health,
+    top,
+    tags,
+)
 
 
 class _InOrder(click.Group):
