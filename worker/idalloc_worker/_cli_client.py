@@ -92,7 +92,8 @@ def _client() -> IdClient:
     # The error that the command ends with says it all; a library's warnings would say it twice.
     for name in ("idalloc", "pika"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    return IdClient(settings.amqp_url.get_secret_value())
+    url = settings.amqp_url.get_secret_value()
+    return IdClient(url, exchange=settings.request_exchange)
 
 
 def _print_health(reply: HealthReply) -> None:

@@ -19,7 +19,7 @@ from pydantic import (
     ValidationError,
 )
 
-from idalloc_client._url import connection_parameters
+from idalloc_client._url import checked_exchange, connection_parameters
 from idalloc_worker._errors import IdAllocWorkerError
 from idalloc_worker._mysql_url import MySqlAddress
 from idalloc_worker._server_url import split_server_url
@@ -89,6 +89,11 @@ class Settings(BaseModel):
     amqp_url: Annotated[SecretStr, AfterValidator(_amqp_url)] = Field(
         default=SecretStr("amqp://guest:guest@127.0.0.1:5672/"),
         description="where the broker is; amqps:// for TLS",
+    )
+    request_exchange: Annotated[str, AfterValidator(checked_exchange)] = Field(
+        default="",
+        description="where next, health and top send requests; id.requests for a user who may "
+        "write to nothing else; by default the default exchange",
     )
     mysql_url: Annotated[SecretStr, AfterValidator(_mysql_url)] | None = Field(
         default=None, description="where the database is; several hosts with commas between them"
