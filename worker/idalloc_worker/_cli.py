@@ -16,6 +16,7 @@ from idalloc_worker._cli_tags import init, migrate, tags
 from idalloc_worker._cli_top import top
 from idalloc_worker._cli_worker import worker
 from idalloc_worker._errors import IdAllocWorkerError
+from idalloc_worker._redaction import redacted
 from idalloc_worker._settings import SettingsError
 
 OK: Final = 0
@@ -118,4 +119,4 @@ def _forget_output() -> None:
 
 def _complain(message: str) -> None:
     """Write one line."""
-    click.echo(f"idalloc: {' '.join(message.split())}", err=True)
+    click.echo(f"idalloc: {' '.join(redacted(message).split())}", err=True)

@@ -14,7 +14,7 @@ from idalloc_worker._broker_apply import apply
 from idalloc_worker._broker_definitions import Broker, Callers
 from idalloc_worker._broker_password import given, hashed, new_password, variable_of
 from idalloc_worker._cli_options import config_option
-from idalloc_worker._private_files import create_private, others_may_read
+from idalloc_worker._private_files import create_private, exposed
 
 _PASSWORD_VARIABLE: Final = "IDALLOC_BROKER_PASSWORD"  # noqa: S105  # its name
 _LOCAL: Final = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -150,8 +150,8 @@ def _api_password(api: str, file: Path | None) -> str:
     if scheme == "http" and host not in _LOCAL:
         click.echo(f"idalloc: warning: the password goes to {host} unencrypted", err=True)
     if file is not None:
-        if others_may_read(file):
-            click.echo(f"idalloc: warning: others may read {file}: chmod 600 {file}", err=True)
+        if warning := exposed(file):
+            click.echo(f"idalloc: warning: {warning}", err=True)
         return file.read_text("utf-8").rstrip("\r\n")
     if password := os.environ.get(_PASSWORD_VARIABLE):
         return password

@@ -8,6 +8,7 @@ import click
 from pydantic import TypeAdapter, ValidationError
 
 from idalloc_schemas import MAX_APP_TAG_LENGTH, AppTag
+from idalloc_worker._private_files import exposed_password
 from idalloc_worker._settings import Settings, load_settings
 
 _CONFIG_FILE: Final = "idalloc.config_file"
@@ -46,7 +47,10 @@ def settings_of_command(**overrides: object) -> Settings:
     Raises SettingsError.
     """
     config_file: Path | None = click.get_current_context().meta.get(_CONFIG_FILE)
-    return load_settings(config_file, overrides)
+    settings = load_settings(config_file, overrides)
+    if config_file is not None and (warning := exposed_password(config_file)):
+        click.echo(f"idalloc: warning: {warning}", err=True)
+    return settings
 
 
 def _remember_config_file(ctx: click.Context, _: click.Parameter, value: Path | None) -> None:

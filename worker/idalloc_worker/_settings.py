@@ -22,6 +22,7 @@ from pydantic import (
 from idalloc_client._url import checked_exchange, connection_parameters
 from idalloc_worker._errors import IdAllocWorkerError
 from idalloc_worker._mysql_url import MySqlAddress
+from idalloc_worker._redaction import HIDDEN, may_hold_password, shown
 from idalloc_worker._server_url import split_server_url
 from idalloc_worker._sql import check_table_name
 
@@ -58,6 +59,12 @@ def _amqp_url(secret: SecretStr) -> SecretStr:
 def _mysql_url(secret: SecretStr) -> SecretStr:
     MySqlAddress.parse(secret.get_secret_value())
     return secret
+
+
+def _host(name: str) -> str:
+    if any(char in "/@" or char.isspace() for char in name):
+        raise ValueError("must be the name or address of a host")
+    return name
 
 
 def _no_boolean(value: object) -> object:
@@ -128,7 +135,7 @@ class Settings(BaseModel):
     metrics_port: Annotated[WholeNumber, Field(ge=0, le=65535)] = Field(
         default=0, description="where Prometheus reads the metrics of a worker; 0: nowhere"
     )
-    metrics_host: Annotated[str, Field(min_length=1)] = Field(
+    metrics_host: Annotated[str, Field(min_length=1), AfterValidator(_host)] = Field(
         # All interfaces: who opens the port does it for a Prometheus on another host, and there
         # is nothing to be had there but names of tags and numbers.
         default="0.0.0.0",  # noqa: S104
@@ -213,7 +220,8 @@ def _from_file(path: Path, problems: list[str]) -> dict[str, _Value]:
         hint = (
             f"did you mean {close[0]}?" if close else f"known: {', '.join(Settings.model_fields)}"
         )
-        problems.append(f"{key} in {path}: is not a setting; {hint}")
+        name = HIDDEN if may_hold_password(key) else key
+        problems.append(f"{name} in {path}: is not a setting; {hint}")
     return {
         name: _Value(value, f"{name} in {path}")
         for name, value in content.items()
@@ -235,6 +243,8 @@ def _parse(path: Path) -> dict[str, Any]:
 
 
 def _file_problem(path: Path, error: OSError | ValueError) -> str:
+    if may_hold_password(str(path)):
+        return f"--config: must name a file, not {HIDDEN}"
     if isinstance(error, OSError):
         return f"{path}: cannot be read: {error.strerror or error}"
     if isinstance(error, UnicodeDecodeError):
@@ -259,7 +269,7 @@ def _problem(name: str, given: _Value, message: str) -> str:
     what = _allowed(name) or message.removeprefix("Value error, ")
     if name in _URL_FORMS:
         return f"{given.origin}: {what} (expected: {_URL_FORMS[name]})"
-    return f"{given.origin}: {what}, not {repr(given.value)[:_LONGEST_SHOWN]}"
+    return f"{given.origin}: {what}, not {shown(given.value, _LONGEST_SHOWN)}"
 
 
 def _allowed(name: str) -> str:
