@@ -23,7 +23,7 @@ from idalloc_schemas import MARKS_STREAM
 from idalloc_worker._broker_api import BrokerApiError
 from idalloc_worker._broker_definitions import Broker
 from idalloc_worker._broker_password import variable_of
-from idalloc_worker._cli_broker import broker_setup
+from idalloc_worker._cli import cli
 from tests.devstack import Database, Management, Stack
 from tests.workers import Fleet
 
@@ -49,7 +49,7 @@ class Site:
         password = urlsplit(self.stack.management_url).password or "guest"
         passwords = {variable_of(user): self.password for user in (self.worker, self.caller)}
         env = {"IDALLOC_BROKER_PASSWORD": password, **passwords, **environ}
-        result = CliRunner().invoke(broker_setup, [*names, *options], env=env)
+        result = CliRunner().invoke(cli, ["broker-setup", *names, *options], env=env)
         assert self.password not in result.output
         return result
 

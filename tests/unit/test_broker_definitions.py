@@ -12,14 +12,14 @@ from idalloc_schemas import ALLOC_QUEUE, HEALTH_QUEUE, MARKS_STREAM
 from idalloc_worker._broker_definitions import Broker
 from idalloc_worker._broker_limits import POLICIES
 from idalloc_worker._broker_password import hashed, matches, new_password, variable_of
-from idalloc_worker._cli_broker import broker_setup
+from idalloc_worker._cli import cli
 from idalloc_worker._partitions import QUEUES as ORDERED_QUEUES
 
 SHIPPED = Path(__file__).resolve().parents[2] / "deploy/rabbitmq/definitions.json"
 
 
 def run(*arguments: str, **environ: str) -> Any:
-    return CliRunner().invoke(broker_setup, arguments, env=environ)
+    return CliRunner().invoke(cli, ["broker-setup", *arguments], env=environ)
 
 
 def test_the_shipped_definitions_are_what_it_prints() -> None:
