@@ -20,6 +20,7 @@ from idalloc_client._stats import ClientStats, snapshot
 from idalloc_client._tallies import Tallies
 from idalloc_client._tracing import capture
 from idalloc_client._url import (
+    checked_exchange,
     checked_timeout,
     connection_parameters,
     process_name,
@@ -47,6 +48,8 @@ class AsyncIdClient:
         timeout: seconds that a call may take when it does not say so itself.
         name: what the management UI shows; by default product, role, host and process id.
         max_in_flight: calls that may wait at one time; one more raises `TooManyCallsError`.
+        exchange: where requests go; `id.requests` for a user who may write to nothing else, by
+            default the default exchange.
     """
 
     def __init__(
@@ -56,11 +59,13 @@ class AsyncIdClient:
         timeout: float = 5.0,
         name: str | None = None,
         max_in_flight: int = 100_000,
+        exchange: str = "",
     ) -> None:
         self._timeout = checked_timeout(timeout)
         self._parameters = connection_parameters(url, name or process_name("client"))
         warn_of_cleartext(unencrypted_login(self._parameters))
         self._max_in_flight = max_in_flight
+        self._exchange = checked_exchange(exchange)
         self._tallies = Tallies()
         self._sequences = SequenceRoll()
         self._session: AsyncSession | None = None
@@ -199,7 +204,12 @@ class AsyncIdClient:
         loop = asyncio.get_running_loop()
         if session is None:
             session = self._session = AsyncSession(
-                self._parameters, self._max_in_flight, self._timeout, self._tallies, loop
+                self._parameters,
+                self._max_in_flight,
+                self._timeout,
+                self._tallies,
+                loop,
+                exchange=self._exchange,
             )
             # For a client that nobody refers to any more: its connection would stay for ever.
             self._finalizer = weakref.finalize(self, session.abandon)

@@ -5,7 +5,8 @@ import math
 import time
 import uuid
 from collections.abc import Callable
-from itertools import count
+from functools import partial
+from itertools import count, takewhile
 from typing import Any, Protocol
 
 from pika.channel import Channel
@@ -19,6 +20,7 @@ from idalloc_client._errors import (
     ConnectionLostError,
     IdAllocError,
     NoRouteError,
+    QueueFullError,
     TooManyCallsError,
     fresh,
 )
@@ -29,7 +31,7 @@ from idalloc_client._reason import describe
 from idalloc_client._tallies import Tallies
 from idalloc_client._tracing import Carrier
 from idalloc_client._wire import Wire
-from idalloc_schemas import CONTENT_TYPE
+from idalloc_schemas import ALLOC_QUEUE, CONTENT_TYPE
 
 _log = logging.getLogger("idalloc.client")
 
@@ -37,6 +39,7 @@ _REPLY_TO = b"amq.rabbitmq.reply-to"
 _CONSUMER_TAG = "replies"
 _CONTENT_TYPE = CONTENT_TYPE.encode()
 _ACCESS_REFUSED = 403
+_NOT_FOUND = 404
 _PRECONDITION_FAILED = 406
 _MAX_EXPIRATION_MS = 2**32 - 1  # the broker refuses a longer one
 
@@ -62,10 +65,15 @@ class CallTable:
         *,
         max_in_flight: int,
         user_id: str | None = None,
+        exchange: str = "",
         tallies: Tallies | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`user_id` is the broker's user, whom it vouches for to workers that ask for one."""
+        """`user_id` is the broker's user, whom it vouches for to workers that ask for one.
+
+        Requests go to `exchange`.
+        """
+        self._exchange = exchange
         self._max_in_flight = max_in_flight
         self._user_id = None if user_id is None else user_id.encode()
         self._clock = clock
@@ -74,6 +82,14 @@ class CallTable:
         self._prefix = uuid.uuid4().hex.encode()
         self._calls: dict[bytes, Call] = {}
         self._wire: Wire | None = None
+        self._listening = False
+        self._confirms = False
+        """Whether the broker says of each message if it took it; see `doubt`."""
+        self._published = 0
+        self._unconfirmed: dict[int, bytes] = {}
+        """What it has not said that of, by number; in their order."""
+        self._unsure: set[bytes] = set()
+        """What was sent before it was asked to say so, and may not have been taken."""
         self._blocked = False
         self._closed = False
         self.lost_reason: BaseException | None = None
@@ -134,13 +150,41 @@ class CallTable:
             f"no reply from queue {queue!r} in time: does a worker run and keep up?"
         )
 
+    # A queue that is full
+
+    def doubt(self, correlation_id: bytes) -> None:
+        """Hear that a call waits for long: a full queue may not have taken its request.
+
+        From now on the broker says of each message whether it took it, as long as the channel
+        lives. Not from the start: it takes a tenth of the calls a client can make (`lone_call`,
+        `async_singles`). What left before that is sent once more; at worst ids are wasted.
+        """
+        wire = self._wire
+        if wire is None or not self._listening or not wire.is_open or self._blocked:
+            return
+        if not self._confirms:
+            self._confirms = True
+            self._unsure = set(self._calls)
+            wire.confirm(self._on_confirm)
+        call = self._calls.get(correlation_id)
+        if call is not None and correlation_id in self._unsure:
+            self._unsure.discard(correlation_id)
+            self.tallies.resent += 1
+            self._send(correlation_id, call)
+
+    def _on_listening(self, wire: Wire) -> None:
+        """Note that the channel waits for no answer: what is said on it now leaves in its order."""
+        self._listening = wire is self._wire
+
     # What the link says
 
     def on_ready(self, wire: Wire) -> None:
         """Listen for replies, then send what waited or may have been lost with the connection."""
         self.tallies.connects += 1
+        wire.exchange = self._exchange.encode()
         wire.channel.add_on_return_callback(self._on_return)
-        wire.consume(_REPLY_TO.decode(), _CONSUMER_TAG, self._on_reply, auto_ack=True)
+        on_listening = partial(self._on_listening, wire)
+        wire.consume(_REPLY_TO.decode(), _CONSUMER_TAG, self._on_reply, on_listening, auto_ack=True)
         self._wire = wire
         self.lost_reason = self._refused = None
         self._process.look_at_clocks()
@@ -153,19 +197,32 @@ class CallTable:
             self.tallies.connections_lost += 1
             self.tallies.resent += len(self._calls)
         self._wire = None
+        self._listening = self._confirms = False
+        self._published = 0
+        self._unconfirmed.clear()
+        self._unsure.clear()
         if isinstance(reason, ChannelClosedByBroker) and _is_about_user_id(reason):
             # The broker knows this user under another name (a certificate's or a token's).
             self._user_id = None
         self.lost_reason = reason
         self._blocked = False
         self._refused = None
-        if isinstance(reason, ChannelClosedByBroker) and reason.reply_code == _ACCESS_REFUSED:
-            # To send again is of no use, and asked for in vain: only an operator can help.
-            self._refused = AccessRefusedError(
-                "the broker refuses this user the right to send requests (write to the default "
-                f"exchange): {describe(reason)}"
-            )
+        if isinstance(reason, ChannelClosedByBroker):
+            self._refused = self._refusal(reason)
+        if self._refused is not None:
             self._end_all(self._refused)
+
+    def _refusal(self, reason: ChannelClosedByBroker) -> IdAllocError | None:
+        """Tell what to say where to send again is of no use: only an operator can help."""
+        if reason.reply_code == _ACCESS_REFUSED:
+            where = f"exchange {self._exchange}" if self._exchange else "default exchange"
+            return AccessRefusedError(
+                "the broker refuses this user the right to send requests (write to the "
+                f"{where}): {describe(reason)}"
+            )
+        if reason.reply_code == _NOT_FOUND and self._exchange:
+            return NoRouteError(ALLOC_QUEUE, self._exchange)
+        return None
 
     def on_blocked(self, *, blocked: bool) -> None:
         """Hold requests back while the broker does not read: they would leave out of date."""
@@ -215,6 +272,9 @@ class CallTable:
             _log.debug("A request goes without its trace context: %s", error)
             call.carrier = properties.headers = None
             wire.publish(queue, properties, request.body, mandatory=True)
+        if self._confirms:
+            self._published += 1
+            self._unconfirmed[self._published] = correlation_id
 
     def _on_reply(
         self,
@@ -232,12 +292,21 @@ class CallTable:
         else:
             call.finish(RawReply(body, (properties.app_id or b"").decode(errors="replace")))
 
+    def _on_confirm(self, number: int, multiple: bool, taken: bool) -> None:  # noqa: FBT001
+        """End the calls whose request the broker did not take: nobody will answer them."""
+        unconfirmed = self._unconfirmed
+        told = takewhile(number.__ge__, list(unconfirmed)) if multiple else (number,)
+        for each in told:
+            correlation_id = unconfirmed.pop(each, b"")
+            if not taken and (call := self._calls.pop(correlation_id, None)) is not None:
+                call.finish(QueueFullError())
+
     def _on_return(
         self, _channel: Channel, method: Basic.Return, properties: BasicProperties, _body: bytes
     ) -> None:
         call = self._calls.pop(str(properties.correlation_id).encode(), None)
         if call is not None:
-            call.finish(NoRouteError(str(method.routing_key)))
+            call.finish(NoRouteError(str(method.routing_key), self._exchange))
 
 
 def _is_about_user_id(reason: ChannelClosedByBroker) -> bool:

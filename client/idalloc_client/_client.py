@@ -14,6 +14,7 @@ from idalloc_client._sequence import IdSequence, new_sequence
 from idalloc_client._sequence_roll import SequenceRoll
 from idalloc_client._stats import ClientStats
 from idalloc_client._url import (
+    checked_exchange,
     checked_timeout,
     connection_parameters,
     process_name,
@@ -37,6 +38,8 @@ class IdClient:
         timeout: seconds that a call may take when it does not say so itself.
         name: what the management UI shows; by default product, role, host and process id.
         max_in_flight: calls that may wait at one time; one more raises `TooManyCallsError`.
+        exchange: where requests go; `id.requests` for a user who may write to nothing else, by
+            default the default exchange.
     """
 
     def __init__(
@@ -46,11 +49,17 @@ class IdClient:
         timeout: float = 5.0,
         name: str | None = None,
         max_in_flight: int = 10_000,
+        exchange: str = "",
     ) -> None:
         self._timeout = checked_timeout(timeout)
         parameters = connection_parameters(url, name or process_name("client"))
         warn_of_cleartext(unencrypted_login(parameters))
-        self._rpc = RpcClient(parameters, max_in_flight=max_in_flight, timeout=timeout)
+        self._rpc = RpcClient(
+            parameters,
+            max_in_flight=max_in_flight,
+            timeout=timeout,
+            exchange=checked_exchange(exchange),
+        )
         self._sequences = SequenceRoll()
         # Also at exit and when nobody refers to the client any more: the broker gets a goodbye.
         self._finalizer = weakref.finalize(self, self._rpc.close, _CLOSE_TIMEOUT)

@@ -61,9 +61,12 @@ def frame(kind: int, channel: int, payload: bytes) -> bytes:
     return FRAME_HEADER.pack(kind, channel, len(payload)) + payload + FRAME_END
 
 
-def publish_method(channel: int, routing_key: bytes, *, mandatory: bool) -> bytes:
-    """Write the first frame of a message to the default exchange."""
-    payload = BASIC_PUBLISH + b"\x00\x00\x00" + short_string(routing_key) + bytes((mandatory,))
+def publish_method(
+    channel: int, routing_key: bytes, *, mandatory: bool, exchange: bytes = b""
+) -> bytes:
+    """Write the first frame of a message; without a name to the default exchange."""
+    address = short_string(exchange) + short_string(routing_key)
+    payload = BASIC_PUBLISH + b"\x00\x00" + address + bytes((mandatory,))
     return frame(METHOD, channel, payload)
 
 

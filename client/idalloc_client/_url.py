@@ -20,6 +20,7 @@ _ILL_FORMED = (
 )
 _HEARTBEAT = 15  # seconds: a peer that vanished without a word is noticed within two of them
 _MAX_USER_ID = 255  # bytes: AMQP's limit for a property
+_MAX_NAME = 255  # bytes: AMQP's limit for a name
 _CONNECT_TIMEOUT = 5.0  # seconds, for TCP and for each of TLS and login
 
 
@@ -119,6 +120,13 @@ def product_version() -> str:
 def process_name(role: str) -> str:
     """Name this process for people: product, role, host and process id."""
     return f"idalloc {role} {socket.gethostname()}:{os.getpid()}"
+
+
+def checked_exchange(name: str) -> str:
+    """Return the name of an exchange that can be. Raises ValueError."""
+    if "://" in name or len(name.encode()) > _MAX_NAME:
+        raise ValueError(f"must be the name of an exchange, of at most {_MAX_NAME} bytes")
+    return name
 
 
 def checked_timeout(timeout: float) -> float:

@@ -20,6 +20,10 @@ from idalloc_client._shortcut import OnDelivery, Shortcut
 
 _MAX_KNOWN_KEYS = 64
 
+OnConfirm = Callable[[int, bool, bool], None]
+"""Takes what the broker says of a message: its number, whether that holds for all before it too,
+and whether it was taken."""
+
 
 class Wire(ABC):
     """Publishes, acknowledges and consumes; it belongs to the thread of its link.
@@ -30,6 +34,9 @@ class Wire(ABC):
 
     leaves_cycles = False
     """Whether messages leave objects behind that only the garbage collector frees."""
+
+    exchange = b""
+    """Where `publish` publishes to; set before the first message. Replies have no choice."""
 
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
@@ -49,7 +56,7 @@ class Wire(ABC):
     def publish(
         self, routing_key: bytes, properties: Properties, body: bytes, *, mandatory: bool = False
     ) -> None:
-        """Publish a transient message to the default exchange.
+        """Publish a transient message to `exchange`, by default the default exchange.
 
         Raises ValueError, with nothing written, for properties that cannot be.
         """
@@ -84,6 +91,14 @@ class Wire(ABC):
             arguments=arguments,
             callback=None if on_consuming is None else lambda _frame: on_consuming(),
         )
+
+    def confirm(self, on_confirm: OnConfirm) -> None:
+        """Have the broker say of each message from now on whether it took it; numbers begin at 1.
+
+        No answer of the broker may be outstanding on the channel: pika would let what is published
+        overtake this, and the numbers would be others.
+        """
+        self.channel.confirm_delivery(lambda frame: _tell(on_confirm, frame))
 
     @abstractmethod
     def _callback_for(self, consumer_tag: str, on_delivery: OnDelivery) -> Callable[..., None]:
@@ -127,7 +142,9 @@ class DirectWire(Wire):
         known = self._methods[mandatory]
         method = known.get(routing_key)
         if method is None:
-            method = publish_method(self._number, routing_key, mandatory=mandatory)
+            method = publish_method(
+                self._number, routing_key, mandatory=mandatory, exchange=self.exchange
+            )
             if len(known) < _MAX_KNOWN_KEYS:
                 known[routing_key] = method
         return method
@@ -168,8 +185,9 @@ class PikaWire(Wire):
             "app_id": properties.app_id,
         }
         key: Any = routing_key
+        exchange: Any = self.exchange
         self.channel.basic_publish(
-            "", key, body, BasicProperties(delivery_mode=1, **given), mandatory=mandatory
+            exchange, key, body, BasicProperties(delivery_mode=1, **given), mandatory=mandatory
         )
 
     def ack(self, delivery_tag: int, *, multiple: bool) -> None:
@@ -200,6 +218,11 @@ def _as_bytes(properties: BasicProperties) -> Properties:
         user_id=encoded(properties.user_id),
         app_id=encoded(properties.app_id),
     )
+
+
+def _tell(on_confirm: OnConfirm, frame: Any) -> None:
+    method = frame.method
+    on_confirm(method.delivery_tag, bool(method.multiple), isinstance(method, Basic.Ack))
 
 
 def _not_taken(*_: object) -> None:

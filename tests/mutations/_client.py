@@ -64,8 +64,29 @@ CLIENT: Final = (
     Rule(
         "A request that reaches no queue ends its call at once.",
         _CALLS,
-        "            call.finish(NoRouteError(str(method.routing_key)))\n",
+        "            call.finish(NoRouteError(str(method.routing_key), self._exchange))\n",
         "            pass\n",
+        (_CALLS_TESTS,),
+    ),
+    Rule(
+        "A request that the broker does not take ends its call, and no other one.",
+        _CALLS,
+        "if not taken and (call := self._calls.pop(correlation_id, None)) is not None:",
+        "if (call := self._calls.pop(correlation_id, None)) is not None:",
+        (_CALLS_TESTS,),
+    ),
+    Rule(
+        "What may not have been taken is sent again once, not at every look.",
+        _CALLS,
+        "            self._unsure.discard(correlation_id)\n",
+        "",
+        (_CALLS_TESTS,),
+    ),
+    Rule(
+        "The broker is not asked to confirm while pika would let requests overtake the question.",
+        _CALLS,
+        "if wire is None or not self._listening or not wire.is_open or self._blocked:",
+        "if wire is None or not wire.is_open or self._blocked:",
         (_CALLS_TESTS,),
     ),
     Rule(

@@ -6,9 +6,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from pika.exceptions import ChannelClosedByBroker
 
 from idalloc_client._calls import CallTable
-from idalloc_client._errors import ClientClosedError, IdAllocError, NoRouteError
+from idalloc_client._errors import (
+    AccessRefusedError,
+    BusyError,
+    ClientClosedError,
+    IdAllocError,
+    NoRouteError,
+)
 from idalloc_client._exchange import Exchange, RawReply, alloc_exchange
 from idalloc_client._frames import Properties
 from idalloc_client._memory import MemoryRestoredError, after_restore
@@ -36,15 +43,27 @@ class FakeWire:
     def __init__(self) -> None:
         self.channel = self
         self.sent: list[Properties] = []
+        self.exchange = b""
+        self.on_confirm: Callable[[int, bool, bool], None] | None = None
+
+    def confirm(self, on_confirm: Callable[[int, bool, bool], None]) -> None:
+        self.on_confirm = on_confirm
 
     def add_on_return_callback(self, callback: Callable[..., None]) -> None:
         self.on_return = callback
 
     def consume(
-        self, _queue: str, _tag: str, on_reply: Callable[..., None], *, auto_ack: bool
+        self,
+        _queue: str,
+        _tag: str,
+        on_reply: Callable[..., None],
+        on_listening: Callable[[], None],
+        *,
+        auto_ack: bool,
     ) -> None:
         assert auto_ack
         self.on_reply = on_reply
+        self.on_listening = on_listening
 
     def publish(
         self, _queue: bytes, properties: Properties, _body: bytes, *, mandatory: bool
@@ -75,6 +94,7 @@ class Bench:
         self.wire = FakeWire()
         wire: Any = self.wire
         self.calls.on_ready(wire)
+        self.wire.on_listening()
 
     def add(self, *calls: Call) -> list[bytes]:
         return [self.calls.add(call) for call in calls]
@@ -171,3 +191,62 @@ def test_a_reply_of_before_a_restore_ends_nothing(bench: Bench) -> None:
     bench.connect()
     bench.wire.answer(0, b"mine")
     assert bodies(call) == [b"mine"]
+
+
+def test_a_request_that_may_be_lost_is_sent_once_more(bench: Bench) -> None:
+    """A full queue drops without a word what left before the broker was asked to say so."""
+    slow, other = Call(), Call()
+    ids = bench.add(slow, other)
+    assert bench.wire.on_confirm is None
+    for _ in range(3):
+        bench.calls.doubt(ids[0])
+    assert [sent.correlation_id for sent in bench.wire.sent] == [*ids, ids[0]]
+    later = Call()
+    (last,) = bench.add(later)
+    bench.calls.doubt(last)  # the broker will say of it
+    assert len(bench.wire.sent) == 4
+
+
+def test_a_request_that_the_broker_does_not_take_ends_its_call(bench: Bench) -> None:
+    """And no other one, whether the broker speaks of one message or of all before it."""
+    first, *calls = (Call() for _ in range(5))
+    ids = bench.add(first)
+    bench.calls.doubt(ids[0])  # number 1
+    bench.add(*calls)  # numbers 2 to 5
+    assert bench.wire.on_confirm is not None
+    bench.wire.on_confirm(1, False, True)  # noqa: FBT003
+    bench.wire.on_confirm(3, False, False)  # noqa: FBT003
+    bench.wire.on_confirm(4, True, False)  # noqa: FBT003
+    bench.wire.on_confirm(4, True, False)  # noqa: FBT003
+    refused = [call for call in (first, *calls) if call.outcomes]
+    assert refused == [calls[0], calls[1], calls[2]]
+    assert all(isinstance(call.outcomes[0], BusyError) for call in refused)
+
+
+def test_nothing_is_doubted_while_an_answer_of_the_broker_is_outstanding(bench: Bench) -> None:
+    """What is published would overtake the question, and its numbers be others."""
+    bench.calls.on_lost(ConnectionResetError())
+    call = Call()
+    ids = bench.add(call)
+    wire: Any = FakeWire()
+    bench.calls.on_ready(wire)
+    bench.calls.doubt(ids[0])
+    assert wire.on_confirm is None
+    wire.on_listening()
+    bench.calls.doubt(ids[0])
+    assert wire.on_confirm is not None
+
+
+def test_requests_go_to_the_exchange_that_is_named() -> None:
+    """And it is named where it is missing, or may not be written to."""
+    calls = CallTable(max_in_flight=10, exchange="id.requests")
+    wire: Any = FakeWire()
+    for code, kind in ((403, AccessRefusedError), (404, NoRouteError)):
+        calls.on_ready(wire)
+        assert wire.exchange == b"id.requests"
+        call = Call(deadline=1e9)
+        calls.add(call)
+        calls.on_lost(ChannelClosedByBroker(code, "no"))
+        (error,) = call.outcomes
+        assert isinstance(error, kind)
+        assert "id.requests" in str(error)

@@ -11,17 +11,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from idalloc_client import (
+    BusyError,
     CallTimeoutError,
     ClientClosedError,
     ExhaustedError,
     IdAllocError,
     InvalidRequestError,
+    QueueFullError,
     TooManyCallsError,
 )
 from idalloc_client import _coalescer as coalescer_module
 from idalloc_client._coalescer import (
     CROWD,
     REQUESTS_IN_FLIGHT,
+    SLOW,
     Coalescer,
 )
 from idalloc_client._exchange import Exchange, RawReply
@@ -51,6 +54,7 @@ class World:
         self.timers: list[Timer] = []
         self.sent: list[GatheredCall] = []
         self.requests = 0
+        self.doubted: list[bytes] = []
         self.next_id = 1
         self.tallies = Tallies()
         calls: Any = self
@@ -68,6 +72,9 @@ class World:
         self.sent.append(call)
         self.requests += 1
         return b"%d" % self.requests
+
+    def doubt(self, correlation_id: bytes) -> None:
+        self.doubted.append(correlation_id)
 
     def forget(self, _correlation_id: bytes) -> None:
         """Nothing to do: `sent` is what the worker got."""
@@ -648,3 +655,32 @@ def test_a_batch_that_is_too_large_takes_no_single_call_along() -> None:
     assert failed == [True, False, False, True, False]
     assert world.requests <= 2 * len(calls)
     assert world.coalescer.calls == 0
+
+
+def test_a_full_queue_is_asked_again_while_there_is_time() -> None:
+    """What the broker does not take is sent again after a pause; who has no time left is told."""
+    world = World()
+    patient, impatient = world.ask(), world.ask(patience=0.04)
+    world.turn()
+    for call in list(world.sent):
+        call.finish(QueueFullError())
+    world.sent.clear()
+    world.turn()
+    error = impatient.exception(timeout=0)
+    assert isinstance(error, BusyError)
+    assert error.retry_after is not None
+    assert not patient.done()
+    world.pass_time(0.2)
+    world.answer()
+    assert patient.result(timeout=0) == 1
+
+
+def test_a_request_without_an_answer_is_doubted() -> None:
+    """A full queue drops what nobody asks about: the call table is told which calls wait long."""
+    world = World()
+    world.ask()
+    world.turn()
+    world.pass_time(SLOW / 2)
+    assert world.doubted == []
+    world.pass_time(SLOW)
+    assert set(world.doubted) == {b"1"}

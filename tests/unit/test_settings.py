@@ -37,6 +37,7 @@ def test_defaults_need_nothing() -> None:
     settings = load_settings(None, {}, NOTHING)
     assert settings.amqp_url.get_secret_value() == "amqp://guest:guest@127.0.0.1:5672/"
     assert settings.model_dump(exclude={"amqp_url"}) == {
+        "request_exchange": "",
         "mysql_url": None,
         "table": "segments",
         "processes": 1,

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from idalloc_schemas import MAX_APP_TAG_LENGTH, AppTag
 from idalloc_worker._cleartext import broker_warnings, database_warnings
 from idalloc_worker._mysql_url import MySqlAddress
+from idalloc_worker._private_files import exposed_password
 from idalloc_worker._settings import Settings, load_settings
 
 _CONFIG_FILE: Final = "idalloc.config_file"
@@ -48,7 +49,10 @@ def settings_of_command(**overrides: object) -> Settings:
     Raises SettingsError.
     """
     config_file: Path | None = click.get_current_context().meta.get(_CONFIG_FILE)
-    return load_settings(config_file, overrides)
+    settings = load_settings(config_file, overrides)
+    if config_file is not None and (warning := exposed_password(config_file)):
+        click.echo(f"idalloc: warning: {warning}", err=True)
+    return settings
 
 
 def broker_of(settings: Settings) -> str:

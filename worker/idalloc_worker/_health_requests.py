@@ -1,8 +1,7 @@
 """Answers questions about health: of one tag at once, of all tags together and in slices."""
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Final
-from typing import Any
+from typing import Any, Final
 
 from idalloc_client._frames import Properties
 from idalloc_client._link import Link

@@ -19,9 +19,10 @@ from pydantic import (
     ValidationError,
 )
 
-from idalloc_client._url import connection_parameters
+from idalloc_client._url import checked_exchange, connection_parameters
 from idalloc_worker._errors import IdAllocWorkerError
 from idalloc_worker._mysql_url import MySqlAddress
+from idalloc_worker._redaction import HIDDEN, may_hold_password, shown
 from idalloc_worker._server_url import split_server_url
 from idalloc_worker._sql import check_table_name
 
@@ -58,6 +59,12 @@ def _amqp_url(secret: SecretStr) -> SecretStr:
 def _mysql_url(secret: SecretStr) -> SecretStr:
     MySqlAddress.parse(secret.get_secret_value())
     return secret
+
+
+def _host(name: str) -> str:
+    if any(char in "/@" or char.isspace() for char in name):
+        raise ValueError("must be the name or address of a host")
+    return name
 
 
 def _no_boolean(value: object) -> object:
@@ -98,6 +105,11 @@ class Settings(BaseModel):
         default=SecretStr("amqp://guest:guest@127.0.0.1:5672/"),
         description="where the broker is; amqps:// for TLS",
     )
+    request_exchange: Annotated[str, AfterValidator(checked_exchange)] = Field(
+        default="",
+        description="where next, health and top send requests; id.requests for a user who may "
+        "write to nothing else; by default the default exchange",
+    )
     mysql_url: Annotated[SecretStr, AfterValidator(_mysql_url)] | None = Field(
         default=None, description="where the database is; several hosts with commas between them"
     )
@@ -131,7 +143,7 @@ class Settings(BaseModel):
     metrics_port: Annotated[WholeNumber, Field(ge=0, le=65535)] = Field(
         default=0, description="where Prometheus reads the metrics of a worker; 0: nowhere"
     )
-    metrics_host: Annotated[str, Field(min_length=1)] = Field(
+    metrics_host: Annotated[str, Field(min_length=1), AfterValidator(_host)] = Field(
         default="127.0.0.1",
         description="the address of this host at which the metrics are read",
     )
@@ -219,7 +231,8 @@ def _from_file(path: Path, problems: list[str]) -> dict[str, _Value]:
         hint = (
             f"did you mean {close[0]}?" if close else f"known: {', '.join(Settings.model_fields)}"
         )
-        problems.append(f"{key} in {path}: is not a setting; {hint}")
+        name = HIDDEN if may_hold_password(key) else key
+        problems.append(f"{name} in {path}: is not a setting; {hint}")
     return {
         name: _Value(value, f"{name} in {path}")
         for name, value in content.items()
@@ -241,6 +254,8 @@ def _parse(path: Path) -> dict[str, Any]:
 
 
 def _file_problem(path: Path, error: OSError | ValueError) -> str:
+    if may_hold_password(str(path)):
+        return f"--config: must name a file, not {HIDDEN}"
     if isinstance(error, OSError):
         return f"{path}: cannot be read: {error.strerror or error}"
     if isinstance(error, UnicodeDecodeError):
@@ -265,7 +280,7 @@ def _problem(name: str, given: _Value, message: str) -> str:
     what = _allowed(name) or message.removeprefix("Value error, ")
     if name in _URL_FORMS:
         return f"{given.origin}: {what} (expected: {_URL_FORMS[name]})"
-    return f"{given.origin}: {what}, not {repr(given.value)[:_LONGEST_SHOWN]}"
+    return f"{given.origin}: {what}, not {shown(given.value, _LONGEST_SHOWN)}"
 
 
 def _allowed(name: str) -> str:
