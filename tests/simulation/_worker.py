@@ -62,7 +62,7 @@ class NoOrderedTags(OrderedTags):
     def attach(self, *_: object) -> None:
         """Begin nothing."""
 
-    def on_ready(self, channel: Channel) -> None:
+    def on_ready(self, channel: Channel, *, own: bool = True) -> None:
         """Consume nothing."""
 
     def on_lost(self) -> None:

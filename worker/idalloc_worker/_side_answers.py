@@ -82,6 +82,11 @@ class SideAnswers:
         self._failures = 0
         self._sent = 0
 
+    @property
+    def waiting(self) -> int:
+        """How many answers have not been sent."""
+        return len(self._waiting)
+
     def send(self, answer: SideAnswer) -> None:
         """Send an answer, in its turn."""
         if answer.node is not None and self._clock() < self._bad.get(answer.node, 0.0):
