@@ -132,6 +132,10 @@ def message_annotations(items: Mapping[bytes, bytes]) -> bytes:
     return described(MESSAGE_ANNOTATIONS, mapping(items))
 
 
+def footer(items: Mapping[bytes, bytes]) -> bytes:
+    return described(FOOTER, mapping(items))
+
+
 def data(body: bytes) -> bytes:
     """Write the section that is the body of a message of AMQP 0-9-1."""
     return described(DATA, binary(body))

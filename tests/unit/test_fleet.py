@@ -86,7 +86,7 @@ class Bench:
         )
         self.channel: FakeChannel = self.fleet._channel  # type: ignore[assignment]
         self.memory = self.fleet.memory
-        self.stream: FakeStream = self.memory._stream  # type: ignore[assignment]
+        self.stream: FakeStream = self.memory.stream  # type: ignore[assignment]
 
     def call_later(self, delay: float, callback: Callback) -> Any:
         self.timers.append((self.now + delay, callback))

@@ -114,7 +114,7 @@ class Quarantine:
         self._throttled = ThrottledLog(_log)
         self._last = -inf
         self._queues: deque[_Queue] = deque()
-        self._backoff = Backoff(0.01, 2.0)
+        self._backoff = Backoff(0.002, 2.0)
         self._link: SideLink | None = None
         self._wire: Wire | None = None
         self._asked: _Queue | None = None
@@ -171,6 +171,8 @@ class Quarantine:
         now = self._last = self._clock()
         queue.group.until = now + (_AT_LEAST if queue.group.kind == ORDERED else _CALM)
         queue.group.innocent = 0
+        if queue.turn:  # it was one of those that there were when the turn began
+            self._count(queue)
         self._backoff.reset()
         self._events["poison_set_aside"] += 1
         self._throttled.warning(
@@ -188,7 +190,7 @@ class Quarantine:
         if self._wire is None or self._asked is not None:
             return
         now = self._clock()
-        for group in {queue.group for queue in self._queues}:
+        for group in dict.fromkeys(queue.group for queue in self._queues):
             if group.until <= now:
                 self._release(group)
         if not self._queues:

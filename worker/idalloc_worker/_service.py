@@ -134,6 +134,7 @@ class WorkerService:
             self._clock,
             tallies.events,
         )
+        self._fleet.memory.stream.beside = lambda handler: link.beside(handler, "(marks)")
         thread.post(self._beat)
 
     def _beat(self) -> None:
@@ -247,6 +248,7 @@ class WorkerService:
         if ended_by_message(reason):
             self._desk.beware()
             self._quarantine.suspect()
+            self._fleet.memory.stream.beware()
         self._tallies.connected = False
         self._fleet.disconnect()
         self._ordered.on_lost()
@@ -274,11 +276,9 @@ class WorkerService:
     def on_released(self, kind: str) -> None:
         """Consume as usual again."""
         session = self._session
-        if session is None or not session.usable or self._draining:
-            return
         if kind == ORDERED:
             self._ordered.own()
-        else:
+        elif session is not None and session.usable:
             self._consume(session, kind, lambda: _log.info("Consuming %s", kind))
 
     def unsent(self) -> int:

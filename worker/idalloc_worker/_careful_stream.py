@@ -1,0 +1,104 @@
+"""Reads the stream of marks past messages that end the connection of whoever reads them.
+
+Anybody may write to the stream, over AMQP 1.0 also what RabbitMQ cannot turn into AMQP 0-9-1
+(`_quarantine.py`). It stays there: each worker that starts would end by it, and end again. So once
+a connection was lost that way while the stream was being read, it is read over a connection of its
+own: many at a time until that ends, then singly up to the message over which it ends again, which
+is skipped.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Any, Final
+
+from pika.channel import Channel
+
+from idalloc_client._wire import Wire
+from idalloc_worker._marks_stream import ACK_EVERY, PREFETCH, Callback, MarksStream
+from idalloc_worker._quarantine import ended_by_message
+from idalloc_worker._side_answers import SideLink
+
+_log = logging.getLogger("idalloc.fleet")
+
+_MOST_SKIPPED: Final = 1000
+"""Messages in one reading: then it is done without what the broker remembers, and tried again."""
+
+
+class CarefulStream(MarksStream):
+    """Owned by the link's thread; a stream, and the handler of the link over which it is read."""
+
+    beside: Callable[["CarefulStream"], SideLink] | None = None
+    """Makes a link of its own; given once there is a loop."""
+
+    _careful = False
+    _singly = False
+    _side: SideLink | None = None
+    _skipped = 0
+
+    def beware(self) -> None:
+        """Hear, before it is closed, that a message ended the connection: perhaps one of these."""
+        if self._opening is not None:  # its channel is gone already
+            self._careful = True
+
+    def close(self, on_closed: Callback = lambda: None) -> None:
+        """Read no more."""
+        side, self._side = self._side, None
+        if side is None:
+            super().close(on_closed)
+        else:
+            self._channel = self._connection = self._opening = None
+            side.begin_stop(on_closed)
+
+    def _open(self) -> None:
+        if not self._careful or self.beside is None:
+            super()._open()
+        elif self._side is None:
+            self._singly, self._skipped = False, 0
+            self._side = self.beside(self)
+            self._side.connect()
+
+    # The link's handler
+
+    def on_ready(self, wire: Wire) -> None:
+        """Begin, or go on after the last message that came."""
+        if self._side is not None:
+            self._connection = wire.channel.connection
+            self._on_open(wire.channel)
+
+    def on_lost(self, reason: BaseException) -> None:
+        """Skip the message that was due, if it was the only one that was on its way."""
+        self._channel = None
+        if self._side is None or not ended_by_message(reason) or self._next is None:
+            return
+        if not self._singly:
+            self._singly = True
+            return
+        self._singly = False
+        self._skipped += 1
+        _log.warning("Skipping message %d of the stream: it ends the connection", self._next)
+        self._next += 1
+        if self._skipped >= _MOST_SKIPPED:
+            self._refused(f"{self._skipped} of its messages each ended the connection")
+
+    def on_blocked(self, *, blocked: bool) -> None:
+        """Read on: nothing is published here."""
+
+    def _begin(self, channel: Channel) -> None:
+        if self._side is None:
+            super()._begin(channel)
+            return
+        self._ack_every = 1 if self._singly else ACK_EVERY
+        if self._next is None:  # only what is new: the worker's own message is, which it seeks
+            channel.basic_qos(prefetch_count=PREFETCH)
+            self._consume(channel, "next", self._handler.on_stream_open)
+        else:
+            channel.basic_qos(prefetch_count=1 if self._singly else PREFETCH)
+            self._consume(channel, self._next)
+
+    def _on_closed(self, channel: Channel, reason: Any) -> None:
+        if self._side is None:
+            super()._on_closed(channel, reason)
+        elif channel is self._channel:
+            self._channel = None  # the link speaks if it was its connection
+            if channel.connection.is_open:
+                self._refused(str(reason))
