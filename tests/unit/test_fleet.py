@@ -164,7 +164,7 @@ def _fakes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         _fleet, "FleetChannel", lambda handler, *_a, **_k: FakeChannel(handler._owner)
     )
-    monkeypatch.setattr(_fleet_memory, "MarksStream", lambda *_a, **_k: FakeStream())
+    monkeypatch.setattr(_fleet_memory, "CarefulStream", lambda *_a, **_k: FakeStream())
 
 
 @pytest.fixture
