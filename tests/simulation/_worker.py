@@ -65,6 +65,9 @@ class NoOrderedTags(OrderedTags):
     def on_ready(self, channel: Channel, *, own: bool = True) -> None:
         """Consume nothing."""
 
+    def own(self) -> None:
+        """Own nothing."""
+
     def on_lost(self) -> None:
         """Lose nothing."""
 

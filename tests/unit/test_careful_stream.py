@@ -191,6 +191,16 @@ def test_too_many_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not bench.side_open
 
 
+def test_without_a_further_connection_it_is_not_read() -> None:
+    """A user's limit of connections may allow no other one."""
+    bench = Bench(b"0")
+    for _ in range(3):
+        assert not bench.refusals
+        bench.stream.on_lost(ConnectionClosedByBroker(530, "NOT_ALLOWED - limit"))
+    assert len(bench.refusals) == 1
+    assert not bench.side_open
+
+
 def test_a_stream_that_is_refused_is_done_without() -> None:
     """Over a connection of its own as over the worker's."""
     bench = Bench(b"0")

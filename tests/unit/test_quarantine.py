@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 from pika.exceptions import ChannelClosedByBroker, ConnectionClosedByBroker
+from pika.spec import Basic, BasicProperties
 
 from idalloc_client._backoff import Backoff
 from idalloc_client._frames import Properties
+from idalloc_client._wire import PikaWire
 from idalloc_schemas import ALLOC_QUEUE, HEALTH_QUEUE
 from idalloc_worker._partitions import QUEUES
 from idalloc_worker._quarantine import ORDERED, Quarantine, ended_by_message
@@ -51,7 +53,11 @@ class Bench:
 
     # The link, the wire and its channel
 
+    refuses = False
+
     def connect(self) -> None:
+        if self.refuses:
+            return
         connection = SimpleNamespace(
             params=SimpleNamespace(credentials=SimpleNamespace(username="w"))
         )
@@ -218,6 +224,17 @@ def test_a_queue_that_may_not_be_read_is_left_alone(bench: Bench) -> None:
     assert bench.released == [ALLOC_QUEUE]
 
 
+def test_without_a_further_connection_messages_are_consumed(bench: Bench) -> None:
+    """A user's limit of connections may allow no other one."""
+    bench.fail_twice()
+    bench.refuses = True
+    bench.quarantine.begin(ordered=True)
+    for _ in range(3):
+        bench.quarantine.on_lost(ConnectionClosedByBroker(530, "NOT_ALLOWED - limit"))
+    assert bench.released == [ALLOC_QUEUE, HEALTH_QUEUE, ORDERED]
+    assert (bench.quarantine.active, bench.stops) == (False, 1)
+
+
 def test_a_queue_that_grows_is_consumed_again(bench: Bench) -> None:
     """One by one is slower than many at a time."""
     bench.queues[ALLOC_QUEUE].extend(b"%d" % number for number in range(5000))
@@ -250,3 +267,19 @@ def test_a_message_that_comes_after_the_end_is_answered(bench: Bench) -> None:
     assert bench.answered == [(ALLOC_QUEUE, b"1")]
     bench.run(5)
     assert (bench.asked, bench.stops) == (1, 1)
+
+
+def test_a_message_is_gone_from_its_queue_as_it_is_sent() -> None:
+    """Whoever would have to acknowledge it cannot: the connection has ended."""
+    asked: list[tuple[str, bool]] = []
+    got: list[tuple[int, Properties, bytes]] = []
+
+    def basic_get(queue: str, callback: Callable[..., None], *, auto_ack: bool) -> None:
+        asked.append((queue, auto_ack))
+        properties = BasicProperties(reply_to="caller", correlation_id="1")
+        callback(None, Basic.GetOk(message_count=7), properties, b"{}")
+
+    channel: Any = SimpleNamespace(basic_get=basic_get)
+    PikaWire(channel).get(ALLOC_QUEUE, lambda *message: got.append(message))
+    assert asked == [(ALLOC_QUEUE, True)]
+    assert got == [(7, Properties(reply_to=b"caller", correlation_id=b"1"), b"{}")]

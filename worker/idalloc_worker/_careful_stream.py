@@ -24,6 +24,9 @@ _MOST_SKIPPED: Final = 1000
 """Messages in one reading: then it is done without what the broker remembers, and tried again."""
 
 
+_MOST_FAILURES: Final = 3  # to connect, in a row
+
+
 class CarefulStream(MarksStream):
     """Owned by the link's thread; a stream, and the handler of the link over which it is read."""
 
@@ -34,6 +37,7 @@ class CarefulStream(MarksStream):
     _singly = False
     _side: SideLink | None = None
     _skipped = 0
+    _failures = 0
 
     def beware(self) -> None:
         """Hear, before it is closed, that a message ended the connection: perhaps one of these."""
@@ -53,7 +57,7 @@ class CarefulStream(MarksStream):
         if not self._careful or self.beside is None:
             super()._open()
         elif self._side is None:
-            self._singly, self._skipped = False, 0
+            self._singly, self._skipped, self._failures = False, 0, 0
             self._side = self.beside(self)
             self._side.connect()
 
@@ -62,21 +66,29 @@ class CarefulStream(MarksStream):
     def on_ready(self, wire: Wire) -> None:
         """Begin, or go on after the last message that came."""
         if self._side is not None:
+            self._failures = 0
             self._connection = wire.channel.connection
             self._on_open(wire.channel)
 
     def on_lost(self, reason: BaseException) -> None:
         """Skip the message that was due, if it was the only one that was on its way."""
         self._channel = None
-        if self._side is None or not ended_by_message(reason) or self._next is None:
+        if self._side is None:
             return
+        self._failures += 1
+        if self._failures >= _MOST_FAILURES:
+            self._refused("there is no further connection to be had, to read it past such messages")
+        elif ended_by_message(reason) and self._next is not None:
+            self._pass(self._next)
+
+    def _pass(self, due: int) -> None:
         if not self._singly:
             self._singly = True
             return
         self._singly = False
         self._skipped += 1
-        _log.warning("Skipping message %d of the stream: it ends the connection", self._next)
-        self._next += 1
+        _log.warning("Skipping message %d of the stream: it ends the connection", due)
+        self._next = due + 1
         if self._skipped >= _MOST_SKIPPED:
             self._refused(f"{self._skipped} of its messages each ended the connection")
 

@@ -52,6 +52,8 @@ _ROUND: Final = 0.5  # seconds between two rounds through a partition's queue
 _IN_A_ROW: Final = 50  # messages of one queue, before the others have their turn
 _ENOUGH: Final = 1000  # innocent ones in a row, with
 _BACKLOG: Final = 1000  # more waiting: one by one is too slow for this queue
+_MOST_FAILURES: Final = 3
+"""To connect, in a row: there is no further connection to be had, for the user's limit say."""
 _MOST_ANSWERS: Final = 100  # that are not sent yet, before more is taken
 
 
@@ -116,6 +118,7 @@ class Quarantine:
         self._queues: deque[_Queue] = deque()
         self._backoff = Backoff(0.002, 2.0)
         self._link: SideLink | None = None
+        self._failures = 0
         self._wire: Wire | None = None
         self._asked: _Queue | None = None
 
@@ -134,6 +137,7 @@ class Quarantine:
         groups = [_Group(kind, until) for kind in _NAMES if ordered or kind != ORDERED]
         self._queues = deque(_Queue(name, group) for group in groups for name in _NAMES[group.kind])
         self._backoff.reset()
+        self._failures = 0
         self._link = self._new_link(self, self._backoff)
         self._link.connect()
 
@@ -149,20 +153,30 @@ class Quarantine:
     def on_ready(self, wire: Wire) -> None:
         """Go on."""
         if self._link is not None:
-            self._wire = wire
+            self._wire, self._failures = wire, 0
             wire.channel.add_callback(partial(self._on_empty, wire), [Basic.GetEmpty], False)  # noqa: FBT003
             self._next()
 
     def on_lost(self, reason: BaseException) -> None:
         """Blame the message that was asked for, if it is that."""
         asked, self._asked, self._wire = self._asked, None, None
-        if asked is None:
+        self._failures += 1
+        if self._failures >= _MOST_FAILURES:
+            self._do_without(reason)
+        elif asked is None:
             return
-        if ended_by_message(reason):
+        elif ended_by_message(reason):
             self._set_aside(asked)
         elif isinstance(reason, ChannelClosed):  # no such queue, or no right to it
             _log.info("Cannot look into %s: %s", asked.name, describe(reason))
             self._release(asked.group)
+
+    def _do_without(self, reason: BaseException) -> None:
+        """Consume as usual, since not to serve at all would be no better."""
+        _log.warning("Messages cannot be taken one by one: %s", describe(reason))
+        for group in dict.fromkeys(queue.group for queue in self._queues):
+            self._release(group)
+        self._end()
 
     def on_blocked(self, *, blocked: bool) -> None:
         """Go on: what is taken is answered whenever the broker takes answers."""
