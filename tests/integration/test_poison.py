@@ -99,7 +99,7 @@ def test_culprits_in_the_stream(poisonous: str, fleet: Fleet, database: Database
         assert ask(caller)["id"] > first
         assert ask(caller, body=LATE)["id"] > late
         assert ask(caller, "id.health", b"{}")["marks"] == "broker"
-    worker.wait_for_logs("Skipping message", len(CULPRITS))
+    worker.wait_for_log("Skipping message")
     assert worker.count_in_log("closed with 541") > 0
 
 

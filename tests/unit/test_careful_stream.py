@@ -26,7 +26,7 @@ class FakeChannel:
         self.bench = bench
         self.connection: Any = SimpleNamespace(is_open=True, channel=self.bench.channel)
         self.is_open = True
-        self.credit = self.unacked = 0
+        self.credit = self.sent = self.acked = 0
         self.next = -1
 
     def add_on_close_callback(self, callback: Callable[..., None]) -> None:
@@ -54,28 +54,32 @@ class FakeChannel:
         start = arguments["x-stream-offset"]
         stored = self.bench.stored
         self.next = {"next": len(stored), "last": len(stored) - 1}.get(start, start)
-        self.on_message, self.unacked = on_message, 0
+        self.on_message, self.acked = on_message, self.sent
         self.bench.consumed.append((start, self.credit))
         if callback is not None:
             self.bench.soon.append(lambda: callback(None))
 
     def basic_ack(self, tag: int, *, multiple: bool) -> None:
         assert multiple
-        self.unacked = max(self.unacked - tag, 0)
+        self.acked = tag
+
+    @property
+    def room(self) -> int:
+        return self.credit - (self.sent - self.acked)
 
     def deliver(self) -> bool:
         """Send what the credit allows; over a culprit what was sent just before is lost as well."""
         stored = self.bench.stored
-        if not self.is_open or not 0 <= self.next < len(stored) or self.unacked >= self.credit:
+        if not self.is_open or not 0 <= self.next < len(stored) or self.room <= 0:
             return False
-        due = stored[self.next : self.next + self.credit - self.unacked]
+        due = stored[self.next : self.next + self.room]
         if CULPRIT in due:
             self.end(POISON)
             return True
         for body in due:
-            self.unacked += 1
+            self.sent += 1
             offset, self.next = self.next, self.next + 1
-            method = Basic.Deliver("c", 1, False, FLEET_EXCHANGE, "")  # noqa: FBT003  # as pika's
+            method = Basic.Deliver("c", self.sent, False, FLEET_EXCHANGE, "")  # noqa: FBT003  # as pika's
             headers = BasicProperties(headers={"x-stream-offset": offset})
             self.on_message(self, method, headers, body)
         return True
@@ -105,7 +109,7 @@ class Bench:
         self.refusals: list[str] = []
         self.side_open = False
         self.stream = CarefulStream(self, lambda *_: Any, app_id="w")  # type: ignore[arg-type]
-        self.stream.beside = lambda _stream: self
+        self.stream.beside = lambda **_: self
         self.stream.open(self)
         self.stream.beware()
         self.stream.open(self)
@@ -168,6 +172,26 @@ def test_a_message_is_skipped_only_where_it_came_alone() -> None:
     bench.run()
     assert [offset for offset, _ in bench.heard[1:]] == [*range(150), 151]
     assert [credit for _, credit in bench.consumed] == [PREFETCH, PREFETCH, 1, PREFETCH]
+
+
+def test_culprits_in_a_row_cost_a_connection_each() -> None:
+    """And behind them many at a time are read again."""
+    bench = Bench(*[CULPRIT] * 5, *(b"%d" % number for number in range(500)))
+    bench.run()
+    bench.stream.read_from(0)
+    bench.run()
+    assert [offset for offset, _ in bench.heard[1:]] == [*range(5, 506)]
+    assert [credit for _, credit in bench.consumed] == [
+        PREFETCH,
+        PREFETCH,
+        1,
+        1,
+        1,
+        1,
+        1,
+        1,
+        PREFETCH,
+    ]
 
 
 def test_a_culprit_at_the_end_delays_nothing() -> None:

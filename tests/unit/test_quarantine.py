@@ -44,7 +44,8 @@ class Bench:
         self.quarantine.suspect()
         self.quarantine.suspect()
 
-    def _new_link(self, _handler: Quarantine, _backoff: Backoff) -> Any:
+    def _new_link(self, *, handler: object, backoff: Backoff) -> Any:
+        del handler, backoff
         self.links += 1
         return self
 

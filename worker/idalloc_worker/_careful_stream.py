@@ -8,15 +8,16 @@ is skipped.
 """
 
 import logging
-from collections.abc import Callable
 from typing import Any, Final
 
 from pika.channel import Channel
+from pika.spec import Basic, BasicProperties
 
+from idalloc_client._backoff import Backoff
 from idalloc_client._wire import Wire
 from idalloc_worker._marks_stream import ACK_EVERY, PREFETCH, Callback, MarksStream
 from idalloc_worker._quarantine import ended_by_message
-from idalloc_worker._side_answers import SideLink
+from idalloc_worker._side_answers import NewLink, SideLink
 
 _log = logging.getLogger("idalloc.fleet")
 
@@ -30,7 +31,7 @@ _MOST_FAILURES: Final = 3  # to connect, in a row
 class CarefulStream(MarksStream):
     """Owned by the link's thread; a stream, and the handler of the link over which it is read."""
 
-    beside: Callable[["CarefulStream"], SideLink] | None = None
+    beside: NewLink | None = None
     """Makes a link of its own; given once there is a loop."""
 
     _careful = False
@@ -38,6 +39,8 @@ class CarefulStream(MarksStream):
     _side: SideLink | None = None
     _skipped = 0
     _failures = 0
+    _began = 0  # the first message that is due on this connection
+    _backoff = Backoff(0.002, 2.0)
 
     def beware(self) -> None:
         """Hear, before it is closed, that a message ended the connection: perhaps one of these."""
@@ -58,7 +61,8 @@ class CarefulStream(MarksStream):
             super()._open()
         elif self._side is None:
             self._singly, self._skipped, self._failures = False, 0, 0
-            self._side = self.beside(self)
+            self._backoff.reset()
+            self._side = self.beside(handler=self, backoff=self._backoff)
             self._side.connect()
 
     # The link's handler
@@ -85,9 +89,11 @@ class CarefulStream(MarksStream):
         if not self._singly:
             self._singly = True
             return
-        self._singly = False
+        self._backoff.reset()
+        self._singly = due == self._began  # one behind another costs a connection each, not two
         self._skipped += 1
-        _log.warning("Skipping message %d of the stream: it ends the connection", due)
+        level = logging.WARNING if self._skipped == 1 else logging.DEBUG  # there may be many
+        _log.log(level, "Skipping message %d of the stream: it ends the connection", due)
         self._next = due + 1
         if self._skipped >= _MOST_SKIPPED:
             self._refused(f"{self._skipped} of its messages each ended the connection")
@@ -104,8 +110,17 @@ class CarefulStream(MarksStream):
             channel.basic_qos(prefetch_count=PREFETCH)
             self._consume(channel, "next", self._handler.on_stream_open)
         else:
+            self._began = self._next
             channel.basic_qos(prefetch_count=1 if self._singly else PREFETCH)
             self._consume(channel, self._next)
+
+    def _on_message(self, method: Basic.Deliver, properties: BasicProperties, body: bytes) -> None:
+        super()._on_message(method, properties, body)
+        due, channel = self._next, self._channel
+        if self._singly and due is not None and due - self._began >= PREFETCH and channel:
+            self._singly, self._ack_every = False, ACK_EVERY  # many at a time again
+            channel.basic_qos(prefetch_count=PREFETCH)
+            self.read_from(due)
 
     def _on_closed(self, channel: Channel, reason: Any) -> None:
         if self._side is None:

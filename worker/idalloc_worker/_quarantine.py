@@ -29,7 +29,7 @@ from idalloc_client._reason import describe
 from idalloc_client._wire import Wire
 from idalloc_schemas import ALLOC_QUEUE, HEALTH_QUEUE
 from idalloc_worker._partitions import QUEUES
-from idalloc_worker._side_answers import SideLink
+from idalloc_worker._side_answers import NewLink, SideLink
 from idalloc_worker._taken import as_copy
 from idalloc_worker._throttle import ThrottledLog
 
@@ -101,7 +101,7 @@ class Quarantine:
     def __init__(
         self,
         owner: SinglesOwner,
-        new_link: Callable[["Quarantine", Backoff], SideLink],
+        new_link: NewLink,
         later: Callable[[float, Callable[[], None]], object],
         clock: Callable[[], float],
         events: Counter[str],
@@ -138,7 +138,7 @@ class Quarantine:
         self._queues = deque(_Queue(name, group) for group in groups for name in _NAMES[group.kind])
         self._backoff.reset()
         self._failures = 0
-        self._link = self._new_link(self, self._backoff)
+        self._link = self._new_link(handler=self, backoff=self._backoff)
         self._link.connect()
 
     def stop(self) -> None:

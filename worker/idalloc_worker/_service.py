@@ -6,6 +6,7 @@ All of it runs on the link's thread, which owns the engine and so needs no lock.
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 
 from pika.channel import Channel
 
@@ -129,12 +130,12 @@ class WorkerService:
         )
         self._quarantine = Quarantine(
             self,
-            lambda handler, backoff: link.beside(handler, "(singly)", backoff=backoff, quiet=True),
+            partial(link.beside, what="(singly)", quiet=True),
             link.call_later,
             self._clock,
             tallies.events,
         )
-        self._fleet.memory.stream.beside = lambda handler: link.beside(handler, "(marks)")
+        self._fleet.memory.stream.beside = partial(link.beside, what="(marks)", quiet=True)
         thread.post(self._beat)
 
     def _beat(self) -> None:

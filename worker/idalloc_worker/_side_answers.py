@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any, Final, Protocol
 
+from idalloc_client._backoff import Backoff
 from idalloc_client._frames import Envelope, Properties
+from idalloc_client._link import LinkHandler
 from idalloc_client._reason import describe
 from idalloc_client._wire import Wire
 from idalloc_schemas import CONTENT_TYPE
@@ -56,6 +58,13 @@ class SideLink(Protocol):
 
     def begin_stop(self, on_stopped: Callable[[], None]) -> None:
         """Close it for good."""
+
+
+class NewLink(Protocol):
+    """Makes a further link."""
+
+    def __call__(self, *, handler: LinkHandler, backoff: Backoff) -> SideLink:
+        """Make one that is not connected yet, and pauses between its attempts as `backoff` says."""
 
 
 class SideAnswers:
