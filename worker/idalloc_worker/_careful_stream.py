@@ -21,8 +21,9 @@ from idalloc_worker._side_answers import NewLink, SideLink
 
 _log = logging.getLogger("idalloc.fleet")
 
-_MOST_SKIPPED: Final = 1000
-"""Messages in one reading: then it is done without what the broker remembers, and tried again."""
+_MOST_SKIPPED: Final = 200
+"""Messages in one reading, some seconds of work: then it is done without what the broker remembers,
+and tried again."""
 
 
 _MOST_FAILURES: Final = 3  # to connect, in a row
@@ -92,6 +93,7 @@ class CarefulStream(MarksStream):
         self._backoff.reset()
         self._singly = due == self._began  # one behind another costs a connection each, not two
         self._skipped += 1
+        self._heard += 1  # that is progress too
         level = logging.WARNING if self._skipped == 1 else logging.DEBUG  # there may be many
         _log.log(level, "Skipping message %d of the stream: it ends the connection", due)
         self._next = due + 1
