@@ -181,6 +181,10 @@ class SimWorker:
         """Use a further channel."""
         return SimWire(channel, self._on_reply)
 
+    def beside(self, *_: object, **__: object) -> Any:
+        """Make a link of its own: nothing ends a connection here that would take one."""
+        raise NotImplementedError
+
     def reset_channel(self, reason: BaseException) -> None:
         """Begin anew, here with the whole connection."""
         del reason

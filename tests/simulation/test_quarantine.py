@@ -43,7 +43,7 @@ class Links:
 @pytest.fixture
 def links(monkeypatch: pytest.MonkeyPatch) -> Links:
     made = Links()
-    monkeypatch.setattr(SimWorker, "beside", made.beside, raising=False)
+    monkeypatch.setattr(SimWorker, "beside", made.beside)
     return made
 
 
