@@ -6,7 +6,6 @@ All of it runs on the link's thread, which owns the engine and so needs no lock.
 import logging
 import time
 from collections.abc import Callable
-from functools import partial
 
 from pika.channel import Channel
 
@@ -130,12 +129,13 @@ class WorkerService:
         )
         self._quarantine = Quarantine(
             self,
-            partial(link.beside, what="(singly)", quiet=True),
+            lambda **given: link.beside(**given, what="(singly)", quiet=True),
             link.call_later,
             self._clock,
             tallies.events,
         )
-        self._fleet.memory.stream.beside = partial(link.beside, what="(marks)", quiet=True)
+        stream = self._fleet.memory.stream
+        stream.beside = lambda **given: link.beside(**given, what="(marks)", quiet=True)
         thread.post(self._beat)
 
     def _beat(self) -> None:
