@@ -18,6 +18,9 @@ from idalloc_client._frames import (
 )
 from idalloc_client._shortcut import OnDelivery, Shortcut
 
+OnGot = Callable[[int, Properties, bytes], None]
+"""Takes one message that was asked for, and how many its queue has left."""
+
 _MAX_KNOWN_KEYS = 64
 
 OnConfirm = Callable[[int, bool, bool], None]
@@ -99,6 +102,20 @@ class Wire(ABC):
         overtake this, and the numbers would be others.
         """
         self.channel.confirm_delivery(lambda frame: _tell(on_confirm, frame))
+
+    def get(self, queue: str, on_message: OnGot) -> None:
+        """Take one message, which is gone from its queue as soon as the broker sends it.
+
+        If there is none, pika tells those who asked for `Basic.GetEmpty` on the channel.
+        """
+
+        def on_got(
+            _channel: Channel, method: Basic.GetOk, properties: BasicProperties, body: bytes
+        ) -> None:
+            left: Any = method.message_count
+            on_message(left, _as_bytes(properties), body)
+
+        self.channel.basic_get(queue, on_got, auto_ack=True)
 
     @abstractmethod
     def _callback_for(self, consumer_tag: str, on_delivery: OnDelivery) -> Callable[..., None]:

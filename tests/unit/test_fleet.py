@@ -86,7 +86,7 @@ class Bench:
         )
         self.channel: FakeChannel = self.fleet._channel  # type: ignore[assignment]
         self.memory = self.fleet.memory
-        self.stream: FakeStream = self.memory._stream  # type: ignore[assignment]
+        self.stream: FakeStream = self.memory.stream  # type: ignore[assignment]
 
     def call_later(self, delay: float, callback: Callback) -> Any:
         self.timers.append((self.now + delay, callback))
@@ -164,7 +164,7 @@ def _fakes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         _fleet, "FleetChannel", lambda handler, *_a, **_k: FakeChannel(handler._owner)
     )
-    monkeypatch.setattr(_fleet_memory, "MarksStream", lambda *_a, **_k: FakeStream())
+    monkeypatch.setattr(_fleet_memory, "CarefulStream", lambda *_a, **_k: FakeStream())
 
 
 @pytest.fixture

@@ -23,9 +23,10 @@ from idalloc_schemas import (
     Surrendered,
     parse_fleet_message,
 )
+from idalloc_worker._careful_stream import CarefulStream
 from idalloc_worker._fleet_channel import Callback
 from idalloc_worker._fleet_marks import FleetMarks
-from idalloc_worker._marks_stream import SPAN, MarksStream
+from idalloc_worker._marks_stream import SPAN
 from idalloc_worker._objections import Objections
 from idalloc_worker._snapshot_log import SnapshotLog
 from idalloc_worker._vouching import Vouching
@@ -102,7 +103,7 @@ class FleetMemory:
         self._counters = counters
         self._call_later = call_later
         self._jitter = jitter
-        self._stream = MarksStream(self, call_later, app_id=app_id)
+        self.stream = CarefulStream(self, call_later, app_id=app_id)
         self._log = SnapshotLog(jitter)
         self._state = _State.NONE
         self._connection: Any = None
@@ -125,7 +126,7 @@ class FleetMemory:
         """Begin to read."""
         self._connection = connection
         self._state = _State.SEEKING
-        self._stream.open(connection)
+        self.stream.open(connection)
 
     def disconnect(self) -> None:
         """Forget the connection, and what was being written."""
@@ -133,7 +134,7 @@ class FleetMemory:
         self._connection = None
         self._writing = self._alive_timer = None
         self._unheard = False
-        self._stream.close()
+        self.stream.close()
 
     # Reading
 
@@ -171,7 +172,7 @@ class FleetMemory:
         """See whether the stream is still there, and who else writes to it."""
         if self._state is _State.KNOWN and self._connection is not None:
             self._state = _State.LOOKING
-            self._stream.open(self._connection)
+            self.stream.open(self._connection)
 
     def _on_end(self, end: int) -> None:
         """Write down what is known where the last snapshot is gone, or is soon hard to find.
@@ -181,7 +182,7 @@ class FleetMemory:
         foreign = end - self._end - (self._stored - self._stored_at_end)
         gone = end < self._end
         self._state = _State.KNOWN
-        self._stream.close()
+        self.stream.close()
         self._note_end(end)
         if gone or foreign > _MOST_FOREIGN:
             self.write_snapshot()
@@ -194,14 +195,14 @@ class FleetMemory:
         self._state, self._until = _State.READING, end
         if max(end - SPAN, 0) <= self._end <= end:
             self._start, self._resuming = self._end, True
-            self._stream.read_from(self._start)
+            self.stream.read_from(self._start)
         else:  # a first reading, another stream, or more to read than from the last snapshot on
             self._read_anew()
 
     def _read_anew(self) -> None:
         self._end, self._log, self._resuming = -1, SnapshotLog(self._jitter), False
         self._start = max(self._until - SPAN, 0)
-        self._stream.read_from(self._start)
+        self.stream.read_from(self._start)
 
     def _read(self, body: bytes) -> None:
         try:
@@ -223,7 +224,7 @@ class FleetMemory:
         whole = self._log.whole
         if not whole and self._start > 0:
             self._start = 0
-            self._stream.read_from(0)
+            self.stream.read_from(0)
             return
         self._note_end(self._until)
         self._state = _State.KNOWN
@@ -282,7 +283,7 @@ class FleetMemory:
 
     def begin(self, on_begun: Callback) -> None:
         """Read no more: all that is said from now on comes to this worker's own queue."""
-        self._stream.close(on_begun)
+        self.stream.close(on_begun)
         self._objections.read_out()
         if not self._vouching.for_all:
             _log.warning(

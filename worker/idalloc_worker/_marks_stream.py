@@ -33,8 +33,8 @@ SPAN: Final = 40_000
 _REFUSALS: Final = frozenset({403, 404, 406})
 """Access refused, not found, and a queue of other arguments than those that were declared."""
 
-_PREFETCH: Final = 200
-_ACK_EVERY: Final = 50
+PREFETCH: Final = 200
+ACK_EVERY: Final = 50
 _SILENCE: Final = 2.0  # seconds without a message, after which it is given up
 _DOWN: Final = "down or inaccessible"
 """In the text of a 404 from a broker that has just started: the stream is there, and not up yet."""
@@ -88,11 +88,15 @@ class MarksStream:
         self._care = _Care.DECLARE
         self._opening: object = None
         self._downs = 0
+        self._next: int | None = None  # the message that is due; None while the end is sought
+
+    _ack_every = ACK_EVERY
 
     def open(self, connection: Any) -> None:
         """Begin at the end of the stream; `on_stream_open` follows, or `on_stream_refused`."""
         self.close()
         self._connection = connection
+        self._next = None
         opening = self._opening = object()
         self._downs = 0
         self._call_later(_LONGEST, lambda: self._end_if(opening))
@@ -115,6 +119,7 @@ class MarksStream:
         if channel is not None and channel.is_open:
             channel.basic_cancel(self._tag, lambda _frame: self._consume(channel, offset))
             self._reading += 1
+            self._next = offset
 
     @property
     def _tag(self) -> str:
@@ -134,7 +139,11 @@ class MarksStream:
         self._reading = 0
         channel.add_on_close_callback(self._on_closed)
         channel.add_on_cancel_callback(lambda _frame: self._end("its consumer was cancelled"))
-        channel.basic_qos(prefetch_count=_PREFETCH)
+        self._begin(channel)
+
+    def _begin(self, channel: Channel) -> None:
+        """Seek the end of the stream."""
+        channel.basic_qos(prefetch_count=PREFETCH)
         if self._care <= _Care.DECLARE:
             channel.queue_declare(MARKS_STREAM, durable=True, arguments=STREAM_ARGUMENTS)
         self._consume(channel, "last", lambda: self._bind(channel))
@@ -194,7 +203,9 @@ class MarksStream:
         if offset is None:
             self._end("it is no stream")
             return
-        if self._heard % _ACK_EVERY == 0 and channel is not None:  # each one is a credit
+        if self._next is not None:
+            self._next = offset + 1
+        if self._heard % self._ack_every == 0 and channel is not None:  # each one is a credit
             tag: Any = method.delivery_tag
             channel.basic_ack(tag, multiple=True)
         try:

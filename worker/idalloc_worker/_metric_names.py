@@ -218,6 +218,11 @@ PROCESS_METRICS: Final = (
         lambda it: it.connected,
     ),
     _counter("idalloc_broker_reconnects", "Channels opened after the first one.", _reconnects),
+    _event(
+        "idalloc_poison_set_aside",
+        "Messages that ended the connection that they were delivered to, and are gone.",
+        "poison_set_aside",
+    ),
     _gauge(
         "idalloc_broker_blocked",
         "Whether the broker takes no messages, for lack of memory or disk space.",

@@ -110,10 +110,19 @@ class OrderedTags:
 
     # The connection's life
 
-    def on_ready(self, channel: Channel) -> None:
-        """Begin, on channels of its own: what goes wrong there does not disturb other tags."""
+    def on_ready(self, channel: Channel, *, own: bool = True) -> None:
+        """Begin, on channels of its own: what goes wrong there does not disturb other tags.
+
+        Without `own` it passes requests on, and owns no partition until it is told to.
+        """
         self._forwarder.open(channel.connection)
-        self._owner.start(channel.connection)
+        self._connection = channel.connection
+        if own:
+            self.own()
+
+    def own(self) -> None:
+        """Become an owner, on the connection that it was given last."""
+        self._owner.start(self._connection)
 
     def do_without(self, problem: str) -> None:
         """Refuse requests for ordered tags: there are no channels for them."""

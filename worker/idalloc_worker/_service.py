@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterable
 
 from pika.channel import Channel
-from pika.exceptions import ChannelClosed, ConnectionClosed
 
 from idalloc_client._frames import Properties
 from idalloc_client._link_thread import LinkThread
@@ -34,15 +33,18 @@ from idalloc_worker._health_requests import HealthRequests
 from idalloc_worker._health_rights import HealthRights
 from idalloc_worker._lookup_lane import LookupLane
 from idalloc_worker._ordered import OrderedTags
+from idalloc_worker._quarantine import ORDERED, Quarantine, ended_by_message
 from idalloc_worker._refill_reports import record_report
 from idalloc_worker._refiller import Refiller, RefillReport
 from idalloc_worker._refills import Refills
 from idalloc_worker._refusals import INTERNAL
+from idalloc_worker._request_queues import RequestQueues
 from idalloc_worker._row_watch import RowWatch
 from idalloc_worker._session import Delivery, Session, deadline_of
 from idalloc_worker._side_answers import SideAnswers
 from idalloc_worker._stalls import BEAT
 from idalloc_worker._store import Reservation
+from idalloc_worker._taken import TakenSession
 from idalloc_worker._tallies import Tallies
 from idalloc_worker._throttle import ThrottledLog
 from idalloc_worker._turns import SLICE, Turns
@@ -53,10 +55,6 @@ _log = logging.getLogger("idalloc.worker")
 _HEALTH_PREFETCH = 20
 """Health requests at a time: their answers may be some hundred kilobytes each, and those to
 requests for ids have to wait for them."""
-
-_INTERNAL_ERROR = 541
-_NOT_FOUND = 404
-_ACCESS_REFUSED = 403
 
 
 class WorkerService:
@@ -92,7 +90,7 @@ class WorkerService:
         self._desk = Desk(tallies, self._throttled, clock, ordered.redirect)
         self._session: Session | None = None
         self._budget = ChannelBudget()
-        self._declare_first = False
+        self._queues = RequestQueues(clock)
         self._draining: Callable[[], None] | None = None
 
     def attach(self, thread: LinkThread, refiller: Refiller) -> None:
@@ -140,6 +138,15 @@ class WorkerService:
             link.call_later,
             self._clock,
         )
+        self._quarantine = Quarantine(
+            self,
+            lambda **given: link.beside(**given, what="(singly)", quiet=True),
+            link.call_later,
+            self._clock,
+            tallies.events,
+        )
+        stream = self._fleet.memory.stream
+        stream.beside = lambda **given: link.beside(**given, what="(marks)", quiet=True)
         thread.post(self._beat)
 
     def _beat(self) -> None:
@@ -187,23 +194,23 @@ class WorkerService:
         self._tallies.connected_again()
         collect_rarely(rarely=not wire.leaves_cycles)
         channel = wire.channel
-        self._session = Session(wire, self._name, self._link.call_soon, self._desk.on_replied)
-        channel.basic_qos(prefetch_count=_HEALTH_PREFETCH)  # of the consumers that follow
+        parts = (wire, self._name, self._link.call_soon, self._desk.on_replied)
+        self._session, self._taken = Session(*parts), TakenSession(*parts)
         channel.add_on_cancel_callback(lambda _frame: self._on_cancelled_by_broker(channel))
-        if self._declare_first:
-            self._declare_first = False
-            channel.queue_declare(ALLOC_QUEUE, durable=True)
-            channel.queue_declare(HEALTH_QUEUE, durable=True)
+        self._queues.declare_if_missing(channel)
         session = self._session
         self._budget.begin(channel.connection)
         self._tell_of_budget(session)
 
         def consume_requests() -> None:
             if not self._draining and session is self._session and session.usable:
-                if self._budget.channels >= FOR_ORDERED:
-                    self._ordered.on_ready(channel)
-                channel.basic_qos(prefetch_count=self._prefetch)
-                self._consume(session, ALLOC_QUEUE, lambda: _log.info("Serving"))
+                ordered, singly = self._budget.channels >= FOR_ORDERED, self._quarantine.active
+                if ordered:
+                    self._ordered.on_ready(channel, own=not singly)
+                if singly:
+                    self._quarantine.begin(ordered=ordered)
+                else:
+                    self._consume(session, ALLOC_QUEUE, lambda: _log.info("Serving"))
 
         def join_fleet() -> None:
             if session is not self._session:
@@ -216,7 +223,10 @@ class WorkerService:
         # Requests only once all else is in place: ids would be spent on a channel that a missing
         # queue is about to close, or on segments that others know better about.
         self._health.begin(channel.connection)
-        self._consume(session, HEALTH_QUEUE, lambda: self._listen(session, join_fleet))
+        if self._quarantine.active:
+            self._listen(session, join_fleet)
+        else:
+            self._consume(session, HEALTH_QUEUE, lambda: self._listen(session, join_fleet))
 
     def _listen(self, session: Session, on_settled: Callable[[], None]) -> None:
         if session is self._session:
@@ -242,35 +252,26 @@ class WorkerService:
 
     def _consume(self, session: Session, queue: str, on_consuming: Callable[[], None]) -> None:
         consumer_tag = f"{self._name} {queue.removeprefix('id.')}"
+        session.limit(_HEALTH_PREFETCH if queue == HEALTH_QUEUE else self._prefetch)
         session.consume(queue, consumer_tag, self._on_delivery, on_consuming)
 
     def on_lost(self, reason: BaseException) -> None:
         """Forget the channel: its unanswered requests go to other workers."""
         self._session = None
         self._turns.clear()
+        self._quarantine.stop()
         self._budget.on_lost(reason)
         if self._desk.side is not None:
             self._desk.side.distrust()
-        if isinstance(reason, ConnectionClosed) and reason.reply_code == _INTERNAL_ERROR:
+        if ended_by_message(reason):
             self._desk.beware()
+            self._quarantine.suspect()
+            self._fleet.memory.stream.beware()
         self._tallies.connected = False
         self._fleet.disconnect()
         self._health.disconnect()
         self._ordered.on_lost()
-        if isinstance(reason, ChannelClosed):
-            # Consuming is tried without declaring, since a least-privilege user may not declare;
-            # only where a queue is missing is it declared.
-            self._declare_first = reason.reply_code == _NOT_FOUND
-            if reason.reply_code == _ACCESS_REFUSED:
-                self._throttled.warning(
-                    self._clock(),
-                    "access refused",
-                    "RabbitMQ refuses this user: %s. It needs read permission on %s and %s, and "
-                    "configure permission to create them where they do not exist",
-                    reason.reply_text,
-                    ALLOC_QUEUE,
-                    HEALTH_QUEUE,
-                )
+        self._queues.on_lost(reason)
         if self._draining:
             self._finish_drain()
         else:
@@ -284,6 +285,24 @@ class WorkerService:
         if self._session is not None and channel.is_open and not self._draining:
             _log.warning("The broker cancelled a consumer (queue deleted or moved); starting anew")
             self._link.reset_channel(ConnectionResetError("consumer cancelled by the broker"))
+
+    # Requests that are taken singly
+
+    def on_single(self, queue: str, properties: Properties, body: bytes) -> None:
+        """Answer a request that was taken off its queue."""
+        self._on_delivery(self._taken.take(queue, properties, body), properties, body)
+
+    def on_released(self, kind: str) -> None:
+        """Consume as usual again."""
+        session = self._session
+        if kind == ORDERED:
+            self._ordered.own()
+        elif session is not None and session.usable:
+            self._consume(session, kind, lambda: _log.info("Consuming %s", kind))
+
+    def unsent(self) -> int:
+        """Tell how many answers wait to be sent."""
+        return 0 if self._desk.side is None else self._desk.side.waiting
 
     # Requests
 
@@ -378,6 +397,7 @@ class WorkerService:
         self._draining = on_drained
         self._patience = patience
         self._row_watch.stop()
+        self._quarantine.stop()
         if self._session is None or not self._session.usable:
             self._finish_drain()
         else:

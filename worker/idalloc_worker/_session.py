@@ -102,6 +102,10 @@ class Session:
         """Whether answers can still be sent: after this, the broker delivers again elsewhere."""
         return self._wire.is_open
 
+    def limit(self, prefetch: int) -> None:
+        """Set how many unfinished messages each consumer has that follows."""
+        self._channel.basic_qos(prefetch_count=prefetch)
+
     def consume(
         self,
         queue: str,

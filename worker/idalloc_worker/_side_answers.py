@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any, Final, Protocol
 
+from idalloc_client._backoff import Backoff
 from idalloc_client._frames import Envelope, Properties
+from idalloc_client._link import LinkHandler
 from idalloc_client._reason import describe
 from idalloc_client._wire import Wire
 from idalloc_schemas import CONTENT_TYPE
@@ -58,6 +60,13 @@ class SideLink(Protocol):
         """Close it for good."""
 
 
+class NewLink(Protocol):
+    """Makes a further link."""
+
+    def __call__(self, *, handler: LinkHandler, backoff: Backoff) -> SideLink:
+        """Make one that is not connected yet, and pauses between its attempts as `backoff` says."""
+
+
 class SideAnswers:
     """Owned by the link's thread: the handler of a link that lives while there is use for it."""
 
@@ -81,6 +90,11 @@ class SideAnswers:
         self._wire: Wire | None = None
         self._failures = 0
         self._sent = 0
+
+    @property
+    def waiting(self) -> int:
+        """How many answers have not been sent."""
+        return len(self._waiting)
 
     def send(self, answer: SideAnswer) -> None:
         """Send an answer, in its turn."""
