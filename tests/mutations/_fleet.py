@@ -74,8 +74,8 @@ FLEET: Final = (
     Rule(
         "What came through the exchange is told from what did not.",
         _CHANNEL,
-        "from_fleet=method.exchange == FLEET_EXCHANGE)",
-        "from_fleet=True)",
+        "from_fleet = properties.exchange == _EXCHANGE\n",
+        "from_fleet = True\n",
         (_CHANNEL_TESTS, _FLEET_TESTS),
     ),
     Rule(

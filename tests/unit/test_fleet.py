@@ -12,6 +12,7 @@ from idalloc_worker._fleet import Fleet
 from idalloc_worker._segment import Segment
 from idalloc_worker._snapshot_log import EVERY, SnapshotLog
 from idalloc_worker._vouching import Vouching
+from tests.vouched import logged_in
 
 Callback = Callable[[], None]
 
@@ -76,10 +77,12 @@ class Bench:
         self.held: tuple[int, int] | None = None
         self.set_back: list[str] = []
         self.settled = 0
+        loop: Any = self  # its channel is played, and asks for no wire
         self.fleet = Fleet(
             self.counters,
-            self.call_later,
+            loop,
             name="w",
+            users=logged_in(),
             owner=self,
             vouching=Vouching(max_age, lambda: self.wall),
             clock=lambda: self.now,

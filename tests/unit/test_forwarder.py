@@ -13,6 +13,7 @@ from pika.spec import Basic
 from idalloc_schemas import AllocRequest, RespCode
 from idalloc_worker._bundles import MAX_REQUESTS, decode_bundle
 from idalloc_worker._effects import Refused
+from idalloc_worker._fleet_users import FleetUsers
 from idalloc_worker._forwarder import Forwarder
 from idalloc_worker._partitions import QUEUES, partition_of
 from idalloc_worker._session import Delivery
@@ -108,7 +109,9 @@ class FakeDesk:
 class Bench:
     def __init__(self) -> None:
         self.loop, self.desk, self.session = FakeLoop(), FakeDesk(), FakeSession()
-        self.forwarder = Forwarder("worker", self.loop, self.desk, lambda: NOW, Counter())
+        self.forwarder = Forwarder(
+            "worker", self.loop, self.desk, lambda: NOW, Counter(), FleetUsers()
+        )
         self.connection: Any = FakeConnection()
 
     def open(self) -> FakeChannel:

@@ -193,6 +193,11 @@ PROCESS_METRICS: Final = (
         "that it held.",
         "memory_set_back",
     ),
+    _event(
+        "idalloc_foreign_messages",
+        "Messages in the queues between workers that no worker sent; they are not read.",
+        "foreign_messages",
+    ),
     _gauge(
         "idalloc_marks_in_broker",
         "Whether the broker remembers what was reserved, should all workers be down; absent before "

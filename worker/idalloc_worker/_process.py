@@ -9,6 +9,7 @@ from itertools import count
 from idalloc_client._link_thread import LinkThread
 from idalloc_client._url import connection_parameters, process_name
 from idalloc_worker._engine import Engine, EngineLimits
+from idalloc_worker._fleet_users import FleetUsers
 from idalloc_worker._garbage import freeze_start
 from idalloc_worker._merged_pools import merged_pools
 from idalloc_worker._metrics_sources import AskForSnapshot
@@ -56,6 +57,7 @@ def run_worker(
         prefetch=settings.prefetch,
         tallies=tallies,
         vouching=Vouching(settings.marks_max_age or None),
+        users=FleetUsers(settings.fleet_users),
     )
     parameters = connection_parameters(settings.amqp_url.get_secret_value(), name)
     link = LinkThread(parameters, service, "idalloc-worker-io", on_death=exit_now)

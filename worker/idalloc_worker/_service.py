@@ -28,6 +28,7 @@ from idalloc_worker._effect_runner import EffectRunner
 from idalloc_worker._effects import Range, Refused
 from idalloc_worker._engine import Engine
 from idalloc_worker._fleet import Fleet
+from idalloc_worker._fleet_users import FleetUsers
 from idalloc_worker._garbage import collect_if_due, collect_rarely
 from idalloc_worker._give_back import GiveBacks
 from idalloc_worker._health_requests import HealthRequests
@@ -71,6 +72,7 @@ class WorkerService:
         prefetch: int,
         tallies: Tallies,
         vouching: Vouching | None = None,
+        users: FleetUsers | None = None,
         clock: Callable[[], float] = time.monotonic,
         clocks: ClockWatch | None = None,
     ) -> None:
@@ -80,6 +82,7 @@ class WorkerService:
         self._name = name
         self._prefetch = prefetch
         self._vouching = vouching
+        self._users = users or FleetUsers()
         self._clock = clock
         self._clocks = clocks or ClockWatch()
         self._throttled = ThrottledLog(_log)
@@ -97,8 +100,9 @@ class WorkerService:
         tallies = self._tallies
         self._fleet = Fleet(
             tallies.events,
-            thread.link.call_later,
+            thread.link,
             name=self._name,
+            users=self._users,
             owner=self,
             vouching=self._vouching,
             clock=self._clock,
@@ -121,13 +125,16 @@ class WorkerService:
             link=thread.link,
             clock=self._clock,
         )
-        self._ordered.attach(thread.link, thread.post, refiller, self._desk, self._effects.run)
         link = thread.link
+        self._ordered.attach(
+            link, thread.post, refiller, self._desk, self._effects.run, self._users
+        )
         self._desk.side = SideAnswers(
             self._name,
             lambda handler: link.beside(handler, "(suspects)"),
             link.call_later,
             self._clock,
+            self._users,
         )
         thread.post(self._beat)
 
@@ -176,7 +183,10 @@ class WorkerService:
         self._tallies.connected_again()
         collect_rarely(rarely=not wire.leaves_cycles)
         channel = wire.channel
-        self._session = Session(wire, self._name, self._link.call_soon, self._desk.on_replied)
+        self._users.log_in(channel.connection)
+        self._session = Session(
+            *(wire, self._name, self._link.call_soon, self._desk.on_replied), users=self._users
+        )
         channel.basic_qos(prefetch_count=_HEALTH_PREFETCH)  # of the consumers that follow
         channel.add_on_cancel_callback(lambda _frame: self._on_cancelled_by_broker(channel))
         if self._declare_first:
@@ -231,6 +241,7 @@ class WorkerService:
     def on_lost(self, reason: BaseException) -> None:
         """Forget the channel: its unanswered requests go to other workers."""
         self._session = None
+        self._users.refused(reason)
         self._budget.on_lost(reason)
         if self._desk.side is not None:
             self._desk.side.distrust()

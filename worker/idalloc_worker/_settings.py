@@ -28,6 +28,7 @@ from idalloc_worker._sql import check_table_name
 PREFIX: Final = "IDALLOC_"
 LONGEST_SECONDS: Final = 3600
 _LONGEST_SHOWN: Final = 40
+_LONGEST_USER: Final = 255  # bytes: AMQP's limit for a property
 _PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {".toml": tomllib.loads, ".json": json.loads}
 _URL_FORMS: Final[Mapping[str, str]] = {
     "amqp_url": "amqp://user:password@host:port/vhost",
@@ -69,6 +70,17 @@ def _no_boolean(value: object) -> object:
 
 def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
+
+
+def _names(value: object) -> object:
+    """Take names with commas between them, as the environment gives them."""
+    return [name.strip() for name in value.split(",")] if isinstance(value, str) else value
+
+
+def _user_name(value: str) -> str:
+    if not 1 <= len(value.encode()) <= _LONGEST_USER:
+        raise ValueError(f"must be names of 1 to {_LONGEST_USER} bytes with commas between them")
+    return value
 
 
 Seconds = Annotated[
@@ -133,6 +145,13 @@ class Settings(BaseModel):
         default=0,
         description="seconds; where what the broker remembers is older when a worker starts, tags "
         "are served once they are raised; 0: always",
+    )
+    fleet_users: Annotated[
+        tuple[Annotated[str, AfterValidator(_user_name)], ...], BeforeValidator(_names)
+    ] = Field(
+        default=(),
+        description="the RabbitMQ users that this fleet's workers log in with, where they are "
+        "several, with commas between them; none: all log in as this one does",
     )
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = (
         Field(default="info", description="the least severe log records that are written")

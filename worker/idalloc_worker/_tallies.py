@@ -74,7 +74,7 @@ EVENTS: Final = (
     *("refills", "refills_failed", "refills_refused", "refills_unknown", "rewinds_repaired"),
     *("claims_contested", "claims_unprotected", "give_backs", "give_backs_failed"),
     *("overlaps_heard", "memory_set_back", "marks_unread"),
-    *("forwarded", "owned", "unroutable", "generations"),
+    *("foreign_messages", "forwarded", "owned", "unroutable", "generations"),
 )
 
 
