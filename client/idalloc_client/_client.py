@@ -1,7 +1,7 @@
 """The client that threads share."""
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Self
 
 from idalloc_client._batch import IdBatch
@@ -12,7 +12,7 @@ from idalloc_client._rpc import RpcClient
 from idalloc_client._sequence import IdSequence, new_sequence
 from idalloc_client._sequence_roll import SequenceRoll
 from idalloc_client._stats import ClientStats
-from idalloc_client._url import checked_timeout, connection_parameters, process_name
+from idalloc_client._url import checked_timeout, connection_parameters, process_name, user_ids
 from idalloc_schemas import HealthReply
 
 _CLOSE_TIMEOUT = 5.0  # seconds
@@ -31,6 +31,8 @@ class IdClient:
         timeout: seconds that a call may take when it does not say so itself.
         name: what the management UI shows; by default product, role, host and process id.
         max_in_flight: calls that may wait at one time; one more raises `TooManyCallsError`.
+        workers: the RabbitMQ users that workers log in with, one name or several. A reply that the
+            broker does not vouch for as one of theirs is ignored then; without it all count.
     """
 
     def __init__(
@@ -40,10 +42,13 @@ class IdClient:
         timeout: float = 5.0,
         name: str | None = None,
         max_in_flight: int = 10_000,
+        workers: str | Iterable[str] = (),
     ) -> None:
         self._timeout = checked_timeout(timeout)
         parameters = connection_parameters(url, name or process_name("client"))
-        self._rpc = RpcClient(parameters, max_in_flight=max_in_flight, timeout=timeout)
+        self._rpc = RpcClient(
+            parameters, max_in_flight=max_in_flight, timeout=timeout, workers=user_ids(workers)
+        )
         self._sequences = SequenceRoll()
         # Also at exit and when nobody refers to the client any more: the broker gets a goodbye.
         self._finalizer = weakref.finalize(self, self._rpc.close, _CLOSE_TIMEOUT)

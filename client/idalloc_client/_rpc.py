@@ -50,13 +50,21 @@ class _Running:
     """What exists once the client is used: the thread, and what belongs to it."""
 
     def __init__(
-        self, parameters: Parameters, max_in_flight: int, timeout: float, tallies: Tallies
+        self,
+        parameters: Parameters,
+        max_in_flight: int,
+        timeout: float,
+        tallies: Tallies,
+        workers: frozenset[bytes],
     ) -> None:
         self._process = MEMORY.process()
         self.alive = self._process.alive
         """At index 0, whether this is still the process that the thread is in."""
         self.calls = CallTable(
-            max_in_flight=max_in_flight, user_id=user_id(parameters), tallies=tallies
+            max_in_flight=max_in_flight,
+            user_id=user_id(parameters),
+            workers=workers,
+            tallies=tallies,
         )
         self.thread = LinkThread(parameters, self.calls, _THREAD)
         self.coalescer = Coalescer(
@@ -121,10 +129,18 @@ class RpcClient:
     `timeout` is that of most calls, in seconds.
     """
 
-    def __init__(self, parameters: Parameters, *, max_in_flight: int, timeout: float) -> None:
+    def __init__(
+        self,
+        parameters: Parameters,
+        *,
+        max_in_flight: int,
+        timeout: float,
+        workers: frozenset[bytes] = frozenset(),
+    ) -> None:
         self._parameters = parameters
         self._max_in_flight = max_in_flight
         self._timeout = timeout
+        self._workers = workers
         self._locks = Locks()
         self._closed = False
         self._tallies = Tallies()
@@ -249,7 +265,11 @@ class RpcClient:
                 raise ClientClosedError("the client is closed")
             if self._running is None:
                 running = _Running(
-                    self._parameters, self._max_in_flight, self._timeout, self._tallies
+                    self._parameters,
+                    self._max_in_flight,
+                    self._timeout,
+                    self._tallies,
+                    self._workers,
                 )
                 running.start()
                 self._running = running

@@ -14,6 +14,7 @@ from urllib.parse import quote, unquote, urlsplit
 import pika
 import pytest
 
+from idalloc_client import CallTimeoutError, IdClient, NoAvailableIdError
 from idalloc_schemas import (
     MARKS_STREAM,
     Alive,
@@ -173,6 +174,25 @@ def test_forged_marks_in_the_stream_are_not_believed(
     assert row(database, TAG) < 10**9
 
 
+def test_no_message_of_anybody_makes_ids_run_out(
+    fleet: Fleet, database: Database, caller: ForeignClient
+) -> None:
+    """Not of a worker either: the tag waits for an operator, and the row stays as it is."""
+    fleet.start()
+    far = 2**45
+    claim = Reserved(worker="x", app_tag=TAG, left=0, right=far)
+    with blocking_connection(fleet.amqp_url) as connection:
+        channel = connection.channel()
+        channel.confirm_delivery()
+        channel.basic_publish("id.fleet", "", claim.encode())
+    with IdClient(fleet.amqp_url) as client:
+        with pytest.raises(NoAvailableIdError, match="tags raise test_business --to"):
+            client.next_id(TAG)
+        assert row(database, TAG) == 0
+        database.query("UPDATE segments SET max_id = %s WHERE app_tag = %s", far, TAG)
+    assert next_id(caller, TAG) == far
+
+
 def test_replies_say_which_user_sent_them(fleet: Fleet, caller: ForeignClient) -> None:
     """The broker lets nobody else say it: so a reply can be told from a forged one."""
     fleet.start()
@@ -181,5 +201,11 @@ def test_replies_say_which_user_sent_them(fleet: Fleet, caller: ForeignClient) -
         answer = caller.call(queue, body)
         assert answer is not None
         assert answer[1].user_id == user
-    (everybody,) = caller.gather("id.health", b'{"fleet":true}', 1)
-    assert json.loads(everybody)["resp_code"] == 0
+    with IdClient(fleet.amqp_url, workers=user) as client:
+        assert client.next_id(TAG) == 2
+        assert len(client.fleet_health()) == 1
+        assert client.stats().foreign_replies == 0
+    with IdClient(fleet.amqp_url, workers=["somebody", "else"]) as client:
+        with pytest.raises(CallTimeoutError, match="no user in `workers` sent"):
+            client.next_id(TAG, timeout=0.5)
+        assert client.stats().foreign_replies == 1

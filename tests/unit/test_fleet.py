@@ -666,3 +666,16 @@ def test_an_overlap_is_found_in_the_stream(bench: Bench, surrendered: bool) -> N
     bench.join(snapshot(), *said)
     assert bench.counters["overlaps_heard"] == (not surrendered)
     assert bench.held == ((10, 20) if surrendered else None)
+
+
+def test_nobody_can_guess_the_number_of_an_echo(bench: Bench) -> None:
+    """A caller that knows the queue's name would end claims before they are heard out."""
+    bench.join()
+    outcome = claim(bench, 0, 10)
+    bench.confirm()
+    for number in range(-100, 100):
+        forged = Echo(worker=bench.fleet.key, number=number)
+        bench.fleet.on_fleet_message(forged.encode(), from_fleet=False)
+    assert outcome == []
+    bench.echo()
+    assert outcome == [True]

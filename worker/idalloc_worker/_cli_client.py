@@ -92,7 +92,7 @@ def _client() -> IdClient:
     # The error that the command ends with says it all; a library's warnings would say it twice.
     for name in ("idalloc", "pika"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    return IdClient(settings.amqp_url.get_secret_value())
+    return IdClient(settings.amqp_url.get_secret_value(), workers=settings.fleet_users)
 
 
 def _print_health(reply: HealthReply) -> None:
