@@ -18,6 +18,7 @@ from idalloc_worker._owner_session import OwnerSession
 from idalloc_worker._partitions import QUEUES, partition_of
 from idalloc_worker._refiller import RefillReport
 from idalloc_worker._refusals import SHUTTING_DOWN
+from idalloc_worker._sample import SHOWN
 from idalloc_worker._segment import Segment
 from idalloc_worker._service import WorkerService
 from idalloc_worker._session import Delivery
@@ -115,6 +116,16 @@ def test_a_bundle_that_no_worker_wrote_is_put_away_unread(sender: bytes | None) 
     assert (bench.asked, bench.dead) == ([], [1])
     counters = bench.parts._tallies.health_counters()
     assert (counters["foreign_messages"], counters["dead_lettered"]) == (1, 1)
+
+
+def test_of_a_flood_of_them_only_some_are_put_away() -> None:
+    """All are counted; the queue has to be empty again soon."""
+    bench = BundleBench()
+    for tag in range(1, 2 * SHOWN + 1):
+        bench.deliver(object(), b"mallory", tag)
+    assert len(bench.dead) == SHOWN
+    assert bench.parts._tallies.events["foreign_messages"] == 2 * SHOWN
+    assert bench.session._acks.flush()
 
 
 def test_where_nobody_knows_how_workers_are_called() -> None:

@@ -26,6 +26,7 @@ from idalloc_worker._owner_session import BundledRequest, OwnerSession
 from idalloc_worker._partitions import QUEUES, partition_of
 from idalloc_worker._refiller import Errand, NotBegunError, Refiller, Store
 from idalloc_worker._refusals import SHUTTING_DOWN
+from idalloc_worker._sample import Sample
 from idalloc_worker._session import Delivery, deadline_of
 from idalloc_worker._tag_health import Listing, describe
 from idalloc_worker._tallies import DEAD_LETTERED, EXPIRED, ORDERED_QUEUES, Tallies
@@ -77,6 +78,7 @@ class OrderedTags:
         self._throttled = ThrottledLog(_log)
         self._tallies = tallies
         self._clock = clock
+        self._sample = Sample()
         self._giving_up = False
 
     def attach(  # noqa: PLR0913, PLR0917  # its surroundings
@@ -166,7 +168,10 @@ class OrderedTags:
         vouched = self._users.trusts(delivery.user)
         if not vouched and self._users.known:  # nothing else of it is looked at
             self._tallies.events[FOREIGN] += 1
-            self._put_away(delivery, now, "no worker sent it")
+            if self._sample.takes(now):
+                self._put_away(delivery, now, "no worker sent it")
+            else:  # the broker has the less to do with it, the sooner the queue is empty again
+                session.finish(delivery)
             return
         try:
             requests = decode_bundle(body, QUEUES.index(delivery.queue))

@@ -38,8 +38,9 @@ _ACCESS_REFUSED: Final = 403
 _NOT_FOUND: Final = 404
 _PRECONDITION_FAILED: Final = 406
 
-_PREFETCH: Final = 32
-"""Messages of each partition; each holds many requests."""
+_PREFETCH: Final = 256
+"""Messages of each partition; each holds many requests. With fewer, a caller that writes to the
+queue itself fills it faster than it can be emptied."""
 
 _SPREAD: Final = 0.3
 """Seconds over which a worker joins the partitions, those first that it wants most: workers that
