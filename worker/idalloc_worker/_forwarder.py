@@ -19,6 +19,7 @@ from idalloc_worker._bundles import BUNDLE_TYPE, Bundle, OrderedRequest, bundled
 from idalloc_worker._effects import Refused
 from idalloc_worker._fleet_users import FleetUsers
 from idalloc_worker._partitions import QUEUES
+from idalloc_worker._second_tries import SecondTries
 from idalloc_worker._session import Delivery
 from idalloc_worker._throttle import ThrottledLog
 
@@ -88,6 +89,7 @@ class Forwarder:
         self._sequence = counter(1)
         self._unconfirmed: dict[int, list[Delivery]] = {}  # in the order of publishing
         self._returned: set[int] = set()
+        self._second_tries = SecondTries(loop.call_later, clock, self.add)
         self._on_idle: Callable[[], None] | None = None
 
     def open(self, connection: Connection) -> None:
@@ -100,6 +102,7 @@ class Forwarder:
         """Forget everything: the connection is gone, and the broker delivers the requests anew."""
         channel, self._channel, self._connection = self._channel, None, None
         self._waiting.clear()
+        self._second_tries.clear()
         self._forget_unconfirmed()
         if channel is not None and channel.is_open:
             channel.close()
@@ -135,6 +138,7 @@ class Forwarder:
         self._users.refused(reason)  # it knows this user by another name (OAuth 2)
         for deliveries in self._forget_unconfirmed():
             for delivery in deliveries:  # whether their owner has them is unknown
+                self._second_tries.forget(delivery)
                 self._desk.answer(delivery, _LOST)
         self._tell_idle()
         self._loop.call_later(_REOPEN_AFTER, self._reopen)
@@ -163,6 +167,7 @@ class Forwarder:
         timely = [delivery for delivery in waiting if delivery.deadline - now >= 0.001]
         for delivery in waiting:
             if delivery.deadline - now < 0.001:  # AMQP's shortest expiration
+                self._second_tries.forget(delivery)
                 self._desk.expire(delivery)
         for bundle in bundled((d.request.app_tag, d.deadline - now) for d in timely):
             self._publish(bundle, [timely[number] for number in bundle.numbers])
@@ -209,8 +214,10 @@ class Forwarder:
                 refusal = _NOT_ROUTED
             for delivery in self._unconfirmed.pop(number):
                 if refusal is None:
+                    self._second_tries.forget(delivery)
                     delivery.session.finish(delivery)
-                else:
+                elif refusal is not _NOT_TAKEN or not self._second_tries.admits(delivery):
+                    self._second_tries.forget(delivery)
                     self._events["unroutable"] += 1
                     self._desk.answer(delivery, refusal)
         self._tell_idle()
@@ -226,7 +233,8 @@ class Forwarder:
         return list(unconfirmed.values())
 
     def _tell_idle(self) -> None:
-        if self._on_idle is not None and not self._unconfirmed and not self._waiting:
+        busy = self._unconfirmed or self._waiting or self._second_tries
+        if self._on_idle is not None and not busy:
             on_idle, self._on_idle = self._on_idle, None
             on_idle()
 
