@@ -1,6 +1,6 @@
 """Requests whose queue was full, and that are passed on again: perhaps a caller is filling it.
 
-Each is tried for a second, and not too many at a time: past that, the answer is BUSY at once.
+Each is tried for two seconds, and not too many at a time: past that, the answer is BUSY at once.
 """
 
 import random
@@ -9,7 +9,7 @@ from typing import Final
 
 from idalloc_worker._session import Delivery
 
-LONGEST: Final = 1.0  # seconds
+LONGEST: Final = 2.0  # seconds, as for a refill
 MOST: Final = 500
 """A quarter of what a worker takes from the broker at a time: others are not to wait for these."""
 
