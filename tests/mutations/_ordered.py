@@ -106,7 +106,7 @@ ORDERED: Final = (
     Rule(
         "A worker waits for the requests it has passed on before it stops.",
         _FORWARDER,
-        "if self._on_idle is not None and not self._unconfirmed and not self._waiting:",
+        "if self._on_idle is not None and not busy:",
         "if self._on_idle is not None:",
         ("tests/unit/test_forwarder.py",),
     ),
