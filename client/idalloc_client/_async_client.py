@@ -3,6 +3,7 @@
 import asyncio
 import weakref
 from asyncio import CancelledError, Future
+from collections.abc import Iterable
 from threading import get_ident
 from time import monotonic
 from typing import Any, Self
@@ -25,6 +26,7 @@ from idalloc_client._url import (
     connection_parameters,
     process_name,
     unencrypted_login,
+    user_ids,
 )
 from idalloc_schemas import HealthReply
 
@@ -50,9 +52,11 @@ class AsyncIdClient:
         max_in_flight: calls that may wait at one time; one more raises `TooManyCallsError`.
         exchange: where requests go; `id.requests` for a user who may write to nothing else, by
             default the default exchange.
+        workers: the RabbitMQ users that workers log in with, one name or several. A reply that the
+            broker does not vouch for as one of theirs is ignored then; without it all count.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # a user's options
         self,
         url: str,
         *,
@@ -60,12 +64,14 @@ class AsyncIdClient:
         name: str | None = None,
         max_in_flight: int = 100_000,
         exchange: str = "",
+        workers: str | Iterable[str] = (),
     ) -> None:
         self._timeout = checked_timeout(timeout)
         self._parameters = connection_parameters(url, name or process_name("client"))
         warn_of_cleartext(unencrypted_login(self._parameters))
         self._max_in_flight = max_in_flight
         self._exchange = checked_exchange(exchange)
+        self._workers = user_ids(workers)
         self._tallies = Tallies()
         self._sequences = SequenceRoll()
         self._session: AsyncSession | None = None
@@ -210,6 +216,7 @@ class AsyncIdClient:
                 self._tallies,
                 loop,
                 exchange=self._exchange,
+                workers=self._workers,
             )
             # For a client that nobody refers to any more: its connection would stay for ever.
             self._finalizer = weakref.finalize(self, session.abandon)

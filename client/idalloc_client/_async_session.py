@@ -53,6 +53,7 @@ class AsyncSession:
         loop: asyncio.AbstractEventLoop,
         *,
         exchange: str = "",
+        workers: frozenset[bytes] = frozenset(),
     ) -> None:
         """`timeout` is that of calls that do not say, in seconds."""
         self.loop = loop
@@ -65,6 +66,7 @@ class AsyncSession:
             max_in_flight=max_in_flight,
             user_id=user_id(parameters),
             exchange=exchange,
+            workers=workers,
             tallies=tallies,
         )
         self._selector = AsyncioSelectorLoop(loop)

@@ -60,22 +60,24 @@ class Call(Protocol):
 class CallTable:
     """A link's handler, over RabbitMQ's direct reply-to. It belongs to the link's thread."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what a client is made with
         self,
         *,
         max_in_flight: int,
         user_id: str | None = None,
         exchange: str = "",
+        workers: frozenset[bytes] = frozenset(),
         tallies: Tallies | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`user_id` is the broker's user, whom it vouches for to workers that ask for one.
 
-        Requests go to `exchange`.
+        Requests go to `exchange`. `workers` are those whose replies count; none: all do.
         """
         self._exchange = exchange
         self._max_in_flight = max_in_flight
         self._user_id = None if user_id is None else user_id.encode()
+        self._workers = workers
         self._clock = clock
         self.tallies = tallies or Tallies()
         self._numbers = count(1)
@@ -146,8 +148,10 @@ class CallTable:
         if self._wire is None:
             words = describe(self.lost_reason)
             return ConnectionLostError(f"no connection to the broker: {words}")
+        foreign = "; replies came that no user in `workers` sent"
         return CallTimeoutError(
             f"no reply from queue {queue!r} in time: does a worker run and keep up?"
+            f"{foreign if self.tallies.foreign_replies else ''}"
         )
 
     # A queue that is full
@@ -285,6 +289,10 @@ class CallTable:
     ) -> None:
         if self._restores != self._process.restores:
             return  # it may have come before memory was set back, and the call is asked again
+        if self._workers and properties.user_id not in self._workers:
+            self.tallies.foreign_replies += 1
+            _log.debug("Ignored a reply that no worker sent")
+            return
         call = self._calls.pop(properties.correlation_id or b"", None)
         if call is None:
             self.tallies.late_replies += 1

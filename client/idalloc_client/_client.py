@@ -1,7 +1,7 @@
 """The client that threads share."""
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Self
 
 from idalloc_client._batch import IdBatch
@@ -19,6 +19,7 @@ from idalloc_client._url import (
     connection_parameters,
     process_name,
     unencrypted_login,
+    user_ids,
 )
 from idalloc_schemas import HealthReply
 
@@ -40,9 +41,11 @@ class IdClient:
         max_in_flight: calls that may wait at one time; one more raises `TooManyCallsError`.
         exchange: where requests go; `id.requests` for a user who may write to nothing else, by
             default the default exchange.
+        workers: the RabbitMQ users that workers log in with, one name or several. A reply that the
+            broker does not vouch for as one of theirs is ignored then; without it all count.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # a user's options
         self,
         url: str,
         *,
@@ -50,6 +53,7 @@ class IdClient:
         name: str | None = None,
         max_in_flight: int = 10_000,
         exchange: str = "",
+        workers: str | Iterable[str] = (),
     ) -> None:
         self._timeout = checked_timeout(timeout)
         parameters = connection_parameters(url, name or process_name("client"))
@@ -59,6 +63,7 @@ class IdClient:
             max_in_flight=max_in_flight,
             timeout=timeout,
             exchange=checked_exchange(exchange),
+            workers=user_ids(workers),
         )
         self._sequences = SequenceRoll()
         # Also at exit and when nobody refers to the client any more: the broker gets a goodbye.

@@ -14,6 +14,14 @@ FRAME_HEADER = Struct(">BHI")
 """Type, channel, size of the payload; `FRAME_END` follows the payload."""
 FRAME_OVERHEAD = FRAME_HEADER.size + len(FRAME_END)
 
+MAX_BODY = 4 * 1024 * 1024
+"""Bytes. The longest that anybody here writes is an answer about a thousand tags, a tenth of it; a
+longer body is thrown away as it is read, so that no sender decides what memory its readers need."""
+
+TOO_LONG = bytes(MAX_BODY + 1)
+"""Stands for such a body: whoever looks at its length refuses it. Never written to, it takes no
+memory."""
+
 BASIC_PUBLISH = b"\x00\x3c\x00\x28"
 BASIC_DELIVER = b"\x00\x3c\x00\x3c"
 BASIC_ACK = b"\x00\x3c\x00\x50"
@@ -47,6 +55,9 @@ class Properties:
     app_id: bytes | None = None
     headers: Mapping[str, str] | None = None
     """Only written, never read."""
+    exchange: bytes | None = None
+    """Through which exchange it came, for consumers that ask; the broker says so, not the sender.
+    """
 
 
 def short_string(value: bytes) -> bytes:
@@ -120,6 +131,7 @@ class Envelope:
         after = (
             (_EXPIRATION, properties.expiration),
             (_TYPE, properties.type),
+            (_USER_ID, properties.user_id),
             (_APP_ID, properties.app_id),
         )
         self._after = b"".join(short_string(value) for _, value in after if value is not None)
@@ -164,6 +176,24 @@ def read_delivery(payload: bytes) -> tuple[int, bool]:
     """Read the tag of a delivery, and whether it was delivered before."""
     tag, redelivered = _TAG_AND_FLAGS.unpack_from(payload, 5 + payload[4])
     return tag, bool(redelivered & 1)
+
+
+def read_exchange(payload: bytes) -> bytes:
+    """Read through which exchange a delivery came."""
+    at = 5 + payload[4] + _TAG_AND_FLAGS.size
+    return payload[at + 1 : at + 1 + payload[at]]
+
+
+def read_body_size(payload: bytes) -> int:
+    """Read from a content header how long the body is."""
+    size: int = _CONTENT_HEADER.unpack_from(payload)[2]
+    return size
+
+
+def without_body(payload: bytes) -> bytes:
+    """Make a content header say that there is no body."""
+    kind, weight, _, flags = _CONTENT_HEADER.unpack_from(payload)
+    return _CONTENT_HEADER.pack(kind, weight, 0, flags) + payload[_CONTENT_HEADER.size :]
 
 
 def read_content_header(payload: bytes) -> tuple[int, Properties]:

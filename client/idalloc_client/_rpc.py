@@ -49,13 +49,14 @@ class _BlockingCall:
 class _Running:
     """What exists once the client is used: the thread, and what belongs to it."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917  # what a client is made with
         self,
         parameters: Parameters,
         max_in_flight: int,
         timeout: float,
         tallies: Tallies,
         exchange: str,
+        workers: frozenset[bytes],
     ) -> None:
         self._process = MEMORY.process()
         self.alive = self._process.alive
@@ -64,6 +65,7 @@ class _Running:
             max_in_flight=max_in_flight,
             user_id=user_id(parameters),
             exchange=exchange,
+            workers=workers,
             tallies=tallies,
         )
         self.thread = LinkThread(parameters, self.calls, _THREAD)
@@ -130,12 +132,19 @@ class RpcClient:
     """
 
     def __init__(
-        self, parameters: Parameters, *, max_in_flight: int, timeout: float, exchange: str = ""
+        self,
+        parameters: Parameters,
+        *,
+        max_in_flight: int,
+        timeout: float,
+        exchange: str = "",
+        workers: frozenset[bytes] = frozenset(),
     ) -> None:
         self._parameters = parameters
         self._exchange = exchange
         self._max_in_flight = max_in_flight
         self._timeout = timeout
+        self._workers = workers
         self._locks = Locks()
         self._closed = False
         self._tallies = Tallies()
@@ -266,6 +275,7 @@ class RpcClient:
                     self._timeout,
                     self._tallies,
                     self._exchange,
+                    self._workers,
                 )
                 running.start()
                 self._running = running

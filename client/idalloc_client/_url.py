@@ -3,7 +3,7 @@
 import os
 import socket
 import ssl
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from urllib.parse import parse_qs, urlsplit
@@ -107,6 +107,14 @@ def user_id(parameters: pika.connection.Parameters) -> str | None:
     name = str(credentials.username)
     # A token's or a directory's name may be too long for the property that would carry it.
     return name if len(name.encode()) <= _MAX_USER_ID else None
+
+
+def user_ids(names: str | Iterable[str]) -> frozenset[bytes]:
+    """Read the names of users, one or several, as messages carry them. Raises ValueError."""
+    users = frozenset(name.encode() for name in ([names] if isinstance(names, str) else names))
+    if not all(1 <= len(user) <= _MAX_USER_ID for user in users):
+        raise ValueError(f"workers must be names of RabbitMQ users, of 1 to {_MAX_USER_ID} bytes")
+    return users
 
 
 def product_version() -> str:

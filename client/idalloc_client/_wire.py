@@ -84,11 +84,15 @@ class Wire(ABC):
         *,
         auto_ack: bool = False,
         arguments: dict[str, Any] | None = None,
+        tell_exchange: bool = False,
     ) -> None:
-        """Take the messages of a queue; one that does not exist closes the channel with 404."""
+        """Take the messages of a queue; one that does not exist closes the channel with 404.
+
+        `tell_exchange`: their properties say through which exchange they came.
+        """
         self.channel.basic_consume(
             queue,
-            self._callback_for(consumer_tag, on_delivery),
+            self._callback_for(consumer_tag, on_delivery, tell_exchange=tell_exchange),
             auto_ack=auto_ack,
             consumer_tag=consumer_tag,
             arguments=arguments,
@@ -118,7 +122,9 @@ class Wire(ABC):
         self.channel.basic_get(queue, on_got, auto_ack=True)
 
     @abstractmethod
-    def _callback_for(self, consumer_tag: str, on_delivery: OnDelivery) -> Callable[..., None]:
+    def _callback_for(
+        self, consumer_tag: str, on_delivery: OnDelivery, *, tell_exchange: bool
+    ) -> Callable[..., None]:
         """Have deliveries go to `on_delivery`; return what pika is to call with those it sees."""
 
     def forget(self) -> None:  # noqa: B027  # there may be nothing to forget
@@ -170,9 +176,13 @@ class DirectWire(Wire):
         """Write the frame of an acknowledgement."""
         self._write(ack(self._number, delivery_tag, multiple=multiple))
 
-    def _callback_for(self, consumer_tag: str, on_delivery: OnDelivery) -> Callable[..., None]:
+    def _callback_for(
+        self, consumer_tag: str, on_delivery: OnDelivery, *, tell_exchange: bool
+    ) -> Callable[..., None]:
         # Before the consumer starts: the shortcut takes every delivery before pika sees it.
-        self._shortcut.take(self._number, consumer_tag.encode(), on_delivery)
+        self._shortcut.take(
+            self._number, consumer_tag.encode(), on_delivery, tell_exchange=tell_exchange
+        )
         return _not_taken
 
     def forget(self) -> None:
@@ -211,12 +221,17 @@ class PikaWire(Wire):
         """Acknowledge."""
         self.channel.basic_ack(delivery_tag, multiple)
 
-    def _callback_for(self, _consumer_tag: str, on_delivery: OnDelivery) -> Callable[..., None]:
+    def _callback_for(
+        self, _consumer_tag: str, on_delivery: OnDelivery, *, tell_exchange: bool
+    ) -> Callable[..., None]:
         def on_message(
             _channel: Channel, method: Basic.Deliver, properties: BasicProperties, body: bytes
         ) -> None:
             tag: Any = method.delivery_tag
-            on_delivery(tag, bool(method.redelivered), _as_bytes(properties), body)
+            as_bytes = _as_bytes(properties)
+            if tell_exchange:
+                as_bytes.exchange = str(method.exchange).encode()
+            on_delivery(tag, bool(method.redelivered), as_bytes, body)
 
         return on_message
 

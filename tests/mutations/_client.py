@@ -27,6 +27,13 @@ CLIENT: Final = (
         (_CALLS_TESTS,),
     ),
     Rule(
+        "A reply that no worker sent completes no call, where the caller knows whom to expect.",
+        _CALLS,
+        "        if self._workers and properties.user_id not in self._workers:",
+        "        if False:",
+        (_CALLS_TESTS,),
+    ),
+    Rule(
         "A call that was ended is not completed by a late reply.",
         _CALLS,
         "        self._calls.pop(correlation_id, None)\n",

@@ -10,6 +10,8 @@ _MARKS = "worker/idalloc_worker/_fleet_marks.py"
 _CHANNEL = "worker/idalloc_worker/_fleet_channel.py"
 _REFILLS = "worker/idalloc_worker/_refills.py"
 _GIVE_BACK = "worker/idalloc_worker/_give_back.py"
+_GATE = "worker/idalloc_worker/_fleet_gate.py"
+_USERS = "worker/idalloc_worker/_fleet_users.py"
 _ROW_WATCH = "worker/idalloc_worker/_row_watch.py"
 
 _MARKS_TESTS = "tests/unit/test_fleet_marks.py"
@@ -18,6 +20,7 @@ _UNIT = "tests/unit/test_fleet.py"
 _FLEET_TESTS = "tests/simulation/test_rules.py"
 _GIVE_BACK_TESTS = "tests/unit/test_give_back.py"
 _REFILLS_TESTS = "tests/unit/test_refills.py"
+_USERS_TESTS = "tests/unit/test_fleet_users.py"
 _ROW_WATCH_TESTS = "tests/unit/test_row_watch.py"
 
 FLEET: Final = (
@@ -74,8 +77,8 @@ FLEET: Final = (
     Rule(
         "What came through the exchange is told from what did not.",
         _CHANNEL,
-        "from_fleet=method.exchange == FLEET_EXCHANGE)",
-        "from_fleet=True)",
+        "from_fleet = properties.exchange == _EXCHANGE\n",
+        "from_fleet = True\n",
         (_CHANNEL_TESTS, _FLEET_TESTS),
     ),
     Rule(
@@ -318,8 +321,8 @@ FLEET: Final = (
     Rule(
         "A row is repaired only if it says again what it said before.",
         _REFILLS,
-        "suspected=error.max_id)",
-        "suspected=attempt.watch.floor - 1)",
+        "suspected=row))",
+        "suspected=floor - 1))",
         (_REFILLS_TESTS, SIMULATION),
     ),
     Rule(
@@ -345,6 +348,41 @@ FLEET: Final = (
         "            self._end(attempt, attempt.reservation)\n",
         "            self._end(attempt, NotBegunError())\n",
         (_REFILLS_TESTS,),
+    ),
+    Rule(
+        "A row is raised only as far as is plausible.",
+        _REFILLS,
+        "if not is_plausible(row, floor, refill.floor, suspected.end):",
+        "if False:",
+        (_REFILLS_TESTS,),
+    ),
+    Rule(
+        "So it is by the row watch.",
+        _ROW_WATCH,
+        "        if not self._is_plausible(app_tag, mark, floor):\n            return\n",
+        "",
+        (_ROW_WATCH_TESTS,),
+    ),
+    Rule(
+        "What comes straight to a worker is read only if the broker vouches that a worker sent it.",
+        _GATE,
+        "if not users.admits(user, from_fleet=from_fleet) and (from_fleet or users.known):",
+        "if False:",
+        (_CHANNEL_TESTS,),
+    ),
+    Rule(
+        "Where the names of workers are set, what comes through the exchange has to carry one.",
+        _USERS,
+        "(from_fleet and not self._named)",
+        "from_fleet",
+        (_USERS_TESTS,),
+    ),
+    Rule(
+        "Nobody can guess the number of an echo.",
+        "worker/idalloc_worker/_echoes.py",
+        "count(secrets.randbits(_SECRET_BITS) + 1)",
+        "count(1)",
+        (_UNIT,),
     ),
     Rule(
         "The row watch reads its queue before it raises a row.",

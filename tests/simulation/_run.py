@@ -79,8 +79,9 @@ def run(
 def _surroundings() -> Iterator[None]:
     """Let chance come out alike each time, and nothing be logged."""
     numbers = count(1)
-    token_hex, state = secrets.token_hex, random.getstate()
+    token_hex, randbits, state = secrets.token_hex, secrets.randbits, random.getstate()
     secrets.token_hex = lambda nbytes=None: f"k{nbytes and next(numbers)}"
+    secrets.randbits = lambda k: (1 << k) // 3
     random.seed(0)
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
@@ -88,7 +89,7 @@ def _surroundings() -> Iterator[None]:
         yield
     finally:
         logging.disable(before)
-        secrets.token_hex = token_hex
+        secrets.token_hex, secrets.randbits = token_hex, randbits
         random.setstate(state)
 
 

@@ -85,9 +85,9 @@ class FakeWire:
 class Bench:
     """A table of calls, a clock, and the channel of now."""
 
-    def __init__(self) -> None:
+    def __init__(self, workers: frozenset[bytes] = frozenset()) -> None:
         self.now = 0.0
-        self.calls = CallTable(max_in_flight=10, clock=lambda: self.now)
+        self.calls = CallTable(max_in_flight=10, workers=workers, clock=lambda: self.now)
         self.connect()
 
     def connect(self) -> None:
@@ -119,6 +119,22 @@ def test_a_reply_ends_the_call_that_it_answers(bench: Bench) -> None:
     bench.wire.answer(0, b"one")
     assert (bodies(first), bodies(second)) == ([b"one"], [b"two"])
     assert bench.calls.tallies.late_replies == 2
+
+
+@pytest.mark.parametrize("user", [None, b"mallory", b""])
+def test_a_reply_that_no_worker_sent_ends_nothing(user: bytes | None) -> None:
+    """Where the caller knows whom to expect; the call waits on, and says why in the end."""
+    bench = Bench(workers=frozenset((b"worker", b"other-worker")))
+    call = Call()
+    (number,) = bench.add(call)
+    forged = Properties(correlation_id=number, user_id=user)
+    bench.wire.on_reply(1, False, forged, b"forged")  # noqa: FBT003
+    assert call.outcomes == []
+    assert bench.calls.tallies.foreign_replies == 1
+    assert "no user in `workers` sent" in str(bench.calls.overdue("id.alloc"))
+    genuine = Properties(correlation_id=number, user_id=b"other-worker")
+    bench.wire.on_reply(2, False, genuine, b"genuine")  # noqa: FBT003
+    assert bodies(call) == [b"genuine"]
 
 
 def test_a_late_reply_ends_nothing(bench: Bench) -> None:

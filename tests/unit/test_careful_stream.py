@@ -12,6 +12,7 @@ from idalloc_schemas import FLEET_EXCHANGE
 from idalloc_worker import _careful_stream
 from idalloc_worker._careful_stream import CarefulStream
 from idalloc_worker._marks_stream import PREFETCH
+from tests.vouched import gate
 
 POISON = ConnectionClosedByBroker(541, "INTERNAL_ERROR")
 CULPRIT = b"culprit"
@@ -108,7 +109,7 @@ class Bench:
         self.heard: list[tuple[int, bytes]] = []
         self.refusals: list[str] = []
         self.side_open = False
-        self.stream = CarefulStream(self, lambda *_: Any, app_id="w")  # type: ignore[arg-type]
+        self.stream = CarefulStream(self, lambda *_: Any, app_id="w", gate=gate())  # type: ignore[arg-type]
         self.stream.beside = lambda **_: self
         self.stream.open(self)
         self.stream.beware()

@@ -12,6 +12,7 @@ from idalloc_worker._fleet import Fleet
 from idalloc_worker._segment import Segment
 from idalloc_worker._snapshot_log import EVERY, SnapshotLog
 from idalloc_worker._vouching import Vouching
+from tests.vouched import logged_in
 
 Callback = Callable[[], None]
 
@@ -76,10 +77,12 @@ class Bench:
         self.held: tuple[int, int] | None = None
         self.set_back: list[str] = []
         self.settled = 0
+        loop: Any = self  # its channel is played, and asks for no wire
         self.fleet = Fleet(
             self.counters,
-            self.call_later,
+            loop,
             name="w",
+            users=logged_in(),
             owner=self,
             vouching=Vouching(max_age, lambda: self.wall),
             clock=lambda: self.now,
@@ -663,3 +666,16 @@ def test_an_overlap_is_found_in_the_stream(bench: Bench, surrendered: bool) -> N
     bench.join(snapshot(), *said)
     assert bench.counters["overlaps_heard"] == (not surrendered)
     assert bench.held == ((10, 20) if surrendered else None)
+
+
+def test_nobody_can_guess_the_number_of_an_echo(bench: Bench) -> None:
+    """A caller that knows the queue's name would end claims before they are heard out."""
+    bench.join()
+    outcome = claim(bench, 0, 10)
+    bench.confirm()
+    for number in range(-100, 100):
+        forged = Echo(worker=bench.fleet.key, number=number)
+        bench.fleet.on_fleet_message(forged.encode(), from_fleet=False)
+    assert outcome == []
+    bench.echo()
+    assert outcome == [True]

@@ -1,15 +1,19 @@
 """Which messages to the fleet a confirm stands for, and what a channel leaves behind."""
 
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from pika.exceptions import StreamLostError
-from pika.spec import Basic
+from pika.exceptions import ChannelClosedByBroker, StreamLostError
+from pika.spec import Basic, BasicProperties
 
+from idalloc_client._wire import PikaWire
 from idalloc_worker._fleet_channel import FleetChannel
+from idalloc_worker._fleet_gate import MAX_BYTES
+from tests.vouched import WORKER_USER, gate
 
 
 class FakeChannel:
@@ -19,6 +23,7 @@ class FakeChannel:
         self.connection = connection
         self.is_open = True
         self.published: list[bytes] = []
+        self.users: list[str | None] = []
         self.consumed: list[dict[str, object]] = []
 
     def add_on_close_callback(self, callback: Callable[..., None]) -> None:
@@ -51,8 +56,9 @@ class FakeChannel:
         self.on_message = on_message
         callback(None)
 
-    def basic_publish(self, _exchange: str, _key: str, body: bytes, _properties: object) -> None:
+    def basic_publish(self, _exchange: str, _key: str, body: bytes, properties: Any) -> None:
         self.published.append(body)
+        self.users.append(properties.user_id)
 
     def confirm(self, number: int, *, multiple: bool = False, ack: bool = True) -> None:
         method = (Basic.Ack if ack else Basic.Nack)(number, multiple)
@@ -76,11 +82,17 @@ class Bench:
         self.lost = self.nacked = 0
         self.server_properties: dict[str, Any] = {}
         handler: Any = self
-        self.fleet = FleetChannel(handler, self._call_later, app_id="w")
+        self.counters = Counter[str]()
+        self.fleet = FleetChannel(
+            handler, self, app_id="w", gate=gate(counters=self.counters), clock=lambda: 0.0
+        )
         self.fleet.connect(self)
 
-    def _call_later(self, _delay: float, callback: Callable[[], None]) -> Any:
+    def call_later(self, _delay: float, callback: Callable[[], None]) -> Any:
         self.later.append(callback)
+
+    def wire(self, channel: Any) -> PikaWire:
+        return PikaWire(channel)
 
     def channel(self, on_open_callback: Callable[[Any], None]) -> None:
         self.channels.append(FakeChannel(self))
@@ -101,6 +113,11 @@ class Bench:
     def publish(self, *names: str) -> None:
         for name in names:
             self.fleet.publish(name.encode(), partial(self.confirmed.append, name))
+
+    def deliver(self, exchange: str, user: str | None, body: bytes) -> None:
+        method = Basic.Deliver("c", 1, False, exchange, "")  # noqa: FBT003  # as pika's
+        properties = BasicProperties(user_id=user)
+        self.channels[-1].on_message(self.channels[-1], method, properties, body)
 
     def reopen(self) -> None:
         self.later.pop()()
@@ -151,9 +168,29 @@ def test_numbers_begin_anew_with_each_channel(bench: Bench) -> None:
 def test_what_did_not_come_through_the_exchange_is_told_apart(bench: Bench) -> None:
     """Only workers may write to it; anybody to a queue whose name he knows."""
     for exchange in ("id.fleet", ""):
-        method = Basic.Deliver("c", 1, False, exchange, "")  # noqa: FBT003  # as pika's
-        bench.channels[0].on_message(bench.channels[0], method, None, b"x")
+        bench.deliver(exchange, WORKER_USER, b"x")
     assert bench.heard == [(b"x", True), (b"x", False)]
+
+
+@pytest.mark.parametrize("user", ["idalloc-caller", "", None])
+def test_what_no_worker_sent_is_not_read(bench: Bench, user: str | None) -> None:
+    """Callers may know the queue's name: Prometheus publishes it. Nor is what is too long to be."""
+    bench.deliver("", user, b"x")
+    bench.deliver("id.fleet", WORKER_USER, bytes(MAX_BYTES + 1))
+    assert bench.heard == []
+    assert (bench.counters["foreign_messages"], bench.counters["fleet_invalid"]) == (1, 1)
+
+
+def test_what_is_sent_says_who_sent_it(bench: Bench) -> None:
+    """So that others can tell; the name that the broker knows is used once it has told."""
+    bench.publish("one")
+    bench.fleet.send(bench.queue, b"two")
+    refusal = "user_id property set to 'idalloc-worker' but authenticated user was 'oauth-7'"
+    bench.channels[0].on_closed(bench.channels[0], ChannelClosedByBroker(406, refusal))
+    bench.reopen()
+    bench.publish("three")
+    users = [user for channel in bench.channels for user in channel.users]
+    assert users == [WORKER_USER, WORKER_USER, "oauth-7"]
 
 
 def test_a_queue_that_may_have_lost_messages_is_given_up(bench: Bench) -> None:

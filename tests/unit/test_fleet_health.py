@@ -17,6 +17,7 @@ from idalloc_schemas import (
 )
 from idalloc_worker._fleet_health import PATIENCE, FleetHealth
 from idalloc_worker._session import Delivery, Session
+from tests.vouched import logged_in
 
 
 class FakeChannel:
@@ -102,7 +103,12 @@ class Bench:
             wire=lambda channel: channel,
         )
         self.health = FleetHealth(
-            "w", link, me=lambda: "key", on_call=self._on_call, clock=lambda: 100.0
+            "w",
+            link,
+            me=lambda: "key",
+            users=logged_in(),
+            on_call=self._on_call,
+            clock=lambda: 100.0,
         )
         self.health.connect(self, self._on_settled)
 
@@ -234,5 +240,5 @@ def test_a_question_that_fails_is_done_with() -> None:
 
 def test_other_replies_are_kept_for_as_long_as_their_queue_keeps_them() -> None:
     """Ids are of use later too."""
-    session = Session(FakeChannel(Bench()), "w", lambda _: None, lambda _: None)  # type: ignore[arg-type]
+    session = Session(FakeChannel(Bench()), "w", lambda _: None, lambda _: None, users=logged_in())  # type: ignore[arg-type]
     assert session._new_envelope("id.alloc.reply").properties.expiration is None

@@ -17,6 +17,7 @@ from idalloc_worker._ordered import OrderedTags
 from idalloc_worker._session import Delivery
 from idalloc_worker._tallies import Tallies
 from tests.engine_driver import Driver, OwnerDriver, Row
+from tests.vouched import logged_in
 
 SECRETS = ("db1", "tag_rows", "idalloc@", "4711")
 FAULT = "Access denied for user 'idalloc@10.0.0.9' to database db1, table tag_rows, mark 4711"
@@ -64,7 +65,7 @@ class Bench:
             desk=desk,
             tallies=self.tallies,
             link=link,
-            rights=HealthRights(["carol"]),
+            rights=HealthRights(logged_in(), ["carol"]),
             clock=lambda: 100.0,
         )
         self.session = Session()

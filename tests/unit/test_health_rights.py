@@ -1,17 +1,11 @@
 """Who is an operator, and whose list is told to whom."""
 
-from types import SimpleNamespace
-from typing import Any
-
 import pytest
 
 from idalloc_schemas import RespCode
 from idalloc_worker._health_rights import NOBODY, HealthRights, Viewer
 from tests.engine_driver import NOT_FOUND, Driver, Row
-
-
-def connection(**credentials: str) -> Any:
-    return SimpleNamespace(params=SimpleNamespace(credentials=SimpleNamespace(**credentials)))
+from tests.vouched import logged_in
 
 
 @pytest.mark.parametrize(
@@ -19,15 +13,13 @@ def connection(**credentials: str) -> Any:
     [("worker", True), ("carol", True), ("Carol", False), ("caller", False), (None, False)],
 )
 def test_operators_are_listed_or_log_in_as_workers_do(user: str | None, operator: bool) -> None:  # noqa: FBT001
-    rights = HealthRights(["carol"])
-    rights.logged_in(connection(username="worker"))
+    rights = HealthRights(logged_in("worker"), ["carol"])
     assert rights.viewer(user) == Viewer(user, operator)
 
 
 def test_a_worker_that_logs_in_without_a_name_makes_nobody_an_operator() -> None:
     """With a certificate, say: its operators are those that are listed."""
-    rights = HealthRights()
-    rights.logged_in(connection())
+    rights = HealthRights(logged_in(None))
     assert rights.viewer(None) == NOBODY
 
 

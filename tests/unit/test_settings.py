@@ -52,6 +52,7 @@ def test_defaults_need_nothing() -> None:
         "metrics_host": "127.0.0.1",
         "marks_max_age": 0,
         "operators": (),
+        "fleet_users": (),
         "log_level": "info",
         "log_format": "text",
     }
@@ -152,6 +153,8 @@ def test_every_problem_is_named_at_once(tmp_path: Path) -> None:
         ("amqp_url", "amqp://"),
         ("amqp_url", "amqp://mq:70000"),
         ("mysql_url", "mysql://db"),
+        ("fleet_users", "worker,,other"),
+        ("fleet_users", "w" * 256),
     ],
 )
 def test_a_value_out_of_bounds_is_refused(name: str, value: str) -> None:
@@ -159,6 +162,14 @@ def test_a_value_out_of_bounds_is_refused(name: str, value: str) -> None:
     variable = f"IDALLOC_{name.upper()}"
     [problem] = problems_of(environ={variable: value})
     assert problem.startswith(f"{variable}: ")
+
+
+def test_names_have_commas_between_them(tmp_path: Path) -> None:
+    """In a file they may be a list."""
+    variables = {"IDALLOC_FLEET_USERS": "worker-a, worker-b"}
+    config = written(tmp_path, "c.toml", 'fleet_users = ["worker-a", "worker-b"]\n')
+    for settings in (load_settings(None, {}, variables), load_settings(config, {}, NOTHING)):
+        assert settings.fleet_users == ("worker-a", "worker-b")
 
 
 @pytest.mark.parametrize("value", [True, "two", [2], {"n": 2}, 1.5])

@@ -16,6 +16,7 @@ from idalloc_worker._session import Delivery
 from idalloc_worker._side_answers import SideAnswer, SideAnswers, Verdict
 from idalloc_worker._tallies import Tallies
 from idalloc_worker._throttle import ThrottledLog
+from tests.vouched import logged_in
 
 ADDRESS = (
     b"amq.rabbitmq.reply-to.g1h2AA9yZXBseUAxMzM0MTA2MTIAAAMtAAAAAGsHhkE=.a6LO6KA56eCXLUVHRF+Lcw=="
@@ -35,6 +36,7 @@ class Side:
             lambda _: self,
             lambda _delay, callback: self.later.append(callback),
             lambda: self.now,
+            logged_in(),
         )
         self.verdicts: list[tuple[int, Verdict]] = []
         self.on_confirm: Callable[[object], None] = lambda _frame: None

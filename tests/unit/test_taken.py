@@ -6,6 +6,7 @@ from idalloc_client._frames import Properties
 from idalloc_schemas import ALLOC_QUEUE
 from idalloc_worker._taken import TakenSession, as_copy
 from tests.unit.test_session import FakeWire
+from tests.vouched import logged_in
 
 
 class Wire(FakeWire):
@@ -25,7 +26,7 @@ def wire() -> Wire:
 
 @pytest.fixture
 def session(wire: Wire) -> TakenSession:
-    return TakenSession(wire, "w", wire.soon.append, lambda _since: None)  # type: ignore[arg-type]
+    return TakenSession(wire, "w", wire.soon.append, lambda _since: None, users=logged_in())  # type: ignore[arg-type]
 
 
 def test_it_is_answered_and_not_acknowledged(wire: Wire, session: TakenSession) -> None:

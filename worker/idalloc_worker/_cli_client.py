@@ -97,7 +97,9 @@ def _client() -> IdClient:
     # The error that the command ends with says it all; a library's warnings would say it twice.
     for name in ("idalloc", "pika"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    return IdClient(broker_of(settings), exchange=settings.request_exchange)
+    return IdClient(
+        broker_of(settings), exchange=settings.request_exchange, workers=settings.fleet_users
+    )
 
 
 def _print_health(reply: HealthReply) -> None:

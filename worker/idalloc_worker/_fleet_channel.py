@@ -20,13 +20,17 @@ from pika.exceptions import AMQPError, ChannelClosedByBroker
 from pika.spec import Basic, BasicProperties
 
 from idalloc_client._backoff import Backoff
+from idalloc_client._frames import Properties
 from idalloc_client._link import Timer
+from idalloc_client._wire import Wire
 from idalloc_schemas import CONTENT_TYPE, FLEET_EXCHANGE
+from idalloc_worker._fleet_gate import FleetGate
 
 _log = logging.getLogger("idalloc.fleet")
 
 _NOT_FOUND = 404
 _MESSAGE_TYPE = "id.fleet"
+_EXCHANGE = FLEET_EXCHANGE.encode()
 
 Callback = Callable[[], None]
 
@@ -36,6 +40,16 @@ class _Published:
     number: int
     on_confirmed: Callback
     at: float
+
+
+class FleetLoop(Protocol):
+    """What it needs of a link."""
+
+    def call_later(self, delay: float, callback: Callback) -> Timer:
+        """Run a callback after `delay` seconds."""
+
+    def wire(self, channel: Channel) -> Wire:
+        """Use a further channel of the present connection."""
 
 
 class FleetHandler(Protocol):
@@ -54,7 +68,7 @@ class FleetHandler(Protocol):
         """Do without: the broker does not let this user speak to the fleet. It is tried again."""
 
     def on_fleet_message(self, body: bytes, *, from_fleet: bool) -> None:
-        """Take a message; `from_fleet` if through the exchange, where only workers write."""
+        """Take a worker's message; `from_fleet` if it came through the exchange, to all."""
 
 
 class FleetChannel:
@@ -63,14 +77,17 @@ class FleetChannel:
     def __init__(
         self,
         handler: FleetHandler,
-        call_later: Callable[[float, Callback], Timer],
+        loop: FleetLoop,
         *,
         app_id: str,
+        gate: FleetGate,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._handler = handler
-        self._call_later = call_later
+        self._loop = loop
         self._app_id = app_id
+        self._gate = gate
+        self._users = gate.users
         self._clock = clock
         self._connection: Any = None
         self._channel: Channel | None = None
@@ -144,7 +161,7 @@ class FleetChannel:
             self._open_later()
 
     def _open_later(self) -> None:
-        self._call_later(self._retries.next_delay(), self._open)
+        self._loop.call_later(self._retries.next_delay(), self._open)
 
     def _on_open(self, channel: Channel) -> None:
         if channel.connection is not self._connection or self._channel is not None:
@@ -160,14 +177,16 @@ class FleetChannel:
         queue = self._queue
         channel.queue_declare(queue, exclusive=True, auto_delete=True)
         channel.queue_bind(queue, FLEET_EXCHANGE, "")
-        channel.basic_consume(
+        # The short way past pika: callers can write here faster than pika can read.
+        self._loop.wire(channel).consume(
             queue,
-            self._on_message,
+            f"{self._app_id} fleet",
+            lambda _tag, _redelivered, found, body: self._on_message(channel, found, body),
+            lambda: self._on_consuming(channel, queue),
             auto_ack=True,
-            consumer_tag=f"{self._app_id} fleet",
             # On 3.x a queue's process that is restarted has lost its messages, and says no word.
             arguments={"x-cancel-on-ha-failover": True},
-            callback=lambda _frame: self._on_consuming(channel, queue),
+            tell_exchange=True,
         )
 
     def _on_consuming(self, channel: Channel, queue: str) -> None:
@@ -191,6 +210,7 @@ class FleetChannel:
         if connection is None or not connection.is_open:
             return  # the link speaks
         by_broker = isinstance(reason, ChannelClosedByBroker)
+        self._users.refused(reason)
         if listening or not by_broker:
             self._handler.on_fleet_lost()
         elif isinstance(reason, ChannelClosedByBroker) and reason.reply_code == _NOT_FOUND:
@@ -216,6 +236,7 @@ class FleetChannel:
             content_type=CONTENT_TYPE,
             delivery_mode=pika.DeliveryMode.Transient,
             type=_MESSAGE_TYPE,
+            user_id=self._users.name,
             app_id=self._app_id,
         )
         channel.basic_publish(exchange, routing_key, body, properties)
@@ -242,12 +263,13 @@ class FleetChannel:
         for callback in due:
             callback()
 
-    def _on_message(
-        self, channel: Channel, method: Basic.Deliver, _properties: BasicProperties, body: bytes
-    ) -> None:
+    def _on_message(self, channel: Channel, properties: Properties, body: bytes) -> None:
         if channel is not self._channel:
             return
+        from_fleet = properties.exchange == _EXCHANGE
+        if not self._gate.admits(properties.user_id, len(body), from_fleet=from_fleet):
+            return
         try:
-            self._handler.on_fleet_message(body, from_fleet=method.exchange == FLEET_EXCHANGE)
+            self._handler.on_fleet_message(body, from_fleet=from_fleet)
         except Exception:  # noqa: BLE001  # pika would end the connection: a crash loop
             _log.exception("A message of the fleet failed")

@@ -24,6 +24,7 @@ from idalloc_schemas import (
     InvalidMessageError,
     parse_fleet_message,
 )
+from idalloc_worker._fleet_users import FleetUsers
 from idalloc_worker._session import Delivery, Session
 
 _log = logging.getLogger("idalloc.fleet")
@@ -68,18 +69,20 @@ class FleetHealth:
     `me` names this life of the process.
     """
 
-    def __init__(  # its surroundings
+    def __init__(  # noqa: PLR0913  # its surroundings
         self,
         worker: str,
         link: Link,
         *,
         me: Callable[[], str],
+        users: FleetUsers,
         on_call: Callable[[Delivery, HealthCall], None],
         clock: Callable[[], float],
     ) -> None:
         self._worker = worker
         self._link = link
         self._me = me
+        self._users = users
         self._on_call = on_call
         self._clock = clock
         self._connection: Any = None
@@ -197,7 +200,11 @@ class FleetHealth:
     def _on_consuming(self, channel: Channel) -> None:
         if channel is self._channel:
             self._session = CallSession(
-                self._link.wire(channel), self._worker, self._link.call_soon, _not_measured
+                self._link.wire(channel),
+                self._worker,
+                self._link.call_soon,
+                _not_measured,
+                users=self._users,
             )
             self._retries.reset()
             self._settled(self._on_settled)

@@ -25,6 +25,7 @@ from idalloc_schemas import (
 )
 from idalloc_worker._careful_stream import CarefulStream
 from idalloc_worker._fleet_channel import Callback
+from idalloc_worker._fleet_gate import FleetGate
 from idalloc_worker._fleet_marks import FleetMarks
 from idalloc_worker._marks_stream import SPAN
 from idalloc_worker._objections import Objections
@@ -93,6 +94,7 @@ class FleetMemory:
         call_later: Callable[[float, Callback], Timer],
         *,
         objections: Objections,
+        gate: FleetGate,
         app_id: str,
         jitter: Callable[[], float] = random.random,
     ) -> None:
@@ -103,7 +105,7 @@ class FleetMemory:
         self._counters = counters
         self._call_later = call_later
         self._jitter = jitter
-        self.stream = CarefulStream(self, call_later, app_id=app_id)
+        self.stream = CarefulStream(self, call_later, app_id=app_id, gate=gate)
         self._log = SnapshotLog(jitter)
         self._state = _State.NONE
         self._connection: Any = None

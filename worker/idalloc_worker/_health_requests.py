@@ -50,7 +50,12 @@ class HealthRequests:
         self._budget = HealthBudget(clock)
         self._answers = HealthAnswers(self._of_all, link.call_soon, link.call_later, clock=clock)
         self._calls = FleetHealth(
-            worker, link, me=lambda: fleet.key, on_call=self._on_call, clock=clock
+            worker,
+            link,
+            me=lambda: fleet.key,
+            users=rights.users,
+            on_call=self._on_call,
+            clock=clock,
         )
         self.when_idle = self._answers.when_idle
         self.disconnect = self._calls.disconnect
@@ -58,7 +63,6 @@ class HealthRequests:
 
     def begin(self, connection: Any) -> None:
         """Learn on which connection questions come."""
-        self._rights.logged_in(connection)
         self._connection = connection
 
     def listen(self, channels: int, on_settled: Callable[[], None]) -> None:

@@ -5,8 +5,8 @@ Who asks is what RabbitMQ vouches for, the property `user_id`. Who sends none ha
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import Any
 
+from idalloc_worker._fleet_users import FleetUsers
 from idalloc_worker._pool import TagPool
 
 
@@ -40,18 +40,16 @@ _AN_OPERATOR = Viewer(None, operator=True)
 class HealthRights:
     """Owned by the link's thread. `operators` are RabbitMQ's users that are told everything.
 
-    So is the user that the workers log in as: it reads all requests and all that workers say.
+    So are those that workers log in as: they read all requests and all that workers say.
     """
 
-    def __init__(self, operators: Iterable[str] = ()) -> None:
+    def __init__(self, users: FleetUsers, operators: Iterable[str] = ()) -> None:
+        self.users = users
         self._operators = frozenset(operators)
-        self._own: str | None = None
-
-    def logged_in(self, connection: Any) -> None:
-        """Learn as whom this worker is logged in."""
-        self._own = getattr(connection.params.credentials, "username", None)
 
     def viewer(self, user: str | None) -> Viewer:
         """Tell who a user is here."""
-        operator = user is not None and (user == self._own or user in self._operators)
+        operator = user is not None and (
+            user in self._operators or self.users.trusts(user.encode())
+        )
         return Viewer(user, operator)

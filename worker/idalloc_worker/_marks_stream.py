@@ -16,7 +16,8 @@ from pika.spec import Basic, BasicProperties
 
 from idalloc_client._link import Timer
 from idalloc_schemas import FLEET_EXCHANGE, MARKS_STREAM
-from idalloc_worker._properties import stream_offset
+from idalloc_worker._fleet_gate import FleetGate
+from idalloc_worker._properties import stream_offset, user_of
 
 _log = logging.getLogger("idalloc.fleet")
 
@@ -77,10 +78,12 @@ class MarksStream:
         call_later: Callable[[float, Callback], Timer],
         *,
         app_id: str,
+        gate: FleetGate,
     ) -> None:
         self._handler = handler
         self._call_later = call_later
         self._app_id = app_id
+        self._gate = gate
         self._connection: Any = None
         self._channel: Channel | None = None
         self._reading = 0  # how many consumers there have been on this channel
@@ -208,10 +211,11 @@ class MarksStream:
         if self._heard % self._ack_every == 0 and channel is not None:  # each one is a credit
             tag: Any = method.delivery_tag
             channel.basic_ack(tag, multiple=True)
+        admitted = self._gate.admits_stored(
+            user_of(properties), len(body), from_fleet=method.exchange == FLEET_EXCHANGE
+        )
         try:
-            self._handler.on_stream_message(
-                body, offset, from_fleet=method.exchange == FLEET_EXCHANGE
-            )
+            self._handler.on_stream_message(body, offset, from_fleet=admitted)
         except Exception:  # noqa: BLE001  # pika would end the connection: a crash loop
             _log.exception("A message of the stream failed")
 

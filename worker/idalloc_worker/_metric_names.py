@@ -196,10 +196,21 @@ PROCESS_METRICS: Final = (
         "overlaps_heard",
     ),
     _event(
+        "idalloc_marks_implausible",
+        "Times that a row was not raised because what others say lies too far above it; the tag "
+        "waits for an operator.",
+        "marks_implausible",
+    ),
+    _event(
         "idalloc_memory_set_back",
         "Times that the process found itself restored from a snapshot, or copied, and dropped all "
         "that it held.",
         "memory_set_back",
+    ),
+    _event(
+        "idalloc_foreign_messages",
+        "Messages in the queues between workers that no worker sent; they are not read.",
+        "foreign_messages",
     ),
     _gauge(
         "idalloc_marks_in_broker",

@@ -16,6 +16,8 @@ from idalloc_worker._bundles import decode_bundle
 from idalloc_worker._desk import Desk
 from idalloc_worker._effects import Refused
 from idalloc_worker._engine import Engine
+from idalloc_worker._fleet_gate import FOREIGN
+from idalloc_worker._fleet_users import FleetUsers
 from idalloc_worker._forwarder import RETRY_AFTER, Forwarder
 from idalloc_worker._health_rights import Viewer
 from idalloc_worker._listing import Steps, listing, named_users
@@ -26,6 +28,7 @@ from idalloc_worker._partitions import QUEUES, partition_of
 from idalloc_worker._pool import TagPool
 from idalloc_worker._refiller import Errand, NotBegunError, Refiller, Store
 from idalloc_worker._refusals import SHUTTING_DOWN
+from idalloc_worker._sample import Sample
 from idalloc_worker._session import Delivery, deadline_of
 from idalloc_worker._tag_health import Listing, describe
 from idalloc_worker._tallies import DEAD_LETTERED, EXPIRED, ORDERED_QUEUES, Tallies
@@ -77,31 +80,35 @@ class OrderedTags:
         self._throttled = ThrottledLog(_log)
         self._tallies = tallies
         self._clock = clock
+        self._sample = Sample()
         self._giving_up = False
 
-    def attach(
+    def attach(  # noqa: PLR0913, PLR0917  # its surroundings
         self,
         loop: OwnerLoop,
         post: Callable[[Callable[[], None]], None],
         refiller: Refiller,
         desk: Desk,
         run_effects: Callable[[], None],
+        users: FleetUsers,
     ) -> None:
         """Say on which loop it runs (`post` reaches it from other threads), and with whom.
 
-        `run_effects` does what the engines want.
+        `run_effects` does what the engines want, and `users` tells workers from callers.
         """
         self._loop = loop
         self._post = post
         self._refiller = refiller
         self._desk = desk
         self._run_effects = run_effects
+        self._users = users
         events = self._tallies.events
-        self._forwarder = Forwarder(self._worker, loop, desk, self._clock, events)
+        self._forwarder = Forwarder(self._worker, loop, desk, self._clock, events, users)
         self._owner = PartitionOwner(
             self._worker,
             loop,
             self._clock,
+            users=users,
             on_bundle=self._on_bundle,
             on_replied=desk.on_replied,
             on_end=self._on_end,
@@ -169,14 +176,18 @@ class OrderedTags:
     def _on_bundle(self, delivery: Delivery, properties: Properties, body: bytes) -> None:
         now = self._clock()
         session = delivery.session
+        vouched = self._users.trusts(delivery.user)
+        if not vouched and self._users.known:  # nothing else of it is looked at
+            self._tallies.events[FOREIGN] += 1
+            if self._sample.takes(now):
+                self._put_away(delivery, now, "no worker sent it")
+            else:  # the broker has the less to do with it, the sooner the queue is empty again
+                session.finish(delivery)
+            return
         try:
             requests = decode_bundle(body, QUEUES.index(delivery.queue))
         except InvalidMessageError as error:
-            self._tallies.outcomes[ORDERED_QUEUES][DEAD_LETTERED] += 1
-            self._throttled.warning(
-                now, "bad bundle", "Dead-lettered a message on %s: %s", delivery.queue, error
-            )
-            session.dead_letter(delivery)
+            self._put_away(delivery, now, error)
             return
         deadline = deadline_of(properties, now)
         if deadline <= now:
@@ -185,7 +196,6 @@ class OrderedTags:
             return
         if not isinstance(session, OwnerSession) or self._desk.doubts(delivery, deadline, now):
             return
-        vouched = self._forwarder.vouches_like(delivery.user)
         self._tallies.events["owned"] += len(requests)
         for request in session.unpack(delivery, requests):
             if request.answerable:
@@ -195,6 +205,13 @@ class OrderedTags:
                 self._tallies.outcomes[ORDERED_QUEUES][DEAD_LETTERED] += 1
                 session.finish(request)
         self._run_effects()
+
+    def _put_away(self, delivery: Delivery, now: float, why: object) -> None:
+        self._tallies.outcomes[ORDERED_QUEUES][DEAD_LETTERED] += 1
+        self._throttled.warning(
+            now, "bad bundle", "Dead-lettered a message on %s: %s", delivery.queue, why
+        )
+        delivery.session.dead_letter(delivery)
 
     def _take(self, request: BundledRequest, now: float, user: str | None) -> None:
         wanted = request.request

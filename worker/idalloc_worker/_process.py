@@ -10,6 +10,7 @@ from idalloc_client._link_thread import LinkThread
 from idalloc_client._url import connection_parameters, process_name
 from idalloc_worker._engine import Engine, EngineLimits
 from idalloc_worker._fair_share import places_for
+from idalloc_worker._fleet_users import FleetUsers
 from idalloc_worker._garbage import freeze_start
 from idalloc_worker._merged_pools import merged_pools
 from idalloc_worker._metrics_sources import AskForSnapshot
@@ -58,6 +59,7 @@ def run_worker(
         tallies=tallies,
         vouching=Vouching(settings.marks_max_age or None),
         operators=settings.operators,
+        users=FleetUsers(settings.fleet_users),
     )
     parameters = connection_parameters(settings.amqp_url.get_secret_value(), name)
     link = LinkThread(parameters, service, "idalloc-worker-io", on_death=exit_now)

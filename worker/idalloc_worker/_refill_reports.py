@@ -5,6 +5,7 @@ import logging
 from idalloc_schemas import RespCode
 from idalloc_worker._effects import REDIRECTED, Refused, StartRefill
 from idalloc_worker._engine import Engine
+from idalloc_worker._plausible import MarkImplausibleError
 from idalloc_worker._refiller import NotBegunError, RefillReport
 from idalloc_worker._refusals import INTERNAL
 from idalloc_worker._store import Reservation
@@ -96,7 +97,7 @@ def _refusal(error: TagError) -> Refused:
             return Refused(RespCode.EXHAUSTED, "the id space of this app_tag is used up")
         case TagIsOrderedError():
             return REDIRECTED
-        case MarksNotVouchedError():
+        case MarksNotVouchedError() | MarkImplausibleError():
             return Refused(RespCode.NO_AVAILABLE_ID, _UNCERTAIN, _LOOK_AGAIN, str(error))
         case InvalidRowError():
             detail = f"the row of this app_tag is invalid: {error.problem}"

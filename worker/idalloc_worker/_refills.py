@@ -14,6 +14,7 @@ from idalloc_worker._effects import StartRefill
 from idalloc_worker._fleet import Fleet
 from idalloc_worker._fleet_marks import Watch
 from idalloc_worker._lookup_lane import Lookup, LookupLane
+from idalloc_worker._plausible import MarkImplausibleError, is_plausible
 from idalloc_worker._refiller import Errand, NotBegunError, Refiller, RefillReport
 from idalloc_worker._store import Reservation
 from idalloc_worker._store_errors import RewindSuspectedError, SegmentContestedError
@@ -96,13 +97,20 @@ class Refills:
         else:
             self._read_row(attempt)
 
-    def _look(self, attempt: _Attempt, suspected: int | None = None) -> None:
+    def _look(self, attempt: _Attempt, suspected: RewindSuspectedError | None = None) -> None:
         """Have the row read, and reserved from; all that was heard until now counts."""
         refill, marks = attempt.refill, self._fleet.marks
         marks.unwatch(attempt.watch)
         attempt.watch = marks.watch(refill.app_tag, refill.floor)
+        floor, row = attempt.watch.floor, None
+        if suspected is not None:
+            row = suspected.max_id
+            if not is_plausible(row, floor, refill.floor, suspected.end):
+                self._counters["marks_implausible"] += 1
+                self._end(attempt, MarkImplausibleError(refill.app_tag, row, floor))
+                return
         attempt.in_database = True
-        self._refiller.request(replace(refill, floor=attempt.watch.floor, suspected=suspected))
+        self._refiller.request(replace(refill, floor=floor, suspected=row))
 
     def _read_row(self, attempt: _Attempt) -> None:
         """See whether an operator has raised a tag of which the marks are not certain."""
@@ -166,7 +174,7 @@ class Refills:
 
         def look_again() -> None:
             if not attempt.abandoned:
-                self._look(attempt, suspected=error.max_id)
+                self._look(attempt, error)
 
         self._fleet.catch_up(lambda: self._fleet.when_able(look_again))
 

@@ -27,6 +27,7 @@ from idalloc_worker._effect_runner import EffectRunner
 from idalloc_worker._effects import Range, Refused
 from idalloc_worker._engine import Engine
 from idalloc_worker._fleet import Fleet
+from idalloc_worker._fleet_users import FleetUsers
 from idalloc_worker._garbage import collect_if_due, collect_rarely
 from idalloc_worker._give_back import GiveBacks
 from idalloc_worker._health_requests import HealthRequests
@@ -73,16 +74,18 @@ class WorkerService:
         tallies: Tallies,
         vouching: Vouching | None = None,
         operators: Iterable[str] = (),
+        users: FleetUsers | None = None,
         clock: Callable[[], float] = time.monotonic,
         clocks: ClockWatch | None = None,
     ) -> None:
-        self._rights = HealthRights(operators)
         self._engine = engine
         self._ordered = ordered
         self._engines = (engine, ordered.engine)
         self._name = name
         self._prefetch = prefetch
         self._vouching = vouching
+        self._users = users or FleetUsers()
+        self._rights = HealthRights(self._users, operators)
         self._clock = clock
         self._clocks = clocks or ClockWatch()
         self._throttled = ThrottledLog(_log)
@@ -100,8 +103,9 @@ class WorkerService:
         tallies = self._tallies
         self._fleet = Fleet(
             tallies.events,
-            thread.link.call_later,
+            thread.link,
             name=self._name,
+            users=self._users,
             owner=self,
             vouching=self._vouching,
             clock=self._clock,
@@ -128,8 +132,10 @@ class WorkerService:
             rights=self._rights,
             clock=self._clock,
         )
-        self._ordered.attach(thread.link, thread.post, refiller, self._desk, self._effects.run)
         link = thread.link
+        self._ordered.attach(
+            link, thread.post, refiller, self._desk, self._effects.run, self._users
+        )
         turns = Turns(self._on_delivery, self._desk.shed, thread, self._prefetch)
         self._turns = self._effects.turns = turns
         self._desk.side = SideAnswers(
@@ -137,6 +143,7 @@ class WorkerService:
             lambda handler: link.beside(handler, "(suspects)"),
             link.call_later,
             self._clock,
+            self._users,
         )
         self._quarantine = Quarantine(
             self,
@@ -194,8 +201,10 @@ class WorkerService:
         self._tallies.connected_again()
         collect_rarely(rarely=not wire.leaves_cycles)
         channel = wire.channel
+        self._users.log_in(channel.connection)
         parts = (wire, self._name, self._link.call_soon, self._desk.on_replied)
-        self._session, self._taken = Session(*parts), TakenSession(*parts)
+        self._session = Session(*parts, users=self._users)
+        self._taken = TakenSession(*parts, users=self._users)
         channel.add_on_cancel_callback(lambda _frame: self._on_cancelled_by_broker(channel))
         self._queues.declare_if_missing(channel)
         session = self._session
@@ -260,6 +269,7 @@ class WorkerService:
         self._session = None
         self._turns.clear()
         self._quarantine.stop()
+        self._users.refused(reason)
         self._budget.on_lost(reason)
         if self._desk.side is not None:
             self._desk.side.distrust()

@@ -12,6 +12,7 @@ from idalloc_client._frames import Envelope, Properties
 from idalloc_client._wire import Wire
 from idalloc_schemas import CONTENT_TYPE, HEALTH_REPLY_TYPE, AllocRequest
 from idalloc_worker._acks import AckTracker
+from idalloc_worker._fleet_users import FleetUsers
 from idalloc_worker._reply_address import ReplyAddresses, release_of
 
 _NOT_PARSED = AllocRequest(app_tag="-")
@@ -70,7 +71,8 @@ class Session:
     `call_soon` runs a callback once everything that was read in this turn has been handled, so
     that one acknowledgement serves all of it. `on_replied` is told then since when the requests
     had been here whose replies leave now: measured all at once, that costs next to nothing, and
-    counts the wait for the joined write.
+    counts the wait for the joined write. Replies carry the name of `users`, so that a caller can
+    tell them from forged ones.
     """
 
     def __init__(
@@ -79,10 +81,13 @@ class Session:
         worker: str,
         call_soon: Callable[[Callable[[], None]], None],
         on_replied: Callable[[list[float]], None],
+        *,
+        users: FleetUsers,
     ) -> None:
         self._wire = wire
         self._channel = wire.channel
         self._worker = worker.encode()
+        self._user = users.user_id
         self._call_soon = call_soon
         self._on_replied = on_replied
         self._replied: list[float] = []
@@ -155,6 +160,7 @@ class Session:
             content_type=_CONTENT_TYPE,
             expiration=_EXPIRATIONS.get(message_type),
             type=message_type.encode(),
+            user_id=self._user,
             app_id=self._worker,
         )
         envelope = self._envelopes[message_type] = Envelope(properties)

@@ -29,6 +29,7 @@ from idalloc_worker._sql import check_table_name
 PREFIX: Final = "IDALLOC_"
 LONGEST_SECONDS: Final = 3600
 _LONGEST_SHOWN: Final = 40
+_LONGEST_USER: Final = 255  # bytes: AMQP's limit for a property
 _PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {".toml": tomllib.loads, ".json": json.loads}
 _URL_FORMS: Final[Mapping[str, str]] = {
     "amqp_url": "amqp://user:password@host:port/vhost",
@@ -85,7 +86,13 @@ def _names(value: object) -> object:
     return value
 
 
-UserName = Annotated[str, Field(min_length=1, max_length=255)]
+def _user_name(value: str) -> str:
+    if not 1 <= len(value.encode()) <= _LONGEST_USER:
+        raise ValueError(f"must be names of 1 to {_LONGEST_USER} bytes with commas between them")
+    return value
+
+
+UserName = Annotated[str, AfterValidator(_user_name)]
 Seconds = Annotated[
     float, BeforeValidator(_no_boolean), Field(gt=0, le=LONGEST_SECONDS, allow_inf_nan=False)
 ]
@@ -156,6 +163,11 @@ class Settings(BaseModel):
         default=(),
         description="RabbitMQ users, with commas between them, that are told all about health, as "
         "is the workers' own",
+    )
+    fleet_users: Annotated[tuple[UserName, ...], BeforeValidator(_names)] = Field(
+        default=(),
+        description="the RabbitMQ users that this fleet's workers log in with, where they are "
+        "several, with commas between them; none: all log in as this one does",
     )
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = (
         Field(default="info", description="the least severe log records that are written")

@@ -18,6 +18,7 @@ from idalloc_client._link import LinkHandler
 from idalloc_client._reason import describe
 from idalloc_client._wire import Wire
 from idalloc_schemas import CONTENT_TYPE
+from idalloc_worker._fleet_users import FleetUsers
 
 _log = logging.getLogger("idalloc.worker")
 
@@ -76,6 +77,7 @@ class SideAnswers:
         new_link: Callable[["SideAnswers"], SideLink],
         later: Callable[[float, Callable[[], None]], object],
         clock: Callable[[], float],
+        users: FleetUsers,
     ) -> None:
         self.trusted: set[bytes] = set()
         """Nodes to which an answer went without harm since the worker's connection was opened."""
@@ -83,6 +85,7 @@ class SideAnswers:
         self._new_link = new_link
         self._later = later
         self._clock = clock
+        self._users = users
         self._bad: dict[bytes, float] = {}
         self._waiting: deque[SideAnswer] = deque()
         self._current: SideAnswer | None = None
@@ -153,6 +156,7 @@ class SideAnswers:
         properties = Properties(
             content_type=CONTENT_TYPE.encode(),
             type=answer.message_type.encode(),
+            user_id=self._users.user_id,
             app_id=self._worker,
         )
         self._wire.reply(answer.reply_to, Envelope(properties), answer.correlation_id, answer.body)

@@ -3,6 +3,7 @@
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from idalloc_schemas import MAX_ID
 from idalloc_worker._errors import IdAllocWorkerError
 
 if TYPE_CHECKING:
@@ -87,14 +88,15 @@ class StoreUnavailableError(StoreError):
 class RewindSuspectedError(StoreError):
     """The row lies below ids that are in use: it was set back, or somebody has given ids back.
 
-    Nothing was reserved. `max_id` is what the row said.
+    Nothing was reserved. `max_id` is what the row said, and `end` where the tag's ids end.
     """
 
-    def __init__(self, app_tag: str, max_id: int, floor: int) -> None:
+    def __init__(self, app_tag: str, max_id: int, floor: int, end: int = MAX_ID) -> None:
         super().__init__(f"the row of app_tag {app_tag!r} says {max_id}, which is below {floor}")
         self.app_tag = app_tag
         self.max_id = max_id
         self.floor = floor
+        self.end = end
 
 
 class SegmentContestedError(StoreError):

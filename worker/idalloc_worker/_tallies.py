@@ -9,6 +9,7 @@ from typing import Final
 
 from idalloc_schemas import ALLOC_QUEUE, HEALTH_QUEUE, RespCode
 from idalloc_worker._histogram import REFILL_BOUNDS, REQUEST_BOUNDS, Histogram
+from idalloc_worker._plausible import MarkImplausibleError
 from idalloc_worker._refiller import NotBegunError, RefillReport
 from idalloc_worker._store import Reservation
 from idalloc_worker._store_errors import (
@@ -65,6 +66,7 @@ _FAILURES: Final[Mapping[type[Exception], str]] = {
     SegmentContestedError: "contested",
     RewindSuspectedError: "row_moves",
     MarksNotVouchedError: "not_vouched",
+    MarkImplausibleError: "implausible_mark",
     NotBegunError: "not_begun",
 }
 _UNEXPECTED: Final = "unexpected"
@@ -76,8 +78,8 @@ EVENTS: Final = (
     *("requests", "redelivered", "waited", "connects", "blocked"),
     *("refills", "refills_failed", "refills_refused", "refills_unknown", "rewinds_repaired"),
     *("claims_contested", "claims_unprotected", "give_backs", "give_backs_failed"),
-    *("overlaps_heard", "memory_set_back", "marks_unread"),
-    *("forwarded", "owned", "unroutable", "generations", "poison_set_aside"),
+    *("overlaps_heard", "memory_set_back", "marks_unread", "marks_implausible"),
+    *("foreign_messages", "forwarded", "owned", "unroutable", "generations", "poison_set_aside"),
 )
 
 
