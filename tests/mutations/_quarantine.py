@@ -89,8 +89,8 @@ QUARANTINE: Final = (
     Rule(
         "Nothing is consumed while messages are taken singly.",
         _SERVICE,
-        "        if self._quarantine.active:\n            join_fleet()",
-        "        if False:\n            join_fleet()",
+        "        if self._quarantine.active:\n            self._listen(",
+        "        if False:\n            self._listen(",
         (_WHOLE,),
     ),
     Rule(

@@ -6,6 +6,7 @@ from tests.mutations._rule import SIMULATION, Rule
 
 _SESSION = "worker/idalloc_worker/_session.py"
 _SERVICE = "worker/idalloc_worker/_service.py"
+_TAKER = "worker/idalloc_worker/_requests.py"
 _ACKS = "worker/idalloc_worker/_acks.py"
 _DESK = "worker/idalloc_worker/_desk.py"
 _ADDRESS = "worker/idalloc_worker/_reply_address.py"
@@ -44,7 +45,7 @@ REQUESTS: Final = (
     ),
     Rule(
         "A request that nobody can be answered is dead-lettered and uses up no id.",
-        _SERVICE,
+        _TAKER,
         "if not delivery.answerable:",
         "if False:",
         (_RULES,),
@@ -212,7 +213,7 @@ REQUESTS: Final = (
     ),
     Rule(
         "Work that is past its deadline is dropped.",
-        _SERVICE,
+        _TAKER,
         """\
         if deadline <= now:
             self._desk.expire(delivery)

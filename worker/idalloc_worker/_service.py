@@ -16,15 +16,12 @@ from idalloc_schemas import (
     ALLOC_QUEUE,
     HEALTH_QUEUE,
     HealthCall,
-    InvalidMessageError,
-    RespCode,
-    parse_alloc_request,
 )
 from idalloc_worker._channel_budget import ADVICE, FOR_FLEET, FOR_ORDERED, ChannelBudget
 from idalloc_worker._clocks import ClockWatch
 from idalloc_worker._desk import Desk
 from idalloc_worker._effect_runner import EffectRunner
-from idalloc_worker._effects import Range, Refused
+from idalloc_worker._effects import Range
 from idalloc_worker._engine import Engine
 from idalloc_worker._fleet import Fleet
 from idalloc_worker._fleet_users import FleetUsers
@@ -38,17 +35,17 @@ from idalloc_worker._quarantine import ORDERED, Quarantine, ended_by_message
 from idalloc_worker._refill_reports import record_report
 from idalloc_worker._refiller import Refiller, RefillReport
 from idalloc_worker._refills import Refills
-from idalloc_worker._refusals import INTERNAL
 from idalloc_worker._request_queues import RequestQueues
+from idalloc_worker._requests import Requests
 from idalloc_worker._row_watch import RowWatch
-from idalloc_worker._session import Delivery, Session, deadline_of
+from idalloc_worker._session import Session
 from idalloc_worker._side_answers import SideAnswers
 from idalloc_worker._stalls import BEAT
 from idalloc_worker._store import Reservation
 from idalloc_worker._taken import TakenSession
 from idalloc_worker._tallies import Tallies
 from idalloc_worker._throttle import ThrottledLog
-from idalloc_worker._turns import SLICE, Turns
+from idalloc_worker._turns import Turns
 from idalloc_worker._vouching import Vouching
 
 _log = logging.getLogger("idalloc.worker")
@@ -136,8 +133,17 @@ class WorkerService:
         self._ordered.attach(
             link, thread.post, refiller, self._desk, self._effects.run, self._users
         )
-        turns = Turns(self._on_delivery, self._desk.shed, thread, self._prefetch)
-        self._turns = self._effects.turns = turns
+        self._requests = Requests(
+            self._engine,
+            self._ordered,
+            self._health,
+            desk=self._desk,
+            effects=self._effects,
+            tallies=tallies,
+            clock=self._clock,
+        )
+        turns = Turns(self._requests.take, self._desk.shed, thread, self._prefetch)
+        self._turns = self._effects.turns = self._requests.turns = turns
         self._desk.side = SideAnswers(
             self._name,
             lambda handler: link.beside(handler, "(suspects)"),
@@ -262,7 +268,7 @@ class WorkerService:
     def _consume(self, session: Session, queue: str, on_consuming: Callable[[], None]) -> None:
         consumer_tag = f"{self._name} {queue.removeprefix('id.')}"
         session.limit(_HEALTH_PREFETCH if queue == HEALTH_QUEUE else self._prefetch)
-        session.consume(queue, consumer_tag, self._on_delivery, on_consuming)
+        session.consume(queue, consumer_tag, self._requests.take, on_consuming)
 
     def on_lost(self, reason: BaseException) -> None:
         """Forget the channel: its unanswered requests go to other workers."""
@@ -300,7 +306,7 @@ class WorkerService:
 
     def on_single(self, queue: str, properties: Properties, body: bytes) -> None:
         """Answer a request that was taken off its queue."""
-        self._on_delivery(self._taken.take(queue, properties, body), properties, body)
+        self._requests.take(self._taken.take(queue, properties, body), properties, body)
 
     def on_released(self, kind: str) -> None:
         """Consume as usual again."""
@@ -313,65 +319,6 @@ class WorkerService:
     def unsent(self) -> int:
         """Tell how many answers wait to be sent."""
         return 0 if self._desk.side is None else self._desk.side.waiting
-
-    # Requests
-
-    def _on_delivery(
-        self, delivery: Delivery, properties: Properties, body: bytes, came: float | None = None
-    ) -> None:
-        now = self._clock()
-        if came is None:
-            came = now
-            events = self._tallies.events
-            events["requests"] += 1
-            if delivery.redelivered:
-                events["redelivered"] += 1
-            turns = self._turns
-            turns.taken += 1
-            if (turns.held or turns.taken > SLICE) and delivery.queue == ALLOC_QUEUE:
-                turns.hold(delivery, properties, body, now)
-                return
-        if not delivery.answerable:
-            self._desk.dead_letter(delivery, now)
-            return
-        try:
-            if delivery.queue == ALLOC_QUEUE:
-                self._alloc(delivery, body, came, now, properties)
-            else:
-                self._health.take(delivery, body, now, properties)
-        except InvalidMessageError as error:
-            self._desk.refuse(delivery, Refused(RespCode.INVALID_REQUEST, str(error)))
-        except Exception:  # noqa: BLE001  # pika would end the connection: a crash loop
-            _log.exception("A request on %s failed", delivery.queue)
-            self._desk.refuse(delivery, INTERNAL)
-        self._effects.run_soon()
-
-    def _alloc(
-        self, delivery: Delivery, body: bytes, came: float, now: float, properties: Properties
-    ) -> None:
-        request = parse_alloc_request(body)
-        deadline = deadline_of(properties, came)
-        if deadline <= now:
-            self._desk.expire(delivery)
-            return
-        if self._desk.doubts(delivery, deadline, now):
-            return
-        delivery.request, delivery.deadline, delivery.since = request, deadline, came
-        if request.app_tag in self._ordered.known:
-            self._ordered.forward(delivery)
-            return
-        answer = self._engine.take(
-            request.app_tag,
-            request.count,
-            now,
-            owner=delivery,
-            deadline=deadline,
-            user=delivery.user_name,
-        )
-        if answer is None:
-            self._tallies.events["waited"] += 1
-        else:
-            self._desk.answer(delivery, answer)
 
     def on_health_call(self, call: HealthCall) -> None:
         """Answer a caller who asked the whole fleet through a worker of an earlier version."""

@@ -82,13 +82,16 @@ def _lower(value: object) -> object:
 def _names(value: object) -> object:
     """Take a list as a file may have it, or names with commas between them."""
     if isinstance(value, str):
-        return tuple(name.strip() for name in value.split(",") if name.strip())
+        names = value.strip(" ,")
+        return tuple(name.strip() for name in names.split(",")) if names else ()
     return value
 
 
 def _user_name(value: str) -> str:
-    if not 1 <= len(value.encode()) <= _LONGEST_USER:
-        raise ValueError(f"must be names of 1 to {_LONGEST_USER} bytes with commas between them")
+    if not 1 <= len(value.encode()) <= _LONGEST_USER or ":/" in value:
+        raise ValueError(
+            f"must be names of 1 to {_LONGEST_USER} bytes, no URLs, with commas between them"
+        )
     return value
 
 
