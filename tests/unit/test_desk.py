@@ -1,5 +1,7 @@
 """How a request ends at the desk: passed on, handed back once, or told."""
 
+import logging
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ from idalloc_worker._desk import Desk
 from idalloc_worker._effects import REDIRECTED
 from idalloc_worker._refusals import SHUTTING_DOWN
 from idalloc_worker._reply_address import ReplyAddresses
+from idalloc_worker._sample import SHOWN
 from idalloc_worker._session import Delivery
 from idalloc_worker._tallies import Tallies
 from idalloc_worker._throttle import ThrottledLog
@@ -22,10 +25,9 @@ class Bench:
         self.usable = True
         self.ends: list[str] = []
         self.addresses = ReplyAddresses(None)
-        log: Any = None
         self.desk = Desk(
             Tallies(),
-            ThrottledLog(log),
+            ThrottledLog(logging.getLogger("idalloc.test")),
             lambda: self.now,
             lambda _delivery: self.ends.append("passed on"),
         )
@@ -39,6 +41,9 @@ class Bench:
 
     def finish(self, _delivery: Delivery) -> None:
         self.ends.append("dropped")
+
+    def dead_letter(self, _delivery: Delivery) -> None:
+        self.ends.append("dead-lettered")
 
     def reply(self, _delivery: Delivery, _body: bytes, _message_type: str) -> None:
         self.ends.append("told")
@@ -80,3 +85,12 @@ def test_what_may_have_aged_unseen_is_handed_back(bench: Bench) -> None:
     assert bench.ends == ["handed back"]
     assert not bench.desk.doubts(bench.delivery(redelivered=True), bench.now + 5, bench.now)
     assert not bench.desk.doubts(bench.delivery(), bench.now + 50, bench.now)
+
+
+def test_of_a_flood_that_cannot_be_answered_some_is_kept_to_look_at(bench: Bench) -> None:
+    """The broker has more to do with a dead letter than with all else of a request."""
+    for _ in range(3 * SHOWN):
+        bench.desk.dead_letter(bench.delivery(), bench.now)
+    assert Counter(bench.ends) == {"dead-lettered": SHOWN, "dropped": 2 * SHOWN}
+    bench.desk.dead_letter(bench.delivery(), bench.now + 1)
+    assert bench.ends[-1] == "dead-lettered"

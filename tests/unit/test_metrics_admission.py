@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import pytest
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
-from idalloc_worker._metrics_admission import Admission
+from idalloc_worker._metrics_admission import IN_A_CROWD, Admission
 from idalloc_worker._metrics_server import _HttpServer
 from idalloc_worker._settings import load_settings
 
@@ -22,7 +22,8 @@ class Crowd:
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
         self.now = 0.0
-        self.admission = Admission(MOST, LONGEST, lambda: self.now)
+        self.pauses: list[float] = []
+        self.admission = Admission(MOST, LONGEST, lambda: self.now, self.pauses.append)
         self._others: dict[socket.socket, socket.socket] = {}
 
     def come(self, address: str = "a") -> socket.socket | None:
@@ -53,6 +54,15 @@ class Crowd:
 def crowd() -> Iterator[Crowd]:
     with ExitStack() as stack:
         yield Crowd(stack)
+
+
+def test_a_crowd_is_let_in_slowly(crowd: Crowd) -> None:
+    """A thread for each of a thousand, all at once, would keep requests for ids waiting."""
+    for _ in range(MOST):
+        crowd.let_in()
+    assert not crowd.pauses
+    crowd.let_in()
+    assert crowd.pauses == [IN_A_CROWD]
 
 
 def test_the_oldest_silent_one_makes_room(crowd: Crowd) -> None:

@@ -15,6 +15,7 @@ from idalloc_schemas import (
 from idalloc_worker._effects import Answer, Redirected, Refused
 from idalloc_worker._refusals import INTERNAL, busy
 from idalloc_worker._replies import REPLY_TYPES, error_reply
+from idalloc_worker._sample import Sample
 from idalloc_worker._session import Delivery, deadline_of
 from idalloc_worker._side_answers import SideAnswer, SideAnswers, Verdict
 from idalloc_worker._stalls import StallGuard
@@ -52,6 +53,7 @@ class Desk:
         self._clock = clock
         self._on_redirected = on_redirected
         self._wary_until = 0.0
+        self._sample = Sample()
         self.side: SideAnswers | None = None
         """Sends what may end a connection; given once there is a loop."""
         self.stalls = StallGuard(clock())
@@ -160,12 +162,15 @@ class Desk:
         return doubtful
 
     def dead_letter(self, delivery: Delivery, now: float) -> None:
-        """Put a request away that cannot be answered."""
+        """Put a request away that cannot be answered; of a flood of them, some."""
         self._outcomes[delivery.queue][DEAD_LETTERED] += 1
         self._throttled.warning(
             now, "dead letter", "Dead-lettered a message on %s: no usable reply_to", delivery.queue
         )
-        delivery.session.dead_letter(delivery)
+        if self._sample.takes(now):
+            delivery.session.dead_letter(delivery)
+        elif delivery.session.usable:
+            delivery.session.finish(delivery)
 
     def on_replied(self, since: list[float]) -> None:
         """Measure how long requests had been here whose replies leave now."""

@@ -13,6 +13,9 @@ MOST_CONNECTIONS: Final = 16
 LONGEST: Final = 10.0
 """Seconds that a connection may last, however its time is spent."""
 
+IN_A_CROWD: Final = 0.003
+"""Seconds until the next one is let in, where one has to make room for it."""
+
 
 @dataclass(slots=True)
 class _Connection:
@@ -35,7 +38,9 @@ class Admission:
         most: int = MOST_CONNECTIONS,
         longest: float = LONGEST,
         clock: Callable[[], float] = time.monotonic,
+        pause: Callable[[float], None] = time.sleep,
     ) -> None:
+        self._pause = pause
         self._most = most
         self._longest = longest
         self._clock = clock
@@ -44,14 +49,17 @@ class Admission:
         self._leaving: dict[int, _Connection] = {}  # cut, and not yet closed by their threads
 
     def admit(self, sock: socket.socket, address: str) -> bool:
-        """Let a connection in, if there is room or can be made."""
+        """Let a connection in, if there is room or can be made. In a crowd it takes its time."""
         with self._lock:
             self._cut_overdue()
-            if len(self._open) >= self._most and not self._make_room(address):
-                return False
-            deadline = self._clock() + self._longest
-            self._open[id(sock)] = _Connection(sock, address, deadline)
-            return True
+            crowded = len(self._open) >= self._most
+            admitted = not crowded or self._make_room(address)
+            if admitted:
+                deadline = self._clock() + self._longest
+                self._open[id(sock)] = _Connection(sock, address, deadline)
+        if crowded:  # requests for ids are handled in the same process
+            self._pause(IN_A_CROWD)
+        return admitted
 
     def asked(self, sock: socket.socket) -> None:
         """Note that a request has arrived whole."""
