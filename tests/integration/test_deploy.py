@@ -21,8 +21,9 @@ import pytest
 import yaml
 from pika.adapters.blocking_connection import BlockingChannel
 
-from idalloc_schemas import FLEET_EXCHANGE, MARKS_STREAM
+from idalloc_schemas import FLEET_EXCHANGE, FLEET_HEALTH_EXCHANGE, MARKS_STREAM
 from idalloc_worker._broker_password import hashed
+from idalloc_worker._fleet_health import QUEUE_ARGUMENTS as HEALTH_QUEUE_ARGUMENTS
 from idalloc_worker._marks_stream import STREAM_ARGUMENTS
 from idalloc_worker._partitions import QUEUE_ARGUMENTS
 from idalloc_worker._partitions import QUEUES as ORDERED_QUEUES
@@ -383,6 +384,19 @@ def test_workers_may_speak_to_each_other(worker: BlockingChannel) -> None:
     worker.basic_publish("id.fleet", "", b"to all")
     worker.basic_publish("", "id.fleet.one", b"to oneself")
     wait_for(worker.connection, lambda: len(heard) == 2)
+
+
+def test_questions_to_the_whole_fleet_have_an_exchange_and_limits(worker: BlockingChannel) -> None:
+    """It is there; and the fleet's policy does not widen the limits that the queue declares."""
+    arguments: dict[str, Any] = {**HEALTH_QUEUE_ARGUMENTS, "x-message-ttl": 60_000}
+    most = arguments["x-max-length"]
+    queue = f"{FLEET_HEALTH_EXCHANGE}.one"
+    worker.queue_declare(queue, exclusive=True, auto_delete=True, arguments=arguments)
+    worker.queue_bind(queue, FLEET_HEALTH_EXCHANGE)
+    worker.confirm_delivery()
+    for _ in range(most + 50):
+        worker.basic_publish(FLEET_HEALTH_EXCHANGE, "", b"how are you?")
+    assert worker.queue_declare(queue, passive=True).method.message_count == most
 
 
 def test_a_worker_is_protected_with_these_rights(site: Site, database: Database) -> None:

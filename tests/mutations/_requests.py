@@ -114,6 +114,13 @@ REQUESTS: Final = (
         ("tests/unit/test_desk.py",),
     ),
     Rule(
+        "What is beyond the share of one user is not counted as trouble for all.",
+        _DESK,
+        "        if isinstance(refusal, OverShare):\n",
+        "        if False:\n",
+        ("tests/unit/test_desk.py",),
+    ),
+    Rule(
         "A question about health that comes too late is not looked into.",
         _HEALTH,
         "        if delivery.deadline <= now:\n",

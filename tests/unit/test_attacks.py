@@ -34,6 +34,19 @@ def test_the_threat_model_names_tests_that_there_are() -> None:
     assert names <= files | {attack.name for attack in ATTACKS}
 
 
+def test_every_attack_names_its_test() -> None:
+    """A row without one says so; and a test that is named by its function is there."""
+    section = PAGE.partition("## Attacks\n")[2].partition("\n## ")[0]
+    rows = [line.split("|")[1:4] for line in section.splitlines() if line.startswith("| ")]
+    for what, bound, test in rows:
+        title = what.strip().startswith("**") and not bound.strip()
+        heading = test.strip() in {"test", "---"}
+        assert title or heading or "`" in test or test.strip() == "not tested", what
+        for file, function in re.findall(r"`(test_\w+\.py)::(\w+)`", test):
+            sources = [path.read_text("utf-8") for path in FILES.rglob(file)]
+            assert any(f"def {function}(" in source for source in sources), f"{file}::{function}"
+
+
 def test_the_intruder_is_a_caller() -> None:
     """Nothing is tried with more rights than the shipped caller has, or with lower limits."""
     shipped = {

@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from idalloc_schemas import ALLOC_QUEUE, HEALTH_QUEUE, MARKS_STREAM
+from idalloc_schemas import (
+    ALLOC_QUEUE,
+    FLEET_EXCHANGE,
+    FLEET_HEALTH_EXCHANGE,
+    HEALTH_QUEUE,
+    MARKS_STREAM,
+    REQUEST_EXCHANGE,
+)
 from idalloc_worker._broker_definitions import Broker
 from idalloc_worker._broker_limits import POLICIES
 from idalloc_worker._broker_password import hashed, matches, new_password, variable_of
@@ -78,10 +85,17 @@ def test_each_user_has_a_name_of_its_own() -> None:
     assert run("--caller", "idalloc-worker").exit_code == 2
 
 
+def test_every_exchange_is_there_that_workers_use() -> None:
+    """So that a worker needs to declare none."""
+    exchanges = {each["name"]: each["type"] for each in Broker().definitions()["exchanges"]}
+    fleet = dict.fromkeys((FLEET_EXCHANGE, FLEET_HEALTH_EXCHANGE), "fanout")
+    assert exchanges == {**fleet, REQUEST_EXCHANGE: "direct"}
+
+
 def test_every_queue_has_limits_but_the_stream() -> None:
     """A stream has its own. Who is refused is told; the oldest of the dead are let go."""
     queues = [queue["name"] for queue in Broker().definitions()["queues"]]
-    for queue in [*queues, "id.fleet.0123456789abcdef"]:
+    for queue in [*queues, "id.fleet.0123456789abcdef", "id.fleet.health.0123456789abcdef"]:
         mine = [it for it in POLICIES.values() if re.search(it["pattern"], queue)]
         if queue == MARKS_STREAM:
             assert not mine
@@ -101,6 +115,8 @@ def test_every_queue_has_limits_but_the_stream() -> None:
         ("strict", "id.requests", True),
         ("contract", "id.fleet", False),
         ("strict", "id.fleet", False),
+        ("contract", "id.fleet.health", False),
+        ("strict", "id.fleet.health", False),
         ("strict", "id.requests2", False),
         ("strict", "idxrequests", False),
     ],

@@ -9,12 +9,13 @@ import pytest
 from idalloc_schemas import ALLOC_QUEUE
 from idalloc_worker._desk import Desk
 from idalloc_worker._effects import REDIRECTED
-from idalloc_worker._refusals import SHUTTING_DOWN
+from idalloc_worker._refusals import SHUTTING_DOWN, busy, over_share
 from idalloc_worker._reply_address import ReplyAddresses
 from idalloc_worker._sample import SHOWN
 from idalloc_worker._session import Delivery
 from idalloc_worker._tallies import Tallies
 from idalloc_worker._throttle import ThrottledLog
+from idalloc_worker._user_counts import NOBODY
 
 
 class Bench:
@@ -25,12 +26,17 @@ class Bench:
         self.usable = True
         self.ends: list[str] = []
         self.addresses = ReplyAddresses(None)
+        self.tallies = Tallies()
         self.desk = Desk(
-            Tallies(),
+            self.tallies,
             ThrottledLog(logging.getLogger("idalloc.test")),
             lambda: self.now,
             lambda _delivery: self.ends.append("passed on"),
         )
+
+    @property
+    def outcomes(self) -> dict[str, int]:
+        return self.tallies.outcomes[ALLOC_QUEUE]
 
     def delivery(self, *, redelivered: bool = False) -> Delivery:
         session: Any = self
@@ -65,6 +71,15 @@ def test_a_request_is_handed_back_once(bench: Bench) -> None:
     bench.desk.answer(bench.delivery(), SHUTTING_DOWN)
     bench.desk.answer(bench.delivery(redelivered=True), SHUTTING_DOWN)
     assert bench.ends == ["handed back", "told"]
+
+
+def test_a_user_beyond_its_share_is_counted_apart(bench: Bench) -> None:
+    """It is no trouble of the fleet's, so that nobody is woken for it."""
+    bench.desk.refuse(bench.delivery(), busy("no place for anybody", 0.1))
+    assert (bench.outcomes, bench.tallies.limited.by_user()) == ({"busy": 1}, {})
+    bench.desk.refuse(bench.delivery(), over_share("this user has had its share", 0.1))
+    assert bench.outcomes == {"busy": 1, "limited": 1}
+    assert bench.tallies.limited.by_user() == {NOBODY: 1}
 
 
 def test_an_answer_about_health_that_comes_too_late_is_dropped(bench: Bench) -> None:

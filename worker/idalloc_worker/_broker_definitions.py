@@ -11,6 +11,7 @@ from idalloc_schemas import (
     ALLOC_QUEUE,
     DEAD_QUEUE,
     FLEET_EXCHANGE,
+    FLEET_HEALTH_EXCHANGE,
     HEALTH_QUEUE,
     MARKS_STREAM,
     REQUEST_EXCHANGE,
@@ -81,6 +82,7 @@ class Broker:
             ],
             "exchanges": [
                 _exchange(FLEET_EXCHANGE, "fanout") | here,
+                _exchange(FLEET_HEALTH_EXCHANGE, "fanout") | here,
                 _exchange(REQUEST_EXCHANGE, "direct") | here,
             ],
             "queues": [

@@ -15,8 +15,9 @@ _MIB: Final = 1024 * 1024
 
 VHOST_LIMITS: Final = {"max-connections": 2000, "max-queues": 2000}
 CALLER_LIMITS: Final = {"max-connections": 500, "max-channels": 1000}
-WORKER_LIMITS: Final = {"max-connections": 500, "max-channels": 2500}
-"""A worker process takes one connection with five channels, and another one for suspects."""
+WORKER_LIMITS: Final = {"max-connections": 1000, "max-channels": 2500}
+"""A worker process takes one connection with six channels, and now and then up to three more: for
+answers that may end a connection, for messages that do, and for such ones in the stream."""
 
 _TO_DEAD: Final[Mapping[str, Any]] = {
     "dead-letter-exchange": "",

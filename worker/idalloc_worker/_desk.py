@@ -12,8 +12,8 @@ from idalloc_schemas import (
     RespCode,
     encode_alloc_success,
 )
-from idalloc_worker._effects import Answer, Redirected, Refused
-from idalloc_worker._refusals import INTERNAL, busy
+from idalloc_worker._effects import Answer, OverShare, Redirected, Refused
+from idalloc_worker._refusals import INTERNAL, over_share
 from idalloc_worker._replies import REPLY_TYPES, error_reply
 from idalloc_worker._sample import Sample
 from idalloc_worker._session import Delivery, deadline_of
@@ -26,12 +26,12 @@ from idalloc_worker._tallies import (
     EXPIRED,
     GRANTED,
     HANDED_BACK,
+    LIMITED,
     Tallies,
 )
 from idalloc_worker._throttle import ThrottledLog
 
-SHED: Final = busy("this user sends more requests than others leave room for", 0.1)
-_BUSY: Final = RespCode.BUSY.name.lower()
+SHED: Final = over_share("this user sends more requests than others leave room for", 0.1)
 _SHED_BODY: Final = error_reply(SHED).encode()
 _WARY_FOR: Final = 60.0  # seconds
 
@@ -79,9 +79,11 @@ class Desk:
 
     def refuse(self, delivery: Delivery, refusal: Refused) -> None:
         """Answer with an error."""
-        self._outcomes[delivery.queue][refusal.code.name.lower()] += 1
-        if refusal.code is RespCode.BUSY:
+        if isinstance(refusal, OverShare):
+            self._outcomes[delivery.queue][LIMITED] += 1
             self._limited.add(delivery.user_name)
+        else:
+            self._outcomes[delivery.queue][refusal.code.name.lower()] += 1
         reply = error_reply(refusal)
         self._reply(delivery, reply.encode(), REPLY_TYPES[delivery.queue])
 
@@ -93,7 +95,7 @@ class Desk:
         if deadline_of(properties, now) <= now:
             self.expire(delivery)
             return
-        self._outcomes[ALLOC_QUEUE][_BUSY] += 1
+        self._outcomes[ALLOC_QUEUE][LIMITED] += 1
         self._limited.add(delivery.user_name)
         self._reply(delivery, _SHED_BODY, ALLOC_REPLY_TYPE)
 

@@ -28,6 +28,11 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
+class OverShare(Refused):
+    """BUSY because of what its user asks for: others are served."""
+
+
+@dataclass(frozen=True, slots=True)
 class Redirected(Refused):
     """The tag is ordered, so that only the owner of its partition may answer."""
 

@@ -27,7 +27,7 @@ from idalloc_worker._fair_share import THREE_TIMES, FairShare
 from idalloc_worker._id_space import SpaceUsed
 from idalloc_worker._pool import TagPool, Waiter
 from idalloc_worker._refusal_memory import RefusalMemory
-from idalloc_worker._refusals import SHUTTING_DOWN, busy, forbidden, too_many
+from idalloc_worker._refusals import SHUTTING_DOWN, forbidden, over_share, too_many
 from idalloc_worker._segment import Segment
 from idalloc_worker._strangers import Strangers
 from idalloc_worker._tag_health import describe, describe_unknown, refusal_in_force
@@ -250,7 +250,7 @@ class Engine:
         if self._closing:
             return SHUTTING_DOWN
         if not self._has_place(app_tag, request.user):
-            return busy("too many requests of this user wait", self._limits.backoff_base)
+            return over_share("too many requests of this user wait", self._limits.backoff_base)
         pool = pool or self._new_pool(app_tag, now)
         self._wait(pool, request, now)
         self._refill_if_wanted(pool, now)

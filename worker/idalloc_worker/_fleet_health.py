@@ -33,12 +33,12 @@ PATIENCE: Final = 2.0
 """Seconds that a question may wait, about as long as callers do."""
 
 _PREFETCH: Final = 10
-_QUEUE_ARGUMENTS: Final = {
+QUEUE_ARGUMENTS: Final = {
     "x-max-length": 100,
     "x-max-length-bytes": 1_000_000,
     "x-message-ttl": round(PATIENCE * 1000),
 }
-"""It is as short-lived as its name, which no policy can know."""
+"""It is as short-lived as its name. A policy with other limits may only lower these."""
 
 _SETTLE_LONGEST: Final = 2.0  # seconds after which a worker goes on without it
 _NOT_FOUND: Final = 404
@@ -188,7 +188,7 @@ class FleetHealth:
         if self._declare_first:
             channel.exchange_declare(FLEET_HEALTH_EXCHANGE, "fanout", durable=True)
         queue = self._queue
-        channel.queue_declare(queue, exclusive=True, auto_delete=True, arguments=_QUEUE_ARGUMENTS)
+        channel.queue_declare(queue, exclusive=True, auto_delete=True, arguments=QUEUE_ARGUMENTS)
         channel.queue_bind(queue, FLEET_HEALTH_EXCHANGE, "")
         channel.basic_consume(
             queue,

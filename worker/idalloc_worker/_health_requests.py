@@ -15,7 +15,7 @@ from idalloc_worker._health_answers import Bodies, HealthAnswers
 from idalloc_worker._health_budget import HealthBudget
 from idalloc_worker._health_rights import HealthRights, Viewer
 from idalloc_worker._ordered import OrderedTags
-from idalloc_worker._refusals import busy, forbidden
+from idalloc_worker._refusals import forbidden, over_share
 from idalloc_worker._replies import health_reply, health_reply_in_slices
 from idalloc_worker._session import Delivery, deadline_of
 from idalloc_worker._tag_health import Listing, without_details
@@ -97,7 +97,8 @@ class HealthRequests:
         if self._budget.admit(viewer):
             return True
         if self._budget.word(viewer):
-            self._desk.refuse(delivery, busy(_TOO_MANY, max(self._budget.wait(viewer), 0.1)))
+            wait = max(self._budget.wait(viewer), 0.1)
+            self._desk.refuse(delivery, over_share(_TOO_MANY, wait))
         else:
             self._drop(delivery)
         return False

@@ -111,8 +111,8 @@ PROCESS_METRICS: Final = (
     Metric(
         "idalloc_requests_limited",
         Kind.COUNTER,
-        "Requests answered BUSY, by the RabbitMQ user who sent them: of the first 32 such users "
-        "each, and of all others together.",
+        "Requests answered BUSY as beyond the share of the RabbitMQ user who sent them: of the "
+        "first 32 such users each, and of all others together.",
         lambda it: [((user,), count) for user, count in it.limited.items()],
         ("user",),
     ),

@@ -33,6 +33,8 @@ DEAD_LETTERED: Final = "dead_lettered"
 HANDED_BACK: Final = "handed_back"
 DOUBTED: Final = "doubted"
 DROPPED: Final = "dropped"
+LIMITED: Final = "limited"
+"""BUSY for what its user asks for; `busy` is what would have happened to anybody."""
 
 ORDERED_QUEUES: Final = "id.ordered"
 """All of them together. What comes in on them came in on `id.alloc` before, and is counted there:
@@ -40,11 +42,15 @@ but not what no worker wrote."""
 
 _REFUSALS: Final = {code: code.name.lower() for code in RespCode if code is not RespCode.SUCCESS}
 OUTCOMES: Final[Mapping[str, tuple[str, ...]]] = {
-    ALLOC_QUEUE: (GRANTED, *_REFUSALS.values(), EXPIRED, DEAD_LETTERED, HANDED_BACK, DOUBTED),
+    ALLOC_QUEUE: (
+        *(GRANTED, *_REFUSALS.values(), LIMITED),
+        *(EXPIRED, DEAD_LETTERED, HANDED_BACK, DOUBTED),
+    ),
     HEALTH_QUEUE: (
         ANSWERED,
         *(_REFUSALS[code] for code in (RespCode.INVALID_REQUEST, RespCode.APP_TAG_NOT_FOUND)),
-        *(_REFUSALS[code] for code in (RespCode.FORBIDDEN, RespCode.BUSY, RespCode.INTERNAL)),
+        *(_REFUSALS[code] for code in (RespCode.FORBIDDEN, RespCode.INTERNAL)),
+        LIMITED,
         EXPIRED,
         DEAD_LETTERED,
         DROPPED,
@@ -90,7 +96,7 @@ class Tallies:
         self.outcomes: dict[str, Counter[str]] = {queue: Counter() for queue in OUTCOMES}
         self.events: Counter[str] = Counter()
         self.limited = UserCounts()
-        """Requests answered BUSY, by the user who sent them."""
+        """Requests beyond the share of their user, by user."""
         self.latency = Histogram(REQUEST_BOUNDS)
         """From the delivery of a request on `id.alloc` until its reply is written."""
         self.refill_time = Histogram(REFILL_BOUNDS)

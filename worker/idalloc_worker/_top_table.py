@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from idalloc_schemas import HealthReply, RespCode, TagHealth, TagState
+from idalloc_worker._tallies import LIMITED
 
 _SAME: Final = 0.01
 """Seconds by which the ages of one answer may differ that was told twice."""
@@ -13,7 +14,10 @@ _SAME: Final = 0.01
 GONE_FOR: Final = 30.0
 """Seconds for which a worker that does not answer any more is still shown."""
 
-_ERRORS: Final = tuple(code.name.lower() for code in RespCode if code is not RespCode.SUCCESS)
+_ERRORS: Final = (
+    *(code.name.lower() for code in RespCode if code is not RespCode.SUCCESS),
+    LIMITED,
+)
 _NEVER_HEARD_OF: Final = "a state of a later version"
 _MILDEST_FIRST: Final = (
     *(TagState.COLD, "standby", TagState.READY, _NEVER_HEARD_OF),

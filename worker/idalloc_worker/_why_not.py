@@ -6,7 +6,7 @@ from idalloc_schemas import RespCode
 from idalloc_worker._effects import Refused
 from idalloc_worker._engine_limits import EngineLimits
 from idalloc_worker._pool import TagPool, Waiter
-from idalloc_worker._refusals import busy, forbidden, too_many
+from idalloc_worker._refusals import busy, forbidden, over_share, too_many
 
 OVER_RATE: Final = "this user draws more ids from this app_tag than it may"
 _NEXT_MS: Final = 0.001  # seconds, so that a retry does not come a moment too early
@@ -19,7 +19,7 @@ def over_limit(pool: TagPool, request: Waiter, now: float) -> Refused | None:
     if request.count > pool.max_count:
         return too_many(pool.max_count, "for this app_tag")
     debt = pool.debt(request.user, request.count, now)
-    return busy(OVER_RATE, debt + _NEXT_MS) if debt else None
+    return over_share(OVER_RATE, debt + _NEXT_MS) if debt else None
 
 
 def no_available_id(pool: TagPool, limits: EngineLimits, now: float) -> Refused:
