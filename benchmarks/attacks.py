@@ -95,8 +95,8 @@ def findings(result: Result) -> list[Finding]:
 
 
 def _most_ratio(attack: Attack) -> float | None:
-    """Tell the bar of speed; where the broker itself stops them, calls have to go on in time."""
-    return None if attack.recovers_within else MOST_RATIO
+    """Tell the bar of speed; where the broker stops them, or workers reconnect, calls go on."""
+    return None if attack.recovers_within or attack.reconnect else MOST_RATIO
 
 
 def table(found: Sequence[Result]) -> str:
