@@ -223,8 +223,17 @@ def test_a_gap_in_what_a_worker_says_is_joined_anew_for(bench: Bench) -> None:
     # At once: while the channel closes, an echo would say that everything was heard.
     assert bench.lost_while_open == 1
     bench.reopen()
-    bench.deliver("id.fleet", WORKER_USER, b"x", "x-20")  # the stream has what came between
+    bench.deliver("id.fleet", WORKER_USER, b"x", "x-20")
     assert (bench.gaps, bench.channels[1].is_open) == (1, True)
+
+
+def test_what_was_said_between_two_channels_is_no_gap(bench: Bench) -> None:
+    """Whoever joins anew reads it in the stream: to do so once more would never end."""
+    bench.deliver("id.fleet", WORKER_USER, b"x", "x-7")
+    bench.channels[0].close()
+    bench.reopen()
+    bench.deliver("id.fleet", WORKER_USER, b"x", "x-20")
+    assert (bench.gaps, bench.channels[1].is_open) == (0, True)
 
 
 def test_only_what_workers_tell_all_is_followed(bench: Bench) -> None:
