@@ -7,7 +7,7 @@ RESULTS := docs/performance
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo up test test-all test-pythons mutations attacks bench bench-quick bench-docs \
+.PHONY: help install demo up test test-attacks test-all test-pythons mutations attacks bench bench-quick bench-docs \
   prove check format build clean
 
 help: ## Show this list.
@@ -26,10 +26,13 @@ demo: $(INSTALLED) ## Hand out ids through a real RabbitMQ from a real MySQL, an
 up: $(INSTALLED) ## Run RabbitMQ, MySQL and two workers until Ctrl-C.
 	@$(BIN)/python -m tests.devstack up
 
-test: $(INSTALLED) ## Run all tests; ARGS go to pytest.
-	$(BIN)/python -m pytest $(ARGS)
+test: $(INSTALLED) ## Run the tests; ARGS go to pytest.
+	$(BIN)/python -m pytest --ignore=tests/attacks $(ARGS)
 
-test-all: test mutations attacks ## Run all tests, break each rule, and attack at full length.
+test-attacks: $(INSTALLED) ## Attack a fleet for a second in each way, beside an honest caller.
+	$(BIN)/python -m pytest tests/attacks $(ARGS)
+
+test-all: test test-attacks mutations attacks ## Run all tests, break each rule, and attack at full length.
 
 test-pythons: $(INSTALLED) ## Run the unit tests on each Python 3.11 or later that is here.
 	@$(BIN)/python -m tests.pythons $(ARGS)

@@ -55,6 +55,8 @@ class Properties:
     app_id: bytes | None = None
     headers: Mapping[str, str] | None = None
     """Only written, never read."""
+    message_id: bytes | None = None
+    """Only read, never written."""
     exchange: bytes | None = None
     """Through which exchange it came, for consumers that ask; the broker says so, not the sender.
     """
@@ -239,7 +241,8 @@ def _read_properties(payload: bytes, flags: int) -> Properties:  # noqa: C901, P
         at, start = at + 1 + payload[at], at + 1
         properties.expiration = payload[start:at]
     if flags & _MESSAGE_ID:
-        at += 1 + payload[at]
+        at, start = at + 1 + payload[at], at + 1
+        properties.message_id = payload[start:at]
     if flags & _TIMESTAMP:
         at += 8
     if flags & _TYPE:

@@ -249,6 +249,7 @@ def _as_bytes(properties: BasicProperties) -> Properties:
         type=encoded(properties.type),
         user_id=encoded(properties.user_id),
         app_id=encoded(properties.app_id),
+        message_id=encoded(properties.message_id),
     )
 
 

@@ -58,8 +58,8 @@ class Outcome:
         return self.p99_attacked / self.p99_quiet
 
     @property
-    def problems(self) -> list[str]:
-        """Say which bounds were not kept, other than those of speed."""
+    def harm(self) -> list[str]:
+        """Say what was done to others, other than to make them slow."""
         found = list(self.faults)
         if self.failures:
             named = ", ".join(
@@ -68,6 +68,12 @@ class Outcome:
             found.append(f"{len(self.failures)} of {self.calls} honest calls failed: {named}")
         if self.worker_megabytes > WORKER_MEGABYTES:
             found.append(f"a worker grew by {self.worker_megabytes:.0f} MB")
+        return found
+
+    @property
+    def problems(self) -> list[str]:
+        """Say which bounds were not kept, other than those of speed."""
+        found = self.harm
         if self.broker_megabytes > self.broker_limit:
             found.append(f"the broker grew by {self.broker_megabytes:.0f} MB")
         return found

@@ -278,12 +278,22 @@ class Broker:
 
         Questions about health that are lost with theirs are nobody's claims.
         """
-        held = [
-            queue
-            for queue in self.queues.values()
-            if queue.owner is not None and not queue.name.startswith(FLEET_HEALTH_EXCHANGE)
-        ]
+        held = self._fleet_queues()
         if not held:
             return False
         held[self.choices.below(len(held))].lose()
         return True
+
+    def _fleet_queues(self) -> list[Queue]:
+        return [
+            queue
+            for queue in self.queues.values()
+            if queue.owner is not None and not queue.name.startswith(FLEET_HEALTH_EXCHANGE)
+        ]
+
+    def drop_oldest(self) -> bool:
+        """Have a fleet's queue be full, and drop its oldest messages; False if none could be."""
+        held = [queue for queue in self._fleet_queues() if queue.consumers]
+        start = self.choices.below(len(held)) if held else 0
+        queues = held[start:] + held[:start]
+        return any(one.channel.drop_oldest(one) for queue in queues for one in queue.consumers)

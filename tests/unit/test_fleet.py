@@ -409,6 +409,25 @@ def test_a_reconnect_reads_no_more_than_a_start(bench: Bench) -> None:
     assert bench.fleet.marks.mark("order") == 60
 
 
+def test_what_was_dropped_from_its_queue_is_read_in_the_stream(bench: Bench) -> None:
+    """Wherever it has seen the stream's end meanwhile: what it did not hear may lie before that."""
+    bench.join()
+    outcome = claim(bench, 10, 20)
+    bench.confirm()
+    bench.fleet.on_fleet_gap()
+    bench.fleet.on_fleet_lost()
+    bench.echo()
+    assert (outcome, bench.fleet.able) == ([], False)
+    bench.fleet.on_fleet_open("id.fleet.mine")
+    bench.confirm()
+    bench.read(snapshot(), claim_of("rival", 15, 25), end=101)
+    bench.pass_time(1)
+    bench.confirm()
+    bench.echo()
+    assert bench.stream.starts == [0, 0]
+    assert (outcome, bench.counters["fleet_gaps"]) == ([False], 1)
+
+
 def test_a_worker_that_does_not_hear_itself_uses_nothing(bench: Bench) -> None:
     """Somebody deleted the exchange, and another worker made it anew: nobody's claims come."""
     bench.join()

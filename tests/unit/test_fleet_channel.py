@@ -24,6 +24,7 @@ class FakeChannel:
         self.is_open = True
         self.published: list[bytes] = []
         self.users: list[str | None] = []
+        self.numbers: list[str | None] = []
         self.consumed: list[dict[str, object]] = []
 
     def add_on_close_callback(self, callback: Callable[..., None]) -> None:
@@ -59,6 +60,7 @@ class FakeChannel:
     def basic_publish(self, _exchange: str, _key: str, body: bytes, properties: Any) -> None:
         self.published.append(body)
         self.users.append(properties.user_id)
+        self.numbers.append(properties.message_id)
 
     def confirm(self, number: int, *, multiple: bool = False, ack: bool = True) -> None:
         method = (Basic.Ack if ack else Basic.Nack)(number, multiple)
@@ -79,7 +81,8 @@ class Bench:
         self.later: list[Callable[[], None]] = []
         self.confirmed: list[str] = []
         self.heard: list[tuple[bytes, bool]] = []
-        self.lost = self.nacked = 0
+        self.lost = self.nacked = self.gaps = 0
+        self.lost_while_open = 0
         self.server_properties: dict[str, Any] = {}
         handler: Any = self
         self.counters = Counter[str]()
@@ -106,6 +109,10 @@ class Bench:
 
     def on_fleet_lost(self) -> None:
         self.lost += 1
+        self.lost_while_open += self.channels[-1].is_open
+
+    def on_fleet_gap(self) -> None:
+        self.gaps += 1
 
     def on_fleet_message(self, body: bytes, *, from_fleet: bool) -> None:
         self.heard.append((body, from_fleet))
@@ -114,9 +121,11 @@ class Bench:
         for name in names:
             self.fleet.publish(name.encode(), partial(self.confirmed.append, name))
 
-    def deliver(self, exchange: str, user: str | None, body: bytes) -> None:
+    def deliver(
+        self, exchange: str, user: str | None, body: bytes, number: str | None = None
+    ) -> None:
         method = Basic.Deliver("c", 1, False, exchange, "")  # noqa: FBT003  # as pika's
-        properties = BasicProperties(user_id=user)
+        properties = BasicProperties(user_id=user, message_id=number)
         self.channels[-1].on_message(self.channels[-1], method, properties, body)
 
     def reopen(self) -> None:
@@ -204,3 +213,51 @@ def test_a_queue_that_may_have_lost_messages_is_given_up(bench: Bench) -> None:
     bench.publish("again")
     bench.channels[1].confirm(1)
     assert bench.confirmed == ["again"]
+
+
+def test_a_gap_in_what_a_worker_says_is_joined_anew_for(bench: Bench) -> None:
+    """The broker drops the oldest from a queue that is full: claims may be among them."""
+    for number in ("x-7", "y-1", "x-8", "y-3", "x-11"):
+        bench.deliver("id.fleet", WORKER_USER, b"x", number)
+    assert (bench.gaps, len(bench.heard), bench.channels[0].is_open) == (1, 4, False)
+    # At once: while the channel closes, an echo would say that everything was heard.
+    assert bench.lost_while_open == 1
+    bench.reopen()
+    bench.deliver("id.fleet", WORKER_USER, b"x", "x-20")
+    assert (bench.gaps, bench.channels[1].is_open) == (1, True)
+
+
+def test_what_was_said_between_two_channels_is_no_gap(bench: Bench) -> None:
+    """Whoever joins anew reads it in the stream: to do so once more would never end."""
+    bench.deliver("id.fleet", WORKER_USER, b"x", "x-7")
+    bench.channels[0].close()
+    bench.reopen()
+    bench.deliver("id.fleet", WORKER_USER, b"x", "x-20")
+    assert (bench.gaps, bench.channels[1].is_open) == (0, True)
+
+
+def test_only_what_workers_tell_all_is_followed(bench: Bench) -> None:
+    """What nobody vouches for neither sets a number nor breaks one; nor what goes to one alone."""
+    bench.deliver("id.fleet", WORKER_USER, b"x", "x-7")
+    bench.deliver("", WORKER_USER, b"x", "x-70")
+    bench.deliver("", "idalloc-caller", b"x", "x-70")
+    bench.deliver("id.fleet", WORKER_USER, bytes(MAX_BYTES + 1), "x-70")
+    bench.deliver("id.fleet", WORKER_USER, b"x", "x-8")
+    bench.deliver("id.fleet", WORKER_USER, b"x")  # a worker of an earlier version
+    assert bench.gaps == 0
+
+
+def test_what_is_told_to_all_is_numbered(bench: Bench) -> None:
+    """From 1 on, under another name on each channel; what goes to one queue is not."""
+    bench.publish("one")
+    bench.fleet.send(bench.queue, b"echo")
+    bench.publish("two")
+    bench.channels[0].close()
+    bench.reopen()
+    bench.publish("three")
+    first, second = (channel.numbers for channel in bench.channels)
+    assert first[1] is None
+    (name, one), (same, two), (other, three) = (
+        str(number).split("-") for number in (first[0], first[2], second[0])
+    )
+    assert ((one, two, three), name == same, name == other) == (("1", "2", "1"), True, False)

@@ -53,7 +53,8 @@ _ORDERED: Final = {
     "message-ttl": 5 * _MINUTE,
 }
 # Not `reject-publish`: one worker that is frozen would keep all others from telling what they
-# reserve. A worker that has not read for so long is cut off by its heartbeat, and forgets all.
+# reserve. A worker that has not read for so long is cut off by its heartbeat, and forgets all, or
+# sees from the numbers of what it reads next that some is missing.
 _FLEET: Final = {
     "max-length": 50_000,
     "max-length-bytes": 64 * _MIB,

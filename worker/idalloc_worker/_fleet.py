@@ -79,6 +79,7 @@ class Fleet:
             gate=gate,
             app_id=name,
         )
+        self.on_fleet_gap = self.memory.on_gap
         self._own = OwnMessages()
         self._state = FleetState.DOWN
         self._when_able: list[Callback] = []

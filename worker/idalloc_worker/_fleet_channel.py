@@ -25,6 +25,7 @@ from idalloc_client._link import Timer
 from idalloc_client._wire import Wire
 from idalloc_schemas import CONTENT_TYPE, FLEET_EXCHANGE
 from idalloc_worker._fleet_gate import FleetGate
+from idalloc_worker._fleet_numbers import HeardNumbers, SentNumbers
 
 _log = logging.getLogger("idalloc.fleet")
 
@@ -67,6 +68,9 @@ class FleetHandler(Protocol):
     def on_fleet_refused(self, reason: str) -> None:
         """Do without: the broker does not let this user speak to the fleet. It is tried again."""
 
+    def on_fleet_gap(self) -> None:
+        """Hear that the broker dropped some of what others said; `on_fleet_lost` follows."""
+
     def on_fleet_message(self, body: bytes, *, from_fleet: bool) -> None:
         """Take a worker's message; `from_fleet` if it came through the exchange, to all."""
 
@@ -95,6 +99,8 @@ class FleetChannel:
         self._declare_first = False
         self._queue = ""
         self._published = 0
+        self._sent = SentNumbers()
+        self._heard = HeardNumbers()
         self._unconfirmed: deque[_Published] = deque()
         self._retries = Backoff(0.2, 30.0)
 
@@ -139,7 +145,7 @@ class FleetChannel:
 
     def publish(self, body: bytes, on_confirmed: Callback) -> None:
         """Send to every worker; `on_confirmed` runs once it is in all their queues, or never."""
-        if self._send(FLEET_EXCHANGE, "", body):
+        if self._send(FLEET_EXCHANGE, "", body, self._sent):
             self._published += 1
             self._unconfirmed.append(_Published(self._published, on_confirmed, self._clock()))
 
@@ -224,11 +230,15 @@ class FleetChannel:
         self._channel = None
         self._listening = False
         self._published = 0
+        self._sent = SentNumbers()
+        self._heard.forget()
         self._unconfirmed.clear()
 
     # Messages
 
-    def _send(self, exchange: str, routing_key: str, body: bytes) -> bool:
+    def _send(
+        self, exchange: str, routing_key: str, body: bytes, numbers: SentNumbers | None = None
+    ) -> bool:
         channel = self._channel
         if channel is None or not channel.is_open:
             return False
@@ -236,6 +246,7 @@ class FleetChannel:
             content_type=CONTENT_TYPE,
             delivery_mode=pika.DeliveryMode.Transient,
             type=_MESSAGE_TYPE,
+            message_id=None if numbers is None else numbers.next(),
             user_id=self._users.name,
             app_id=self._app_id,
         )
@@ -269,7 +280,20 @@ class FleetChannel:
         from_fleet = properties.exchange == _EXCHANGE
         if not self._gate.admits(properties.user_id, len(body), from_fleet=from_fleet):
             return
+        if from_fleet and self._heard.shows_gap(properties.message_id):
+            self._on_gap()
         try:
             self._handler.on_fleet_message(body, from_fleet=from_fleet)
         except Exception:  # noqa: BLE001  # pika would end the connection: a crash loop
             _log.exception("A message of the fleet failed")
+
+    def _on_gap(self) -> None:
+        """Join anew, and so hear from the stream, or the others, what was dropped here."""
+        self._heard.forget()  # what still comes on this channel is of the same loss
+        _log.warning(
+            "RabbitMQ dropped messages of other workers that this one had not read in time"
+        )
+        self._handler.on_fleet_gap()
+        # At once: an echo that is still to come does not say that everything was heard.
+        self._handler.on_fleet_lost()
+        self.restart("it missed what others said")

@@ -138,6 +138,11 @@ class FleetMemory:
         self._unheard = False
         self.stream.close()
 
+    def on_gap(self) -> None:
+        """Take nothing of the stream for known: it was looked at without being read, since."""
+        self._counters["fleet_gaps"] += 1
+        self._end = -1
+
     # Reading
 
     def on_stream_open(self) -> None:

@@ -208,6 +208,12 @@ PROCESS_METRICS: Final = (
         "memory_set_back",
     ),
     _event(
+        "idalloc_fleet_gaps",
+        "Times that the worker missed messages of others, which RabbitMQ had dropped from its "
+        "queue, and joined anew to read them.",
+        "fleet_gaps",
+    ),
+    _event(
         "idalloc_foreign_messages",
         "Messages in the queues between workers that no worker sent; they are not read.",
         "foreign_messages",

@@ -84,7 +84,7 @@ EVENTS: Final = (
     *("requests", "redelivered", "waited", "connects", "blocked"),
     *("refills", "refills_failed", "refills_refused", "refills_unknown", "rewinds_repaired"),
     *("claims_contested", "claims_unprotected", "give_backs", "give_backs_failed"),
-    *("overlaps_heard", "memory_set_back", "marks_unread", "marks_implausible"),
+    *("overlaps_heard", "memory_set_back", "marks_unread", "marks_implausible", "fleet_gaps"),
     *("foreign_messages", "forwarded", "owned", "unroutable", "generations", "poison_set_aside"),
 )
 
