@@ -698,3 +698,25 @@ def test_nobody_can_guess_the_number_of_an_echo(bench: Bench) -> None:
     assert outcome == []
     bench.echo()
     assert outcome == [True]
+
+
+@pytest.mark.parametrize("heard", [True, False])
+def test_the_end_of_the_stream_is_known_once_all_before_it_was_heard(
+    bench: Bench,
+    heard: bool,  # noqa: FBT001
+) -> None:
+    """What lags in the worker's own queue is lost with it: it is read in the stream then."""
+    bench.join()
+    bench.pass_time(10)
+    bench.confirm()
+    bench.memory.on_stream_open()
+    sentinel = bench.channel.outbox[-1][0]
+    bench.confirm(bound=heard)
+    bench.memory.on_stream_message(sentinel, 200, from_fleet=True)
+    bench.fleet.disconnect()
+    bench.connect()
+    bench.confirm()
+    bench.memory.on_stream_open()
+    (end,) = [body for body in bench.confirm() if b"echo" in body]
+    bench.memory.on_stream_message(end, 300, from_fleet=True)
+    assert bench.stream.starts == [0, 200 if heard else 100]
