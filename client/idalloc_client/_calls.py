@@ -4,15 +4,16 @@ import logging
 import math
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import count, takewhile
+from itertools import count
 from typing import Any, Protocol
 
 from pika.channel import Channel
 from pika.exceptions import ChannelClosedByBroker
 from pika.spec import Basic, BasicProperties
 
+from idalloc_client._copies import Copies
 from idalloc_client._errors import (
     AccessRefusedError,
     CallTimeoutError,
@@ -90,8 +91,8 @@ class CallTable:
         self._published = 0
         self._unconfirmed: dict[int, bytes] = {}
         """What it has not said that of, by number; in their order."""
-        self._unsure: set[bytes] = set()
-        """What was sent before it was asked to say so, and may not have been taken."""
+        self._copies = Copies()
+        """Of what was sent before it was asked to say so, and may not have been taken."""
         self._blocked = False
         self._closed = False
         self.lost_reason: BaseException | None = None
@@ -148,6 +149,8 @@ class CallTable:
         if self._wire is None:
             words = describe(self.lost_reason)
             return ConnectionLostError(f"no connection to the broker: {words}")
+        if self._copies.refused:
+            return QueueFullError()
         foreign = "; replies came that no user in `workers` sent"
         return CallTimeoutError(
             f"no reply from queue {queue!r} in time: does a worker run and keep up?"
@@ -161,18 +164,22 @@ class CallTable:
 
         From now on the broker says of each message whether it took it, as long as the channel
         lives. Not from the start: it takes a tenth of the calls a client can make (`lone_call`,
-        `async_singles`). What left before that is sent once more; at worst ids are wasted.
+        `async_singles`). What left before that may be sent once more (`Copies`), and whichever is
+        answered first counts: at worst ids are wasted.
         """
         wire = self._wire
         if wire is None or not self._listening or not wire.is_open or self._blocked:
             return
+        call = self._calls.get(correlation_id)
+        if call is None:
+            return
+        now = self._clock()
         if not self._confirms:
             self._confirms = True
-            self._unsure = set(self._calls)
+            deadlines = {sent: call.deadline for sent, call in self._calls.items()}
+            self._copies.begin(deadlines, correlation_id, now)
             wire.confirm(self._on_confirm)
-        call = self._calls.get(correlation_id)
-        if call is not None and correlation_id in self._unsure:
-            self._unsure.discard(correlation_id)
+        if self._copies.wants(correlation_id, now):
             self.tallies.resent += 1
             self._send(correlation_id, call)
 
@@ -204,7 +211,7 @@ class CallTable:
         self._listening = self._confirms = False
         self._published = 0
         self._unconfirmed.clear()
-        self._unsure.clear()
+        self._copies = Copies()
         if isinstance(reason, ChannelClosedByBroker) and _is_about_user_id(reason):
             # The broker knows this user under another name (a certificate's or a token's).
             self._user_id = None
@@ -302,12 +309,18 @@ class CallTable:
 
     def _on_confirm(self, number: int, multiple: bool, taken: bool) -> None:  # noqa: FBT001
         """End the calls whose request the broker did not take: nobody will answer them."""
-        unconfirmed = self._unconfirmed
-        told = takewhile(number.__ge__, list(unconfirmed)) if multiple else (number,)
-        for each in told:
-            correlation_id = unconfirmed.pop(each, b"")
-            if not taken and (call := self._calls.pop(correlation_id, None)) is not None:
+        now = self._clock()
+        told = self._confirmed(number) if multiple else (self._unconfirmed.pop(number, b""),)
+        for correlation_id in told:
+            if self._copies.told(correlation_id, now, taken=taken) or taken:
+                continue
+            if (call := self._calls.pop(correlation_id, None)) is not None:
                 call.finish(QueueFullError())
+
+    def _confirmed(self, number: int) -> Iterator[bytes]:
+        unconfirmed = self._unconfirmed
+        while unconfirmed and (first := next(iter(unconfirmed))) <= number:
+            yield unconfirmed.pop(first)
 
     def _on_return(
         self, _channel: Channel, method: Basic.Return, properties: BasicProperties, _body: bytes

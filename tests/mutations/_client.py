@@ -78,15 +78,22 @@ CLIENT: Final = (
     Rule(
         "A request that the broker does not take ends its call, and no other one.",
         _CALLS,
-        "if not taken and (call := self._calls.pop(correlation_id, None)) is not None:",
-        "if (call := self._calls.pop(correlation_id, None)) is not None:",
+        "if self._copies.told(correlation_id, now, taken=taken) or taken:",
+        "if self._copies.told(correlation_id, now, taken=taken):",
         (_CALLS_TESTS,),
     ),
     Rule(
         "What may not have been taken is sent again once, not at every look.",
-        _CALLS,
-        "            self._unsure.discard(correlation_id)\n",
+        "client/idalloc_client/_copies.py",
+        "        del self._due[call]\n",
         "",
+        ("tests/unit/test_copies.py",),
+    ),
+    Rule(
+        "A copy that the broker refuses does not end the call: the request may be in the queue.",
+        _CALLS,
+        "if self._copies.told(correlation_id, now, taken=taken) or taken:",
+        "if taken:",
         (_CALLS_TESTS,),
     ),
     Rule(

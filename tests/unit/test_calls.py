@@ -15,6 +15,7 @@ from idalloc_client._errors import (
     ClientClosedError,
     IdAllocError,
     NoRouteError,
+    QueueFullError,
 )
 from idalloc_client._exchange import Exchange, RawReply, alloc_exchange
 from idalloc_client._frames import Properties
@@ -237,6 +238,20 @@ def test_a_request_that_the_broker_does_not_take_ends_its_call(bench: Bench) -> 
     refused = [call for call in (first, *calls) if call.outcomes]
     assert refused == [calls[0], calls[1], calls[2]]
     assert all(isinstance(call.outcomes[0], BusyError) for call in refused)
+
+
+def test_a_copy_that_is_refused_leaves_the_request_where_it_is(bench: Bench) -> None:
+    """It waits in the queue that is full by now, and is answered."""
+    slow = Call()
+    (number,) = bench.add(slow)
+    bench.calls.doubt(number)
+    assert bench.wire.on_confirm is not None
+    bench.wire.on_confirm(1, False, False)  # noqa: FBT003
+    bench.calls.doubt(number)
+    assert (slow.outcomes, len(bench.wire.sent)) == ([], 2)
+    assert isinstance(bench.calls.overdue("id.alloc"), QueueFullError)
+    bench.wire.answer(0, b"mine")
+    assert bodies(slow) == [b"mine"]
 
 
 def test_nothing_is_doubted_while_an_answer_of_the_broker_is_outstanding(bench: Bench) -> None:
