@@ -47,6 +47,19 @@ class LinkHandler(Protocol):
         """Stop publishing (the broker is short of memory or disk), or go on."""
 
 
+class _Nobody:
+    """Hears what nobody wants to hear any more."""
+
+    def on_ready(self, wire: Wire) -> None:
+        """Leave it alone."""
+
+    def on_lost(self, reason: BaseException) -> None:
+        """Let it go."""
+
+    def on_blocked(self, *, blocked: bool) -> None:
+        """Wait for nothing."""
+
+
 class Link:
     """One connection with one channel, from `connect` to `begin_stop`.
 
@@ -69,6 +82,7 @@ class Link:
         self._loop = loop
         self._fit = fit
         self._loudest = logging.CRITICAL
+        self._aside = False
         self._io: LinkIO = PlainPika(loop, self._on_failure)  # for timers, until it connects
         self._soon: list[Callback] = []
         self._connection: Connection | None = None
@@ -122,6 +136,7 @@ class Link:
     ) -> "Link":
         """Make a link of its own to the same broker, on the same loop; `what` is for people.
 
+        Whoever stops it hears no more of it, and may use the same handler for another one.
         `quiet` if they need not hear when it is lost.
         """
         parameters = copy(self._parameters)
@@ -129,8 +144,9 @@ class Link:
         name = f"{given.get('connection_name', '')} {what}"
         parameters.client_properties = {**given, "connection_name": name}
         link = Link(parameters, handler, self._loop, backoff=backoff, fit=self._fit)
+        link._aside = True  # its own class
         if quiet:
-            link._loudest = logging.DEBUG  # its own class
+            link._loudest = logging.DEBUG
         return link
 
     def reset_channel(self, reason: BaseException) -> None:
@@ -295,6 +311,8 @@ class Link:
         if self._on_stopped is not None:
             return
         self._on_stopped = on_stopped
+        if self._aside:
+            self._handler = _Nobody()
         connection = self._connection
         if connection is None:
             on_stopped()

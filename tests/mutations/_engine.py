@@ -172,7 +172,7 @@ ENGINE: Final = (
     Rule(
         "However many wait of one user, others may wait too.",
         _ENGINE,
-        "        if not self._places.admits(user):\n            return False\n",
+        "        if not self.places.admits_now(user, now):\n            return False\n",
         "",
         (_SHARES,),
     ),

@@ -60,6 +60,7 @@ def test_places_are_given_back() -> None:
 def test_one_user_cannot_have_all_places_of_those_who_wait() -> None:
     """Not with any number of tags: the broker would deliver nothing more to this worker."""
     d = Driver(rows={f"tag-{number}": Row(10) for number in range(40)})
+    d.engine.places.seen("shop", d.now)
     calls = [d.ask(f"tag-{number % 40}", user="greedy") for number in range(4000)]
     waiting = sum(call.waiting for call in calls)
     assert waiting == 2000
@@ -71,10 +72,19 @@ def test_one_user_cannot_have_all_places_of_those_who_wait() -> None:
     assert d.ask("tag-1", user="greedy").ranges
 
 
+def test_a_lone_user_waits_in_the_queue_of_the_broker() -> None:
+    """While the database hangs, say: what is refused would make room for the next one."""
+    d = Driver(rows={f"tag-{number}": Row(10) for number in range(4)})
+    calls = [d.ask(f"tag-{number % 4}", user="shop") for number in range(places_for(2000))]
+    assert all(call.waiting for call in calls)
+    assert d.ask("tag-1", user="shop").code is RespCode.BUSY  # the broker delivers no more
+
+
 @pytest.mark.parametrize("end", ["served", "refused", "late", "void", "closed"])
 def test_whoever_waits_no_longer_has_no_place(end: str) -> None:
     """However the wait ended."""
     d = Driver(EngineLimits(max_waiting=8), rows={} if end == "refused" else {"order": Row(10)})
+    d.engine.places.seen("another", d.now)
     calls = [d.ask(user="shop", patience=1.0) for _ in range(7)]
     assert sum(call.waiting for call in calls) == 6
     match end:
@@ -87,7 +97,7 @@ def test_whoever_waits_no_longer_has_no_place(end: str) -> None:
             d.engine.void()
         case "closed":
             d.close()
-    assert len(d.engine._places) == 0
+    assert len(d.engine.places) == 0
 
 
 def test_a_user_brings_so_many_unknown_tags_at_a_time() -> None:

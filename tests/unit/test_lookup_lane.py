@@ -201,3 +201,13 @@ def test_what_was_abandoned_is_recorded_once(when: str) -> None:
     while any(isinstance(job, Errand) for job in around.queue):
         around.look()
     assert [record.refill.app_tag for record in records].count("new") == 1
+
+
+def test_what_ended_meanwhile_is_not_kept() -> None:
+    """A database that hangs takes no look, and attempts are given up after two seconds each."""
+    lane = Surroundings().lane()
+    outcomes = Outcomes(lane)
+    for number in range(10_000):
+        outcomes.add(f"made-up-{number}")
+        lane.ended(number - 500)
+    assert sum(map(len, lane._waiting.values())) <= 1500

@@ -15,6 +15,7 @@ from idalloc_client._wire import PikaWire
 from idalloc_schemas import ALLOC_QUEUE, HEALTH_QUEUE
 from idalloc_worker._partitions import QUEUES
 from idalloc_worker._quarantine import ORDERED, Quarantine, ended_by_message
+from tests.vouched import logged_in
 
 POISON = ConnectionClosedByBroker(541, "INTERNAL_ERROR")
 RESTART = ConnectionClosedByBroker(320, "CONNECTION_FORCED - broker forced connection closure")
@@ -37,7 +38,12 @@ class Bench:
         self.links = self.stops = self.asked = self.waiting = 0
         self.events: Counter[str] = Counter()
         self.quarantine = Quarantine(
-            self, self._new_link, self._later, lambda: self.now, self.events
+            self,
+            self._new_link,
+            self._later,
+            lambda: self.now,
+            self.events,
+            users=logged_in("w", names=("other-worker",)),
         )
 
     def fail_twice(self) -> None:
@@ -186,21 +192,40 @@ def test_queues_are_consumed_again_when_no_culprit_came_for_a_while(bench: Bench
 
 
 def test_bundles_are_put_back_for_their_owner(bench: Bench) -> None:
-    """Each once in a round, under this worker's name if it was a worker's."""
+    """Each once in a round, under this worker's name; what no worker sent nobody would read."""
     queue = QUEUES[3]
-    bench.queues[queue].extend([b"w", CULPRIT, b"w", b"caller"])
+    bench.queues[queue].extend([b"w", CULPRIT, b"other-worker", b"caller"])
     bench.fail_twice()
     bench.quarantine.begin(ordered=True)
     bench.run()
-    assert list(bench.queues[queue]) == [b"w", b"w", b"caller"]
-    assert [(name, sent.user_id) for name, sent in bench.published[-3:]] == [
+    assert list(bench.queues[queue]) == [b"w", b"other-worker"]
+    assert [(name, sent.user_id) for name, sent in bench.published[-2:]] == [
         (queue, b"w"),
         (queue, b"w"),
-        (queue, None),
     ]
+    assert bench.events["foreign_messages"] == 1
     assert all(sent.reply_to is None for _, sent in bench.published)
     assert not bench.answered
     assert len(bench.published) <= 4, "it goes round and round"
+
+
+def test_many_bundles_do_not_stand_in_front_of_requests(bench: Bench) -> None:
+    """A round through a partition's queue is left and taken up again."""
+    bench.queues[QUEUES[0]].extend([b"w"] * 5000)
+    bench.fail_twice()
+    bench.quarantine.begin(ordered=True)
+    for _ in range(20):  # the first messages of all queues were asked for
+        answer, bench.answer = bench.answer, None
+        assert answer is not None
+        answer()
+    bench.queues[ALLOC_QUEUE].append(b"1")
+    bench.now += 0.02
+    asked = bench.asked
+    while not bench.answered:
+        answer, bench.answer = bench.answer, None
+        assert answer is not None
+        answer()
+    assert bench.asked - asked < 1000
 
 
 def test_a_lost_connection_is_no_culprit(bench: Bench) -> None:

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from idalloc_client._frames import Properties
-from idalloc_worker._turns import COMPANY, SLICE, Turns
+from idalloc_worker._fair_share import COMPANY
+from idalloc_worker._turns import SLICE, Turns
 
 NAMES = {"greedy": b"greedy", "shop": b"shop", "nobody": None}
 
@@ -24,7 +25,7 @@ class Loop:
         self.waited: list[float] = []
         self._posted: deque[Callable[[], None]] = deque()
         thread: Any = SimpleNamespace(post=self._posted.append)
-        self.turns = Turns(self._handle, self._shed, thread, 2 * most)
+        self.turns = Turns(self._handle, self._shed, thread, (4 * most + 2) // 3)
 
     def _handle(self, delivery: Any, _properties: Properties, _body: bytes, came: float, /) -> None:
         self.handled.append(delivery.what)

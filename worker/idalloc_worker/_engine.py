@@ -23,7 +23,7 @@ from idalloc_worker._effects import (
     StartRefill,
 )
 from idalloc_worker._engine_limits import EngineLimits
-from idalloc_worker._fair_share import THREE_TIMES, FairShare
+from idalloc_worker._fair_share import WaitingPlaces
 from idalloc_worker._id_space import SpaceUsed
 from idalloc_worker._pool import TagPool, Waiter
 from idalloc_worker._refusal_memory import RefusalMemory
@@ -54,7 +54,7 @@ class Engine:
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._limits, self._max_count = limits, limits.max_count
-        self._places = FairShare(limits.max_waiting, THREE_TIMES)
+        self.places = WaitingPlaces(limits.max_waiting)
         self._strangers = Strangers()
         self._ordered, self._jitter = ordered, jitter
         self._pools: dict[str, TagPool] = {}
@@ -249,7 +249,7 @@ class Engine:
                 return refusal
         if self._closing:
             return SHUTTING_DOWN
-        if not self._has_place(app_tag, request.user):
+        if not self._has_place(app_tag, request.user, now):
             return over_share("too many requests of this user wait", self._limits.backoff_base)
         pool = pool or self._new_pool(app_tag, now)
         self._wait(pool, request, now)
@@ -262,8 +262,8 @@ class Engine:
         pool.stay_calm(now, 0.0, costly=pool.failures > 0)
         return pool
 
-    def _has_place(self, app_tag: str, user: str | None) -> bool:
-        if not self._places.admits(user):
+    def _has_place(self, app_tag: str, user: str | None, now: float) -> bool:
+        if not self.places.admits_now(user, now):
             return False
         return app_tag in self._pools or self._strangers.admit(app_tag, user)
 
@@ -271,8 +271,8 @@ class Engine:
         """Let it wait, and tell it before its deadline, so that it learns why."""
         margin = min(self._limits.answer_margin, (waiter.deadline - now) / 10)
         until = min(now + self._limits.wait_timeout, waiter.deadline - margin)
-        waiter.places = self._places
-        self._places.take(waiter.user)
+        waiter.places = self.places
+        self.places.take(waiter.user)
         pool.enqueue(waiter)
         self._timers.set(until, (waiter, pool))
 

@@ -1,9 +1,13 @@
 """Shares places out among users, so that there is always one for somebody who has few."""
 
 from collections import Counter
+from math import inf
 from typing import Final
 
 EQUALLY: Final = 1
+COMPANY: Final = 1.0
+"""Seconds for which a user counts as there after it was seen."""
+
 THREE_TIMES: Final = 3
 _MOST_PREFETCHED: Final = 65_535  # that AMQP can say
 
@@ -45,3 +49,28 @@ class FairShare:
         self._taken[user] -= 1
         if not self._taken[user]:
             del self._taken[user]
+
+
+class WaitingPlaces(FairShare):
+    """Those of requests that wait for ids. Where no other user is there, one may have all of them.
+
+    What is refused leaves the broker's queue, and the next one comes: a database that hangs for a
+    moment would have all that a lone user asks for answered BUSY. What is not refused waits there.
+    """
+
+    def __init__(self, places: int) -> None:
+        super().__init__(places, THREE_TIMES)
+        self._last: object = self  # no user
+        self._company_until = -inf
+
+    def seen(self, user: str | None, now: float) -> None:
+        """Note that a user asks for something."""
+        if user != self._last:
+            if self._last is not self:
+                self._company_until = now + COMPANY
+            self._last = user
+
+    def admits_now(self, user: str | None, now: float) -> bool:
+        """Tell whether a user that asks may have one more."""
+        self.seen(user, now)
+        return self._free > 0 if now >= self._company_until else self.admits(user)

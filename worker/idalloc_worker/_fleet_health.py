@@ -217,6 +217,7 @@ class FleetHealth:
         if channel is not self._channel:
             return
         self._channel = self._session = None
+        self._users.refused(reason)
         connection = self._connection
         if connection is None or not connection.is_open:
             return  # the link speaks

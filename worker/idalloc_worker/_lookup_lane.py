@@ -48,7 +48,9 @@ class LookupLane:
         self._post = post
         self._call_later = call_later
         self._direct: set[int] = set()
+        self._wanted: set[int] = set()  # attempts that wait and have not ended
         self._waiting: dict[str | None, deque[Lookup]] = {}
+        self._held = 0  # how many, those included that have ended
         self._busy = False
 
     def add(self, lookup: Lookup) -> None:
@@ -57,15 +59,29 @@ class LookupLane:
             self._direct.add(lookup.attempt)
             lookup.on_found()
             return
+        self._wanted.add(lookup.attempt)
         self._waiting.setdefault(lookup.user, deque()).append(lookup)
+        self._held += 1
         if not self._busy:
             self._look()
 
     def ended(self, attempt: int) -> None:
         """Note that an attempt has ended, looked up or not."""
         self._direct.discard(attempt)
+        self._wanted.discard(attempt)
+        if len(self._wanted) < self._held // 2:  # a database that hangs takes none of them
+            self._forget_ended()
+
+    def _forget_ended(self) -> None:
+        waiting = {
+            user: deque(lookup for lookup in theirs if lookup.attempt in self._wanted)
+            for user, theirs in self._waiting.items()
+        }
+        self._waiting = {user: theirs for user, theirs in waiting.items() if theirs}
+        self._held = sum(map(len, self._waiting.values()))
 
     def _look(self) -> None:
+        self._forget_ended()
         self._busy = bool(self._waiting)
         if not self._busy:
             return
@@ -84,6 +100,7 @@ class LookupLane:
             user = next(iter(self._waiting))
             theirs = self._waiting.pop(user)
             batch.append(theirs.popleft())
+            self._held -= 1
             if theirs:
                 self._waiting[user] = theirs  # behind all others
         return batch

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from math import inf
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from pika.exceptions import ChannelClosed, ConnectionClosedByBroker
 from pika.spec import Basic
@@ -28,6 +28,8 @@ from idalloc_client._frames import Properties
 from idalloc_client._reason import describe
 from idalloc_client._wire import Wire
 from idalloc_schemas import ALLOC_QUEUE, HEALTH_QUEUE
+from idalloc_worker._fleet_gate import FOREIGN
+from idalloc_worker._fleet_users import FleetUsers
 from idalloc_worker._partitions import QUEUES
 from idalloc_worker._side_answers import NewLink, SideLink
 from idalloc_worker._taken import as_copy
@@ -98,14 +100,17 @@ class _Queue:
 class Quarantine:
     """Owned by the link's thread; the handler of a link that lives while messages are suspected."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # its surroundings
         self,
         owner: SinglesOwner,
         new_link: NewLink,
         later: Callable[[float, Callable[[], None]], object],
         clock: Callable[[], float],
         events: Counter[str],
+        *,
+        users: FleetUsers,
     ) -> None:
+        self._users = users
         self.active = False
         """Whether messages are to be taken singly."""
         self._owner = owner
@@ -254,16 +259,21 @@ class Quarantine:
         """Send a bundle to the end of its queue: only the owner of the partition may answer it."""
         if not queue.turn:
             queue.turn_ends = left + 1
-        credentials: Any = wire.channel.connection.params.credentials
-        ours = getattr(credentials, "username", "").encode()
-        vouched = ours if properties.user_id == ours else None  # the broker lets it say no other
-        wire.publish(queue.name.encode(), as_copy(properties, vouched), body)
+        users = self._users
+        if users.trusts(properties.user_id):  # the broker lets this worker say no other name
+            wire.publish(queue.name.encode(), as_copy(properties, users.user_id), body)
+        elif users.known:  # no owner would read it
+            self._events[FOREIGN] += 1
+        else:
+            wire.publish(queue.name.encode(), as_copy(properties), body)
 
     def _count(self, queue: _Queue) -> None:
         queue.turn += 1
         if queue.turn >= queue.turn_ends:
             pause = _ROUND if queue.group.kind == ORDERED else 0.0
             self._end_turn(queue, self._clock() + pause)
+        elif queue.turn % _IN_A_ROW == 0:
+            self._stand_behind(queue, self._clock())
 
     def _on_empty(self, wire: Wire, _frame: object) -> None:
         queue = self._asked
@@ -273,7 +283,12 @@ class Quarantine:
             self._next()
 
     def _end_turn(self, queue: _Queue, next_at: float) -> None:
-        queue.turn, queue.next_at = 0, next_at
+        queue.turn = 0
+        self._stand_behind(queue, next_at)
+
+    def _stand_behind(self, queue: _Queue, next_at: float) -> None:
+        """Let the others have their turn."""
+        queue.next_at = next_at
         if queue in self._queues:
             self._queues.remove(queue)
             self._queues.append(queue)

@@ -157,6 +157,7 @@ class WorkerService:
             link.call_later,
             self._clock,
             tallies.events,
+            users=self._users,
         )
         stream = self._fleet.memory.stream
         stream.beside = lambda **given: link.beside(**given, what="(marks)", quiet=True)

@@ -87,7 +87,7 @@ class Session:
         self._wire = wire
         self._channel = wire.channel
         self._worker = worker.encode()
-        self._user = users.user_id
+        self._users = users
         self._call_soon = call_soon
         self._on_replied = on_replied
         self._replied: list[float] = []
@@ -160,7 +160,7 @@ class Session:
             content_type=_CONTENT_TYPE,
             expiration=_EXPIRATIONS.get(message_type),
             type=message_type.encode(),
-            user_id=self._user,
+            user_id=self._users.user_id,
             app_id=self._worker,
         )
         envelope = self._envelopes[message_type] = Envelope(properties)

@@ -13,13 +13,11 @@ from typing import Final, Protocol
 
 from idalloc_client._frames import Properties
 from idalloc_client._link_thread import LinkThread
+from idalloc_worker._fair_share import COMPANY
 from idalloc_worker._session import Delivery
 
 SLICE: Final = 256
 """Requests that are handled in a turn: some milliseconds."""
-
-COMPANY: Final = 1.0
-"""Seconds for which a user counts as there after it was seen."""
 
 
 class Handle(Protocol):
@@ -34,8 +32,8 @@ class Handle(Protocol):
 class Turns:
     """Owned by `thread`. `handle` handles a request, `shed` refuses one, cheaply.
 
-    One user may have half of the `prefetch` here; more is shed, but only while somebody else wants
-    to be served too.
+    One user may have three quarters of the `prefetch` here; more is shed, but only while somebody
+    else wants to be served too.
     """
 
     def __init__(
@@ -52,7 +50,7 @@ class Turns:
         self._handle = handle
         self._shed = shed
         self._next_turn = thread.post
-        self._most = max(prefetch // 2, 1)  # the broker goes on to deliver others'
+        self._most = max(prefetch * 3 // 4, 1)  # the broker goes on to deliver others'
         self._due = False  # whether the next turn is asked for
         self._shedding = False  # since the last turn: then a turn is short, so that more is shed
         self._last_user: bytes | None = None  # of those that came to stand here
