@@ -132,7 +132,7 @@ def process_name(role: str) -> str:
 
 def checked_exchange(name: str) -> str:
     """Return the name of an exchange that can be. Raises ValueError."""
-    if "://" in name or len(name.encode()) > _MAX_NAME:
+    if ":/" in name or len(name.encode()) > _MAX_NAME:
         raise ValueError(f"must be the name of an exchange, of at most {_MAX_NAME} bytes")
     return name
 

@@ -178,6 +178,43 @@ def test_what_is_there_is_left_alone_and_told(site: Site) -> None:
     assert site.apply() == [f"nothing to do: virtual host {site.name} has it all"]
 
 
+def test_a_run_that_ended_half_way_is_completed(site: Site) -> None:
+    """Users and virtual host were made, and not all of their limits: the next run sets them."""
+    site.apply()
+    to = site.management
+    for limit in ("max-connections", "max-queues"):
+        to.delete(f"/api/vhost-limits/{site.name}/{limit}")
+    for limit in ("max-connections", "max-channels"):
+        to.delete(f"/api/user-limits/{site.worker}/{limit}")
+    to.delete(f"/api/user-limits/{site.caller}/max-channels")
+    with closing(pika.BlockingConnection(pika.URLParameters(site.url_of(site.worker)))) as it:
+        it.channel().queue_declare("id.fleet.one", exclusive=True)  # as running workers have
+        told = site.apply()
+    assert told == [
+        f"created limits of virtual host {site.name}",
+        f"created limits of user {site.worker}",
+        f"created limits of user {site.caller}",
+    ]
+    assert site.apply() == [f"nothing to do: virtual host {site.name} has it all"]
+
+
+def test_limits_that_somebody_lifted_stay_lifted(site: Site) -> None:
+    """As RabbitMQ says that there is none: with a negative number."""
+    site.apply()
+    site.management.put(f"/api/user-limits/{site.worker}/max-channels", {"value": -1})
+    (told,) = site.apply()
+    assert told.startswith(f"left alone limits of user {site.worker}: max-channels is -1")
+
+
+def test_a_virtual_host_with_queues_of_others_is_not_limited_unasked(site: Site) -> None:
+    """They may have more of them than it would allow."""
+    make_vhost(site)
+    site.management.put(site.at("queues", "theirs"), {"durable": True})
+    held = f"left out limits of virtual host {site.name}: it has queues of others"
+    assert [line for line in site.apply() if line.startswith(held)]
+    assert site.apply("--update") == [f"created limits of virtual host {site.name}"]
+
+
 def test_a_queue_with_other_arguments_is_told_of(site: Site) -> None:
     """It is neither deleted nor a reason to stop."""
     site.management.put(f"/api/vhosts/{site.name}", {})

@@ -1,6 +1,7 @@
 """deploy/mysql/grants.sql: workers serve with what it gives them, and can do nothing else."""
 
 import json
+import re
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,9 +15,12 @@ from idalloc_client import IdClient
 from idalloc_worker._cli import cli
 from idalloc_worker._store_errors import StoreUnavailableError
 from tests.devstack import Database
+from tests.guide import Guide
 from tests.workers import Fleet
 
-GRANTS = Path(__file__).resolve().parents[2] / "deploy/mysql/grants.sql"
+ROOT = Path(__file__).resolve().parents[2]
+GRANTS = ROOT / "deploy/mysql/grants.sql"
+CHANGELOG = ROOT / "CHANGELOG.md"
 
 
 @dataclass(frozen=True)
@@ -101,3 +105,22 @@ def test_an_operator_migrates_an_old_table(users: Users, database: Database) -> 
     done = users.run(users.operator, "migrate")
     assert done.exit_code == 0, done.exception
     assert users.run(users.operator, "init").stdout.startswith("nothing to create")
+
+
+def test_an_older_compose_set_up_gets_these_rights(users: Users, database: Database) -> None:
+    """By the changelog's statements, after the image of MySQL gave the worker all there are."""
+    old, new = f"'{users.worker}'@'%'", f"'{users.operator}'@'%'"
+    escaped = database.name.replace("_", r"\_")
+    database.query(f"GRANT ALL ON `{escaped}`.* TO {old}")
+    assert users.run(users.worker, "tags", "add", "before", "--step", "5").exit_code == 0
+    database.query(f"DROP USER {new}")
+    upgrade = Guide(CHANGELOG)["An existing Docker Compose set-up"].statements
+    for statement in upgrade:
+        if "'root'" not in statement:  # the tests' own
+            ours = statement.replace("'idalloc-operator'@'%'", new).replace("'idalloc'@'%'", old)
+            database.query(re.sub("'MYSQL_.*?'", f"'{users.password}'", ours))
+    for statement in grants(database.name, users):
+        database.query(statement)
+    refused = users.run(users.worker, "tags", "add", "order", "--step", "5")
+    assert "INSERT command denied" in str(refused.exception)
+    assert users.run(users.operator, "tags", "add", "order", "--step", "5").exit_code == 0

@@ -5,6 +5,7 @@ import os
 import re
 import secrets
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -25,6 +26,8 @@ from idalloc_schemas import FLEET_EXCHANGE, FLEET_HEALTH_EXCHANGE, MARKS_STREAM
 from idalloc_worker._broker_password import hashed
 from idalloc_worker._fleet_health import QUEUE_ARGUMENTS as HEALTH_QUEUE_ARGUMENTS
 from idalloc_worker._marks_stream import STREAM_ARGUMENTS
+from idalloc_worker._mysql_trust import may_have_password
+from idalloc_worker._mysql_url import MySqlAddress
 from idalloc_worker._partitions import QUEUE_ARGUMENTS
 from idalloc_worker._partitions import QUEUES as ORDERED_QUEUES
 from tests.devstack import (
@@ -110,6 +113,16 @@ def test_nothing_is_published_beyond_this_machine() -> None:
     ]
     assert ports
     assert all(port.startswith("127.0.0.1:") for port in ports)
+
+
+def test_each_service_may_log_in_to_a_database_that_just_started() -> None:
+    """MySQL asks for the password itself then, and what it says of itself proves nothing here."""
+    services = compose()["services"].values()
+    urls = [it.get("environment", {}).get("IDALLOC_MYSQL_URL") for it in services]
+    addresses = [MySqlAddress.parse(re.sub(r"\$\{.*?\}", "x", url)) for url in urls if url]
+    assert {address.user for address in addresses} == {"idalloc", "idalloc-operator"}
+    with socket.socket() as remote:  # whose peer is not this machine
+        assert all(may_have_password(address, remote) for address in addresses)
 
 
 def test_the_example_covers_every_variable() -> None:

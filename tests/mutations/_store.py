@@ -59,6 +59,13 @@ STORE: Final = (
         "        return self._send_password()\n\n    def _take_salt",
         (_TRUST_TESTS,),
     ),
+    Rule(
+        "A database that will be refused the password after its next restart is warned of.",
+        "worker/idalloc_worker/_cleartext.py",
+        "    if address.verifies_certificate or address.server_public_key",
+        "    if address.ssl is not False or address.server_public_key",
+        ("tests/unit/test_cleartext.py",),
+    ),
     # Statements
     Rule(
         "A reservation moves a row from where it was seen, and from nowhere else.",

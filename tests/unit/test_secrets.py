@@ -106,6 +106,12 @@ def test_what_holds_no_password_is_shown(text: str) -> None:
     assert redacted(text) == text
 
 
+@pytest.mark.parametrize("text", ["a" * 100_000, "a+" * 50_000, "a:/" * 50_000])
+def test_a_long_text_is_read_in_one_go(text: str) -> None:
+    """What somebody sends or pastes holds nothing up, and a URL behind it is still seen."""
+    assert SECRET not in redacted(f"{text} amqp://me:{SECRET}@host")
+
+
 @given(st.text(min_size=1).filter(lambda text: "user" not in text), st.text())
 def test_what_stands_before_the_host_is_never_shown(password: str, before: str) -> None:
     """Whatever characters it is made of."""

@@ -142,9 +142,12 @@ def _fixed(kind: str, wanted: Definition, api: BrokerApi, keys: tuple[str, ...])
 
 def _vhost(definitions: Mapping[str, Any], api: BrokerApi, vhost: str) -> Iterator[Item]:
     (limits,) = (parameter["value"] for parameter in definitions["parameters"])
-    is_new = api.get("vhosts", vhost) is None
     yield _plain(f"virtual host {vhost}", {}, api, ("vhosts", vhost), ())
-    yield _limits(f"virtual host {vhost}", limits, api, ("vhost-limits", vhost), is_new=is_new)
+    ours = {queue["name"] for queue in definitions["queues"]}
+    kept = (queue for queue in api.get("queues", vhost) or () if not queue.get("exclusive"))
+    shared = any(queue["name"] not in ours for queue in kept)
+    item = _limits(f"virtual host {vhost}", limits, api, ("vhost-limits", vhost))
+    yield replace(item, held_back="it has queues of others, who may need more" if shared else "")
 
 
 def _user(user: Definition, api: BrokerApi, password: str | None) -> Iterator[Item]:
@@ -167,20 +170,21 @@ def _user(user: Definition, api: BrokerApi, password: str | None) -> Iterator[It
     yield Item(title if before is None else f"user {name}", {_LOGIN: None}, read, write, (_LOGIN,))
     if user["limits"]:
         path = ("user-limits", name)
-        yield _limits(f"user {name}", user["limits"], api, path, is_new=before is None)
+        yield _limits(f"user {name}", user["limits"], api, path)
 
 
-def _limits(
-    name: str, wanted: Mapping[str, int], api: BrokerApi, path: tuple[str, ...], *, is_new: bool
-) -> Item:
-    """Make the item of limits; what was there without any is limited on demand only."""
+def _limits(name: str, wanted: Mapping[str, int], api: BrokerApi, path: tuple[str, ...]) -> Item:
+    """Make the item of limits, which is there once all are set, or one of them to another value.
+
+    Limits that are only missing are created: a run that ended half-way has left no others.
+    """
 
     def read() -> Definition | None:
-        if is_new:
-            return None
         found = api.get(*path) or []
         values = found[0]["value"] if found else {}
-        return {"limits": {limit: values.get(limit) for limit in wanted}}
+        there = {limit: values.get(limit) for limit in wanted}
+        differs = any(there[limit] not in {None, wanted[limit]} for limit in wanted)
+        return {"limits": there} if differs or there == wanted else None
 
     def write() -> None:
         for limit, value in wanted.items():

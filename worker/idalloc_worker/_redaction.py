@@ -6,7 +6,9 @@ from typing import Final
 HIDDEN: Final = "(not shown: it may hold a password)"
 
 _URL: Final = re.compile(
-    r"([A-Za-z][A-Za-z0-9+.-]+://?+)"  # one slash, where it was taken for a path
+    # One slash, where it was taken for a path. The end of a scheme will do: without the bound, a
+    # long word would be read to its end from each of its letters.
+    r"([A-Za-z][A-Za-z0-9+.-]{1,20}://?+)"
     r"(?!user(:password)?@host)"  # the form that messages ask for
     # All up to the last @, as an unquoted password may hold anything; without one, all that is no
     # host with or without a port.
