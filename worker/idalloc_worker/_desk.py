@@ -19,6 +19,7 @@ from idalloc_worker._sample import Sample
 from idalloc_worker._session import Delivery, deadline_of
 from idalloc_worker._side_answers import SideAnswer, SideAnswers, Verdict
 from idalloc_worker._stalls import StallGuard
+from idalloc_worker._taken import Taken
 from idalloc_worker._tallies import (
     ANSWERED,
     DEAD_LETTERED,
@@ -114,7 +115,9 @@ class Desk:
         self._wary_until = self._clock() + _WARY_FOR
 
     def _reply(self, delivery: Delivery, body: bytes, message_type: str) -> None:
-        suspect = delivery.redelivered and self._clock() < self._wary_until
+        suspect = delivery.redelivered and (
+            isinstance(delivery, Taken) or self._clock() < self._wary_until
+        )
         if delivery.reply_to in delivery.session.addresses.admitted and not suspect:
             delivery.session.reply(delivery, body, message_type)
         else:
