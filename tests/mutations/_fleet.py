@@ -187,6 +187,13 @@ FLEET: Final = (
         (_UNIT,),
     ),
     Rule(
+        "The end of the stream is known once all that was said before it was heard.",
+        "worker/idalloc_worker/_fleet_memory.py",
+        "if self._seen_end is not None and self._heard_sentinel == self._sentinels:",
+        "if self._seen_end is not None:",
+        (_UNIT,),
+    ),
+    Rule(
         "What was claimed and surrendered before it was read is no overlap.",
         "worker/idalloc_worker/_objections.py",
         "        if isinstance(message, Surrendered):\n",

@@ -663,3 +663,25 @@ def test_an_overlap_is_found_in_the_stream(bench: Bench, surrendered: bool) -> N
     bench.join(snapshot(), *said)
     assert bench.counters["overlaps_heard"] == (not surrendered)
     assert bench.held == ((10, 20) if surrendered else None)
+
+
+@pytest.mark.parametrize("heard", [True, False])
+def test_the_end_of_the_stream_is_known_once_all_before_it_was_heard(
+    bench: Bench,
+    heard: bool,  # noqa: FBT001
+) -> None:
+    """What lags in the worker's own queue is lost with it: it is read in the stream then."""
+    bench.join()
+    bench.pass_time(10)
+    bench.confirm()
+    bench.memory.on_stream_open()
+    sentinel = bench.channel.outbox[-1][0]
+    bench.confirm(bound=heard)
+    bench.memory.on_stream_message(sentinel, 200, from_fleet=True)
+    bench.fleet.disconnect()
+    bench.connect()
+    bench.confirm()
+    bench.memory.on_stream_open()
+    (end,) = [body for body in bench.confirm() if b"echo" in body]
+    bench.memory.on_stream_message(end, 300, from_fleet=True)
+    assert bench.stream.starts == [0, 200 if heard else 100]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from enum import Enum, auto
 from functools import partial
 from itertools import count, islice
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from idalloc_client._link import Timer
 from idalloc_schemas import (
@@ -25,6 +25,7 @@ from idalloc_schemas import (
 )
 from idalloc_worker._fleet_channel import Callback
 from idalloc_worker._fleet_marks import FleetMarks
+from idalloc_worker._fleet_owner import MemoryOwner
 from idalloc_worker._marks_stream import SPAN, MarksStream
 from idalloc_worker._objections import Objections
 from idalloc_worker._snapshot_log import SnapshotLog
@@ -60,26 +61,6 @@ class _State(Enum):
     """There is no stream, or not for this user: what is known is what workers have told."""
 
 
-class MemoryOwner(Protocol):
-    """The fleet, as its memory sees it."""
-
-    @property
-    def speaking(self) -> bool:
-        """Whether what is published now reaches the others."""
-
-    def publish(self, body: bytes, on_told: Callback) -> None:
-        """Tell all workers, and the stream."""
-
-    def on_deaf(self) -> None:
-        """Hear that nothing comes back of what is published."""
-
-    def on_memory_set_back(self, why: str) -> None:
-        """Hear that the process has forgotten something that it said."""
-
-    def on_memory_read(self, *, whole: bool) -> None:
-        """Hear that reading is over, and whether the stream held all marks."""
-
-
 class FleetMemory:
     """Owned by the link's thread; one reading for each connection."""
 
@@ -113,6 +94,8 @@ class FleetMemory:
         self._alive_timer: object = None
         self._unheard = False  # whether a word of its own has not come back
         self._end_mark = b""  # the message at that offset
+        self._seen_end: int | None = None  # where the stream ended when it was looked at
+        self._heard_sentinel = 0  # the last of its own messages that came to its own queue
         self._resuming = False  # whether the next message that is read has to be that one
         self._told = False
         self._stored = 0  # messages that the fleet has put into the stream, as far as was heard
@@ -133,6 +116,7 @@ class FleetMemory:
         self._connection = None
         self._writing = self._alive_timer = None
         self._unheard = False
+        self._seen_end, self._heard_sentinel = None, 0
         self._stream.close()
 
     # Reading
@@ -182,9 +166,16 @@ class FleetMemory:
         gone = end < self._end
         self._state = _State.KNOWN
         self._stream.close()
-        self._note_end(end)
+        self._seen_end = end
+        self._note_seen_end()
         if gone or foreign > _MOST_FOREIGN:
             self.write_snapshot()
+
+    def _note_seen_end(self) -> None:
+        """Once what was said before it was also heard: of a queue that is lost, some may not be."""
+        if self._seen_end is not None and self._heard_sentinel == self._sentinels:
+            self._note_end(self._seen_end)
+            self._seen_end = None
 
     def _note_end(self, end: int) -> None:
         self._end, self._end_mark = end, self._sentinel()
@@ -303,6 +294,9 @@ class FleetMemory:
         self._log.heard(idle=isinstance(message, Alive))
         if isinstance(message, Marks):
             self._log.heard_part(message)
+        elif isinstance(message, Echo) and message.worker == self._marks.me:
+            self._heard_sentinel = -message.number
+            self._note_seen_end()
         elif isinstance(message, Alive):
             self.take_in(message)
             self._unheard = False
