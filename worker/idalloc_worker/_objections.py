@@ -26,23 +26,25 @@ class Objections:
         self._give_up = give_up
         self._tell = tell
         self._counters = counters
-        self._read: list[Reserved] = []
+        self._read: dict[tuple[str, str], list[Reserved]] = {}
 
     def read(self, message: Reserved | Surrendered) -> None:
         """Note what another worker said while this one did not hear it, in the order it was said.
 
         What it claimed and surrendered again is no overlap: somebody else may have it by now.
         """
+        claims = self._read.setdefault((message.worker, message.app_tag), [])
         if isinstance(message, Surrendered):
-            self._read = [rest for claim in self._read if (rest := _without(claim, message))]
+            claims[:] = [rest for claim in claims if (rest := _without(claim, message))]
         else:
-            self._read.append(message)
+            claims.append(message)
 
     def read_out(self) -> None:
         """Take what was claimed meanwhile: all of it was read."""
-        claims, self._read = self._read, []
-        for claim in claims:
-            self.heard(claim)
+        read, self._read = self._read, {}
+        for claims in read.values():
+            for claim in claims:
+                self.heard(claim)
 
     def heard(self, claim: Reserved) -> None:
         """Take a claim of another worker.
@@ -66,8 +68,7 @@ class Objections:
 
 
 def _without(claim: Reserved, tail: Surrendered) -> Reserved | None:
-    """Tell what is left of a claim."""
-    mine = (claim.worker, claim.app_tag) == (tail.worker, tail.app_tag)
-    if not mine or claim.right <= tail.left or tail.right < claim.right:
+    """Tell what is left of a claim that the same worker has made."""
+    if claim.right <= tail.left or tail.right < claim.right:
         return claim
     return claim.model_copy(update={"right": tail.left}) if claim.left < tail.left else None
