@@ -83,18 +83,18 @@ class MarksStream:
         self._app_id = app_id
         self._connection: Any = None
         self._channel: Channel | None = None
-        self._reading = 0  # how many consumers there have been on this channel
         self._heard = 0
         self._care = _Care.DECLARE
         self._opening: object = None
         self._downs = 0
+        self._next: int | None = None  # the message that is due; None while the end is sought
 
     def open(self, connection: Any) -> None:
         """Begin at the end of the stream; `on_stream_open` follows, or `on_stream_refused`."""
         self.close()
         self._connection = connection
         opening = self._opening = object()
-        self._downs = 0
+        self._downs, self._next = 0, None
         self._call_later(_LONGEST, lambda: self._end_if(opening))
         self._open()
 
@@ -110,15 +110,16 @@ class MarksStream:
             channel.close()
 
     def read_from(self, offset: int) -> None:
-        """Go on with the message at `offset`, or the first one that is still there."""
-        channel = self._channel
-        if channel is not None and channel.is_open:
-            channel.basic_cancel(self._tag, lambda _frame: self._consume(channel, offset))
-            self._reading += 1
+        """Go on with the message at `offset`, or the first one that is still there.
 
-    @property
-    def _tag(self) -> str:
-        return f"{self._app_id} marks {self._reading}"
+        Over another channel: pika rejects what is on its way to a consumer that it cancels, and a
+        broker older than rabbitmq-server #9644 ends the connection (540) when that is a stream.
+        """
+        channel, self._channel = self._channel, None
+        if channel is not None and channel.is_open:
+            opening, self._next = self._opening, offset
+            channel.add_on_close_callback(lambda *_: self._open_again(opening))
+            channel.close()
 
     def _open(self) -> None:
         try:
@@ -131,10 +132,12 @@ class MarksStream:
             channel.close()  # it was closed meanwhile
             return
         self._channel = channel
-        self._reading = 0
         channel.add_on_close_callback(self._on_closed)
         channel.add_on_cancel_callback(lambda _frame: self._end("its consumer was cancelled"))
         channel.basic_qos(prefetch_count=_PREFETCH)
+        if self._next is not None:
+            self._consume(channel, self._next)
+            return
         if self._care <= _Care.DECLARE:
             channel.queue_declare(MARKS_STREAM, durable=True, arguments=STREAM_ARGUMENTS)
         self._consume(channel, "last", lambda: self._bind(channel))
@@ -158,33 +161,32 @@ class MarksStream:
     ) -> None:
         if channel is not self._channel or not channel.is_open:
             return
-        number = self._reading
 
         def on_message(
             _channel: Channel, method: Basic.Deliver, properties: BasicProperties, body: bytes
         ) -> None:
-            if number == self._reading and channel is self._channel:
+            if channel is self._channel:
                 self._on_message(method, properties, body)
 
         channel.basic_consume(
             MARKS_STREAM,
             on_message,
-            consumer_tag=self._tag,
+            consumer_tag=f"{self._app_id} marks",
             arguments={"x-stream-offset": start},
             callback=None if on_consuming is None else lambda _frame: on_consuming(),
         )
-        self._watch(number, self._heard)
+        self._watch(channel, self._heard)
 
-    def _watch(self, number: int, heard: int) -> None:
+    def _watch(self, channel: Channel, heard: int) -> None:
         """Give it up when nothing has come for a while."""
 
         def look() -> None:
-            if self._channel is None or number != self._reading:
+            if channel is not self._channel:
                 return
             if heard == self._heard:
                 self._end("nothing is read from it: is it bound to the exchange id.fleet?")
             else:
-                self._watch(number, self._heard)
+                self._watch(channel, self._heard)
 
         self._call_later(_SILENCE, look)
 
@@ -194,6 +196,8 @@ class MarksStream:
         if offset is None:
             self._end("it is no stream")
             return
+        if self._next is not None:
+            self._next = offset + 1
         if self._heard % _ACK_EVERY == 0 and channel is not None:  # each one is a credit
             tag: Any = method.delivery_tag
             channel.basic_ack(tag, multiple=True)
@@ -225,7 +229,8 @@ class MarksStream:
             self._refused(str(reason))
 
     def _open_again(self, opening: object) -> None:
-        if opening is self._opening and self._channel is None:
+        connection = self._connection
+        if opening is self._opening and self._channel is None and connection.is_open:
             self._open()
 
     def _end_if(self, opening: object) -> None:
