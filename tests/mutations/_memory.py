@@ -168,8 +168,22 @@ MEMORY: Final = (
     Rule(
         "A consumer that was ended says nothing any more.",
         _STREAM,
-        "if number == self._reading and channel is self._channel:",
-        "if True:",
+        "            if channel is self._channel:\n                self._on_message(",
+        "            if True:\n                self._on_message(",
+        (_STREAM_TESTS,),
+    ),
+    Rule(
+        "A stream that goes down is read on from where it was.",
+        _STREAM,
+        "            self._next = offset + 1\n",
+        "            pass\n",
+        (_STREAM_TESTS,),
+    ),
+    Rule(
+        "The stream is read on over another channel: pika rejects what comes to a cancelled one.",
+        _STREAM,
+        "            channel.close()\n\n    def _open(",
+        "            self._channel = channel\n\n    def _open(",
         (_STREAM_TESTS,),
     ),
     Rule(

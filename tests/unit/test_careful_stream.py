@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from pika.exceptions import ChannelClosedByBroker, ConnectionClosedByBroker
+from pika.exceptions import ChannelClosedByBroker, ChannelClosedByClient, ConnectionClosedByBroker
 from pika.spec import Basic, BasicProperties
 
 from idalloc_schemas import FLEET_EXCHANGE
@@ -23,25 +23,22 @@ Callback = Callable[[], None]
 class FakeChannel:
     """A channel of one connection, which the broker ends over a culprit."""
 
-    def __init__(self, bench: "Bench") -> None:
+    def __init__(self, bench: "Bench", connection: Any) -> None:
         self.bench = bench
-        self.connection: Any = SimpleNamespace(is_open=True, channel=self.bench.channel)
+        self.connection = connection
+        self.on_closed: list[Callable[..., None]] = []
         self.is_open = True
         self.credit = self.sent = self.acked = 0
         self.next = -1
 
     def add_on_close_callback(self, callback: Callable[..., None]) -> None:
-        self.on_closed = callback
+        self.on_closed.append(callback)
 
     def add_on_cancel_callback(self, callback: Callable[..., None]) -> None:
         del callback
 
     def basic_qos(self, *, prefetch_count: int) -> None:
         self.credit = prefetch_count
-
-    def basic_cancel(self, _tag: str, callback: Callable[[Any], None]) -> None:
-        self.next = -1
-        self.bench.soon.append(lambda: callback(None))
 
     def basic_consume(
         self,
@@ -87,13 +84,20 @@ class FakeChannel:
 
     def end(self, reason: Exception) -> None:
         self.is_open = self.connection.is_open = False
-        self.on_closed(self, reason)
+        for callback in self.on_closed:
+            callback(self, reason)
         self.bench.stream.on_lost(reason)
         if self.bench.side_open:
             self.bench.connect()
 
     def close(self) -> None:
+        """Close it; the link opens another one."""
         self.is_open = False
+        reason = ChannelClosedByClient(200, "Normal shutdown")
+        for callback in self.on_closed:
+            callback(self, reason)
+        self.bench.stream.on_lost(reason)
+        self.bench.open(self.connection)
 
 
 class Bench:
@@ -123,7 +127,10 @@ class Bench:
 
     def connect(self) -> None:
         self.side_open = True
-        self.channels.append(FakeChannel(self))
+        self.open(SimpleNamespace(is_open=True, channel=self.channel))
+
+    def open(self, connection: Any) -> None:
+        self.channels.append(FakeChannel(self, connection))
         channel = self.channels[-1]
         self.soon.append(lambda: self.stream.on_ready(SimpleNamespace(channel=channel)))  # type: ignore[arg-type]
 
@@ -232,6 +239,7 @@ def test_a_stream_that_is_refused_is_done_without() -> None:
     bench.run()
     channel = bench.channels[-1]
     channel.is_open = False
-    channel.on_closed(channel, ChannelClosedByBroker(403, "ACCESS_REFUSED"))
+    for callback in channel.on_closed:
+        callback(channel, ChannelClosedByBroker(403, "ACCESS_REFUSED"))
     assert len(bench.refusals) == 1
     assert not bench.side_open

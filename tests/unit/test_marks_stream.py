@@ -57,14 +57,13 @@ class FakeChannel:
         if callback is not None and self.is_open:
             callback(None)
 
-    def basic_cancel(self, _tag: str, callback: Callable[[Any], None]) -> None:
-        self.on_cancelled_ok = callback
-
     def basic_ack(self, tag: int, *, multiple: bool) -> None:
         assert multiple
         self.asked.append(f"ack {tag}")
 
     def close(self) -> None:
+        self.asked.append("close")
+        self.connection.is_open = not self.connection.lose_with_next_close
         self.end(ConnectionResetError())
 
     def end(self, reason: BaseException) -> None:
@@ -95,6 +94,7 @@ class Bench:
     """A stream, its connection, and who wants to know."""
 
     is_open = True
+    lose_with_next_close = False
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -137,16 +137,34 @@ def bench() -> Bench:
 
 
 def test_it_is_looked_at_from_its_end_and_read_from_where_one_says(bench: Bench) -> None:
-    """What the consumer before had under way is not taken for what was asked for."""
+    """What is on its way to the first consumer is not heard, and not rejected by pika either."""
     (channel,) = bench.channels
     assert (channel.asked, bench.opened) == (["declare", "consume", "bind"], 1)
     bench.stream.read_from(7)
+    assert channel.asked[3:] == ["close"]
     channel.say(b"on its way", 89)
-    channel.on_cancelled_ok(None)
-    assert [start for _, start in channel.consumers] == ["last", 7]
-    channel.say(b"late", 90, consumer=0)
+    channel = bench.channels[1]
+    assert (channel.asked, channel.consumers[0][1]) == (["consume"], 7)
     channel.say(b"seven", 7)
     assert bench.heard == [(b"seven", 7, True)]
+    assert bench.opened == 1
+
+
+def test_a_stream_that_goes_down_is_read_on_from_where_it_was(bench: Bench) -> None:
+    """From its end, what lies between would be taken for read."""
+    bench.stream.read_from(7)
+    bench.channels[1].say(b"seven", 7)
+    bench.channels[1].end(ChannelClosedByBroker(404, "queue is down or inaccessible"))
+    bench.pass_time(0.6)
+    assert bench.channels[2].consumers[0][1] == 8
+    assert (bench.opened, bench.refusals) == (1, [])
+
+
+def test_nothing_is_opened_again_on_a_connection_that_ended(bench: Bench) -> None:
+    """The link speaks."""
+    bench.lose_with_next_close = True
+    bench.stream.read_from(7)
+    assert (len(bench.channels), bench.refusals) == (1, [])
 
 
 def test_what_did_not_come_through_the_exchange_is_told_apart(bench: Bench) -> None:

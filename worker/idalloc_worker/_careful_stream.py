@@ -120,8 +120,7 @@ class CarefulStream(MarksStream):
         super()._on_message(method, properties, body)
         due, channel = self._next, self._channel
         if self._singly and due is not None and due - self._began >= PREFETCH and channel:
-            self._singly, self._ack_every = False, ACK_EVERY  # many at a time again
-            channel.basic_qos(prefetch_count=PREFETCH)
+            self._singly = False  # many at a time again
             self.read_from(due)
 
     def _on_closed(self, channel: Channel, reason: Any) -> None:

@@ -86,7 +86,6 @@ class MarksStream:
         self._gate = gate
         self._connection: Any = None
         self._channel: Channel | None = None
-        self._reading = 0  # how many consumers there have been on this channel
         self._heard = 0
         self._care = _Care.DECLARE
         self._opening: object = None
@@ -99,9 +98,8 @@ class MarksStream:
         """Begin at the end of the stream; `on_stream_open` follows, or `on_stream_refused`."""
         self.close()
         self._connection = connection
-        self._next = None
         opening = self._opening = object()
-        self._downs = 0
+        self._downs, self._next = 0, None
         self._call_later(_LONGEST, lambda: self._end_if(opening))
         self._open()
 
@@ -117,16 +115,16 @@ class MarksStream:
             channel.close()
 
     def read_from(self, offset: int) -> None:
-        """Go on with the message at `offset`, or the first one that is still there."""
-        channel = self._channel
-        if channel is not None and channel.is_open:
-            channel.basic_cancel(self._tag, lambda _frame: self._consume(channel, offset))
-            self._reading += 1
-            self._next = offset
+        """Go on with the message at `offset`, or the first one that is still there.
 
-    @property
-    def _tag(self) -> str:
-        return f"{self._app_id} marks {self._reading}"
+        Over another channel: pika rejects what is on its way to a consumer that it cancels, and a
+        broker older than rabbitmq-server #9644 ends the connection (540) when that is a stream.
+        """
+        channel, self._channel = self._channel, None
+        if channel is not None and channel.is_open:
+            opening, self._next = self._opening, offset
+            channel.add_on_close_callback(lambda *_: self._open_again(opening))
+            channel.close()
 
     def _open(self) -> None:
         try:
@@ -139,14 +137,16 @@ class MarksStream:
             channel.close()  # it was closed meanwhile
             return
         self._channel = channel
-        self._reading = 0
         channel.add_on_close_callback(self._on_closed)
         channel.add_on_cancel_callback(lambda _frame: self._end("its consumer was cancelled"))
         self._begin(channel)
 
     def _begin(self, channel: Channel) -> None:
-        """Seek the end of the stream."""
+        """Seek the end of the stream, or go on with the message that is due."""
         channel.basic_qos(prefetch_count=PREFETCH)
+        if self._next is not None:
+            self._consume(channel, self._next)
+            return
         if self._care <= _Care.DECLARE:
             channel.queue_declare(MARKS_STREAM, durable=True, arguments=STREAM_ARGUMENTS)
         self._consume(channel, "last", lambda: self._bind(channel))
@@ -170,33 +170,32 @@ class MarksStream:
     ) -> None:
         if channel is not self._channel or not channel.is_open:
             return
-        number = self._reading
 
         def on_message(
             _channel: Channel, method: Basic.Deliver, properties: BasicProperties, body: bytes
         ) -> None:
-            if number == self._reading and channel is self._channel:
+            if channel is self._channel:
                 self._on_message(method, properties, body)
 
         channel.basic_consume(
             MARKS_STREAM,
             on_message,
-            consumer_tag=self._tag,
+            consumer_tag=f"{self._app_id} marks",
             arguments={"x-stream-offset": start},
             callback=None if on_consuming is None else lambda _frame: on_consuming(),
         )
-        self._watch(number, self._heard)
+        self._watch(channel, self._heard)
 
-    def _watch(self, number: int, heard: int) -> None:
+    def _watch(self, channel: Channel, heard: int) -> None:
         """Give it up when nothing has come for a while."""
 
         def look() -> None:
-            if self._channel is None or number != self._reading:
+            if channel is not self._channel:
                 return
             if heard == self._heard:
                 self._end("nothing is read from it: is it bound to the exchange id.fleet?")
             else:
-                self._watch(number, self._heard)
+                self._watch(channel, self._heard)
 
         self._call_later(_SILENCE, look)
 
@@ -240,7 +239,8 @@ class MarksStream:
             self._refused(str(reason))
 
     def _open_again(self, opening: object) -> None:
-        if opening is self._opening and self._channel is None:
+        connection = self._connection
+        if opening is self._opening and self._channel is None and connection.is_open:
             self._open()
 
     def _end_if(self, opening: object) -> None:
