@@ -107,4 +107,25 @@ QUARANTINE: Final = (
         "if False:",
         (_STREAM_TESTS,),
     ),
+    Rule(
+        "A worker that stops first answers what it has asked for singly.",
+        _SERVICE,
+        "            self._quarantine.finish(self._cancel_consumers)\n",
+        "            self._quarantine.stop()\n            self._cancel_consumers()\n",
+        (_WHOLE,),
+    ),
+    Rule(
+        "A worker that stops first sends what it answers aside.",
+        _SERVICE,
+        "            self._desk.side.finish(give_back)\n",
+        "            self._desk.side.close()\n            give_back()\n",
+        (_WHOLE,),
+    ),
+    Rule(
+        "What was asked for is waited for.",
+        _QUARANTINE,
+        "        if self._asked is None:\n            self.stop()\n",
+        "        if True:\n            self.stop()\n",
+        (_UNIT, _WHOLE),
+    ),
 )

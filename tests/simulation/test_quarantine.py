@@ -1,5 +1,6 @@
 """What a whole worker does once messages have ended its connection twice."""
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -24,12 +25,19 @@ class Links:
 
     def __init__(self) -> None:
         self.open: list[str] = []
+        self.answered: list[bytes | None] = []
+        self.asks = self.confirms_late = False
+        self.asked: list[Callable[[int, Properties, bytes], None]] = []
 
     def beside(self, handler: Any, what: str, **_: object) -> Any:
         """Make one; that over which the stream would be read does not come about."""
 
         def connect() -> None:
             self.open.append(what)
+            if what == "(suspects)":
+                handler.on_ready(SimpleNamespace(channel=self, reply=self._reply))
+            if what == "(singly)" and self.asks:
+                handler.on_ready(SimpleNamespace(channel=self, get=self._get))
             for _attempt in range(3):
                 if what == "(marks)":
                     handler.on_lost(ConnectionResetError())
@@ -38,6 +46,22 @@ class Links:
             connect=connect,
             begin_stop=lambda _on_stopped: self.open.remove(what),
         )
+
+    def confirm_delivery(self, on_confirm: Callable[[object], None]) -> None:
+        self.confirm = on_confirm
+
+    def add_callback(self, *_: object) -> None:
+        """Find no queue empty: a message that is asked for comes when the test says so."""
+
+    def _get(self, _queue: str, on_message: Callable[[int, Properties, bytes], None]) -> None:
+        self.asked.append(on_message)
+
+    def _reply(
+        self, _reply_to: bytes, _envelope: object, correlation_id: bytes | None, _body: bytes
+    ) -> None:
+        self.answered.append(correlation_id)
+        if not self.confirms_late:
+            self.confirm(None)
 
 
 @pytest.fixture
@@ -87,16 +111,14 @@ def test_nothing_is_consumed_before_it_is_released(links: Links) -> None:
 
 @pytest.mark.usefixtures("poison")
 def test_a_request_that_was_taken_singly_is_answered(links: Links) -> None:
-    """Without an acknowledgement: its queue has forgotten it."""
+    """Aside, and without an acknowledgement: its queue has forgotten it."""
     bench = Bench()
     (worker,) = bench.joined(1)
     lose(bench, worker, 2)
-    worker.service._desk._wary_until = 0.0  # it is answered on the worker's own channel then
-    number = bench.world.judge.asked(TAG)
-    properties = Properties(reply_to=b"caller", correlation_id=b"%d" % number)
+    properties = Properties(reply_to=b"caller", correlation_id=b"7")
     worker.service.on_single(ALLOC_QUEUE, properties, encode_alloc_request(TAG, 1))
     bench.wait(JOINED)
-    assert bench.answered(number)
+    assert links.answered == [b"7"]
     lose(bench, worker, 1)
     assert links.open.count("(singly)") == 1, "one for each connection"
 
@@ -121,3 +143,23 @@ def test_a_worker_that_stops_takes_no_more(links: Links) -> None:
     bench.wait(JOINED)
     assert "(singly)" not in links.open
     assert not worker.alive
+
+
+@pytest.mark.usefixtures("poison")
+def test_a_worker_that_stops_first_answers_what_it_took(links: Links) -> None:
+    """What was asked for singly, and what is on its way aside, is nowhere else any more."""
+    links.asks = links.confirms_late = True
+    bench = Bench()
+    (worker,) = bench.joined(1)
+    lose(bench, worker, 2)
+    drained: list[int] = []
+    worker.service.drain(lambda: drained.append(1), patience=1000.0)
+    bench.wait(JOINED)
+    assert not drained
+    properties = Properties(reply_to=b"caller", correlation_id=b"7")
+    links.asked[-1](0, properties, encode_alloc_request(TAG, 1))
+    bench.wait(JOINED)
+    assert (links.answered, drained) == ([b"7"], [])
+    links.confirm(None)
+    bench.wait(JOINED)
+    assert drained == [1]

@@ -309,3 +309,41 @@ def test_a_message_is_gone_from_its_queue_as_it_is_sent() -> None:
     PikaWire(channel).get(ALLOC_QUEUE, lambda *message: got.append(message))
     assert asked == [(ALLOC_QUEUE, True)]
     assert got == [(7, Properties(reply_to=b"caller", correlation_id=b"1"), b"{}")]
+
+
+def test_what_was_asked_for_at_the_end_is_still_answered(bench: Bench) -> None:
+    """Its queue has it no more: a worker that stops meanwhile would take it along."""
+    bench.fail_twice()
+    bench.queues[ALLOC_QUEUE].append(b"last")
+    bench.quarantine.begin(ordered=True)
+    finished: list[int] = []
+    bench.quarantine.finish(lambda: finished.append(1))
+    assert (finished, bench.stops) == ([], 0)
+    bench.run()
+    assert bench.answered == [(ALLOC_QUEUE, b"last")]
+    assert (finished, bench.stops, bench.released) == ([1], 1, [])
+
+
+def test_a_bundle_that_was_asked_for_at_the_end_is_put_back(bench: Bench) -> None:
+    bench.fail_twice()
+    bench.quarantine.begin(ordered=True)
+    while bench.asked < 3:  # behind `id.alloc` and `id.health`, which are empty
+        answer, bench.answer = bench.answer, None
+        assert answer is not None
+        answer()
+        bench.queues[QUEUES[0]].append(b"other-worker")
+    bench.quarantine.finish(lambda: None)
+    published = len(bench.published)
+    bench.run()
+    assert [queue for queue, _ in bench.published[published:]] == [QUEUES[0]]
+    assert bench.stops == 1
+
+
+def test_an_end_waits_for_nothing_that_was_not_asked_for(bench: Bench) -> None:
+    """Nor for a connection that is not there."""
+    bench.refuses = True
+    bench.fail_twice()
+    bench.quarantine.begin(ordered=False)
+    finished: list[int] = []
+    bench.quarantine.finish(lambda: finished.append(1))
+    assert (finished, bench.stops) == ([1], 1)

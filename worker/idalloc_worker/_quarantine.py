@@ -126,6 +126,7 @@ class Quarantine:
         self._failures = 0
         self._wire: Wire | None = None
         self._asked: _Queue | None = None
+        self._on_finished: Callable[[], None] | None = None
 
     def suspect(self) -> None:
         """Hear that a message ended the worker's connection: the second time it is enough."""
@@ -146,9 +147,19 @@ class Quarantine:
         self._link = self._new_link(handler=self, backoff=self._backoff)
         self._link.connect()
 
+    def finish(self, on_finished: Callable[[], None]) -> None:
+        """Take no more, once the message has come that was asked for: its queue has it no more."""
+        self._queues.clear()
+        if self._asked is None:
+            self.stop()
+            on_finished()
+        else:
+            self._on_finished = on_finished
+
     def stop(self) -> None:
-        """Take no more."""
+        """Take no more, whatever was asked for."""
         link, self._link, self._wire, self._asked = self._link, None, None, None
+        self._on_finished = None
         self._queues.clear()
         if link is not None:
             link.begin_stop(_nothing)
@@ -301,9 +312,13 @@ class Quarantine:
         self._owner.on_released(group.kind)
 
     def _end(self) -> None:
+        on_finished = self._on_finished
+        self.stop()
+        if on_finished is not None:
+            on_finished()
+            return
         self.active = False
         _log.info("Messages are taken as usual again")
-        self.stop()
 
 
 def _nothing() -> None:

@@ -355,10 +355,14 @@ class WorkerService:
         self._draining = on_drained
         self._patience = patience
         self._row_watch.stop()
-        self._quarantine.stop()
         if self._session is None or not self._session.usable:
+            self._quarantine.stop()
             self._finish_drain()
         else:
+            self._quarantine.finish(self._cancel_consumers)
+
+    def _cancel_consumers(self) -> None:
+        if self._session is not None:  # else the link has told
             # Requests are handed back only once nothing is delivered any more: they would come
             # straight back otherwise.
             self._session.cancel(
@@ -374,14 +378,19 @@ class WorkerService:
             engine.close(self._clock())
         self._effects.run()
         self._ordered.flush()
-        if self._desk.side is not None:
-            self._desk.side.close()
         if self._session is not None:
             self._session.flush()
         self._link.call_later(self._patience, lambda: self._give_backs.give_up(on_drained))
         # A refill that is under way brings more to give back.
         pools = [pool for engine in self._engines for pool in engine.by_tag.values()]
-        self._refills.when_idle(lambda: self._give_backs.start(pools, on_drained))
+
+        def give_back() -> None:
+            self._refills.when_idle(lambda: self._give_backs.start(pools, on_drained))
+
+        if self._desk.side is None:
+            give_back()
+        else:
+            self._desk.side.finish(give_back)
 
 
 def _already_drained() -> None:

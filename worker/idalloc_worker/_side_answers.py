@@ -93,6 +93,7 @@ class SideAnswers:
         self._wire: Wire | None = None
         self._failures = 0
         self._sent = 0
+        self._on_finished: Callable[[], None] | None = None
 
     @property
     def waiting(self) -> int:
@@ -115,6 +116,18 @@ class SideAnswers:
     def distrust(self) -> None:
         """Trust no node any more: one may have ended together with the worker's connection."""
         self.trusted.clear()
+
+    def finish(self, on_finished: Callable[[], None]) -> None:
+        """Give the connection up once all was sent: what is answered here may be nowhere else."""
+        self._on_finished = on_finished
+        self._finish_if_idle()
+
+    def _finish_if_idle(self) -> None:
+        on_finished = self._on_finished
+        if on_finished is not None and self._current is None and not self._waiting:
+            self._on_finished = None
+            self.close()
+            on_finished()
 
     def close(self) -> None:
         """Give the connection up."""
@@ -144,6 +157,7 @@ class SideAnswers:
             waiting, self._waiting = self._waiting, deque()
             for answer in waiting:
                 answer.on_verdict(Verdict.UNTRIED)
+            self._finish_if_idle()
 
     def on_blocked(self, *, blocked: bool) -> None:
         """Wait for the confirm, however long it takes."""
@@ -176,6 +190,7 @@ class SideAnswers:
         if self._current is None and not self._waiting:
             sent = self._sent
             self._later(_IDLE, lambda: self._close_if_idle(sent))
+        self._finish_if_idle()
 
     def _judge(self, node: bytes, verdict: Verdict) -> None:
         """Do with all that wait for a node as its first answer fared."""
