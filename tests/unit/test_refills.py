@@ -137,11 +137,23 @@ def test_a_row_is_not_raised_further_than_is_plausible(bench: Bench, end: int) -
     far = min(end, 7 + 2 * LEAP + 1) - 1
     bench.fleet.on_catch_up = lambda: bench.fleet.marks.reserved("other", "order", 0, far)
     bench.answer(RewindSuspectedError("order", 7, 100, end))
+    assert [request.suspected for request in bench.refiller.requests] == [None]
+    bench.answer(RewindSuspectedError("order", 7, far, end))
     assert bench.refiller.requests == []
     (record,) = bench.records
     assert isinstance(record.outcome, MarkImplausibleError)
     assert f"tags raise order --to {far}" in str(record.outcome)
     assert (bench.counters["marks_implausible"], bench.counters["rewinds_repaired"]) == (1, 0)
+
+
+def test_a_row_that_others_moved_while_it_was_looked_into_is_read_again(bench: Bench) -> None:
+    """One of them took most of what is left: what was read before says nothing about that."""
+    bench.fleet.on_catch_up = lambda: bench.fleet.marks.reserved("other", "order", 0, 900)
+    bench.answer(RewindSuspectedError("order", 7, 100, 1000))
+    bench.answer(Reservation(Segment(900, 910), SETTINGS))
+    (record,) = bench.records
+    assert isinstance(record.outcome, Reservation)
+    assert bench.counters["marks_implausible"] == 0
 
 
 def test_what_cannot_be_claimed_is_not_reserved() -> None:

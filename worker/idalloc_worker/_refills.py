@@ -30,6 +30,8 @@ _MAX_SUSPICIONS = 4
 class _Attempt:
     refill: StartRefill
     watch: Watch
+    floor: int = 0
+    """What had been heard when the row was asked for last."""
     suspicions: int = 0
     seconds: float = 0.0
     """How long the database took, all looks at the row together."""
@@ -104,11 +106,14 @@ class Refills:
         attempt.watch = marks.watch(refill.app_tag, refill.floor)
         floor, row = attempt.watch.floor, None
         if suspected is not None:
-            row = suspected.max_id
-            if not is_plausible(row, floor, refill.floor, suspected.end):
+            read, known = suspected.max_id, min(floor, attempt.floor)
+            if not is_plausible(read, known, refill.floor, suspected.end):
                 self._counters["marks_implausible"] += 1
-                self._end(attempt, MarkImplausibleError(refill.app_tag, row, floor))
+                self._end(attempt, MarkImplausibleError(refill.app_tag, read, known))
                 return
+            # What was heard since may have moved the row since: then it is read once more first.
+            row = read if is_plausible(read, floor, refill.floor, suspected.end) else None
+        attempt.floor = floor
         attempt.in_database = True
         self._refiller.request(replace(refill, floor=floor, suspected=row))
 

@@ -153,8 +153,8 @@ class RowWatch:
 
     def _raise_rows(self, low: Mapping[str, int], floors: Mapping[str, int]) -> None:
         for app_tag, mark in low.items():
-            floor = self._floor(app_tag)
-            if mark < min(floor, floors[app_tag]) and not self._stopped:
+            floor = min(self._floor(app_tag), floors[app_tag])  # what was heard since has moved it
+            if mark < floor and not self._stopped:
                 self._raise_row(app_tag, mark, floor)
         if not self._raising:
             self._later()
