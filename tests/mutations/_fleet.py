@@ -464,7 +464,7 @@ FLEET: Final = (
     Rule(
         "The row watch raises a row only if its mark still lies above.",
         _ROW_WATCH,
-        "if mark < min(floor, floors[app_tag]) and not self._stopped:",
+        "if mark < floor and not self._stopped:",
         "if mark < floors[app_tag] and not self._stopped:",
         (_FLEET_TESTS, _ROW_WATCH_TESTS, SIMULATION),
     ),
