@@ -471,8 +471,8 @@ FLEET: Final = (
     Rule(
         "A worker that stops raises no row.",
         _ROW_WATCH,
-        "if mark < min(floor, floors[app_tag]) and not self._stopped:",
-        "if mark < min(floor, floors[app_tag]):",
+        "if mark < floor and not self._stopped:",
+        "if mark < floor:",
         (_ROW_WATCH_TESTS,),
     ),
     # Giving back
