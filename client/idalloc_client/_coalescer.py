@@ -23,7 +23,7 @@ from idalloc_client._exchange import RawReply, alloc_exchange
 from idalloc_client._gathered_call import GatheredCall
 from idalloc_client._lane import Book, Group, Lane, Resting, Waiter, size_of
 from idalloc_client._promise import Promise, settle
-from idalloc_client._request_size import TOO_LARGE, RequestSize
+from idalloc_client._request_size import TOO_LARGE
 from idalloc_client._tallies import Tallies
 from idalloc_client._tracing import Carrier
 
@@ -69,7 +69,6 @@ class Coalescer:
         self._before_flush = before_flush
         self._clock = clock
         self._book = Book(max_calls)
-        self._size = RequestSize()
         self._lanes: dict[int, Lanes] = {}
         self._lane_count = 0
         self._lanes_at_next_look = _IDLE_LANES
@@ -200,9 +199,9 @@ class Coalescer:
     def _send_next(self, lane: Lane) -> bool:
         """Let the first ones of a lane go; False if they have to wait."""
         wanted, places = lane.wanted, REQUESTS_IN_FLIGHT - lane.in_flight
-        if places <= 0 and wanted < self._size.limit:
+        if places <= 0 and wanted < lane.request_size.limit:
             return False
-        group = self._gather(lane, self._size.piece(wanted, places))
+        group = self._gather(lane, lane.request_size.piece(wanted, places))
         if group.waiters:
             self._send_for(lane, group, [])
         return True
@@ -233,7 +232,7 @@ class Coalescer:
     def _note(self, call: GatheredCall) -> None:
         lane, group = call.lane, call.group
         call.carrier, lane.carrier = lane.carrier, None
-        call.holds_place = group.size < self._size.limit
+        call.holds_place = group.size < lane.request_size.limit
         lane.in_flight += call.holds_place
         self._in_flight.add(call)
         self.tallies.requests += 1
@@ -327,7 +326,8 @@ class Coalescer:
             self._try_again(call.lane, [w for w in call.everybody if w[2] > in_time], pause)
         except TOO_LARGE as error:
             # Each of them is valid, so it is their sum that the worker does not allow.
-            if len(call.group.waiters) > 1 and self._size.narrow(call.group.size, error):
+            limit = call.lane.request_size
+            if len(call.group.waiters) > 1 and limit.narrow(call.group.size, error):
                 self._try_again(call.lane, call.everybody, 0.0)
             else:
                 self._fail(call.group.waiters, error)
@@ -337,7 +337,7 @@ class Coalescer:
         except IdAllocError as error:
             self._fail(call.everybody, error)
         else:
-            self._size.widen()
+            call.lane.request_size.widen()
             self._share(call.group, ids)
             if call.rest:
                 self._stand_in_front(call.lane, call.rest)

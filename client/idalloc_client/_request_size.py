@@ -18,7 +18,7 @@ _SUCCESSES_TO_WIDEN = 50
 
 
 class RequestSize:
-    """Learns what workers allow. It belongs to the coalescer."""
+    """Learns what workers allow for a tag. It belongs to a lane."""
 
     def __init__(self) -> None:
         self.limit = MAX_GATHERED

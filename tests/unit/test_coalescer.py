@@ -30,7 +30,7 @@ from idalloc_client._coalescer import (
 from idalloc_client._exchange import Exchange, RawReply
 from idalloc_client._gathered_call import GatheredCall
 from idalloc_client._lane import Group
-from idalloc_client._request_size import MAX_GATHERED, SMALLEST_PIECE
+from idalloc_client._request_size import MAX_GATHERED, SMALLEST_PIECE, RequestSize
 from idalloc_client._tallies import Tallies
 from idalloc_schemas import encode_alloc_success
 
@@ -88,6 +88,9 @@ class World:
         promise: Future[Any] = Future()
         self.coalescer.add(tag, (promise, count, self.now + patience), patience)
         return promise
+
+    def request_limits(self, patience: float = 5.0) -> set[int]:
+        return {lane.request_size.limit for lane in self.coalescer.lanes(patience).values()}
 
     def turn(self) -> None:
         soon, self.soon[:] = list(self.soon), []
@@ -240,7 +243,7 @@ def test_a_narrow_worker_is_not_remembered_for_ever() -> None:
             world.answer()
         calls.append(world.ask())
     assert all(call.done() for call in calls[:-1])
-    assert world.coalescer._size.limit == MAX_GATHERED
+    assert world.request_limits() == {MAX_GATHERED}
 
 
 def test_an_error_reaches_every_caller_as_its_own() -> None:
@@ -561,7 +564,7 @@ def break_at(world: World, place: str, patch: pytest.MonkeyPatch) -> None:
         case "hand_out":
             patch.setattr(Group, place, _fail)
         case "widen":
-            patch.setattr(world.coalescer._size, place, _fail)
+            patch.setattr(RequestSize, place, _fail)
         case "before":
             patch.setattr(world.coalescer, "_before_flush", _fail)
         case _:

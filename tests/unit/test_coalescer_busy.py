@@ -39,7 +39,7 @@ def test_who_is_refused_few_ids_is_told() -> None:
     while world.sent:
         world.refuse(-6)
     assert {type(call.exception(0)) for call in calls} == {BusyError}
-    assert world.coalescer._size.limit == MAX_GATHERED
+    assert world.request_limits() == {MAX_GATHERED}
 
 
 def test_a_large_call_that_is_refused_is_told() -> None:
@@ -49,3 +49,14 @@ def test_a_large_call_that_is_refused_is_told() -> None:
     world.turn()
     world.refuse(-6)
     assert isinstance(call.exception(0), BusyError)
+
+
+def test_other_tags_go_on_in_large_requests() -> None:
+    """What was drawn too much is ids of that tag."""
+    world = World()
+    for tag in ("busy", "other"):
+        for _ in range(1000):
+            world.ask(tag=tag)
+    world.turn()
+    world.refuse(-6)
+    assert world.request_limits() == {SMALLEST_PIECE, MAX_GATHERED}

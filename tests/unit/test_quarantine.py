@@ -91,7 +91,8 @@ class Bench:
             elif body == CULPRIT:
                 self.end(POISON)
             else:
-                on_message(len(messages), Properties(user_id=body, reply_to=b"x"), body)
+                sent = Properties(user_id=body, reply_to=b"x", expiration=b"2000")
+                on_message(len(messages), sent, body)
 
         self.answer = answer
 
@@ -335,7 +336,10 @@ def test_a_bundle_that_was_asked_for_at_the_end_is_put_back(bench: Bench) -> Non
     bench.quarantine.finish(lambda: None)
     published = len(bench.published)
     bench.run()
-    assert [queue for queue, _ in bench.published[published:]] == [QUEUES[0]]
+    ((queue, properties),) = bench.published[published:]
+    assert (queue, properties.expiration) == (QUEUES[0], b"1500"), (
+        "it is valid no longer than before"
+    )
     assert bench.stops == 1
 
 

@@ -55,3 +55,9 @@ def test_a_copy_closes_no_channel(expiration: bytes) -> None:
     """Over AMQP 1.0 anything may come: RabbitMQ refuses some of it from us."""
     sent = Properties(expiration=expiration, reply_to=b"amq.rabbitmq.reply-to", user_id=b"shop")
     assert as_copy(sent, b"w") == Properties(user_id=b"w")
+
+
+@pytest.mark.parametrize(("expiration", "left"), [(b"800", b"300"), (b"100", b"0")])
+def test_a_copy_is_valid_no_longer_than_the_message(expiration: bytes, left: bytes) -> None:
+    """However often it is put back: the broker counts from its arrival."""
+    assert as_copy(Properties(expiration=expiration), aged=0.5) == Properties(expiration=left)

@@ -272,11 +272,11 @@ class Quarantine:
             queue.turn_ends = left + 1
         users = self._users
         if users.trusts(properties.user_id):  # the broker lets this worker say no other name
-            wire.publish(queue.name.encode(), as_copy(properties, users.user_id), body)
+            wire.publish(queue.name.encode(), as_copy(properties, users.user_id, aged=_ROUND), body)
         elif users.known:  # no owner would read it
             self._events[FOREIGN] += 1
         else:
-            wire.publish(queue.name.encode(), as_copy(properties), body)
+            wire.publish(queue.name.encode(), as_copy(properties, aged=_ROUND), body)
 
     def _count(self, queue: _Queue) -> None:
         queue.turn += 1

@@ -54,14 +54,16 @@ class TakenSession(Session):
         self.finish(delivery)
 
 
-def as_copy(properties: Properties, user_id: bytes | None = None) -> Properties:
-    """Tell with which properties to publish what somebody else published.
+def as_copy(
+    properties: Properties, user_id: bytes | None = None, *, aged: float = 0.0
+) -> Properties:
+    """Tell with which properties to publish what somebody else published, `aged` seconds ago.
 
     The broker closes the channel for another user's name, for a time that is no number, and for
     the pseudo-queue as the address of a reply; over AMQP 1.0 each may have been sent.
     """
     expiration = properties.expiration
-    good = expiration is not None and expiration.isdigit() and len(expiration) <= 9
-    return replace(
-        properties, reply_to=None, user_id=user_id, expiration=expiration if good else None
-    )
+    left = None
+    if expiration is not None and expiration.isdigit() and len(expiration) <= 9:
+        left = b"%d" % max(int(expiration) - int(aged * 1000), 0)
+    return replace(properties, reply_to=None, user_id=user_id, expiration=left)
