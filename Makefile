@@ -7,8 +7,8 @@ RESULTS := docs/performance
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo up test test-pythons mutations bench bench-quick bench-docs prove check format \
-  build clean
+.PHONY: help install demo up test test-attacks test-all test-pythons mutations attacks bench bench-quick bench-docs \
+  prove check format build clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,14 +26,22 @@ demo: $(INSTALLED) ## Hand out ids through a real RabbitMQ from a real MySQL, an
 up: $(INSTALLED) ## Run RabbitMQ, MySQL and two workers until Ctrl-C.
 	@$(BIN)/python -m tests.devstack up
 
-test: $(INSTALLED) ## Run all tests; ARGS go to pytest.
-	$(BIN)/python -m pytest $(ARGS)
+test: $(INSTALLED) ## Run the tests; ARGS go to pytest.
+	$(BIN)/python -m pytest --ignore=tests/attacks $(ARGS)
+
+test-attacks: $(INSTALLED) ## Attack a fleet for a second in each way, beside an honest caller.
+	$(BIN)/python -m pytest tests/attacks $(ARGS)
+
+test-all: test test-attacks mutations attacks ## Run all tests, break each rule, and attack at full length.
 
 test-pythons: $(INSTALLED) ## Run the unit tests on each Python 3.11 or later that is here.
 	@$(BIN)/python -m tests.pythons $(ARGS)
 
 mutations: $(INSTALLED) ## Break the rules of the protocol one by one, and see that the tests notice.
 	@$(BIN)/python -m tests.mutations $(ARGS)
+
+attacks: $(INSTALLED) ## Attack a fleet with a caller's rights, beside an honest caller; see ARGS=--help.
+	@$(BIN)/python -m benchmarks.attacks $(ARGS)
 
 bench: $(INSTALLED) ## Measure idalloc beside its peers in ten minutes; see ARGS=--help.
 	@$(BIN)/python -m benchmarks $(ARGS)
@@ -46,7 +54,7 @@ bench-docs: $(INSTALLED) ## Measure all, and put tables and plots into docs/perf
 	  --plots $(RESULTS) $(ARGS); status=$$?; \
 	  $(BIN)/python -m benchmarks.capacity $(RESULTS)/results.json docs/capacity.md && exit $$status
 
-prove: $(INSTALLED) ## Count what must never happen, under faults, for forty minutes.
+prove: $(INSTALLED) ## Count what must never happen, under faults and attacks, for an hour.
 	@$(BIN)/python -m benchmarks.prove $(ARGS)
 
 check: $(INSTALLED) ## Lint, check the format and the types.

@@ -21,6 +21,8 @@ USE id_alloc_db;
 -- ceiling: the highest id that may be handed out.
 -- allowed_users: RabbitMQ users who may draw from the tag, with a space between them.
 -- ordered: 1 if the ids must rise across all workers.
+-- max_count: how many ids one request may ask for.
+-- user_rate: how many ids a second one RabbitMQ user may draw, from each worker process.
 CREATE TABLE IF NOT EXISTS segments (
   app_tag VARCHAR(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
   max_id BIGINT NOT NULL DEFAULT 0,
@@ -31,6 +33,8 @@ CREATE TABLE IF NOT EXISTS segments (
   ceiling BIGINT,
   allowed_users VARCHAR(1000) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin,
   ordered TINYINT(1),
+  max_count BIGINT,
+  user_rate BIGINT,
   PRIMARY KEY (app_tag),
   CHECK (step >= 1)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET = ascii COLLATE = ascii_bin;

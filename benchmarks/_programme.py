@@ -50,6 +50,7 @@ PROOFS = (
     "many_tags",
     "marks",
     "health_flood",
+    "attacks",
 )
 """Benchmarks whose bars are counts that must be right, however long that takes: `make prove`."""
 

@@ -1,4 +1,4 @@
-"""Runs the benchmarks whose bars are counts that must be right; that takes about 40 minutes.
+"""Runs the benchmarks whose bars are counts that must be right; that takes about an hour.
 
 Each runs as a process of its own and prints what it found; `python -m benchmarks.NAME --help` tells
 the options of one.

@@ -3,6 +3,7 @@
 import asyncio
 import weakref
 from asyncio import CancelledError, Future
+from collections.abc import Iterable
 from threading import get_ident
 from time import monotonic
 from typing import Any, Self
@@ -10,6 +11,7 @@ from typing import Any, Self
 from idalloc_client._async_sequence import AsyncIdSequence
 from idalloc_client._async_session import AsyncSession
 from idalloc_client._batch import IdBatch
+from idalloc_client._cleartext import warn_of_cleartext
 from idalloc_client._errors import ClientClosedError, ForkedClientError, IdAllocError
 from idalloc_client._exchange import check_draw, health_exchange
 from idalloc_client._lease_book import no_lease_in_time
@@ -18,7 +20,14 @@ from idalloc_client._sequence_roll import SequenceRoll
 from idalloc_client._stats import ClientStats, snapshot
 from idalloc_client._tallies import Tallies
 from idalloc_client._tracing import capture
-from idalloc_client._url import checked_timeout, connection_parameters, process_name
+from idalloc_client._url import (
+    checked_exchange,
+    checked_timeout,
+    connection_parameters,
+    process_name,
+    unencrypted_login,
+    user_ids,
+)
 from idalloc_schemas import HealthReply
 
 _OTHER_LOOP = "this client is in use on another event loop: create one for each"
@@ -41,19 +50,28 @@ class AsyncIdClient:
         timeout: seconds that a call may take when it does not say so itself.
         name: what the management UI shows; by default product, role, host and process id.
         max_in_flight: calls that may wait at one time; one more raises `TooManyCallsError`.
+        exchange: where requests go; `id.requests` for a user who may write to nothing else, by
+            default the default exchange.
+        workers: the RabbitMQ users that workers log in with, one name or several. A reply that the
+            broker does not vouch for as one of theirs is ignored then; without it all count.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # a user's options
         self,
         url: str,
         *,
         timeout: float = 5.0,
         name: str | None = None,
         max_in_flight: int = 100_000,
+        exchange: str = "",
+        workers: str | Iterable[str] = (),
     ) -> None:
         self._timeout = checked_timeout(timeout)
         self._parameters = connection_parameters(url, name or process_name("client"))
+        warn_of_cleartext(unencrypted_login(self._parameters))
         self._max_in_flight = max_in_flight
+        self._exchange = checked_exchange(exchange)
+        self._workers = user_ids(workers)
         self._tallies = Tallies()
         self._sequences = SequenceRoll()
         self._session: AsyncSession | None = None
@@ -192,7 +210,13 @@ class AsyncIdClient:
         loop = asyncio.get_running_loop()
         if session is None:
             session = self._session = AsyncSession(
-                self._parameters, self._max_in_flight, self._timeout, self._tallies, loop
+                self._parameters,
+                self._max_in_flight,
+                self._timeout,
+                self._tallies,
+                loop,
+                exchange=self._exchange,
+                workers=self._workers,
             )
             # For a client that nobody refers to any more: its connection would stay for ever.
             self._finalizer = weakref.finalize(self, session.abandon)

@@ -44,13 +44,16 @@ class _Call:
 class AsyncSession:
     """What exists once the client is used; it belongs to its loop."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # each is another part of its surroundings
         self,
         parameters: Parameters,
         max_in_flight: int,
         timeout: float,
         tallies: Tallies,
         loop: asyncio.AbstractEventLoop,
+        *,
+        exchange: str = "",
+        workers: frozenset[bytes] = frozenset(),
     ) -> None:
         """`timeout` is that of calls that do not say, in seconds."""
         self.loop = loop
@@ -60,7 +63,11 @@ class AsyncSession:
         """At index 0, whether this is still the process of the loop."""
         self.create_future = loop.create_future
         self._calls = CallTable(
-            max_in_flight=max_in_flight, user_id=user_id(parameters), tallies=tallies
+            max_in_flight=max_in_flight,
+            user_id=user_id(parameters),
+            exchange=exchange,
+            workers=workers,
+            tallies=tallies,
         )
         self._selector = AsyncioSelectorLoop(loop)
         self._link = Link(parameters, self._calls, self._selector)

@@ -1,10 +1,11 @@
 """The client that threads share."""
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Self
 
 from idalloc_client._batch import IdBatch
+from idalloc_client._cleartext import warn_of_cleartext
 from idalloc_client._errors import IdAllocError
 from idalloc_client._exchange import check_draw, health_exchange
 from idalloc_client._lease_size import LeaseLimits
@@ -12,7 +13,14 @@ from idalloc_client._rpc import RpcClient
 from idalloc_client._sequence import IdSequence, new_sequence
 from idalloc_client._sequence_roll import SequenceRoll
 from idalloc_client._stats import ClientStats
-from idalloc_client._url import checked_timeout, connection_parameters, process_name
+from idalloc_client._url import (
+    checked_exchange,
+    checked_timeout,
+    connection_parameters,
+    process_name,
+    unencrypted_login,
+    user_ids,
+)
 from idalloc_schemas import HealthReply
 
 _CLOSE_TIMEOUT = 5.0  # seconds
@@ -31,19 +39,32 @@ class IdClient:
         timeout: seconds that a call may take when it does not say so itself.
         name: what the management UI shows; by default product, role, host and process id.
         max_in_flight: calls that may wait at one time; one more raises `TooManyCallsError`.
+        exchange: where requests go; `id.requests` for a user who may write to nothing else, by
+            default the default exchange.
+        workers: the RabbitMQ users that workers log in with, one name or several. A reply that the
+            broker does not vouch for as one of theirs is ignored then; without it all count.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # a user's options
         self,
         url: str,
         *,
         timeout: float = 5.0,
         name: str | None = None,
         max_in_flight: int = 10_000,
+        exchange: str = "",
+        workers: str | Iterable[str] = (),
     ) -> None:
         self._timeout = checked_timeout(timeout)
         parameters = connection_parameters(url, name or process_name("client"))
-        self._rpc = RpcClient(parameters, max_in_flight=max_in_flight, timeout=timeout)
+        warn_of_cleartext(unencrypted_login(parameters))
+        self._rpc = RpcClient(
+            parameters,
+            max_in_flight=max_in_flight,
+            timeout=timeout,
+            exchange=checked_exchange(exchange),
+            workers=user_ids(workers),
+        )
         self._sequences = SequenceRoll()
         # Also at exit and when nobody refers to the client any more: the broker gets a goodbye.
         self._finalizer = weakref.finalize(self, self._rpc.close, _CLOSE_TIMEOUT)
@@ -112,9 +133,9 @@ class IdClient:
         return new_sequence(lease, limits, patience, self._sequences, self._rpc.overdue)
 
     def health(self, app_tag: str | None = None, *, timeout: float | None = None) -> HealthReply:
-        """Return what one worker holds of a tag, or of every tag that it holds.
+        """Return what one worker holds of a tag, or of every tag that this user may draw from.
 
-        Which worker answers is the broker's choice.
+        Which worker answers is the broker's choice. Operators are told more.
 
         Raises:
             IdAllocError: one of its subclasses, by the deadline at the latest.
@@ -129,7 +150,7 @@ class IdClient:
         is told. A tag that a worker was never asked for is cold there, which is healthy.
 
         Args:
-            app_tag: the tag's name, or None for every tag that each worker holds.
+            app_tag: the tag's name, or None for every tag that this user may draw from.
             within: seconds for which answers are collected.
 
         Raises:

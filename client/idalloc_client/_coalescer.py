@@ -1,7 +1,4 @@
-"""Turns many calls for ids into few requests: while some are in flight, later calls gather.
-
-It belongs to the thread of its link.
-"""
+"""Turns many calls for ids into few requests, on its link's thread: later calls gather."""
 
 import logging
 import time
@@ -15,8 +12,8 @@ from idalloc_client._calls import CallTable
 from idalloc_client._errors import (
     ExhaustedError,
     IdAllocError,
-    InvalidRequestError,
     NoAvailableIdError,
+    QueueFullError,
     ShuttingDownError,
     TooManyCallsError,
     fresh,
@@ -26,7 +23,7 @@ from idalloc_client._exchange import RawReply, alloc_exchange
 from idalloc_client._gathered_call import GatheredCall
 from idalloc_client._lane import Book, Group, Lane, Resting, Waiter, size_of
 from idalloc_client._promise import Promise, settle
-from idalloc_client._request_size import RequestSize
+from idalloc_client._request_size import TOO_LARGE
 from idalloc_client._tallies import Tallies
 from idalloc_client._tracing import Carrier
 
@@ -34,18 +31,17 @@ _log = logging.getLogger("idalloc.client")
 
 REQUESTS_IN_FLIGHT = 2
 """Requests of one tag on their way before later calls gather: while one is answered, the callers of
-the one before are served and ask again. More share the same work among more messages; measured
-with 256 tasks and 64 threads by `benchmarks/in_flight.py`."""
+the one before are served and ask again. Measured by `benchmarks/in_flight.py`."""
 
 CROWD = 64
 """Callers who are served in one turn of the loop, before further replies wait for the next one.
 
-Where each of them asks for another tag, their next requests so leave in one write. With 1 instead,
-100 such tasks got 0.6 of the ids, and cost the broker 1.7 times the CPU time."""
+Where each asks for another tag, their next requests so leave in one write. With 1 instead, 100
+such tasks got 0.6 of the ids, and cost the broker 1.7 times the CPU time."""
 
 SLOW = 0.2
 """Seconds after which a request no longer keeps later calls from leaving: it may be with a worker
-that is frozen or gone, or lost, while other workers answer."""
+that is frozen or gone, or lost, or not have been taken by a full queue."""
 
 _TICK = 0.05  # seconds between two looks at what is in flight
 _IDLE_LANES = 1000
@@ -73,7 +69,6 @@ class Coalescer:
         self._before_flush = before_flush
         self._clock = clock
         self._book = Book(max_calls)
-        self._size = RequestSize()
         self._lanes: dict[int, Lanes] = {}
         self._lane_count = 0
         self._lanes_at_next_look = _IDLE_LANES
@@ -100,8 +95,8 @@ class Coalescer:
     def lanes(self, timeout: float) -> Lanes:
         """Return the lanes of callers who have about so many seconds, by tag.
 
-        A request has one expiration, and one answer to "in time": callers with a second and
-        callers with a minute do not share it. A tag that is in here is a valid one.
+        A request has one expiration: callers with a second and callers with a minute do not share
+        it. A tag that is in here is a valid one.
         """
         return self._lanes.setdefault(frexp(timeout)[1], {})
 
@@ -204,9 +199,9 @@ class Coalescer:
     def _send_next(self, lane: Lane) -> bool:
         """Let the first ones of a lane go; False if they have to wait."""
         wanted, places = lane.wanted, REQUESTS_IN_FLIGHT - lane.in_flight
-        if places <= 0 and wanted < self._size.limit:
+        if places <= 0 and wanted < lane.request_size.limit:
             return False
-        group = self._gather(lane, self._size.piece(wanted, places))
+        group = self._gather(lane, lane.request_size.piece(wanted, places))
         if group.waiters:
             self._send_for(lane, group, [])
         return True
@@ -237,7 +232,7 @@ class Coalescer:
     def _note(self, call: GatheredCall) -> None:
         lane, group = call.lane, call.group
         call.carrier, lane.carrier = lane.carrier, None
-        call.holds_place = group.size < self._size.limit
+        call.holds_place = group.size < lane.request_size.limit
         lane.in_flight += call.holds_place
         self._in_flight.add(call)
         self.tallies.requests += 1
@@ -257,7 +252,8 @@ class Coalescer:
             for call in list(self._in_flight):
                 if call.deadline <= now:
                     call.finish(self._calls.overdue(call.request.queue))
-                elif call.holds_place and now - call.sent_at >= SLOW:
+                elif now - call.sent_at >= SLOW:
+                    self._calls.doubt(call.correlation_id)
                     self._free_place(call)
                     self._flush(call.lane)
         finally:
@@ -276,7 +272,7 @@ class Coalescer:
         Of replies that come together the second one waits until the callers of the first one had
         their turn, and their next request is on its way. All at once, the whole crowd would be
         served, ask and wait in step: the client would have nothing to do while the worker works.
-        Replies for few callers are shared out together: what these ask for then leaves together.
+        Replies for few are shared out together: what these ask for then leaves together.
         """
         if isinstance(outcome, IdAllocError):
             self._finish(call, outcome)
@@ -322,16 +318,16 @@ class Coalescer:
             if isinstance(outcome, IdAllocError):
                 raise outcome
             ids = call.request.read(outcome)
-        except ShuttingDownError as error:
-            # The worker is leaving: another one is asked, after the pause that this one suggests.
+        except (ShuttingDownError, QueueFullError) as error:
+            # The worker is leaving, and another one is asked; or the queue is full for the moment.
             pause = error.retry_after or 0.0
             in_time = self._clock() + pause
             self._fail((w for w in call.everybody if w[2] <= in_time), error)
             self._try_again(call.lane, [w for w in call.everybody if w[2] > in_time], pause)
-        except InvalidRequestError as error:
+        except TOO_LARGE as error:
             # Each of them is valid, so it is their sum that the worker does not allow.
-            if len(call.group.waiters) > 1:
-                self._size.narrow(call.group.size)
+            limit = call.lane.request_size
+            if len(call.group.waiters) > 1 and limit.narrow(call.group.size, error):
                 self._try_again(call.lane, call.everybody, 0.0)
             else:
                 self._fail(call.group.waiters, error)
@@ -341,7 +337,7 @@ class Coalescer:
         except IdAllocError as error:
             self._fail(call.everybody, error)
         else:
-            self._size.widen()
+            call.lane.request_size.widen()
             self._share(call.group, ids)
             if call.rest:
                 self._stand_in_front(call.lane, call.rest)

@@ -1,6 +1,10 @@
 """What can go wrong for a caller, as types."""
 
+import random
+
 from idalloc_schemas import ErrorReply, RespCode
+
+_QUEUE_FULL_PAUSE_MS = (50, 150)
 
 
 class IdAllocError(Exception):
@@ -8,13 +12,20 @@ class IdAllocError(Exception):
 
 
 class NoRouteError(IdAllocError):
-    """The broker has no such queue: no worker has ever run on this virtual host."""
+    """The broker has no such queue: no worker has ever run on this virtual host.
 
-    def __init__(self, queue: str) -> None:
+    Or it has no such exchange, or none that is bound to the queue, where one is named.
+    """
+
+    def __init__(self, queue: str, exchange: str = "") -> None:
         super().__init__(
-            f"the broker has no queue {queue!r}: start a worker, or check the virtual host"
+            f"the exchange {exchange!r} is missing or leads to no queue {queue!r}: idalloc "
+            "broker-setup makes both; or check the virtual host"
+            if exchange
+            else f"the broker has no queue {queue!r}: start a worker, or check the virtual host"
         )
         self.queue = queue
+        self.exchange = exchange
 
 
 class CallTimeoutError(IdAllocError, TimeoutError):
@@ -22,7 +33,7 @@ class CallTimeoutError(IdAllocError, TimeoutError):
 
 
 class AccessRefusedError(IdAllocError, PermissionError):
-    """The broker refuses this user the right to send: to write to the default exchange."""
+    """The broker refuses this user the right to send: to write to the exchange for requests."""
 
 
 class ConnectionLostError(IdAllocError, ConnectionError):
@@ -95,12 +106,29 @@ class BusyError(RefusedError):
     """Too many requests wait for the tag already."""
 
 
+class QueueFullError(BusyError):
+    """The broker did not take the request: more wait in the queue than it may hold."""
+
+    def __init__(self, reply: ErrorReply | None = None, app_tag: str | None = None) -> None:
+        super().__init__(reply or _queue_full(), app_tag)
+
+
 class ShuttingDownError(RefusedError):
     """The worker was stopping, and the deadline left no time to ask another one."""
 
 
 class WorkerError(RefusedError):
     """The worker or the tag's row is at fault; the worker's log says more."""
+
+
+def _queue_full() -> ErrorReply:
+    # Not the same for all: else those who were refused together would come back together.
+    pause = random.randint(*_QUEUE_FULL_PAUSE_MS)  # noqa: S311  # nobody gains by guessing it
+    return ErrorReply(
+        resp_code=RespCode.BUSY,
+        msg="the queue for requests is full, so the broker did not take this one",
+        retry_after_ms=pause,
+    )
 
 
 _BY_CODE: dict[RespCode, type[RefusedError]] = {

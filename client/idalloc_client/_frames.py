@@ -14,6 +14,14 @@ FRAME_HEADER = Struct(">BHI")
 """Type, channel, size of the payload; `FRAME_END` follows the payload."""
 FRAME_OVERHEAD = FRAME_HEADER.size + len(FRAME_END)
 
+MAX_BODY = 4 * 1024 * 1024
+"""Bytes. The longest that anybody here writes is an answer about a thousand tags, a tenth of it; a
+longer body is thrown away as it is read, so that no sender decides what memory its readers need."""
+
+TOO_LONG = bytes(MAX_BODY + 1)
+"""Stands for such a body: whoever looks at its length refuses it. Never written to, it takes no
+memory."""
+
 BASIC_PUBLISH = b"\x00\x3c\x00\x28"
 BASIC_DELIVER = b"\x00\x3c\x00\x3c"
 BASIC_ACK = b"\x00\x3c\x00\x50"
@@ -47,6 +55,11 @@ class Properties:
     app_id: bytes | None = None
     headers: Mapping[str, str] | None = None
     """Only written, never read."""
+    message_id: bytes | None = None
+    """Only read, never written."""
+    exchange: bytes | None = None
+    """Through which exchange it came, for consumers that ask; the broker says so, not the sender.
+    """
 
 
 def short_string(value: bytes) -> bytes:
@@ -61,9 +74,12 @@ def frame(kind: int, channel: int, payload: bytes) -> bytes:
     return FRAME_HEADER.pack(kind, channel, len(payload)) + payload + FRAME_END
 
 
-def publish_method(channel: int, routing_key: bytes, *, mandatory: bool) -> bytes:
-    """Write the first frame of a message to the default exchange."""
-    payload = BASIC_PUBLISH + b"\x00\x00\x00" + short_string(routing_key) + bytes((mandatory,))
+def publish_method(
+    channel: int, routing_key: bytes, *, mandatory: bool, exchange: bytes = b""
+) -> bytes:
+    """Write the first frame of a message; without a name to the default exchange."""
+    address = short_string(exchange) + short_string(routing_key)
+    payload = BASIC_PUBLISH + b"\x00\x00" + address + bytes((mandatory,))
     return frame(METHOD, channel, payload)
 
 
@@ -114,7 +130,12 @@ class Envelope:
             raise ValueError("an envelope has a content type, and no property of a single message")
         self.properties = properties
         self._before = short_string(properties.content_type) + _TRANSIENT
-        after = ((_TYPE, properties.type), (_APP_ID, properties.app_id))
+        after = (
+            (_EXPIRATION, properties.expiration),
+            (_TYPE, properties.type),
+            (_USER_ID, properties.user_id),
+            (_APP_ID, properties.app_id),
+        )
         self._after = b"".join(short_string(value) for _, value in after if value is not None)
         self._flags = _CONTENT_TYPE | _DELIVERY_MODE
         self._flags |= sum(flag for flag, value in after if value is not None)
@@ -157,6 +178,24 @@ def read_delivery(payload: bytes) -> tuple[int, bool]:
     """Read the tag of a delivery, and whether it was delivered before."""
     tag, redelivered = _TAG_AND_FLAGS.unpack_from(payload, 5 + payload[4])
     return tag, bool(redelivered & 1)
+
+
+def read_exchange(payload: bytes) -> bytes:
+    """Read through which exchange a delivery came."""
+    at = 5 + payload[4] + _TAG_AND_FLAGS.size
+    return payload[at + 1 : at + 1 + payload[at]]
+
+
+def read_body_size(payload: bytes) -> int:
+    """Read from a content header how long the body is."""
+    size: int = _CONTENT_HEADER.unpack_from(payload)[2]
+    return size
+
+
+def without_body(payload: bytes) -> bytes:
+    """Make a content header say that there is no body."""
+    kind, weight, _, flags = _CONTENT_HEADER.unpack_from(payload)
+    return _CONTENT_HEADER.pack(kind, weight, 0, flags) + payload[_CONTENT_HEADER.size :]
 
 
 def read_content_header(payload: bytes) -> tuple[int, Properties]:
@@ -202,7 +241,8 @@ def _read_properties(payload: bytes, flags: int) -> Properties:  # noqa: C901, P
         at, start = at + 1 + payload[at], at + 1
         properties.expiration = payload[start:at]
     if flags & _MESSAGE_ID:
-        at += 1 + payload[at]
+        at, start = at + 1 + payload[at], at + 1
+        properties.message_id = payload[start:at]
     if flags & _TIMESTAMP:
         at += 8
     if flags & _TYPE:

@@ -5,6 +5,7 @@ from operator import itemgetter
 
 from idalloc_client._batch import IdBatch
 from idalloc_client._promise import TOO_LATE, Promise, settle
+from idalloc_client._request_size import RequestSize
 from idalloc_client._tracing import Carrier
 
 Waiter = tuple[Promise, int | None, float]
@@ -84,6 +85,7 @@ class Lane:
         "full",
         "in_flight",
         "plain",
+        "request_size",
         "waiting",
     )
 
@@ -91,6 +93,7 @@ class Lane:
         self._book = book
         self._on_wanted = on_wanted
         self.app_tag = app_tag
+        self.request_size = RequestSize()
         self.waiting: list[Waiter] = []
         self.plain = True
         """Whether all who wait want one id, as an int, and nobody is known to have gone."""

@@ -47,6 +47,19 @@ class LinkHandler(Protocol):
         """Stop publishing (the broker is short of memory or disk), or go on."""
 
 
+class _Nobody:
+    """Hears what nobody wants to hear any more."""
+
+    def on_ready(self, wire: Wire) -> None:
+        """Leave it alone."""
+
+    def on_lost(self, reason: BaseException) -> None:
+        """Let it go."""
+
+    def on_blocked(self, *, blocked: bool) -> None:
+        """Wait for nothing."""
+
+
 class Link:
     """One connection with one channel, from `connect` to `begin_stop`.
 
@@ -68,6 +81,8 @@ class Link:
         self._backoff = backoff or Backoff(0.1, 2.0)
         self._loop = loop
         self._fit = fit
+        self._loudest = logging.CRITICAL
+        self._aside = False
         self._io: LinkIO = PlainPika(loop, self._on_failure)  # for timers, until it connects
         self._soon: list[Callback] = []
         self._connection: Connection | None = None
@@ -111,13 +126,28 @@ class Link:
         channel.add_on_close_callback(lambda *_: wire.forget())
         return wire
 
-    def beside(self, handler: LinkHandler, what: str) -> "Link":
-        """Make a link of its own to the same broker, on the same loop; `what` is for people."""
+    def beside(
+        self,
+        handler: LinkHandler,
+        what: str,
+        *,
+        backoff: Backoff | None = None,
+        quiet: bool = False,
+    ) -> "Link":
+        """Make a link of its own to the same broker, on the same loop; `what` is for people.
+
+        Whoever stops it hears no more of it, and may use the same handler for another one.
+        `quiet` if they need not hear when it is lost.
+        """
         parameters = copy(self._parameters)
         given = self._parameters.client_properties or {}
         name = f"{given.get('connection_name', '')} {what}"
         parameters.client_properties = {**given, "connection_name": name}
-        return Link(parameters, handler, self._loop, fit=self._fit)
+        link = Link(parameters, handler, self._loop, backoff=backoff, fit=self._fit)
+        link._aside = True  # its own class
+        if quiet:
+            link._loudest = logging.DEBUG
+        return link
 
     def reset_channel(self, reason: BaseException) -> None:
         """Give up the present channel, and open another one after a pause."""
@@ -184,7 +214,7 @@ class Link:
     def _on_open(self, connection: Connection) -> None:
         if connection is not self._connection:
             return
-        _log.info("Connected to the broker")
+        self._say(logging.INFO, "Connected to the broker")
         self._channel_reasons.clear()
         connection.add_on_connection_blocked_callback(lambda *_: self._tell_blocked(blocked=True))
         connection.add_on_connection_unblocked_callback(
@@ -255,16 +285,19 @@ class Link:
         if self._on_stopped is None:
             # A broker that is away for long is one line, not one for each attempt.
             level = logging.DEBUG if words == self._last_reason else logging.WARNING
-            _log.log(level, "No connection to the broker: %s; trying again", words)
+            self._say(level, "No connection to the broker: %s; trying again", words)
         self._last_reason = words
         self.guarded(lambda: self._handler.on_lost(reason))
 
     def _tell_channel_lost(self, reason: BaseException) -> None:
         words = describe(reason)
         level = logging.DEBUG if words in self._channel_reasons else logging.INFO
-        _log.log(level, "The broker closed the channel: %s; opening another", words)
+        self._say(level, "The broker closed the channel: %s; opening another", words)
         self._channel_reasons.add(words)
         self.guarded(lambda: self._handler.on_lost(reason))
+
+    def _say(self, level: int, message: str, *words: str) -> None:
+        _log.log(min(level, self._loudest), message, *words)
 
     def _tell_blocked(self, *, blocked: bool) -> None:
         if blocked:
@@ -278,6 +311,8 @@ class Link:
         if self._on_stopped is not None:
             return
         self._on_stopped = on_stopped
+        if self._aside:
+            self._handler = _Nobody()
         connection = self._connection
         if connection is None:
             on_stopped()

@@ -1,5 +1,12 @@
 """How many ids a request that was gathered asks for at most."""
 
+from typing import Final
+
+from idalloc_client._errors import BusyError, IdAllocError, InvalidRequestError
+
+TOO_LARGE: Final = (InvalidRequestError, BusyError)
+"""What a worker may say to a request that it might have granted in pieces."""
+
 MAX_GATHERED = 10_000
 """Ids in a request that was gathered; a call for more goes out by itself."""
 
@@ -11,7 +18,7 @@ _SUCCESSES_TO_WIDEN = 50
 
 
 class RequestSize:
-    """Learns what workers allow. It belongs to the coalescer."""
+    """Learns what workers allow for a tag. It belongs to a lane."""
 
     def __init__(self) -> None:
         self.limit = MAX_GATHERED
@@ -22,10 +29,18 @@ class RequestSize:
         pieces = max(1, min(places, wanted // SMALLEST_PIECE))
         return min(-(-wanted // pieces), self.limit)
 
-    def narrow(self, refused: int) -> None:
-        """Ask for less: a worker did not allow so many."""
-        self.limit = max(refused // 2, 1)
+    def narrow(self, refused: int, error: IdAllocError) -> bool:
+        """Ask for less: a worker did not allow so many. False: it would not allow less either.
+
+        BUSY may say that the user has drawn too much in large requests: workers count those for up
+        to 100 ids apart.
+        """
+        busy = isinstance(error, BusyError)
+        if busy and refused <= SMALLEST_PIECE:
+            return False
+        self.limit = SMALLEST_PIECE if busy else max(refused // 2, 1)
         self._successes = 0
+        return True
 
     def widen(self) -> None:
         """Let requests grow again, now and then: the worker that allowed less may be gone."""

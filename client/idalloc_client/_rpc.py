@@ -49,14 +49,24 @@ class _BlockingCall:
 class _Running:
     """What exists once the client is used: the thread, and what belongs to it."""
 
-    def __init__(
-        self, parameters: Parameters, max_in_flight: int, timeout: float, tallies: Tallies
+    def __init__(  # noqa: PLR0913, PLR0917  # what a client is made with
+        self,
+        parameters: Parameters,
+        max_in_flight: int,
+        timeout: float,
+        tallies: Tallies,
+        exchange: str,
+        workers: frozenset[bytes],
     ) -> None:
         self._process = MEMORY.process()
         self.alive = self._process.alive
         """At index 0, whether this is still the process that the thread is in."""
         self.calls = CallTable(
-            max_in_flight=max_in_flight, user_id=user_id(parameters), tallies=tallies
+            max_in_flight=max_in_flight,
+            user_id=user_id(parameters),
+            exchange=exchange,
+            workers=workers,
+            tallies=tallies,
         )
         self.thread = LinkThread(parameters, self.calls, _THREAD)
         self.coalescer = Coalescer(
@@ -118,13 +128,23 @@ class _Running:
 class RpcClient:
     """Sends requests and waits for replies; every method may be called from any thread.
 
-    `timeout` is that of most calls, in seconds.
+    `timeout` is that of most calls, in seconds; requests go to `exchange`.
     """
 
-    def __init__(self, parameters: Parameters, *, max_in_flight: int, timeout: float) -> None:
+    def __init__(
+        self,
+        parameters: Parameters,
+        *,
+        max_in_flight: int,
+        timeout: float,
+        exchange: str = "",
+        workers: frozenset[bytes] = frozenset(),
+    ) -> None:
         self._parameters = parameters
+        self._exchange = exchange
         self._max_in_flight = max_in_flight
         self._timeout = timeout
+        self._workers = workers
         self._locks = Locks()
         self._closed = False
         self._tallies = Tallies()
@@ -250,7 +270,12 @@ class RpcClient:
                 raise ClientClosedError("the client is closed")
             if self._running is None:
                 running = _Running(
-                    self._parameters, self._max_in_flight, self._timeout, self._tallies
+                    self._parameters,
+                    self._max_in_flight,
+                    self._timeout,
+                    self._tallies,
+                    self._exchange,
+                    self._workers,
                 )
                 running.start()
                 self._running = running

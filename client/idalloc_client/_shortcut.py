@@ -3,7 +3,7 @@
 pika reads each of a delivery's three frames into objects, looks up who wants them, and calls back;
 here a delivery is a few slices of the bytes that came (`benchmarks/frames.py` shows both). pika
 keeps the connection, its channels and consumers: only deliveries of consumers that were named here
-are taken.
+are taken. Of bodies that are too long pika never sees a byte either.
 """
 
 from collections.abc import Callable
@@ -15,16 +15,22 @@ from idalloc_client._frames import (
     FRAME_HEADER,
     FRAME_OVERHEAD,
     HEADER,
+    MAX_BODY,
     METHOD,
+    TOO_LONG,
     Properties,
+    frame,
+    read_body_size,
     read_content_header,
     read_delivery,
+    read_exchange,
+    without_body,
 )
 
 OnDelivery = Callable[[int, bool, Properties, bytes], None]
 """Takes one message: delivery tag, whether it was redelivered, properties, body.
 
-It must not raise.
+It must not raise. A body that was too long to be read is `TOO_LONG`.
 """
 
 _PROTOCOL_HEADER = b"AMQP"
@@ -37,9 +43,29 @@ class _Incoming:
     tag: int
     redelivered: bool
     on_delivery: OnDelivery
+    exchange: bytes | None = None
     properties: Properties = field(default_factory=Properties)
     missing: int = 0
-    body: list[bytes] = field(default_factory=list)
+    body: list[bytes] | None = field(default_factory=list)
+    """What of it is there; None if it is too long, and thrown away as it comes."""
+
+    def begin(self, header: bytes) -> None:
+        """Take in the content header."""
+        self.missing, self.properties = read_content_header(header)
+        self.properties.exchange = self.exchange
+        if self.missing > MAX_BODY:
+            self.body = None
+
+    def go_on(self, piece: bytes) -> None:
+        """Take in a piece of the body."""
+        self.missing -= len(piece)
+        if self.body is not None:
+            self.body.append(piece)
+
+    def hand_over(self) -> None:
+        """Give it to its consumer."""
+        body = TOO_LONG if self.body is None else b"".join(self.body)
+        self.on_delivery(self.tag, self.redelivered, self.properties, body)
 
 
 class Shortcut:
@@ -52,19 +78,31 @@ class Shortcut:
         self._pass_on = pass_on
         self._rest = b""
         self._consumers: dict[tuple[int, bytes], OnDelivery] = {}
+        self._telling: set[int] = set()  # channels whose consumers want to know the exchange
+        self._skipping: dict[int, int] = {}  # bytes of a body that pika is not to see, by channel
         self._incoming: dict[int, _Incoming] = {}
         self.taken = 0
         """Bytes that were not passed on."""
 
-    def take(self, channel: int, consumer_tag: bytes, on_delivery: OnDelivery) -> None:
+    def take(
+        self,
+        channel: int,
+        consumer_tag: bytes,
+        on_delivery: OnDelivery,
+        *,
+        tell_exchange: bool = False,
+    ) -> None:
         """Take the deliveries of a consumer from now on."""
         self._consumers[channel, consumer_tag] = on_delivery
+        if tell_exchange:
+            self._telling.add(channel)
 
     def forget(self, channel: int) -> None:
         """Leave a channel to pika: it has ended, and its number may be used again."""
         self._consumers = {
             key: value for key, value in self._consumers.items() if key[0] != channel
         }
+        self._telling.discard(channel)
         self._incoming.pop(channel, None)
 
     def feed(self, data: bytes) -> None:
@@ -100,10 +138,32 @@ class Shortcut:
                     self._take_frame(kind, channel, payload)
                 self.taken += after - at
                 kept_from = after
+            elif kind != METHOD and (instead := self._instead_of(data[at:after])) is not None:
+                self._pass_on(data[kept_from:at] + instead)
+                self.taken += after - at
+                kept_from = after
             at = after
         if kept_from < at:
             self._pass_on(data[kept_from:at])
         return at
+
+    def _instead_of(self, whole: bytes) -> bytes | None:
+        """Return what pika is to get instead of a frame; None: the frame itself.
+
+        A message whose body is too long reaches it without one.
+        """
+        kind, channel, length = FRAME_HEADER.unpack_from(whole)
+        if kind == HEADER:
+            payload = whole[FRAME_HEADER.size : -1]
+            if (size := read_body_size(payload)) > MAX_BODY:
+                self._skipping[channel] = size
+                return frame(HEADER, channel, without_body(payload))
+        elif kind == BODY and channel in self._skipping:
+            self._skipping[channel] -= length
+            if self._skipping[channel] <= 0:
+                del self._skipping[channel]
+            return b""
+        return None
 
     def _consumer_of(self, channel: int, data: bytes, at: int) -> OnDelivery | None:
         """Tell who takes the delivery whose method's payload begins here, if it is one."""
@@ -126,23 +186,23 @@ class Shortcut:
             missing, properties = read_content_header(data[at + FRAME_HEADER.size : body_at - 1])
             body = data[body_at + FRAME_HEADER.size : end - 1]
             if missing == len(body):
+                if channel in self._telling:
+                    properties.exchange = read_exchange(payload)
                 on_delivery(tag, redelivered, properties, body)
                 return end
-        self._incoming[channel] = _Incoming(tag, redelivered, on_delivery)
+        exchange = read_exchange(payload) if channel in self._telling else None
+        self._incoming[channel] = _Incoming(tag, redelivered, on_delivery, exchange)
         return at
 
     def _take_frame(self, kind: int, channel: int, payload: bytes) -> None:
         incoming = self._incoming[channel]
         if kind == HEADER:
-            incoming.missing, incoming.properties = read_content_header(payload)
+            incoming.begin(payload)
         else:
-            incoming.body.append(payload)
-            incoming.missing -= len(payload)
+            incoming.go_on(payload)
         if incoming.missing <= 0:
             del self._incoming[channel]
-            incoming.on_delivery(
-                incoming.tag, incoming.redelivered, incoming.properties, b"".join(incoming.body)
-            )
+            incoming.hand_over()
 
 
 def _end_of(wanted: int, wanted_channel: int, data: bytes, at: int) -> int:

@@ -81,6 +81,8 @@ class ClientStats:
     connected: bool
     round_trips: RoundTrips
     sequences: SequenceStats = field(default_factory=SequenceStats)
+    foreign_replies: int = 0
+    """Replies that were ignored, as none of the users in `workers` had sent them."""
 
     @property
     def timed_out(self) -> int:
@@ -120,6 +122,7 @@ def snapshot(
         ids=tallies.ids,
         ids_unused=tallies.ids_unused,
         late_replies=tallies.late_replies,
+        foreign_replies=tallies.foreign_replies,
         connects=tallies.connects,
         connections_lost=tallies.connections_lost,
         blocked=tallies.blocked,

@@ -48,6 +48,8 @@ class Tallies:
         self.ids_unused = 0
         """Ids that came when nobody wanted them any more."""
         self.late_replies = 0
+        self.foreign_replies = 0
+        """Replies that none of the users sent who run workers."""
         self.connects = 0
         self.connections_lost = 0
         self.blocked = 0

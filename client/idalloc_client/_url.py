@@ -3,7 +3,8 @@
 import os
 import socket
 import ssl
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from urllib.parse import parse_qs, urlsplit
 
@@ -19,6 +20,7 @@ _ILL_FORMED = (
 )
 _HEARTBEAT = 15  # seconds: a peer that vanished without a word is noticed within two of them
 _MAX_USER_ID = 255  # bytes: AMQP's limit for a property
+_MAX_NAME = 255  # bytes: AMQP's limit for a name
 _CONNECT_TIMEOUT = 5.0  # seconds, for TCP and for each of TLS and login
 
 
@@ -80,6 +82,23 @@ def _read(url: str) -> tuple[pika.URLParameters | None, Collection[str], str]:
         return None, (), f"the AMQP URL must look like {_FORM}: bad port or option"
 
 
+@dataclass(frozen=True, slots=True)
+class Login:
+    """Who logs in with a password, and where."""
+
+    user: str
+    host: str
+    port: int
+
+
+def unencrypted_login(parameters: pika.connection.Parameters) -> Login | None:
+    """Tell the login whose password travels without TLS; None where there is none."""
+    credentials = parameters.credentials
+    if parameters.ssl_options is not None or not isinstance(credentials, pika.PlainCredentials):
+        return None
+    return Login(str(credentials.username), str(parameters.host), int(parameters.port))
+
+
 def user_id(parameters: pika.connection.Parameters) -> str | None:
     """Tell the user that the broker can vouch for; None where it goes by something else."""
     credentials = parameters.credentials
@@ -88,6 +107,14 @@ def user_id(parameters: pika.connection.Parameters) -> str | None:
     name = str(credentials.username)
     # A token's or a directory's name may be too long for the property that would carry it.
     return name if len(name.encode()) <= _MAX_USER_ID else None
+
+
+def user_ids(names: str | Iterable[str]) -> frozenset[bytes]:
+    """Read the names of users, one or several, as messages carry them. Raises ValueError."""
+    users = frozenset(name.encode() for name in ([names] if isinstance(names, str) else names))
+    if not all(1 <= len(user) <= _MAX_USER_ID for user in users):
+        raise ValueError(f"workers must be names of RabbitMQ users, of 1 to {_MAX_USER_ID} bytes")
+    return users
 
 
 def product_version() -> str:
@@ -101,6 +128,13 @@ def product_version() -> str:
 def process_name(role: str) -> str:
     """Name this process for people: product, role, host and process id."""
     return f"idalloc {role} {socket.gethostname()}:{os.getpid()}"
+
+
+def checked_exchange(name: str) -> str:
+    """Return the name of an exchange that can be. Raises ValueError."""
+    if ":/" in name or len(name.encode()) > _MAX_NAME:
+        raise ValueError(f"must be the name of an exchange, of at most {_MAX_NAME} bytes")
+    return name
 
 
 def checked_timeout(timeout: float) -> float:

@@ -18,7 +18,14 @@ from idalloc_client._frames import (
 )
 from idalloc_client._shortcut import OnDelivery, Shortcut
 
+OnGot = Callable[[int, Properties, bytes], None]
+"""Takes one message that was asked for, and how many its queue has left."""
+
 _MAX_KNOWN_KEYS = 64
+
+OnConfirm = Callable[[int, bool, bool], None]
+"""Takes what the broker says of a message: its number, whether that holds for all before it too,
+and whether it was taken."""
 
 
 class Wire(ABC):
@@ -30,6 +37,9 @@ class Wire(ABC):
 
     leaves_cycles = False
     """Whether messages leave objects behind that only the garbage collector frees."""
+
+    exchange = b""
+    """Where `publish` publishes to; set before the first message. Replies have no choice."""
 
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
@@ -49,7 +59,7 @@ class Wire(ABC):
     def publish(
         self, routing_key: bytes, properties: Properties, body: bytes, *, mandatory: bool = False
     ) -> None:
-        """Publish a transient message to the default exchange.
+        """Publish a transient message to `exchange`, by default the default exchange.
 
         Raises ValueError, with nothing written, for properties that cannot be.
         """
@@ -74,19 +84,47 @@ class Wire(ABC):
         *,
         auto_ack: bool = False,
         arguments: dict[str, Any] | None = None,
+        tell_exchange: bool = False,
     ) -> None:
-        """Take the messages of a queue; one that does not exist closes the channel with 404."""
+        """Take the messages of a queue; one that does not exist closes the channel with 404.
+
+        `tell_exchange`: their properties say through which exchange they came.
+        """
         self.channel.basic_consume(
             queue,
-            self._callback_for(consumer_tag, on_delivery),
+            self._callback_for(consumer_tag, on_delivery, tell_exchange=tell_exchange),
             auto_ack=auto_ack,
             consumer_tag=consumer_tag,
             arguments=arguments,
             callback=None if on_consuming is None else lambda _frame: on_consuming(),
         )
 
+    def confirm(self, on_confirm: OnConfirm) -> None:
+        """Have the broker say of each message from now on whether it took it; numbers begin at 1.
+
+        No answer of the broker may be outstanding on the channel: pika would let what is published
+        overtake this, and the numbers would be others.
+        """
+        self.channel.confirm_delivery(lambda frame: _tell(on_confirm, frame))
+
+    def get(self, queue: str, on_message: OnGot) -> None:
+        """Take one message, which is gone from its queue as soon as the broker sends it.
+
+        If there is none, pika tells those who asked for `Basic.GetEmpty` on the channel.
+        """
+
+        def on_got(
+            _channel: Channel, method: Basic.GetOk, properties: BasicProperties, body: bytes
+        ) -> None:
+            left: Any = method.message_count
+            on_message(left, _as_bytes(properties), body)
+
+        self.channel.basic_get(queue, on_got, auto_ack=True)
+
     @abstractmethod
-    def _callback_for(self, consumer_tag: str, on_delivery: OnDelivery) -> Callable[..., None]:
+    def _callback_for(
+        self, consumer_tag: str, on_delivery: OnDelivery, *, tell_exchange: bool
+    ) -> Callable[..., None]:
         """Have deliveries go to `on_delivery`; return what pika is to call with those it sees."""
 
     def forget(self) -> None:  # noqa: B027  # there may be nothing to forget
@@ -127,7 +165,9 @@ class DirectWire(Wire):
         known = self._methods[mandatory]
         method = known.get(routing_key)
         if method is None:
-            method = publish_method(self._number, routing_key, mandatory=mandatory)
+            method = publish_method(
+                self._number, routing_key, mandatory=mandatory, exchange=self.exchange
+            )
             if len(known) < _MAX_KNOWN_KEYS:
                 known[routing_key] = method
         return method
@@ -136,9 +176,13 @@ class DirectWire(Wire):
         """Write the frame of an acknowledgement."""
         self._write(ack(self._number, delivery_tag, multiple=multiple))
 
-    def _callback_for(self, consumer_tag: str, on_delivery: OnDelivery) -> Callable[..., None]:
+    def _callback_for(
+        self, consumer_tag: str, on_delivery: OnDelivery, *, tell_exchange: bool
+    ) -> Callable[..., None]:
         # Before the consumer starts: the shortcut takes every delivery before pika sees it.
-        self._shortcut.take(self._number, consumer_tag.encode(), on_delivery)
+        self._shortcut.take(
+            self._number, consumer_tag.encode(), on_delivery, tell_exchange=tell_exchange
+        )
         return _not_taken
 
     def forget(self) -> None:
@@ -168,20 +212,26 @@ class PikaWire(Wire):
             "app_id": properties.app_id,
         }
         key: Any = routing_key
+        exchange: Any = self.exchange
         self.channel.basic_publish(
-            "", key, body, BasicProperties(delivery_mode=1, **given), mandatory=mandatory
+            exchange, key, body, BasicProperties(delivery_mode=1, **given), mandatory=mandatory
         )
 
     def ack(self, delivery_tag: int, *, multiple: bool) -> None:
         """Acknowledge."""
         self.channel.basic_ack(delivery_tag, multiple)
 
-    def _callback_for(self, _consumer_tag: str, on_delivery: OnDelivery) -> Callable[..., None]:
+    def _callback_for(
+        self, _consumer_tag: str, on_delivery: OnDelivery, *, tell_exchange: bool
+    ) -> Callable[..., None]:
         def on_message(
             _channel: Channel, method: Basic.Deliver, properties: BasicProperties, body: bytes
         ) -> None:
             tag: Any = method.delivery_tag
-            on_delivery(tag, bool(method.redelivered), _as_bytes(properties), body)
+            as_bytes = _as_bytes(properties)
+            if tell_exchange:
+                as_bytes.exchange = str(method.exchange).encode()
+            on_delivery(tag, bool(method.redelivered), as_bytes, body)
 
         return on_message
 
@@ -199,7 +249,13 @@ def _as_bytes(properties: BasicProperties) -> Properties:
         type=encoded(properties.type),
         user_id=encoded(properties.user_id),
         app_id=encoded(properties.app_id),
+        message_id=encoded(properties.message_id),
     )
+
+
+def _tell(on_confirm: OnConfirm, frame: Any) -> None:
+    method = frame.method
+    on_confirm(method.delivery_tag, bool(method.multiple), isinstance(method, Basic.Ack))
 
 
 def _not_taken(*_: object) -> None:

@@ -31,6 +31,11 @@ _COUNTERS: tuple[tuple[str, str, _Number], ...] = (
     ("ids", "Ids that came.", lambda s: s.ids),
     ("ids_unused", "Ids that came when their caller had gone.", lambda s: s.ids_unused),
     ("late_replies", "Replies that nobody waited for any more.", lambda s: s.late_replies),
+    (
+        "foreign_replies",
+        "Replies ignored because no user that runs workers sent them.",
+        lambda s: s.foreign_replies,
+    ),
     ("connects", "Times that a channel was opened.", lambda s: s.connects),
     ("connections_lost", "Times that the channel was lost.", lambda s: s.connections_lost),
     ("blocked", "Times that the broker stopped reading from publishers.", lambda s: s.blocked),

@@ -119,13 +119,18 @@ class Echo(_Message):
 
 
 class HealthCall(_Message):
-    """A caller asked the whole fleet: each worker answers `reply_to` for itself."""
+    """A caller asked the whole fleet: each worker answers `reply_to` for itself.
+
+    It goes through the exchange `id.fleet.health`; workers of earlier versions use `id.fleet`.
+    """
 
     type: Literal["health"] = "health"
     worker: WorkerKey
     reply_to: Address
     correlation_id: Annotated[str, Field(strict=True, max_length=255)] | None = None
     app_tag: AppTag | None = None
+    user: Annotated[str, Field(strict=True, max_length=255)] | None = None
+    """The caller, as the broker vouched for it to `worker`."""
 
 
 FleetMessage = Reserved | Surrendered | Hello | Marks | Alive | Echo | HealthCall

@@ -96,8 +96,9 @@ class HealthReply(BaseModel):
     left: Tally
     worker: str = ""
     tags: list[TagHealth] = []
-    """By name; a worker that holds very many lists the first thousand."""
+    """By name, those that the caller may draw from; the first hundred, to operators thousand."""
     tags_total: Tally = 0
+    """How many there are that could be listed."""
     protected: bool | None = None
     """Whether it and the other workers can tell each other what they reserve."""
     marks: str | None = None
@@ -107,6 +108,8 @@ class HealthReply(BaseModel):
     """Whether the database could be used when it was last needed; None if it was not yet."""
     counters: dict[str, Tally] = {}
     """What the worker process counted since its start."""
+    age_ms: Tally | None = None
+    """How old the answer is, if it was made for somebody who asked before."""
 
     def encode(self) -> bytes:
         """Write the reply as JSON, without fields that are not set."""

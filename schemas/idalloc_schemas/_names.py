@@ -4,8 +4,15 @@ from typing import Final
 
 ALLOC_QUEUE: Final = "id.alloc"
 HEALTH_QUEUE: Final = "id.health"
+DEAD_QUEUE: Final = "id.dead"
+"""Where the shipped policies put requests that cannot be answered, or that nobody took in time."""
+REQUEST_EXCHANGE: Final = "id.requests"
+"""Direct, bound to the two queues for requests under their names: who may write to it and to
+nothing else can send requests, and no message to any other queue."""
 FLEET_EXCHANGE: Final = "id.fleet"
 """Fanout among workers; each has a queue of its own, named with this, a dot and a random word."""
+FLEET_HEALTH_EXCHANGE: Final = "id.fleet.health"
+"""Fanout among workers, for questions about health; queues are named with it as those above are."""
 MARKS_STREAM: Final = "id.fleet.marks"
 """Stores what workers tell each other, for those that start when nobody is left to ask."""
 

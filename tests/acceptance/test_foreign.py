@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -28,6 +29,13 @@ def alloc(caller: ForeignClient, app_tag: str, count: int | None = None) -> Repl
     assert answer is not None, "no reply"
     reply: Reply = json.loads(answer[0])
     return reply
+
+
+def last_error(caller: ForeignClient, app_tag: str, operator: str) -> str:
+    body = json.dumps({"app_tag": app_tag}).encode()
+    answer = caller.call("id.health", body, user_id=operator)
+    assert answer is not None, "no reply"
+    return str(json.loads(answer[0])["tags"][0]["last_error"])
 
 
 def add_row(database: Database, app_tag: str, max_id: int, step: int) -> None:
@@ -81,7 +89,8 @@ def test_exhausted(fleet: Fleet, caller: ForeignClient, database: Database) -> N
 def test_a_row_that_cannot_be_worked_with(
     fleet: Fleet, caller: ForeignClient, database: Database
 ) -> None:
-    """-8 says what is wrong with the row: here a step of 0, in a table without the CHECK."""
+    """-8; operators are told what is wrong: here a step of 0, in a table without the CHECK."""
+    operator = urlsplit(fleet.amqp_url).username or ""  # as workers log in
     database.query("ALTER TABLE segments MODIFY step BIGINT NOT NULL")
     database.query("DROP TABLE segments")
     database.query(
@@ -94,7 +103,8 @@ def test_a_row_that_cannot_be_worked_with(
     for app_tag, word in (("zero", "step"), ("negative", "max_id")):
         reply = alloc(caller, app_tag)
         assert reply["resp_code"] == -8
-        assert word in reply["msg"]
+        assert "worker's log" in reply["msg"]
+        assert word in last_error(caller, app_tag, operator)
 
 
 def test_no_available_id_and_busy(

@@ -112,7 +112,7 @@ def test_a_flood_of_bad_messages(fleet: Fleet) -> None:
 
 
 def test_a_flood_of_unknown_tags(fleet: Fleet, database: Database) -> None:
-    """They are told so, the memory for them is bounded, and no lock stays in the database."""
+    """They are told so, or that they are many; memory is bounded, no lock stays in the database."""
     (worker,) = fleet.start()
     with ForeignClient(fleet.amqp_url) as caller, blocking_connection(fleet.amqp_url) as connection:
         channel = connection.channel()
@@ -134,7 +134,8 @@ def test_a_flood_of_unknown_tags(fleet: Fleet, database: Database) -> None:
         known = caller.call("id.alloc", b'{"app_tag":"unknown-25000x"}')
         assert known is not None
         assert json.loads(known[0])["id"] == 1
-    assert set(codes) <= {-3, -1}  # on a busy machine a look may take longer than a request waits
+    # One user has so many looked up at a time, and on a busy machine a look takes longer.
+    assert set(codes) <= {-3, -6, -1}
     assert health["tags_total"] == 0, "unknown tags are kept"
     assert resident_bytes(worker) - before < 20 * MEBIBYTE
     assert not database.query(

@@ -46,6 +46,10 @@ class PrivateMySql(PrivateServer):
         self.port = free_port()
         self.read_only = False
         """Whether the next start makes it refuse the writes of those who may not override that."""
+        self.certificate: Path | None = None
+        """A file with certificate and key: the next start offers TLS."""
+        self.authority: Path | None = None
+        """Who signed that."""
         self._server_id = server_id
 
     @property
@@ -78,6 +82,7 @@ class PrivateMySql(PrivateServer):
             *self._common(folder),
             *only,
             *self._replication(),
+            *self._tls(),
             f"--port={self.port}",
             "--bind-address=127.0.0.1",
             "--skip-name-resolve",
@@ -85,6 +90,12 @@ class PrivateMySql(PrivateServer):
             f"--init-file={folder / 'accounts.sql'}",
         ]
         guarded.start(argv, _environment(folder), log=folder / "server.log")
+
+    def _tls(self) -> list[str]:
+        if self.certificate is None:
+            return []
+        files = {"ca": self.authority, "cert": self.certificate, "key": self.certificate}
+        return [f"--ssl-{name}={file}" for name, file in files.items() if file is not None]
 
     def _replication(self) -> list[str]:
         if self._server_id is None:

@@ -58,6 +58,21 @@ def test_a_connection_with_few_channels(fleet: Fleet, database: Database, channe
         assert worker.terminate() == 0
 
 
+def test_a_connection_without_a_channel_for_the_health_of_the_fleet(
+    fleet: Fleet, database: Database
+) -> None:
+    """It serves all ids, and answers for itself what the fleet is asked."""
+    add_ordered_tag(database, "invoice", step=10)
+    with Fleet(f"{fleet.amqp_url}?channel_max=5", database.url) as limited:
+        (worker,) = limited.start()
+        worker.wait_for_log("invoice is ordered")
+        with IdClient(fleet.amqp_url) as client:
+            assert client.next_id("invoice", timeout=30) > 0
+            (reply,) = client.fleet_health("invoice", within=5.0)
+            assert reply.tags[0].ids_handed_out > 0
+        assert worker.count_in_log("serves no ordered tags") == 0
+
+
 def test_a_user_with_few_channels(limited: Fleet, vhost: str) -> None:
     """The broker ends the connection that has one too many; the next one does without."""
     (worker,) = limited.start(ready=False)

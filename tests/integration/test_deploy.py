@@ -1,10 +1,13 @@
 """The files that operators start from: complete, consistent, and true on a real RabbitMQ."""
 
-import base64
-import hashlib
 import json
+import os
 import re
 import secrets
+import shutil
+import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -19,8 +22,12 @@ import pytest
 import yaml
 from pika.adapters.blocking_connection import BlockingChannel
 
-from idalloc_schemas import FLEET_EXCHANGE, MARKS_STREAM
+from idalloc_schemas import FLEET_EXCHANGE, FLEET_HEALTH_EXCHANGE, MARKS_STREAM
+from idalloc_worker._broker_password import hashed
+from idalloc_worker._fleet_health import QUEUE_ARGUMENTS as HEALTH_QUEUE_ARGUMENTS
 from idalloc_worker._marks_stream import STREAM_ARGUMENTS
+from idalloc_worker._mysql_trust import may_have_password
+from idalloc_worker._mysql_url import MySqlAddress
 from idalloc_worker._partitions import QUEUE_ARGUMENTS
 from idalloc_worker._partitions import QUEUES as ORDERED_QUEUES
 from tests.devstack import (
@@ -37,6 +44,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DEFINITIONS = ROOT / "deploy/rabbitmq/definitions.json"
 REPLY_TO = "amq.rabbitmq.reply-to"
 PATIENCE = 20.0
+PASSWORD = secrets.token_hex(8)
 
 
 def compose() -> dict[str, Any]:
@@ -58,11 +66,16 @@ def test_compose_runs_two_workers_and_both_servers_with_health_checks() -> None:
     """A worker starts when both servers are healthy, and says itself whether it is."""
     services = compose()["services"]
     always = {name for name, service in services.items() if "profiles" not in service}
-    assert always == {"rabbitmq", "mysql", "worker"}
-    assert all(service["healthcheck"]["test"] for service in services.values())
+    assert always == {"rabbitmq", "mysql", "setup", "worker"}
+    last = {"setup", "admin"}  # they do one thing and end
+    assert all(it["healthcheck"]["test"] for name, it in services.items() if name not in last)
     assert services["worker"]["deploy"]["replicas"] == 2
-    conditions = {wait["condition"] for wait in services["worker"]["depends_on"].values()}
-    assert conditions == {"service_healthy"}
+    conditions = {name: it["condition"] for name, it in services["worker"]["depends_on"].items()}
+    assert conditions == {
+        "rabbitmq": "service_healthy",
+        "mysql": "service_healthy",
+        "setup": "service_completed_successfully",
+    }
 
 
 def test_monitoring_comes_only_when_asked_for() -> None:
@@ -87,14 +100,14 @@ def test_compose_mounts_files_that_exist() -> None:
         for mount in service.get("volumes", [])
     ]
     files = [mount for mount in mounts if mount.startswith("./")]
-    assert {Path(file).name for file in files} >= {"schema.sql", "definitions.json"}
+    assert {Path(file).name for file in files} >= {"schema.sql", "users.sh", "grants.sql"}
     assert all((ROOT / file).is_file() for file in files)
     named = {mount for mount in mounts if not mount.startswith("./")}
     assert named == set(compose()["volumes"])
 
 
 def test_nothing_is_published_beyond_this_machine() -> None:
-    """Development passwords must not be reachable from outside."""
+    """What is tried out on a machine must not be reachable from outside."""
     ports = [
         port for service in compose()["services"].values() for port in service.get("ports", [])
     ]
@@ -102,12 +115,50 @@ def test_nothing_is_published_beyond_this_machine() -> None:
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 
+def test_each_service_may_log_in_to_a_database_that_just_started() -> None:
+    """MySQL asks for the password itself then, and what it says of itself proves nothing here."""
+    services = compose()["services"].values()
+    urls = [it.get("environment", {}).get("IDALLOC_MYSQL_URL") for it in services]
+    addresses = [MySqlAddress.parse(re.sub(r"\$\{.*?\}", "x", url)) for url in urls if url]
+    assert {address.user for address in addresses} == {"idalloc", "idalloc-operator"}
+    with socket.socket() as remote:  # whose peer is not this machine
+        assert all(may_have_password(address, remote) for address in addresses)
+
+
 def test_the_example_covers_every_variable() -> None:
-    """Copying .env.example is all that a first start needs."""
+    """A password for each line of .env.example is all that a first start needs."""
     text = (ROOT / "docker-compose.yml").read_text("utf-8")
     used = set(re.findall(r"(?<!\$)\$\{(\w+)", text))
     assert used
-    assert used <= set(example_env())
+    assert used == set(example_env())
+
+
+def test_no_password_is_published() -> None:
+    """Compose does not start without passwords of one's own, and the definitions have none."""
+    assert set(example_env().values()) == {""}
+    text = (ROOT / "docker-compose.yml").read_text("utf-8")
+    assert set(re.findall(r"(?<!\$)\$\{\w+(..)", text)) == {":?"}
+    users = definitions()["users"]
+    assert {user["password_hash"] for user in users} == {""}
+    assert not [user for user in users if "password" in user]
+
+
+def test_new_env_makes_a_password_for_each_user(tmp_path: Path) -> None:
+    """Each is another one, nobody else may read the file, and one that is there stays."""
+    (tmp_path / "deploy").mkdir()
+    for name in (".env.example", "deploy/new-env.sh"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    script = [tmp_path / "deploy/new-env.sh"]
+    subprocess.run(script, check=True, timeout=60)
+    made = tmp_path / ".env"
+    text = made.read_text("utf-8")
+    values = [line.partition("=")[2] for line in text.splitlines() if line[:1].isupper()]
+    assert len(set(values)) == len(values) == len(example_env())
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]{32,}", value) for value in values)
+    assert made.stat().st_mode & 0o077 == 0
+    again = subprocess.run(script, capture_output=True, timeout=60, check=False)
+    assert again.returncode != 0
+    assert made.read_text("utf-8") == text
 
 
 def test_the_dockerfile_copies_what_the_build_context_has() -> None:
@@ -146,39 +197,41 @@ def test_queues_have_no_arguments_but_those_that_the_worker_declares() -> None:
     for name, queue in queues.items():
         own = {MARKS_STREAM: STREAM_ARGUMENTS, **dict.fromkeys(ORDERED_QUEUES, QUEUE_ARGUMENTS)}
         assert queue["arguments"] == own.get(name, {})
-    (binding,) = definitions()["bindings"]
-    assert (binding["source"], binding["destination"]) == (FLEET_EXCHANGE, MARKS_STREAM)
+    bindings = {(each["source"], each["destination"]) for each in definitions()["bindings"]}
+    requests = {("id.requests", "id.alloc"), ("id.requests", "id.health")}
+    assert bindings == {(FLEET_EXCHANGE, MARKS_STREAM), *requests}
 
 
-@pytest.mark.parametrize(
-    ("user", "variable"),
-    [
-        ("operator", "RABBITMQ_OPERATOR_PASSWORD"),
-        ("idalloc-worker", "IDALLOC_WORKER_PASSWORD"),
-        ("idalloc-caller", "IDALLOC_CALLER_PASSWORD"),
-    ],
-)
-def test_the_hashes_are_those_of_the_example_passwords(user: str, variable: str) -> None:
-    """What .env.example says logs in; a person who changes one sees the other."""
-    (entry,) = [entry for entry in definitions()["users"] if entry["name"] == user]
-    hashed = base64.b64decode(entry["password_hash"])
-    salt, digest = hashed[:4], hashed[4:]
-    assert hashlib.sha256(salt + example_env()[variable].encode()).digest() == digest
-    assert "password" not in entry
-
-
-def test_rabbitmq_starts_from_the_shipped_files(tmp_path: Path) -> None:
-    """The operator of .env.example can log in to a broker that has loaded both files."""
+def test_rabbitmq_starts_from_the_shipped_file() -> None:
+    """Compose's operator logs in to a broker with that configuration, and sets it up."""
     config = (ROOT / "deploy/rabbitmq/rabbitmq.conf").read_text("utf-8")
-    config = config.replace("/etc/rabbitmq/definitions.json", str(DEFINITIONS))
     private_rabbitmq()  # installs it where needed
-    password = example_env()["RABBITMQ_OPERATOR_PASSWORD"]
+    password = secrets.token_hex(8)
     with PrivateRabbitMq(config=config, user="operator", password=password) as broker:
         management = Management(broker.management_url)
+        done = set_up(broker.management_url, password, *compose()["services"]["setup"]["command"])
+        assert "created virtual host idalloc" in done
         users = {user["name"] for user in management.get("/api/users")}
         assert users == {"operator", "idalloc-worker", "idalloc-caller"}
-        queues = {queue["name"] for queue in management.get("/api/queues")}
+        queues = {queue["name"] for queue in management.get("/api/queues/idalloc")}
         assert queues == QUEUES
+
+
+def set_up(management_url: str, password: str, *command: str) -> str:
+    """Run what Compose's service `setup` runs, against another broker."""
+    parts = urlsplit(management_url)
+    url = f"http://{parts.username}@{parts.netloc.rpartition('@')[2]}"
+    arguments = [url if "rabbitmq:15672" in word else word for word in command]
+    done = subprocess.run(
+        [Path(sys.executable).with_name("idalloc"), *arguments],
+        env={**os.environ, "IDALLOC_BROKER_PASSWORD": password},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 @dataclass(frozen=True)
@@ -192,11 +245,9 @@ class Site:
 
     def url_of(self, user: str) -> str:
         """Return the URL by which one of the definitions' users logs in."""
-        variables = {"idalloc-worker": "IDALLOC_WORKER_PASSWORD"}
-        password = example_env()[variables.get(user, "IDALLOC_CALLER_PASSWORD")]
         parts = urlsplit(self.amqp_url)
         address = parts.netloc.rpartition("@")[2]
-        return parts._replace(netloc=f"{user}{self.suffix}:{password}@{address}").geturl()
+        return parts._replace(netloc=f"{user}{self.suffix}:{PASSWORD}@{address}").geturl()
 
     def state_of(self, queue: str) -> dict[str, Any]:
         """Return what the management API says, once its statistics know the new queue."""
@@ -232,6 +283,7 @@ def renamed(shipped: dict[str, Any], vhost: str, suffix: str) -> dict[str, Any]:
                 entry["user"] += suffix
     for user in shipped["users"]:
         user["name"] += suffix
+        user["password_hash"] = hashed(PASSWORD)
     return {**shipped, "vhosts": [{"name": vhost}]}
 
 
@@ -272,13 +324,13 @@ def request(caller: BlockingChannel, body: bytes) -> None:
 def test_the_policy_for_requests_is_in_force(site: Site, queue: str) -> None:
     """Dead-lettering and limits apply to the queues as they are declared, without arguments."""
     state = site.state_of(queue)
-    assert state["policy"] == "idalloc-requests"
+    assert state["policy"] == {"id.alloc": "idalloc-requests"}.get(queue, "idalloc-health")
     assert state["durable"]
     assert not state["arguments"].keys() - {"x-queue-type"}
     limits = state["effective_policy_definition"]
     assert limits["dead-letter-routing-key"] == "id.dead"
-    assert limits["max-length"] > 0
-    assert limits["message-ttl"] > 0
+    assert limits["overflow"] == "reject-publish"
+    assert {"max-length", "max-length-bytes", "message-ttl"} <= limits.keys()
 
 
 @pytest.mark.parametrize("queue", ORDERED_QUEUES)
@@ -345,6 +397,19 @@ def test_workers_may_speak_to_each_other(worker: BlockingChannel) -> None:
     worker.basic_publish("id.fleet", "", b"to all")
     worker.basic_publish("", "id.fleet.one", b"to oneself")
     wait_for(worker.connection, lambda: len(heard) == 2)
+
+
+def test_questions_to_the_whole_fleet_have_an_exchange_and_limits(worker: BlockingChannel) -> None:
+    """It is there; and the fleet's policy does not widen the limits that the queue declares."""
+    arguments: dict[str, Any] = {**HEALTH_QUEUE_ARGUMENTS, "x-message-ttl": 60_000}
+    most = arguments["x-max-length"]
+    queue = f"{FLEET_HEALTH_EXCHANGE}.one"
+    worker.queue_declare(queue, exclusive=True, auto_delete=True, arguments=arguments)
+    worker.queue_bind(queue, FLEET_HEALTH_EXCHANGE)
+    worker.confirm_delivery()
+    for _ in range(most + 50):
+        worker.basic_publish(FLEET_HEALTH_EXCHANGE, "", b"how are you?")
+    assert worker.queue_declare(queue, passive=True).method.message_count == most
 
 
 def test_a_worker_is_protected_with_these_rights(site: Site, database: Database) -> None:

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from urllib.parse import quote, urlsplit
 
 import pytest
+from pika.adapters.blocking_connection import BlockingChannel
+from pika.spec import BasicProperties
 
 from idalloc_client import AsyncIdClient, CallTimeoutError, IdClient
 from idalloc_schemas import HealthReply, Reserved
@@ -201,3 +203,45 @@ def test_the_command_shows_every_worker(fleet: Fleet) -> None:
     run = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     workers = [json.loads(line)["worker"] for line in run.stdout.splitlines()]
     assert len(set(workers)) == 2
+
+
+def test_a_worker_that_was_frozen_hears_what_its_queue_lost(
+    fleet: Fleet, caller: ForeignClient, management_url: str
+) -> None:
+    """RabbitMQ drops the oldest where a queue is full, and confirms to those who speak."""
+    (worker,) = fleet.start()
+    next_id(caller)
+    (before,) = health(caller, 1)
+    management, name = Management(management_url), f"idalloc-{secrets.token_hex(4)}"
+    vhost = quote(urlsplit(fleet.amqp_url).path[1:], safe="%")
+    policy = {
+        "pattern": r"^id\.fleet\.(?!marks$).+$",
+        "apply-to": "queues",
+        "definition": {"max-length": 3},
+    }
+    management.put(f"/api/policies/{vhost}/{name}", policy)
+    try:
+        with blocking_connection(fleet.amqp_url) as connection:
+            channel = connection.channel()
+            channel.confirm_delivery()
+            _say(channel, 1)
+            wait_for_counter(caller, "fleet_invalid", 1)
+            worker.pause()
+            for number in range(2, 80):  # more than the sockets between both hold
+                _say(channel, number, size=200_000)
+            for number in range(80, 400):  # and than RabbitMQ takes out of a queue in advance: 200
+                _say(channel, number)
+            worker.resume()
+            wait_for_counter(caller, "fleet_gaps", 1)
+    finally:
+        management.delete(f"/api/policies/{vhost}/{name}")
+    (after,) = health(caller, 1)
+    assert after.counters["connects"] == before.counters["connects"]
+    assert next_id(caller) == 2
+    assert "dropped messages" in worker.tail()
+
+
+def _say(channel: BlockingChannel, number: int, size: int = 1) -> None:
+    """Speak as a worker does, and mean nothing."""
+    properties = BasicProperties(message_id=f"x-{number}", delivery_mode=1)
+    channel.basic_publish("id.fleet", "", bytes(size), properties)

@@ -46,7 +46,7 @@ def test_what_is_there_already_is_left_alone(database: Database) -> None:
     """A table with some of the columns, by whatever case, gets the others."""
     remake_table(database, f"{FOUR_COLUMNS}, CEILING INT, ordered TINYINT(1)")
     added = migrate(address_of(database), TABLE).added
-    assert added == ("max_step", "target_cover", "allowed_users")
+    assert added == ("max_step", "target_cover", "allowed_users", "max_count", "user_rate")
     assert ("CEILING", "int") in [(row[0], str(row[1])[:3]) for row in columns_of(database)]
 
 
@@ -136,4 +136,4 @@ def test_two_who_migrate_at_once_do_not_disturb_each_other(database: Database) -
     both = [Background(lambda: migrate(address_of(database), TABLE)) for _ in range(2)]
     for one in both:
         one.join()
-    assert len(columns_of(database)) == 9
+    assert len(columns_of(database)) == 4 + len(DEFAULTS)

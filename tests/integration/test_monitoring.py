@@ -20,9 +20,10 @@ from urllib.request import urlopen
 import pytest
 import yaml
 
-from idalloc_client import IdAllocError, IdClient
-from tests.devstack import PrivateRabbitMq, _rabbitmq, private_rabbitmq
+from idalloc_client import BusyError, IdAllocError, IdClient
+from tests.devstack import Database, PrivateRabbitMq, _rabbitmq, private_rabbitmq
 from tests.devstack._ports import free_port
+from tests.integration.test_worker_settings import add
 from tests.queries import (
     ALERT_TESTS,
     ALERTS,
@@ -80,7 +81,7 @@ def alternatives(pattern: str) -> list[str]:
 
 
 @pytest.fixture
-def port(fleet: Fleet) -> int:
+def port(fleet: Fleet, database: Database) -> int:
     """Have a worker whose metrics show every kind of thing, good and bad."""
     port = free_port()
     fleet.start(metrics_port=port, processes=2)
@@ -89,8 +90,16 @@ def port(fleet: Fleet) -> int:
             ids.next_id("test_business")
         with pytest.raises(IdAllocError):
             ids.next_id("nobody")
-    scrape_until(port, lambda it: len(it.find("idalloc_tag_cover_seconds")) == 2)
+        add(database, 10, max_count=500, user_rate=1)
+        with pytest.raises(BusyError):
+            draw_too_much(ids)
+    scrape_until(port, lambda it: len(it.find("idalloc_tag_cover_seconds")) >= 2)
     return port
+
+
+def draw_too_much(ids: IdClient) -> None:
+    for _ in range(10):  # each process counts by itself
+        ids.next_ids("order", 500)
 
 
 def test_what_is_asked_for_exists(port: int) -> None:

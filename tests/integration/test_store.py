@@ -147,6 +147,15 @@ def test_ids_are_given_back_if_nobody_reserved_since(database: Database) -> None
         assert mark_of(database, "order") == 4
 
 
+def test_which_tags_exist(database: Database) -> None:
+    """Byte for byte, and also where the row holds nonsense: that is its refill's to complain of."""
+    remake_table(database, "app_tag VARCHAR(32) PRIMARY KEY, max_id VARCHAR(9), step INT")
+    database.query(f"INSERT INTO {TABLE} VALUES ('order', '1', 1), ('odd', NULL, 0)")
+    names = ["order", "odd", "Order", "order ", "nope", *(f"made-up-{n}" for n in range(500))]
+    with opened(address_of(database)) as store:
+        assert store.existing(names) == {"order", "odd"}
+
+
 def test_marks_are_read_and_raised(database: Database) -> None:
     """As they are for tags that are there, byte for byte; raised only from what was read."""
     add_tag(database, "order", max_id=40)

@@ -19,6 +19,8 @@ DEFAULTS = {
     "ceiling": None,
     "allowed_users": None,
     "ordered": None,
+    "max_count": None,
+    "user_rate": None,
 }
 
 
@@ -35,6 +37,7 @@ def shown(idalloc: Idalloc, app_tag: str = "order") -> dict[str, Any]:
 ALL = (
     *("--max-step", "5000", "--target-cover", "60", "--ceiling", "9007199254740991"),
     *("--allowed-users", " shop  billing ", "--ordered", "yes"),
+    *("--max-count", "5000", "--user-rate", "200"),
 )
 
 
@@ -54,6 +57,8 @@ def test_every_setting_can_be_written_and_set_back(
         "ceiling": 2**53 - 1,
         "allowed_users": ["shop", "billing"],
         "ordered": True,
+        "max_count": 5000,
+        "user_rate": 200,
     }
     back = [word if word.startswith("--") else "default" for word in ALL]
     idalloc.ok("tags", "set", "order", *back)

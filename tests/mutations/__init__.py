@@ -9,10 +9,20 @@ from tests.mutations._engine import ENGINE
 from tests.mutations._fleet import FLEET
 from tests.mutations._memory import MEMORY
 from tests.mutations._ordered import ORDERED
+from tests.mutations._quarantine import QUARANTINE
 from tests.mutations._requests import REQUESTS
 from tests.mutations._rule import Rule
 from tests.mutations._store import STORE
 
 __all__ = ["RULES", "Rule"]
 
-RULES: tuple[Rule, ...] = (*FLEET, *MEMORY, *STORE, *ENGINE, *REQUESTS, *ORDERED, *CLIENT)
+RULES: tuple[Rule, ...] = (
+    *FLEET,
+    *MEMORY,
+    *STORE,
+    *ENGINE,
+    *REQUESTS,
+    *QUARANTINE,
+    *ORDERED,
+    *CLIENT,
+)

@@ -27,6 +27,13 @@ CLIENT: Final = (
         (_CALLS_TESTS,),
     ),
     Rule(
+        "A reply that no worker sent completes no call, where the caller knows whom to expect.",
+        _CALLS,
+        "        if self._workers and properties.user_id not in self._workers:",
+        "        if False:",
+        (_CALLS_TESTS,),
+    ),
+    Rule(
         "A call that was ended is not completed by a late reply.",
         _CALLS,
         "        self._calls.pop(correlation_id, None)\n",
@@ -64,8 +71,36 @@ CLIENT: Final = (
     Rule(
         "A request that reaches no queue ends its call at once.",
         _CALLS,
-        "            call.finish(NoRouteError(str(method.routing_key)))\n",
+        "            call.finish(NoRouteError(str(method.routing_key), self._exchange))\n",
         "            pass\n",
+        (_CALLS_TESTS,),
+    ),
+    Rule(
+        "A request that the broker does not take ends its call, and no other one.",
+        _CALLS,
+        "if self._copies.told(correlation_id, now, taken=taken) or taken:",
+        "if self._copies.told(correlation_id, now, taken=taken):",
+        (_CALLS_TESTS,),
+    ),
+    Rule(
+        "What may not have been taken is sent again once, not at every look.",
+        "client/idalloc_client/_copies.py",
+        "        del self._due[call]\n",
+        "",
+        ("tests/unit/test_copies.py",),
+    ),
+    Rule(
+        "A copy that the broker refuses does not end the call: the request may be in the queue.",
+        _CALLS,
+        "if self._copies.told(correlation_id, now, taken=taken) or taken:",
+        "if taken:",
+        (_CALLS_TESTS,),
+    ),
+    Rule(
+        "The broker is not asked to confirm while pika would let requests overtake the question.",
+        _CALLS,
+        "if wire is None or not self._listening or not wire.is_open or self._blocked:",
+        "if wire is None or not wire.is_open or self._blocked:",
         (_CALLS_TESTS,),
     ),
     Rule(

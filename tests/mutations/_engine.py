@@ -6,6 +6,11 @@ from tests.mutations._rule import SIMULATION, Rule
 
 _ENGINE = "worker/idalloc_worker/_engine.py"
 _POOL = "worker/idalloc_worker/_pool.py"
+_WHY_NOT = "worker/idalloc_worker/_why_not.py"
+_ALLOWANCE = "worker/idalloc_worker/_allowance.py"
+_LIMITS = "tests/unit/test_engine_draw_limits.py"
+_SHARES = "tests/unit/test_engine_shares.py"
+_TURNS = "worker/idalloc_worker/_turns.py"
 _HELD = "worker/idalloc_worker/_held_ids.py"
 _UNIT = "tests/unit/test_engine.py"
 _FAILURES = "tests/unit/test_engine_failures.py"
@@ -117,16 +122,93 @@ ENGINE: Final = (
     ),
     Rule(
         "Nobody passes those who wait.",
-        _ENGINE,
-        "there = count <= pool.left and not pool.waiters",
-        "there = count <= pool.left",
+        _POOL,
+        "return count <= self.left and not self.waiters and count <= self.max_count",
+        "return count <= self.left and count <= self.max_count",
         (_UNIT, _AUTHORITY, _PROPERTIES),
+    ),
+    Rule(
+        "A request that is counted is charged to its user.",
+        _POOL,
+        "            self.allowance.charge(user, count, now)\n",
+        "            pass\n",
+        (_LIMITS,),
+    ),
+    Rule(
+        "Who owes ids gets none from memory.",
+        _ENGINE,
+        "if self._may_take(pool, count, user) and not pool.debt(user, count, now):",
+        "if self._may_take(pool, count, user):",
+        (_LIMITS,),
+    ),
+    Rule(
+        "Nor does who owes ids when its turn comes after a wait.",
+        _ENGINE,
+        "elif refusal := over_limit(pool, waiter, now):",
+        "elif refusal := None:",
+        (_LIMITS,),
+    ),
+    Rule(
+        "Only what no process could serve is not counted.",
+        _ALLOWANCE,
+        "return min(FEW, self.max_count) if self.rate >= _MOST_REQUESTS * FEW else 0",
+        "return min(FEW, self.max_count)",
+        (_LIMITS,),
+    ),
+    Rule(
+        "Batches do not count against single ids.",
+        _ALLOWANCE,
+        "bucket = (user, count <= FEW)",
+        "bucket = (user, True)",
+        (_LIMITS,),
+    ),
+    Rule(
+        "Users do not pay for one another.",
+        _ALLOWANCE,
+        "bucket = (user, count <= FEW)",
+        "bucket = (None, count <= FEW)",
+        (_LIMITS,),
+    ),
+    Rule(
+        "However many wait of one user, others may wait too.",
+        _ENGINE,
+        "        if not self.places.admits_now(user, now):\n            return False\n",
+        "",
+        (_SHARES,),
+    ),
+    Rule(
+        "However many tags somebody makes up, others have theirs looked up.",
+        "worker/idalloc_worker/_strangers.py",
+        "        if not self._places.admits(user):\n            return False\n",
+        "",
+        (_SHARES,),
+    ),
+    Rule(
+        "A flood does not stand in front of somebody else's request.",
+        _TURNS,
+        "            self.held[user] = theirs  # behind all others\n",
+        "            self.held = {user: theirs, **self.held}\n",
+        ("tests/unit/test_turns.py",),
+    ),
+    Rule(
+        "A lone user is never refused for want of a place.",
+        _TURNS,
+        "if len(theirs) >= self._most and now < self._company_until:",
+        "if len(theirs) >= self._most:",
+        ("tests/unit/test_turns.py",),
+    ),
+    Rule(
+        "Tags of which nobody has seen a row do not fill the queue of refills.",
+        "worker/idalloc_worker/_refills.py",
+        "        if not refill.stranger:\n",
+        "        if True:\n",
+        ("tests/unit/test_lookup_lane.py",),
     ),
     Rule(
         "Who may not draw gets nothing.",
         _ENGINE,
-        "return there and count <= self._max_count and pool.allows(user)",
-        "return there and count <= self._max_count",
+        "return pool.has(count) and pool.allows(user)",
+        "return pool.has(count)",
         (_AUTHORITY,),
     ),
     Rule(
@@ -134,11 +216,11 @@ ENGINE: Final = (
         _ENGINE,
         """\
             if waiter.deadline <= now:
-                pool.dismiss(waiter)
-                self._effects.append(Expired(waiter.owner))
-            elif waiter.count""",
+                effect: Effect = Expired(waiter.owner)
+            elif refusal""",
         """\
-            if waiter.count""",
+            effect: Effect
+            if refusal""",
         (_UNIT,),
     ),
     Rule(
@@ -192,8 +274,8 @@ ENGINE: Final = (
     ),
     Rule(
         "Too many who wait are told so.",
-        _ENGINE,
-        "if pool.waiters >= self._limits.max_waiters:",
+        _WHY_NOT,
+        "if pool.waiters >= limits.max_waiters:",
         "if False:",
         (_UNIT,),
     ),

@@ -10,6 +10,8 @@ _MARKS = "worker/idalloc_worker/_fleet_marks.py"
 _CHANNEL = "worker/idalloc_worker/_fleet_channel.py"
 _REFILLS = "worker/idalloc_worker/_refills.py"
 _GIVE_BACK = "worker/idalloc_worker/_give_back.py"
+_GATE = "worker/idalloc_worker/_fleet_gate.py"
+_USERS = "worker/idalloc_worker/_fleet_users.py"
 _ROW_WATCH = "worker/idalloc_worker/_row_watch.py"
 
 _MARKS_TESTS = "tests/unit/test_fleet_marks.py"
@@ -18,6 +20,7 @@ _UNIT = "tests/unit/test_fleet.py"
 _FLEET_TESTS = "tests/simulation/test_rules.py"
 _GIVE_BACK_TESTS = "tests/unit/test_give_back.py"
 _REFILLS_TESTS = "tests/unit/test_refills.py"
+_USERS_TESTS = "tests/unit/test_fleet_users.py"
 _ROW_WATCH_TESTS = "tests/unit/test_row_watch.py"
 
 FLEET: Final = (
@@ -74,8 +77,8 @@ FLEET: Final = (
     Rule(
         "What came through the exchange is told from what did not.",
         _CHANNEL,
-        "from_fleet=method.exchange == FLEET_EXCHANGE)",
-        "from_fleet=True)",
+        "from_fleet = properties.exchange == _EXCHANGE\n",
+        "from_fleet = True\n",
         (_CHANNEL_TESTS, _FLEET_TESTS),
     ),
     Rule(
@@ -125,8 +128,8 @@ FLEET: Final = (
     Rule(
         "A refill waits until what it reserves can be claimed.",
         _REFILLS,
-        "self._fleet.when_able(lambda: self._begin(attempt))",
-        "self._begin(attempt)",
+        "self._fleet.when_able(lambda: self._look_up(attempt))",
+        "self._look_up(attempt)",
         (_REFILLS_TESTS,),
     ),
     Rule(
@@ -250,6 +253,55 @@ FLEET: Final = (
         'making another one")\n',
         (_CHANNEL_TESTS,),
     ),
+    Rule(
+        "A worker that missed what others said joins anew.",
+        _CHANNEL,
+        "if from_fleet and self._heard.shows_gap(properties.message_id):",
+        "if False:",
+        (_CHANNEL_TESTS, _FLEET_TESTS, f"{SIMULATION}:drops"),
+    ),
+    Rule(
+        "What it said to itself before it noticed does not come back as if nothing was missing.",
+        _CHANNEL,
+        "        self._handler.on_fleet_lost()\n        self.restart(",
+        "        self.restart(",
+        (_CHANNEL_TESTS,),
+    ),
+    Rule(
+        "It reads in the stream more than what came after the end that it saw last.",
+        "worker/idalloc_worker/_fleet_memory.py",
+        '        self._counters["fleet_gaps"] += 1\n        self._end = -1\n',
+        '        self._counters["fleet_gaps"] += 1\n',
+        (_UNIT,),
+    ),
+    Rule(
+        "Only what came through the exchange is followed by its number.",
+        _CHANNEL,
+        "if from_fleet and self._heard.shows_gap(",
+        "if self._heard.shows_gap(",
+        (_CHANNEL_TESTS,),
+    ),
+    Rule(
+        "On another channel the numbers of all senders begin anew.",
+        _CHANNEL,
+        "        self._sent = SentNumbers()\n        self._heard.forget()\n",
+        "        self._sent = SentNumbers()\n",
+        (_CHANNEL_TESTS,),
+    ),
+    Rule(
+        "A worker gives each of its channels a name of its own.",
+        _CHANNEL,
+        "        self._sent = SentNumbers()\n        self._heard.forget()\n",
+        "        self._heard.forget()\n",
+        (_CHANNEL_TESTS,),
+    ),
+    Rule(
+        "Any number but the next is a gap.",
+        "worker/idalloc_worker/_fleet_numbers.py",
+        "number != last + 1",
+        "number > last + 2",
+        ("tests/unit/test_fleet_numbers.py",),
+    ),
     # Marks
     Rule(
         "A refill reserves above all that others are known to hold.",
@@ -325,8 +377,8 @@ FLEET: Final = (
     Rule(
         "A row is repaired only if it says again what it said before.",
         _REFILLS,
-        "suspected=error.max_id)",
-        "suspected=attempt.watch.floor - 1)",
+        "suspected=row))",
+        "suspected=floor - 1))",
         (_REFILLS_TESTS, SIMULATION),
     ),
     Rule(
@@ -354,6 +406,55 @@ FLEET: Final = (
         (_REFILLS_TESTS,),
     ),
     Rule(
+        "A row is raised only above what was heard before it was read, or else read again.",
+        _REFILLS,
+        "read if is_plausible(read, floor, refill.floor, suspected.end) else None",
+        "read",
+        (_REFILLS_TESTS,),
+    ),
+    Rule(
+        "What was read before something was heard does not make that implausible.",
+        _REFILLS,
+        "min(floor, attempt.floor)",
+        "floor",
+        (_REFILLS_TESTS,),
+    ),
+    Rule(
+        "A row is raised only as far as is plausible.",
+        _REFILLS,
+        "if not is_plausible(read, known, refill.floor, suspected.end):",
+        "if False:",
+        (_REFILLS_TESTS,),
+    ),
+    Rule(
+        "So it is by the row watch.",
+        _ROW_WATCH,
+        "        if not self._is_plausible(app_tag, mark, floor):\n            return\n",
+        "",
+        (_ROW_WATCH_TESTS,),
+    ),
+    Rule(
+        "What comes straight to a worker is read only if the broker vouches that a worker sent it.",
+        _GATE,
+        "if not users.admits(user, from_fleet=from_fleet) and (from_fleet or users.known):",
+        "if False:",
+        (_CHANNEL_TESTS,),
+    ),
+    Rule(
+        "Where the names of workers are set, what comes through the exchange has to carry one.",
+        _USERS,
+        "(from_fleet and not self._named)",
+        "from_fleet",
+        (_USERS_TESTS,),
+    ),
+    Rule(
+        "Nobody can guess the number of an echo.",
+        "worker/idalloc_worker/_echoes.py",
+        "count(secrets.randbits(_SECRET_BITS) + 1)",
+        "count(1)",
+        (_UNIT,),
+    ),
+    Rule(
         "The row watch reads its queue before it raises a row.",
         _ROW_WATCH,
         "self._fleet.catch_up(partial(self._raise_rows, low, floors))",
@@ -363,15 +464,15 @@ FLEET: Final = (
     Rule(
         "The row watch raises a row only if its mark still lies above.",
         _ROW_WATCH,
-        "if mark < min(floor, floors[app_tag]) and not self._stopped:",
+        "if mark < floor and not self._stopped:",
         "if mark < floors[app_tag] and not self._stopped:",
         (_FLEET_TESTS, _ROW_WATCH_TESTS, SIMULATION),
     ),
     Rule(
         "A worker that stops raises no row.",
         _ROW_WATCH,
-        "if mark < min(floor, floors[app_tag]) and not self._stopped:",
-        "if mark < min(floor, floors[app_tag]):",
+        "if mark < floor and not self._stopped:",
+        "if mark < floor:",
         (_ROW_WATCH_TESTS,),
     ),
     # Giving back

@@ -27,6 +27,13 @@ ORDERED: Final = (
         (_TAGS_TESTS,),
     ),
     Rule(
+        "A bundle is looked at only if the broker vouches that a worker sent it.",
+        _ORDERED,
+        "        if not vouched and self._users.known:",
+        "        if False:",
+        (_TAGS_TESTS,),
+    ),
+    Rule(
         "A generation ends with its channel, whatever ends that.",
         _OWNER,
         "        if channel is not None:\n            self._on_end()\n",
@@ -99,7 +106,7 @@ ORDERED: Final = (
     Rule(
         "A worker waits for the requests it has passed on before it stops.",
         _FORWARDER,
-        "if self._on_idle is not None and not self._unconfirmed and not self._waiting:",
+        "if self._on_idle is not None and not busy:",
         "if self._on_idle is not None:",
         ("tests/unit/test_forwarder.py",),
     ),

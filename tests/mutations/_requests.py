@@ -6,6 +6,7 @@ from tests.mutations._rule import SIMULATION, Rule
 
 _SESSION = "worker/idalloc_worker/_session.py"
 _SERVICE = "worker/idalloc_worker/_service.py"
+_TAKER = "worker/idalloc_worker/_requests.py"
 _ACKS = "worker/idalloc_worker/_acks.py"
 _DESK = "worker/idalloc_worker/_desk.py"
 _ADDRESS = "worker/idalloc_worker/_reply_address.py"
@@ -14,6 +15,8 @@ _SUPERVISOR = "worker/idalloc_worker/_supervisor.py"
 _STALLS = "worker/idalloc_worker/_stalls.py"
 _ADDRESS_TESTS = "tests/unit/test_reply_address.py"
 _SIDE_TESTS = "tests/unit/test_side_answers.py"
+_RIGHTS_TESTS = "tests/unit/test_health_rights.py"
+_HEALTH_TESTS = "tests/unit/test_health_requests.py"
 _RULES = "tests/simulation/test_rules.py"
 
 REQUESTS: Final = (
@@ -42,7 +45,7 @@ REQUESTS: Final = (
     ),
     Rule(
         "A request that nobody can be answered is dead-lettered and uses up no id.",
-        _SERVICE,
+        _TAKER,
         "if not delivery.answerable:",
         "if False:",
         (_RULES,),
@@ -111,6 +114,13 @@ REQUESTS: Final = (
         ("tests/unit/test_desk.py",),
     ),
     Rule(
+        "What is beyond the share of one user is not counted as trouble for all.",
+        _DESK,
+        "        if isinstance(refusal, OverShare):\n",
+        "        if False:\n",
+        ("tests/unit/test_desk.py",),
+    ),
+    Rule(
         "A question about health that comes too late is not looked into.",
         _HEALTH,
         "        if delivery.deadline <= now:\n",
@@ -118,11 +128,81 @@ REQUESTS: Final = (
         (_RULES,),
     ),
     Rule(
-        "A call to the whole fleet that waited too long is dropped.",
-        "worker/idalloc_worker/_health_calls.py",
-        "            if now < until:\n",
-        "            if True:\n",
+        "A question to the whole fleet counts only if a worker asks it.",
+        "worker/idalloc_worker/_fleet_health.py",
+        "if method.exchange != FLEET_HEALTH_EXCHANGE:",
+        "if False:",
+        ("tests/unit/test_fleet_health.py",),
+    ),
+    Rule(
+        "A worker of an earlier version vouches for nobody who asks about health.",
+        "worker/idalloc_worker/_fleet_health.py",
+        'call.model_copy(update={"user": None})',
+        "call",
+        ("tests/unit/test_fleet_health.py",),
+    ),
+    Rule(
+        "Nobody is told of the health of a tag that is for others.",
+        "worker/idalloc_worker/_health_rights.py",
+        "return self.operator or all(pool is None or self._may_draw(pool) for pool in pools)",
+        "return True",
+        (_RIGHTS_TESTS, "tests/unit/test_many_tags.py", _HEALTH_TESTS),
+    ),
+    Rule(
+        "What a tag came to is not told to others once its row is gone.",
+        "worker/idalloc_worker/_health_rights.py",
+        "return pool.allows(self.user) and (last is None or self.user in last)",
+        "return pool.allows(self.user)",
+        (_RIGHTS_TESTS,),
+    ),
+    Rule(
+        "An answer that is shared was made for the same rights.",
+        "worker/idalloc_worker/_health_answers.py",
+        "made = self._made.get(viewer) if now < self._rests_until else None",
+        "made = next(iter(self._made.values()), None) if now < self._rests_until else None",
         ("tests/unit/test_health_answers.py",),
+    ),
+    Rule(
+        "After an answer about all tags a worker rests.",
+        "worker/idalloc_worker/_health_answers.py",
+        "        if pause > 0:\n",
+        "        if False:\n",
+        ("tests/unit/test_health_answers.py",),
+    ),
+    Rule(
+        "A worker also rests if somebody asked while it made an answer.",
+        "worker/idalloc_worker/_health_answers.py",
+        "self._later(max(self._rests_until - self._clock(), 0.0), self._begin)",
+        "self._later(0.0, self._begin)",
+        ("tests/unit/test_health_answers.py",),
+    ),
+    Rule(
+        "Who asks more about health than is its share is not answered.",
+        "worker/idalloc_worker/_health_budget.py",
+        "there = all(account.size.there(now) for account in self._accounts(viewer))",
+        "there = True",
+        ("tests/unit/test_health_budget.py",),
+    ),
+    Rule(
+        "Refusals of questions about health are bounded, too.",
+        "worker/idalloc_worker/_health_budget.py",
+        "there = all(account.words.there(now) for account in accounts)",
+        "there = True",
+        ("tests/unit/test_health_budget.py",),
+    ),
+    Rule(
+        "What names database, table or row is for operators.",
+        _HEALTH,
+        "        if viewer.operator:\n            return found\n",
+        "        if True:\n            return found\n",
+        (_HEALTH_TESTS,),
+    ),
+    Rule(
+        "Nobody is told of one tag that is for others.",
+        _HEALTH,
+        "if not viewer.sees(pools):",
+        "if False:",
+        (_HEALTH_TESTS,),
     ),
     Rule(
         "A supervisor survives a start that fails.",
@@ -140,7 +220,7 @@ REQUESTS: Final = (
     ),
     Rule(
         "Work that is past its deadline is dropped.",
-        _SERVICE,
+        _TAKER,
         """\
         if deadline <= now:
             self._desk.expire(delivery)

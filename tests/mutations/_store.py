@@ -12,12 +12,60 @@ _HOSTS = "worker/idalloc_worker/_hosts.py"
 _REFILLER = "worker/idalloc_worker/_refiller.py"
 
 _SIM_TESTS = "tests/simulation/test_simulation.py::test_the_statements_are_the_products_own"
+_TRUST = "worker/idalloc_worker/_mysql_trust.py"
+_CONNECTION = "worker/idalloc_worker/_mysql_connection.py"
+_KEY_LOGIN = "worker/idalloc_worker/_mysql_key_login.py"
+_TRUST_TESTS = "tests/unit/test_mysql_trust.py"
 _UNIT = "tests/unit/test_store.py"
 _HOSTS_TESTS = "tests/unit/test_hosts.py"
 _REFILLER_TESTS = "tests/unit/test_refiller.py"
 _SERVER = "tests/integration/test_store.py"
 
 STORE: Final = (
+    # Logins
+    Rule(
+        "A server that has not proved who it is gets no password, in clear or encrypted.",
+        _TRUST,
+        "        raise PasswordWithheldError\n",
+        "        return bytes(self) + bytes(_)\n",
+        (_TRUST_TESTS,),
+    ),
+    Rule(
+        "Only a server that is local, verified or trusted by the URL may have it.",
+        _CONNECTION,
+        "    if may_have_password(address, sock):\n",
+        "    if True:\n",
+        (_TRUST_TESTS,),
+    ),
+    Rule(
+        "Where a key was given, nothing else protects a password.",
+        _TRUST,
+        "    if address.server_public_key is not None:\n        return False\n",
+        "",
+        (_TRUST_TESTS,),
+    ),
+    Rule(
+        "Whoever is to be verified is verified before the login.",
+        _CONNECTION,
+        "    if not address.verifies_certificate:\n        return None\n",
+        "    if address:\n        return None\n",
+        (_TRUST_TESTS,),
+    ),
+    Rule(
+        "The server's own key is not taken for the one that was given.",
+        _KEY_LOGIN,
+        "        return self._send_password()\n\n    def _take_salt",
+        "        self._key = load_pem_public_key(packet.get_all_data()[1:])\n"
+        "        return self._send_password()\n\n    def _take_salt",
+        (_TRUST_TESTS,),
+    ),
+    Rule(
+        "A database that will be refused the password after its next restart is warned of.",
+        "worker/idalloc_worker/_cleartext.py",
+        "    if address.verifies_certificate or address.server_public_key",
+        "    if address.ssl is not False or address.server_public_key",
+        ("tests/unit/test_cleartext.py",),
+    ),
     # Statements
     Rule(
         "A reservation moves a row from where it was seen, and from nowhere else.",

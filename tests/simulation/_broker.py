@@ -12,7 +12,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from idalloc_client._frames import Properties
-from idalloc_schemas import ALLOC_QUEUE, HEALTH_QUEUE
+from idalloc_schemas import ALLOC_QUEUE, FLEET_HEALTH_EXCHANGE, HEALTH_QUEUE
 from tests.simulation._choices import Choices
 from tests.simulation._flows import Callback, Flow, Flows
 
@@ -274,9 +274,26 @@ class Broker:
         return True
 
     def lose_fleet_messages(self) -> bool:
-        """Have the process of a fleet's queue restart; False if there is none."""
-        held = [queue for queue in self.queues.values() if queue.owner is not None]
+        """Have the process of a fleet's queue restart; False if there is none.
+
+        Questions about health that are lost with theirs are nobody's claims.
+        """
+        held = self._fleet_queues()
         if not held:
             return False
         held[self.choices.below(len(held))].lose()
         return True
+
+    def _fleet_queues(self) -> list[Queue]:
+        return [
+            queue
+            for queue in self.queues.values()
+            if queue.owner is not None and not queue.name.startswith(FLEET_HEALTH_EXCHANGE)
+        ]
+
+    def drop_oldest(self) -> bool:
+        """Have a fleet's queue be full, and drop its oldest messages; False if none could be."""
+        held = [queue for queue in self._fleet_queues() if queue.consumers]
+        start = self.choices.below(len(held)) if held else 0
+        queues = held[start:] + held[:start]
+        return any(one.channel.drop_oldest(one) for queue in queues for one in queue.consumers)

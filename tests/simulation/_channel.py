@@ -97,6 +97,7 @@ class SimChannel:
         self._consumers: dict[str, tuple[Queue, Consumer]] = {}
         self._unacked: dict[int, tuple[Queue, Message]] = {}
         self._pipes: dict[Queue, Pipe] = {}
+        self._heard: set[bytes] = set()
 
     # What a worker asks for
 
@@ -329,9 +330,35 @@ class SimChannel:
 
     def _read(self, consumer: Consumer, tag: int, message: Message) -> None:
         if self.is_open:
+            self._heard.add(_sender(message))
             if self._worker.trace is not None:
                 self._worker.trace(f"reads {message.body.decode()[:150]}")
             consumer.take(tag, message)
+
+    def drop_oldest(self, consumer: Consumer) -> bool:
+        """Lose the oldest messages that wait to be read; False if nobody could tell.
+
+        Whoever reads on can tell that something is missing if what is lost is followed by a message
+        of a sender that it has heard before, and that some of it is from, too.
+        """
+        waiting = [
+            (item, item.args[2])
+            for item in self.down.items
+            if isinstance(item, partial) and item.func == self._read and item.args[0] is consumer
+        ]
+        senders: set[bytes] = set()
+        ends: list[int] = []
+        for position, (_, message) in enumerate(waiting):
+            sender = _sender(message)
+            if sender and sender in senders & self._heard:
+                ends.append(position)
+            senders.add(sender)
+        if not ends:
+            return False
+        end = ends[self._broker.choices.below(len(ends))]
+        for item, _ in waiting[:end]:
+            self.down.items.remove(item)
+        return True
 
     def on_cancelled(self, tag: str) -> None:
         """Let the worker know that the broker cancelled a consumer, after what it was sent."""
@@ -413,12 +440,19 @@ class _Arrival:
         self._channel.confirm(self._number)
 
 
+def _sender(message: Message) -> bytes:
+    """Tell who has numbered a message; nothing of one that has no number."""
+    return (message.properties.message_id or b"").rpartition(b"-")[0]
+
+
 def _travelling(properties: BasicProperties | None) -> Properties:
     user = None if properties is None else properties.user_id
     expiration = None if properties is None else properties.expiration
-    if user is None and expiration is None:
+    number = None if properties is None else properties.message_id
+    if user is None and expiration is None and number is None:
         return _NO_PROPERTIES
     return Properties(
         user_id=None if user is None else user.encode(),
+        message_id=None if number is None else number.encode(),
         expiration=None if expiration is None else str(expiration).encode(),
     )

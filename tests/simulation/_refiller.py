@@ -64,6 +64,10 @@ class SimStore:
         """Read rows."""
         return {tag: self._database.rows[tag] for tag in app_tags}
 
+    def existing(self, app_tags: tuple[str, ...]) -> frozenset[str]:
+        """Tell which rows there are."""
+        return frozenset(app_tags).intersection(self._database.rows)
+
     def raise_mark(self, app_tag: str, seen: int, floor: int) -> bool:
         """Raise a row."""
 

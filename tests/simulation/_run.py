@@ -35,6 +35,7 @@ _OTHERS = (
     *[_Kind.FAULT] * 2,
 )
 _SLOWNESS = 15  # times as often something else goes first, if there is something else
+_COUNTED = ("claims_contested", "rewinds_repaired", "give_backs", "generations", "fleet_gaps")
 _SETTLING = 1500
 """Steps after which whoever still waits for an answer will not get one."""
 
@@ -79,8 +80,9 @@ def run(
 def _surroundings() -> Iterator[None]:
     """Let chance come out alike each time, and nothing be logged."""
     numbers = count(1)
-    token_hex, state = secrets.token_hex, random.getstate()
+    token_hex, randbits, state = secrets.token_hex, secrets.randbits, random.getstate()
     secrets.token_hex = lambda nbytes=None: f"k{nbytes and next(numbers)}"
+    secrets.randbits = lambda k: (1 << k) // 3
     random.seed(0)
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
@@ -88,7 +90,7 @@ def _surroundings() -> Iterator[None]:
         yield
     finally:
         logging.disable(before)
-        secrets.token_hex = token_hex
+        secrets.token_hex, secrets.randbits = token_hex, randbits
         random.setstate(state)
 
 
@@ -117,6 +119,7 @@ class Simulation:
             self._edit: weather.edits,
             self._fail_over: weather.failovers,
             self._lose_fleet_messages: weather.fleet_losses,
+            self._drop_oldest: weather.drops,
             self._move_partition: weather.partition_moves,
         }
         self._faults = [fault for fault, times in self._left.items() for _ in range(times)]
@@ -136,7 +139,7 @@ class Simulation:
         counts = self.world.judge.counts
         counts["requests"] = len(self.world.judge.asks)
         for worker in self.workers:
-            for name in ("claims_contested", "rewinds_repaired", "give_backs", "generations"):
+            for name in _COUNTED:
                 counts[name] += worker.tallies.events[name]
         return dict(counts)
 
@@ -286,6 +289,10 @@ class Simulation:
     def _lose_fleet_messages(self) -> bool:
         self.world.note("the process of a fleet queue restarts")
         return self.world.broker.lose_fleet_messages()
+
+    def _drop_oldest(self) -> bool:
+        self.world.note("a fleet queue is full, and its oldest messages are dropped")
+        return self.world.broker.drop_oldest()
 
     def _move_partition(self) -> bool:
         self.world.note("the process of a partition's queue restarts")

@@ -53,6 +53,8 @@ class Weather:
     """Whether the broker has streams: else workers alone remember what was reserved."""
     fleet_losses: int = 0
     """Times that the process of a fleet queue restarts, and loses what is in it."""
+    drops: int = 0
+    """Times that a fleet queue is full, and loses its oldest messages."""
     partition_moves: int = 0
     """Times that the process of a partition's queue restarts, while all its consumers live on."""
 
@@ -77,6 +79,11 @@ NACKS: Final = Weather(workers=2, cuts=1, stops=0, crashes=0, nacks=10)
 
 LOSSES: Final = Weather(fleet_losses=2, edits=1, cuts=0, crashes=0, joins=1)
 """Messages of the fleet are lost in the queues of those that live on."""
+
+DROPS: Final = Weather(
+    tags=("a", "b", "c"), drops=6, freezes=2, edits=2, cuts=0, crashes=0, joins=1
+)
+"""Workers that read too slowly miss what others say."""
 
 REPEATS: Final = Weather(workers=2, statements_repeated=10, stops=2, joins=3)
 """A proxy repeats statements, give-backs among them, whenever it likes."""
@@ -110,6 +117,7 @@ WEATHERS: Final = {
     "restarts": RESTARTS,
     "nacks": NACKS,
     "losses": LOSSES,
+    "drops": DROPS,
     "repeats": REPEATS,
     "slow": SLOW,
     "ordered": ORDERED,

@@ -1,6 +1,7 @@
 """What a session writes on: the short way past pika, on a simulated channel."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from idalloc_client._frames import Envelope, Properties
@@ -46,15 +47,21 @@ class SimWire(Wire):
         *,
         auto_ack: bool = False,
         arguments: dict[str, Any] | None = None,
+        tell_exchange: bool = False,
     ) -> None:
         """Subscribe without a detour over pika's properties."""
 
         def take(tag: int, message: Message) -> None:
-            on_delivery(tag, message.redelivered, message.properties, message.body)
+            properties = message.properties
+            if tell_exchange:
+                properties = replace(properties, exchange=message.exchange.encode())
+            on_delivery(tag, message.redelivered, properties, message.body)
 
         callback = None if on_consuming is None else lambda _frame: on_consuming()
         consumer = Consumer(self._sim, consumer_tag, auto_ack, take)
         self._sim.consume(queue, consumer, arguments, callback)
 
-    def _callback_for(self, consumer_tag: str, on_delivery: Any) -> Callable[..., None]:
+    def _callback_for(
+        self, consumer_tag: str, on_delivery: Any, *, tell_exchange: bool
+    ) -> Callable[..., None]:
         raise NotImplementedError

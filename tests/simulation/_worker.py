@@ -62,8 +62,11 @@ class NoOrderedTags(OrderedTags):
     def attach(self, *_: object) -> None:
         """Begin nothing."""
 
-    def on_ready(self, channel: Channel) -> None:
+    def on_ready(self, channel: Channel, *, own: bool = True) -> None:
         """Consume nothing."""
+
+    def own(self) -> None:
+        """Own nothing."""
 
     def on_lost(self) -> None:
         """Lose nothing."""
@@ -177,6 +180,10 @@ class SimWorker:
     def wire(self, channel: Any) -> SimWire:
         """Use a further channel."""
         return SimWire(channel, self._on_reply)
+
+    def beside(self, *_: object, **__: object) -> Any:
+        """Make a link of its own: nothing ends a connection here that would take one."""
+        raise NotImplementedError
 
     def reset_channel(self, reason: BaseException) -> None:
         """Begin anew, here with the whole connection."""

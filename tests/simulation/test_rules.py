@@ -186,6 +186,22 @@ def test_a_row_is_lowered_once_the_others_have_been_told(bench: Bench) -> None:
     assert bench.world.database.rows[TAG] < row
 
 
+def test_claims_that_were_dropped_unread_are_heard_all_the_same() -> None:
+    """A full queue loses the oldest; what its sender says next shows that some is missing."""
+    bench = Bench(replace(NOTHING_FAILS, tags=(TAG, "b")))
+    reading, other = bench.joined(2)
+    channel, (consumer,) = bench.fleet_channel(reading), bench.fleet_queue(reading).consumers
+    channel.down.hold(held=True)
+    bench.ask_of(other)
+    assert channel.drop_oldest(consumer)
+    assert mark_of(other) > mark_of(reading) == 0
+    channel.down.hold(held=False)
+    bench.wait(1.0)
+    assert mark_of(other) == mark_of(reading)
+    assert reading.tallies.events["fleet_gaps"] == 1
+    assert fleet_of(reading).speaking
+
+
 def test_a_request_whose_time_is_over_uses_up_no_id(bench: Bench) -> None:
     """Nobody waits for its answer; it is done with all the same."""
     (worker,) = bench.joined(1)

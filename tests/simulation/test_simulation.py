@@ -32,8 +32,9 @@ def test_no_schedule_breaks_a_rule(campaign: Campaign) -> None:
 
 
 def test_schedules_come_by_what_they_are_about(campaign: Campaign) -> None:
-    """Repairs, contested claims, give-backs and changes of owner: else they would prove nothing."""
-    names = ("repairs", "claims_contested", "given back", "generations", "refused", "ids")
+    """Repairs, contested claims, give-backs, changes of owner, gaps: else they prove nothing."""
+    events = ("repairs", "claims_contested", "given back", "generations", "fleet_gaps")
+    names = (*events, "refused", "ids")
     assert all(campaign.counts[name] for name in names), campaign.counts
 
 

@@ -31,7 +31,7 @@ from benchmarks._runner import (
 
 PLAN = Plan(rounds=3, seconds=1.0, budget=1000)
 SCRIPTS = (*(entry.name for entry in RACES), *PROOFS)
-HAVE_NO_PLAN = ("promotion", "rewind", "simulation")  # their options say how much to do
+HAVE_NO_PLAN = ("attacks", "promotion", "rewind", "simulation")  # their options say how much to do
 
 
 def from_figures(name: str, figures: list[float], calls: list[str] | None = None) -> Contender:

@@ -6,9 +6,17 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from pika.exceptions import ChannelClosedByBroker
 
 from idalloc_client._calls import CallTable
-from idalloc_client._errors import ClientClosedError, IdAllocError, NoRouteError
+from idalloc_client._errors import (
+    AccessRefusedError,
+    BusyError,
+    ClientClosedError,
+    IdAllocError,
+    NoRouteError,
+    QueueFullError,
+)
 from idalloc_client._exchange import Exchange, RawReply, alloc_exchange
 from idalloc_client._frames import Properties
 from idalloc_client._memory import MemoryRestoredError, after_restore
@@ -36,15 +44,27 @@ class FakeWire:
     def __init__(self) -> None:
         self.channel = self
         self.sent: list[Properties] = []
+        self.exchange = b""
+        self.on_confirm: Callable[[int, bool, bool], None] | None = None
+
+    def confirm(self, on_confirm: Callable[[int, bool, bool], None]) -> None:
+        self.on_confirm = on_confirm
 
     def add_on_return_callback(self, callback: Callable[..., None]) -> None:
         self.on_return = callback
 
     def consume(
-        self, _queue: str, _tag: str, on_reply: Callable[..., None], *, auto_ack: bool
+        self,
+        _queue: str,
+        _tag: str,
+        on_reply: Callable[..., None],
+        on_listening: Callable[[], None],
+        *,
+        auto_ack: bool,
     ) -> None:
         assert auto_ack
         self.on_reply = on_reply
+        self.on_listening = on_listening
 
     def publish(
         self, _queue: bytes, properties: Properties, _body: bytes, *, mandatory: bool
@@ -66,15 +86,16 @@ class FakeWire:
 class Bench:
     """A table of calls, a clock, and the channel of now."""
 
-    def __init__(self) -> None:
+    def __init__(self, workers: frozenset[bytes] = frozenset()) -> None:
         self.now = 0.0
-        self.calls = CallTable(max_in_flight=10, clock=lambda: self.now)
+        self.calls = CallTable(max_in_flight=10, workers=workers, clock=lambda: self.now)
         self.connect()
 
     def connect(self) -> None:
         self.wire = FakeWire()
         wire: Any = self.wire
         self.calls.on_ready(wire)
+        self.wire.on_listening()
 
     def add(self, *calls: Call) -> list[bytes]:
         return [self.calls.add(call) for call in calls]
@@ -99,6 +120,22 @@ def test_a_reply_ends_the_call_that_it_answers(bench: Bench) -> None:
     bench.wire.answer(0, b"one")
     assert (bodies(first), bodies(second)) == ([b"one"], [b"two"])
     assert bench.calls.tallies.late_replies == 2
+
+
+@pytest.mark.parametrize("user", [None, b"mallory", b""])
+def test_a_reply_that_no_worker_sent_ends_nothing(user: bytes | None) -> None:
+    """Where the caller knows whom to expect; the call waits on, and says why in the end."""
+    bench = Bench(workers=frozenset((b"worker", b"other-worker")))
+    call = Call()
+    (number,) = bench.add(call)
+    forged = Properties(correlation_id=number, user_id=user)
+    bench.wire.on_reply(1, False, forged, b"forged")  # noqa: FBT003
+    assert call.outcomes == []
+    assert bench.calls.tallies.foreign_replies == 1
+    assert "no user in `workers` sent" in str(bench.calls.overdue("id.alloc"))
+    genuine = Properties(correlation_id=number, user_id=b"other-worker")
+    bench.wire.on_reply(2, False, genuine, b"genuine")  # noqa: FBT003
+    assert bodies(call) == [b"genuine"]
 
 
 def test_a_late_reply_ends_nothing(bench: Bench) -> None:
@@ -171,3 +208,76 @@ def test_a_reply_of_before_a_restore_ends_nothing(bench: Bench) -> None:
     bench.connect()
     bench.wire.answer(0, b"mine")
     assert bodies(call) == [b"mine"]
+
+
+def test_a_request_that_may_be_lost_is_sent_once_more(bench: Bench) -> None:
+    """A full queue drops without a word what left before the broker was asked to say so."""
+    slow, other = Call(), Call()
+    ids = bench.add(slow, other)
+    assert bench.wire.on_confirm is None
+    for _ in range(3):
+        bench.calls.doubt(ids[0])
+    assert [sent.correlation_id for sent in bench.wire.sent] == [*ids, ids[0]]
+    later = Call()
+    (last,) = bench.add(later)
+    bench.calls.doubt(last)  # the broker will say of it
+    assert len(bench.wire.sent) == 4
+
+
+def test_a_request_that_the_broker_does_not_take_ends_its_call(bench: Bench) -> None:
+    """And no other one, whether the broker speaks of one message or of all before it."""
+    first, *calls = (Call() for _ in range(5))
+    ids = bench.add(first)
+    bench.calls.doubt(ids[0])  # number 1
+    bench.add(*calls)  # numbers 2 to 5
+    assert bench.wire.on_confirm is not None
+    bench.wire.on_confirm(1, False, True)  # noqa: FBT003
+    bench.wire.on_confirm(3, False, False)  # noqa: FBT003
+    bench.wire.on_confirm(4, True, False)  # noqa: FBT003
+    bench.wire.on_confirm(4, True, False)  # noqa: FBT003
+    refused = [call for call in (first, *calls) if call.outcomes]
+    assert refused == [calls[0], calls[1], calls[2]]
+    assert all(isinstance(call.outcomes[0], BusyError) for call in refused)
+
+
+def test_a_copy_that_is_refused_leaves_the_request_where_it_is(bench: Bench) -> None:
+    """It waits in the queue that is full by now, and is answered."""
+    slow = Call()
+    (number,) = bench.add(slow)
+    bench.calls.doubt(number)
+    assert bench.wire.on_confirm is not None
+    bench.wire.on_confirm(1, False, False)  # noqa: FBT003
+    bench.calls.doubt(number)
+    assert (slow.outcomes, len(bench.wire.sent)) == ([], 2)
+    assert isinstance(bench.calls.overdue("id.alloc"), QueueFullError)
+    bench.wire.answer(0, b"mine")
+    assert bodies(slow) == [b"mine"]
+
+
+def test_nothing_is_doubted_while_an_answer_of_the_broker_is_outstanding(bench: Bench) -> None:
+    """What is published would overtake the question, and its numbers be others."""
+    bench.calls.on_lost(ConnectionResetError())
+    call = Call()
+    ids = bench.add(call)
+    wire: Any = FakeWire()
+    bench.calls.on_ready(wire)
+    bench.calls.doubt(ids[0])
+    assert wire.on_confirm is None
+    wire.on_listening()
+    bench.calls.doubt(ids[0])
+    assert wire.on_confirm is not None
+
+
+def test_requests_go_to_the_exchange_that_is_named() -> None:
+    """And it is named where it is missing, or may not be written to."""
+    calls = CallTable(max_in_flight=10, exchange="id.requests")
+    wire: Any = FakeWire()
+    for code, kind in ((403, AccessRefusedError), (404, NoRouteError)):
+        calls.on_ready(wire)
+        assert wire.exchange == b"id.requests"
+        call = Call(deadline=1e9)
+        calls.add(call)
+        calls.on_lost(ChannelClosedByBroker(code, "no"))
+        (error,) = call.outcomes
+        assert isinstance(error, kind)
+        assert "id.requests" in str(error)

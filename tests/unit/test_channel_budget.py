@@ -21,7 +21,9 @@ def connection(channel_max: int = 2047) -> SimpleNamespace:
     return SimpleNamespace(params=SimpleNamespace(channel_max=channel_max))
 
 
-@pytest.mark.parametrize(("agreed", "used"), [(0, 5), (2047, 5), (5, 5), (4, 2), (2, 2), (1, 1)])
+@pytest.mark.parametrize(
+    ("agreed", "used"), [(0, 6), (2047, 6), (6, 6), (5, 5), (4, 2), (2, 2), (1, 1)]
+)
 def test_what_both_ends_agreed_on(agreed: int, used: int) -> None:
     """A third channel alone would be of no use: ordered tags take two."""
     budget = ChannelBudget()
@@ -37,11 +39,19 @@ def test_a_limit_of_the_user_is_learned() -> None:
         budget.begin(connection())
         used.append(budget.channels)
         budget.on_lost(TOO_MANY)
-    assert used == [5, 2, 1, 1]
+    assert used == [6, 5, 2, 1]
     assert budget.learned
     budget.forget()
     budget.begin(connection())
-    assert budget.channels == 5
+    assert budget.channels == 6
+
+
+def test_no_connection_is_risked_for_the_health_of_the_fleet() -> None:
+    """A worker that lacks only the channel for it serves all ids."""
+    budget = ChannelBudget()
+    budget.begin(connection())
+    budget.on_lost(TOO_MANY)
+    assert not budget.learned
 
 
 @pytest.mark.parametrize(

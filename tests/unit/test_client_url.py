@@ -25,6 +25,14 @@ def test_a_url_that_cannot_work_is_refused_at_once(url: str) -> None:
     assert "s3cr3t" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["amqp://u:s3cr3t@h", "amqp:/u:s3cr3t@h", "x" * 256])
+def test_what_is_no_name_of_an_exchange_is_refused(name: str) -> None:
+    """A URL that was put there, with however many slashes, is not sent to the broker."""
+    with pytest.raises(ValueError, match="name of an exchange") as caught:
+        IdClient("amqp://localhost/", exchange=name)
+    assert "s3cr3t" not in str(caught.value)
+
+
 @pytest.mark.parametrize("timeout", [-1, float("nan"), float("inf"), 1e10])
 def test_a_timeout_that_cannot_be_kept_is_refused(timeout: float) -> None:
     """It says what is allowed."""

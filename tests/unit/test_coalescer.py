@@ -11,23 +11,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from idalloc_client import (
+    BusyError,
     CallTimeoutError,
     ClientClosedError,
     ExhaustedError,
     IdAllocError,
     InvalidRequestError,
+    QueueFullError,
     TooManyCallsError,
 )
 from idalloc_client import _coalescer as coalescer_module
 from idalloc_client._coalescer import (
     CROWD,
     REQUESTS_IN_FLIGHT,
+    SLOW,
     Coalescer,
 )
 from idalloc_client._exchange import Exchange, RawReply
 from idalloc_client._gathered_call import GatheredCall
 from idalloc_client._lane import Group
-from idalloc_client._request_size import MAX_GATHERED, SMALLEST_PIECE
+from idalloc_client._request_size import MAX_GATHERED, SMALLEST_PIECE, RequestSize
 from idalloc_client._tallies import Tallies
 from idalloc_schemas import encode_alloc_success
 
@@ -51,6 +54,7 @@ class World:
         self.timers: list[Timer] = []
         self.sent: list[GatheredCall] = []
         self.requests = 0
+        self.doubted: list[bytes] = []
         self.next_id = 1
         self.tallies = Tallies()
         calls: Any = self
@@ -69,6 +73,9 @@ class World:
         self.requests += 1
         return b"%d" % self.requests
 
+    def doubt(self, correlation_id: bytes) -> None:
+        self.doubted.append(correlation_id)
+
     def forget(self, _correlation_id: bytes) -> None:
         """Nothing to do: `sent` is what the worker got."""
 
@@ -81,6 +88,9 @@ class World:
         promise: Future[Any] = Future()
         self.coalescer.add(tag, (promise, count, self.now + patience), patience)
         return promise
+
+    def request_limits(self, patience: float = 5.0) -> set[int]:
+        return {lane.request_size.limit for lane in self.coalescer.lanes(patience).values()}
 
     def turn(self) -> None:
         soon, self.soon[:] = list(self.soon), []
@@ -233,7 +243,7 @@ def test_a_narrow_worker_is_not_remembered_for_ever() -> None:
             world.answer()
         calls.append(world.ask())
     assert all(call.done() for call in calls[:-1])
-    assert world.coalescer._size.limit == MAX_GATHERED
+    assert world.request_limits() == {MAX_GATHERED}
 
 
 def test_an_error_reaches_every_caller_as_its_own() -> None:
@@ -554,7 +564,7 @@ def break_at(world: World, place: str, patch: pytest.MonkeyPatch) -> None:
         case "hand_out":
             patch.setattr(Group, place, _fail)
         case "widen":
-            patch.setattr(world.coalescer._size, place, _fail)
+            patch.setattr(RequestSize, place, _fail)
         case "before":
             patch.setattr(world.coalescer, "_before_flush", _fail)
         case _:
@@ -648,3 +658,32 @@ def test_a_batch_that_is_too_large_takes_no_single_call_along() -> None:
     assert failed == [True, False, False, True, False]
     assert world.requests <= 2 * len(calls)
     assert world.coalescer.calls == 0
+
+
+def test_a_full_queue_is_asked_again_while_there_is_time() -> None:
+    """What the broker does not take is sent again after a pause; who has no time left is told."""
+    world = World()
+    patient, impatient = world.ask(), world.ask(patience=0.04)
+    world.turn()
+    for call in list(world.sent):
+        call.finish(QueueFullError())
+    world.sent.clear()
+    world.turn()
+    error = impatient.exception(timeout=0)
+    assert isinstance(error, BusyError)
+    assert error.retry_after is not None
+    assert not patient.done()
+    world.pass_time(0.2)
+    world.answer()
+    assert patient.result(timeout=0) == 1
+
+
+def test_a_request_without_an_answer_is_doubted() -> None:
+    """A full queue drops what nobody asks about: the call table is told which calls wait long."""
+    world = World()
+    world.ask()
+    world.turn()
+    world.pass_time(SLOW / 2)
+    assert world.doubted == []
+    world.pass_time(SLOW)
+    assert set(world.doubted) == {b"1"}

@@ -1,5 +1,7 @@
 """How a request ends at the desk: passed on, handed back once, or told."""
 
+import logging
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -7,11 +9,13 @@ import pytest
 from idalloc_schemas import ALLOC_QUEUE
 from idalloc_worker._desk import Desk
 from idalloc_worker._effects import REDIRECTED
-from idalloc_worker._refusals import SHUTTING_DOWN
+from idalloc_worker._refusals import SHUTTING_DOWN, busy, over_share
 from idalloc_worker._reply_address import ReplyAddresses
+from idalloc_worker._sample import SHOWN
 from idalloc_worker._session import Delivery
 from idalloc_worker._tallies import Tallies
 from idalloc_worker._throttle import ThrottledLog
+from idalloc_worker._user_counts import NOBODY
 
 
 class Bench:
@@ -22,13 +26,17 @@ class Bench:
         self.usable = True
         self.ends: list[str] = []
         self.addresses = ReplyAddresses(None)
-        log: Any = None
+        self.tallies = Tallies()
         self.desk = Desk(
-            Tallies(),
-            ThrottledLog(log),
+            self.tallies,
+            ThrottledLog(logging.getLogger("idalloc.test")),
             lambda: self.now,
             lambda _delivery: self.ends.append("passed on"),
         )
+
+    @property
+    def outcomes(self) -> dict[str, int]:
+        return self.tallies.outcomes[ALLOC_QUEUE]
 
     def delivery(self, *, redelivered: bool = False) -> Delivery:
         session: Any = self
@@ -39,6 +47,9 @@ class Bench:
 
     def finish(self, _delivery: Delivery) -> None:
         self.ends.append("dropped")
+
+    def dead_letter(self, _delivery: Delivery) -> None:
+        self.ends.append("dead-lettered")
 
     def reply(self, _delivery: Delivery, _body: bytes, _message_type: str) -> None:
         self.ends.append("told")
@@ -62,6 +73,15 @@ def test_a_request_is_handed_back_once(bench: Bench) -> None:
     assert bench.ends == ["handed back", "told"]
 
 
+def test_a_user_beyond_its_share_is_counted_apart(bench: Bench) -> None:
+    """It is no trouble of the fleet's, so that nobody is woken for it."""
+    bench.desk.refuse(bench.delivery(), busy("no place for anybody", 0.1))
+    assert (bench.outcomes, bench.tallies.limited.by_user()) == ({"busy": 1}, {})
+    bench.desk.refuse(bench.delivery(), over_share("this user has had its share", 0.1))
+    assert bench.outcomes == {"busy": 1, "limited": 1}
+    assert bench.tallies.limited.by_user() == {NOBODY: 1}
+
+
 def test_an_answer_about_health_that_comes_too_late_is_dropped(bench: Bench) -> None:
     """It is made some time after it was asked for, and nobody waits for it any more."""
     delivery = bench.delivery()
@@ -80,3 +100,12 @@ def test_what_may_have_aged_unseen_is_handed_back(bench: Bench) -> None:
     assert bench.ends == ["handed back"]
     assert not bench.desk.doubts(bench.delivery(redelivered=True), bench.now + 5, bench.now)
     assert not bench.desk.doubts(bench.delivery(), bench.now + 50, bench.now)
+
+
+def test_of_a_flood_that_cannot_be_answered_some_is_kept_to_look_at(bench: Bench) -> None:
+    """The broker has more to do with a dead letter than with all else of a request."""
+    for _ in range(3 * SHOWN):
+        bench.desk.dead_letter(bench.delivery(), bench.now)
+    assert Counter(bench.ends) == {"dead-lettered": SHOWN, "dropped": 2 * SHOWN}
+    bench.desk.dead_letter(bench.delivery(), bench.now + 1)
+    assert bench.ends[-1] == "dead-lettered"

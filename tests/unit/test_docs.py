@@ -93,13 +93,22 @@ def test_commands_in_the_documentation_are_understood(page: Path) -> None:
         parse(cli, words)
 
 
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_databases_in_the_documentation_have_to_prove_who_they_are(page: Path) -> None:
+    """Whoever copies a URL can log in to MySQL 8 also after it was restarted."""
+    for url in re.findall(r"mysql://[^\s`']+", page.read_text()):
+        assert "?ssl_ca=" in url
+
+
 def anchors(page: Path) -> set[str]:
     """Name the headings of a page as links do."""
     headings = HEADING.findall(page.read_text())
     return {re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-") for text in headings}
 
 
-@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=name_of)
+@pytest.mark.parametrize(
+    "page", [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"], ids=name_of
+)
 def test_links_lead_somewhere(page: Path) -> None:
     """Each link to a file of ours names one that is there, and a heading that is in it."""
     for target, anchor in LINK.findall(page.read_text()):

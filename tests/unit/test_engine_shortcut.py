@@ -29,8 +29,12 @@ class LookingEngine(Engine):
     ) -> Answer | None:
         """Answer as `Engine.take`."""
         pool = self._pools.get(app_tag)
-        if pool is not None and self._may_take(pool, count, user):
-            ranges = pool.take(count)
+        if (
+            pool is not None
+            and self._may_take(pool, count, user)
+            and not pool.debt(user, count, now)
+        ):
+            ranges = pool.draw(user, count, now)
             self._refill_if_wanted(pool, now)
             return ranges
         return self._take_slowly(app_tag, Waiter(owner, count, deadline, user), now)

@@ -12,6 +12,7 @@ from idalloc_worker._fleet import Fleet
 from idalloc_worker._segment import Segment
 from idalloc_worker._snapshot_log import EVERY, SnapshotLog
 from idalloc_worker._vouching import Vouching
+from tests.vouched import logged_in
 
 Callback = Callable[[], None]
 
@@ -76,17 +77,19 @@ class Bench:
         self.held: tuple[int, int] | None = None
         self.set_back: list[str] = []
         self.settled = 0
+        loop: Any = self  # its channel is played, and asks for no wire
         self.fleet = Fleet(
             self.counters,
-            self.call_later,
+            loop,
             name="w",
+            users=logged_in(),
             owner=self,
             vouching=Vouching(max_age, lambda: self.wall),
             clock=lambda: self.now,
         )
         self.channel: FakeChannel = self.fleet._channel  # type: ignore[assignment]
         self.memory = self.fleet.memory
-        self.stream: FakeStream = self.memory._stream  # type: ignore[assignment]
+        self.stream: FakeStream = self.memory.stream  # type: ignore[assignment]
 
     def call_later(self, delay: float, callback: Callback) -> Any:
         self.timers.append((self.now + delay, callback))
@@ -164,7 +167,7 @@ def _fakes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         _fleet, "FleetChannel", lambda handler, *_a, **_k: FakeChannel(handler._owner)
     )
-    monkeypatch.setattr(_fleet_memory, "MarksStream", lambda *_a, **_k: FakeStream())
+    monkeypatch.setattr(_fleet_memory, "CarefulStream", lambda *_a, **_k: FakeStream())
 
 
 @pytest.fixture
@@ -404,6 +407,25 @@ def test_a_reconnect_reads_no_more_than_a_start(bench: Bench) -> None:
     bench.read(snapshot(("order", "dead", 60)), end=900_000)
     assert bench.stream.starts == [0, 860_000]
     assert bench.fleet.marks.mark("order") == 60
+
+
+def test_what_was_dropped_from_its_queue_is_read_in_the_stream(bench: Bench) -> None:
+    """Wherever it has seen the stream's end meanwhile: what it did not hear may lie before that."""
+    bench.join()
+    outcome = claim(bench, 10, 20)
+    bench.confirm()
+    bench.fleet.on_fleet_gap()
+    bench.fleet.on_fleet_lost()
+    bench.echo()
+    assert (outcome, bench.fleet.able) == ([], False)
+    bench.fleet.on_fleet_open("id.fleet.mine")
+    bench.confirm()
+    bench.read(snapshot(), claim_of("rival", 15, 25), end=101)
+    bench.pass_time(1)
+    bench.confirm()
+    bench.echo()
+    assert bench.stream.starts == [0, 0]
+    assert (outcome, bench.counters["fleet_gaps"]) == ([False], 1)
 
 
 def test_a_worker_that_does_not_hear_itself_uses_nothing(bench: Bench) -> None:
@@ -663,6 +685,19 @@ def test_an_overlap_is_found_in_the_stream(bench: Bench, surrendered: bool) -> N
     bench.join(snapshot(), *said)
     assert bench.counters["overlaps_heard"] == (not surrendered)
     assert bench.held == ((10, 20) if surrendered else None)
+
+
+def test_nobody_can_guess_the_number_of_an_echo(bench: Bench) -> None:
+    """A caller that knows the queue's name would end claims before they are heard out."""
+    bench.join()
+    outcome = claim(bench, 0, 10)
+    bench.confirm()
+    for number in range(-100, 100):
+        forged = Echo(worker=bench.fleet.key, number=number)
+        bench.fleet.on_fleet_message(forged.encode(), from_fleet=False)
+    assert outcome == []
+    bench.echo()
+    assert outcome == [True]
 
 
 @pytest.mark.parametrize("heard", [True, False])

@@ -13,8 +13,10 @@ from pika.spec import Basic
 from idalloc_schemas import AllocRequest, RespCode
 from idalloc_worker._bundles import MAX_REQUESTS, decode_bundle
 from idalloc_worker._effects import Refused
+from idalloc_worker._fleet_users import FleetUsers
 from idalloc_worker._forwarder import Forwarder
 from idalloc_worker._partitions import QUEUES, partition_of
+from idalloc_worker._second_tries import LONGEST, MOST
 from idalloc_worker._session import Delivery
 
 NOW = 100.0
@@ -107,9 +109,19 @@ class FakeDesk:
 
 class Bench:
     def __init__(self) -> None:
+        self.now = NOW
         self.loop, self.desk, self.session = FakeLoop(), FakeDesk(), FakeSession()
-        self.forwarder = Forwarder("worker", self.loop, self.desk, lambda: NOW, Counter())
+        self.forwarder = Forwarder(
+            "worker", self.loop, self.desk, lambda: self.now, Counter(), FleetUsers()
+        )
         self.connection: Any = FakeConnection()
+
+    def later(self) -> None:
+        """Let what was put off come."""
+        due, self.loop.later = self.loop.later, []
+        for callback in due:
+            callback()
+        self.loop.turn()
 
     def open(self) -> FakeChannel:
         self.forwarder.open(self.connection)
@@ -174,12 +186,17 @@ def test_a_confirm_may_stand_for_several(bench: Bench) -> None:
 
 
 def test_a_message_that_was_returned_or_refused_is_answered_with_an_error(bench: Bench) -> None:
-    """The queue is missing, or full: its caller hears it at once, and may ask again."""
+    """The queue is missing, or stays full: its caller hears it, and may ask again."""
     channel = bench.open()
     missing, full = bench.add(2), bench.add()
     channel.return_message(0)
     channel.confirm(1)
+    bench.now += LONGEST / 2
     channel.confirm(2, ack=False)
+    assert [delivery for delivery, _ in bench.desk.refused] == missing
+    bench.now += LONGEST
+    bench.later()
+    channel.confirm(3, ack=False)
     assert [delivery for delivery, _ in bench.desk.refused] == missing + full
     assert [refusal.code for _, refusal in bench.desk.refused] == [
         RespCode.NO_AVAILABLE_ID,
@@ -188,6 +205,39 @@ def test_a_message_that_was_returned_or_refused_is_answered_with_an_error(bench:
     ]
     assert all(refusal.retry_after for _, refusal in bench.desk.refused)
     assert bench.session.finished == []
+
+
+def test_a_request_is_passed_on_again_while_its_queue_is_full(bench: Bench) -> None:
+    """A caller may be filling it, faster than it is emptied, but not all the time."""
+    channel = bench.open()
+    added, idle = bench.add(), []
+    channel.confirm(1, ack=False)
+    bench.forwarder.when_idle(lambda: idle.append(True))
+    assert (bench.desk.refused, len(channel.published), idle) == ([], 1, [])
+    bench.later()
+    assert len(channel.published) == 2
+    channel.confirm(2)
+    assert (bench.session.finished, bench.desk.refused, idle) == (added, [], [True])
+
+
+def test_not_too_many_are_passed_on_again_at_a_time(bench: Bench) -> None:
+    """Others would have to wait for what the worker has taken: past a limit the answer is BUSY."""
+    channel = bench.open()
+    for _ in range(MOST + 1):
+        bench.add()
+    channel.confirm(len(channel.published), multiple=True, ack=False)
+    assert [refusal.code for _, refusal in bench.desk.refused] == [RespCode.BUSY]
+
+
+def test_nothing_is_passed_on_again_after_its_connection(bench: Bench) -> None:
+    """The broker delivers it anew."""
+    bench.open().confirm(1)
+    bench.add()
+    bench.connection.last.confirm(1, ack=False)
+    bench.forwarder.lose()
+    again = bench.open()
+    bench.later()
+    assert again.published == []
 
 
 def test_what_is_too_late_is_not_sent(bench: Bench) -> None:

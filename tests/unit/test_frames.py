@@ -178,7 +178,7 @@ def test_deliveries_are_taken_and_the_rest_is_passed_on(
         stream += heartbeat + frames
         passed += heartbeat
         if (channel, tag) == (1, "mine"):
-            expected.append((number, redelivered, ours(texts), body))
+            expected.append((number, redelivered, ours(texts | {"message_id": "m"}), body))
         else:
             passed += frames
     reader = Reader()

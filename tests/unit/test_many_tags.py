@@ -10,16 +10,18 @@ import pytest
 from idalloc_schemas import TagHealth, TagState
 from idalloc_worker._engine import Engine, EngineLimits
 from idalloc_worker._fleet_marks import FleetMarks
+from idalloc_worker._health_rights import NOBODY, Viewer
 from idalloc_worker._listing import DESCRIBED, LOOKED_AT
 from idalloc_worker._ordered import OrderedTags
 from idalloc_worker._owner_engine import OwnerEngine
 from idalloc_worker._pool import TagPool
 from idalloc_worker._segment import Segment
-from idalloc_worker._tag_health import LISTED, Listing
+from idalloc_worker._tag_health import LISTED, LISTED_TO_CALLERS, Listing
 from idalloc_worker._tag_settings import TagSettings
 from idalloc_worker._tallies import Tallies
 from tests.engine_driver import Driver, OwnerDriver, Row
 
+OPERATOR = Viewer("operator", operator=True)
 TAGS = 3000
 MOST_BYTES = 1400
 """For each tag, of the 2 KiB that a worker may grow by: the rest is for what tracemalloc does not
@@ -46,9 +48,11 @@ def ordered_tags(plain: Engine, ordered: OwnerEngine) -> OrderedTags:
     return tags
 
 
-def all_health(plain: Driver, ordered: OwnerDriver | None = None) -> Listing:
+def all_health(
+    plain: Driver, ordered: OwnerDriver | None = None, viewer: Viewer = OPERATOR
+) -> Listing:
     owner = ordered or owning()
-    steps = ordered_tags(plain.engine, owner.engine).listing()
+    steps = ordered_tags(plain.engine, owner.engine).listing(viewer)
     while True:
         try:
             next(steps)
@@ -133,6 +137,36 @@ def test_health_counts_a_tag_once_that_was_in_both_engines() -> None:
     assert (both.left, both.ids_handed_out, both.state) == (36, 2, TagState.STANDBY)
 
 
+def test_a_caller_is_told_of_fewer_tags() -> None:
+    """Anybody may ask; all are added up for it, too."""
+    names = [f"tag-{number:04}" for number in range(3 * LISTED_TO_CALLERS)]
+    found = all_health(holding(*reversed(names)), viewer=NOBODY)
+    assert [tag.app_tag for tag in found.tags] == names[:LISTED_TO_CALLERS]
+    assert found.total == len(names)
+
+
+@pytest.mark.parametrize(
+    ("viewer", "listed"),
+    [
+        (NOBODY, ["all"]),
+        (Viewer("billing"), ["all", "bills"]),
+        (Viewer("shop"), ["all", "carts", "orders"]),
+        (OPERATOR, ["all", "bills", "carts", "orders"]),
+    ],
+)
+def test_nobody_hears_of_tags_that_are_for_others(viewer: Viewer, listed: list[str]) -> None:
+    """Not by their names, and not in a sum: also of those that are ordered, or are both."""
+    rows = {"all": None, "bills": "billing", "carts": "shop", "orders": "shop till"}
+    plain = Driver(rows={tag: Row(step=10, users=users) for tag, users in rows.items()})
+    ordered = OwnerDriver(rows={"carts": Row(step=10, users="shop")})
+    for tag, users in rows.items():
+        plain.get(tag, user=users and users.split()[0])
+    ordered.get("carts", user="shop")
+    found = all_health(plain, ordered, viewer)
+    assert [tag.app_tag for tag in found.tags] == listed
+    assert (found.total, found.left) == (len(listed), sum(tag.left for tag in found.tags))
+
+
 def test_health_of_one_tag_is_a_list_of_one() -> None:
     """Its `left` is that of the tag, not of the worker."""
     d = holding("order", "other")
@@ -151,7 +185,7 @@ def test_no_turn_looks_at_more_than_a_slice_of_the_tags(monkeypatch: pytest.Monk
         "idalloc_worker._ordered.describe",
         lambda pool, _now: work.update(["described"]) or TagHealth(app_tag=pool.app_tag, state="s"),
     )
-    steps = ordered_tags(plain.engine, ordered.engine).listing()
+    steps = ordered_tags(plain.engine, ordered.engine).listing(OPERATOR)
     for _ in steps:
         turns.append(Counter(work))
         work.clear()

@@ -9,6 +9,7 @@ from pika.spec import Basic, BasicProperties
 
 from idalloc_schemas import FLEET_EXCHANGE
 from idalloc_worker._marks_stream import MarksStream
+from tests.vouched import gate
 
 Callback = Callable[[], None]
 
@@ -103,7 +104,7 @@ class Bench:
         self.opened = 0
         self.heard: list[tuple[bytes, int, bool]] = []
         self.refusals: list[str] = []
-        self.stream = MarksStream(self, self._call_later, app_id="w")
+        self.stream = MarksStream(self, self._call_later, app_id="w", gate=gate())
         self.stream.open(self)
 
     def _call_later(self, delay: float, callback: Callback) -> Any:

@@ -7,6 +7,7 @@ import pytest
 from pika.exceptions import ChannelClosedByBroker
 
 from idalloc_worker._marks_stream import MarksStream
+from tests.vouched import gate
 
 DOWN = ChannelClosedByBroker(404, "home node 'a' of durable queue 'x' is down or inaccessible")
 OTHER_TYPE = ChannelClosedByBroker(406, "invalid arg 'x-stream-offset' for queue 'x'")
@@ -51,7 +52,7 @@ class Bench:
         self.opened = 0
         self.refusals: list[str] = []
         handler: Any = self
-        self.stream = MarksStream(handler, self.call_later, app_id="w")
+        self.stream = MarksStream(handler, self.call_later, app_id="w", gate=gate())
         self.stream.open(self)
 
     def call_later(self, delay: float, callback: Callable[[], None]) -> Any:

@@ -107,7 +107,12 @@ def test_percent_encoding_holds_any_text(user: str, password: str, database: str
         ("mysql://me:s3cret@db?charset=utf8", "unknown option; known are ssl"),
         ("mysql://me:x@y?s3cret@db", "unknown option"),
         ("mysql://me:s3cret@db?ssl=true&ssl=false", "twice"),
-        ("mysql://me:s3cret@db?ssl=perhaps", "ssl must be true or false"),
+        ("mysql://me:s3cret@db?ssl=perhaps", "ssl must be true, false, disabled or preferred"),
+        ("mysql://me:s3cret@db?ssl_verify_identity=disabled", "must be true or false"),
+        ("mysql://me:s3cret@db?ssl=true&ssl_verify_identity=false", "anybody's certificate"),
+        ("mysql://me:s3cret@db?server_public_key=/k.pem", "add ssl=disabled"),
+        ("mysql://me:s3cret@db?ssl=true&server_public_key=/k.pem", "give ssl_ca in its place"),
+        ("mysql://me:s3cret@db?ssl=disabled&ssl_ca=/ca.pem", "at once"),
         ("mysql://me:s3cret@db?ssl_ca=", "no value for ssl_ca"),
         ("mysql://me:s3cret@db?ssl=false&ssl_ca=/ca.pem", "at once"),
         ("mysql://me:s3cret@db1,", "host 2 of 2 is empty; a comma stands between two hosts"),
@@ -143,18 +148,23 @@ def test_a_bad_url_is_explained_without_its_password(url: str, problem: str) -> 
     ("query", "certificate", "identity"),
     [
         ("", False, False),
-        ("?ssl=true", False, False),
+        ("?ssl=preferred", False, False),
+        ("?ssl=disabled", False, False),
+        ("?ssl=FALSE&server_public_key=/k.pem", False, False),
+        ("?ssl_verify_identity=false", False, False),
+        ("?ssl=true", True, True),
+        ("?ssl=true&ssl_ca=/ca.pem&ssl_verify_identity=false", True, False),
         ("?ssl_ca=/ca.pem", True, True),
         ("?ssl_ca=/ca.pem&ssl_verify_identity=false", True, False),
         ("?ssl_verify_identity=true", True, True),
     ],
 )
-def test_a_certificate_authority_means_that_it_is_checked(
+def test_what_is_checked_of_a_certificate(
     query: str,
     certificate: bool,  # noqa: FBT001 - a column of the table
     identity: bool,  # noqa: FBT001
 ) -> None:
-    """ssl_ca checks certificate and host name; only the second can be waived."""
+    """Where TLS is asked for, authority and name; the name can be waived for one authority."""
     address = MySqlAddress.parse(f"mysql://me@db{query}")
     assert (address.verifies_certificate, address.verifies_identity) == (certificate, identity)
 

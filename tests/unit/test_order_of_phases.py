@@ -21,6 +21,7 @@ from idalloc_worker._owner_engine import OwnerEngine
 from idalloc_worker._segment import Segment
 from idalloc_worker._tag_settings import TagSettings
 from idalloc_worker._tallies import Tallies
+from tests.vouched import logged_in
 
 SCHEDULES = 200
 ROUNDS = 10
@@ -53,7 +54,7 @@ class Worker:
         everything: Any = SimpleNamespace(
             answer=world.answer, on_replied=None, run=self.jobs.append, add=world.queue.append
         )
-        self.tags.attach(loop, _run, everything, everything, self.run_effects)
+        self.tags.attach(loop, _run, everything, everything, self.run_effects, logged_in())
         self.tags._forwarder = everything
 
     def _later(self, delay: float, callback: Callable[[], None]) -> Any:

@@ -6,16 +6,19 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from pika.exceptions import ChannelClosedByBroker
 
 from idalloc_client._frames import Properties
 from idalloc_schemas import AllocRequest, Reserved
-from idalloc_worker._bundles import OrderedRequest, encode_bundle
+from idalloc_worker._bundles import MAX_BYTES, OrderedRequest, encode_bundle
 from idalloc_worker._effects import Answer, Refused, StartRefill
+from idalloc_worker._fleet_users import FleetUsers
 from idalloc_worker._ordered import OrderedTags, Survey
 from idalloc_worker._owner_session import OwnerSession
-from idalloc_worker._partitions import QUEUES
+from idalloc_worker._partitions import QUEUES, partition_of
 from idalloc_worker._refiller import RefillReport
 from idalloc_worker._refusals import SHUTTING_DOWN
+from idalloc_worker._sample import SHOWN
 from idalloc_worker._segment import Segment
 from idalloc_worker._service import WorkerService
 from idalloc_worker._session import Delivery
@@ -23,6 +26,9 @@ from idalloc_worker._store import Reservation
 from idalloc_worker._tag_settings import TagSettings
 from idalloc_worker._tallies import Tallies
 from tests.engine_driver import Driver, OwnerDriver, Row
+from tests.vouched import logged_in
+
+PARTITION = QUEUES[partition_of("order")]
 
 
 class Bench:
@@ -45,7 +51,9 @@ class Bench:
             on_replied=None,
             answer=lambda _delivery, answer: self.answers.append(answer),
         )
-        self.ordered.attach(loop, lambda callback: callback(), outside, outside, lambda: None)
+        self.ordered.attach(
+            loop, lambda callback: callback(), outside, outside, lambda: None, logged_in()
+        )
         forwarder: Any = SimpleNamespace(when_idle=lambda on_idle: on_idle(), add=self.jobs.append)
         self.ordered._forwarder = forwarder
         self.parts: Any = self.ordered  # to play with what is inside
@@ -64,21 +72,70 @@ def bench() -> Bench:
     return Bench()
 
 
-@pytest.mark.parametrize(("sender", "user"), [(b"worker", "alice"), (b"mallory", None)])
-def test_only_workers_are_believed_on_who_asked(
-    bench: Bench, sender: bytes, user: str | None
-) -> None:
-    """Anybody may publish to every queue, and write any name into a bundle."""
-    wire: Any = SimpleNamespace(channel=None, is_open=True, server_properties={})
-    session = OwnerSession(wire, "worker", lambda _callback: None, lambda _since: None)
-    users: list[str | None] = []
-    bench.parts._take = lambda _request, _now, user: users.append(user)
-    bench.parts._desk = SimpleNamespace(doubts=lambda *_: False)
-    bench.parts._forwarder.vouches_like = lambda user: user == b"worker"
-    body = encode_bundle([OrderedRequest(AllocRequest(app_tag="order"), b"q", b"1", b"alice")])
-    delivery = Delivery(session, 1, QUEUES[0], None, None, redelivered=False, user=sender)
-    bench.parts._on_bundle(delivery, Properties(), body)
-    assert users == [user]
+BUNDLE = encode_bundle([OrderedRequest(AllocRequest(app_tag="order"), b"q", b"1", b"alice")])
+
+
+class BundleBench(Bench):
+    """The owner of a partition, and what became of the messages that came to it."""
+
+    def __init__(self, users: FleetUsers | None = None) -> None:
+        super().__init__()
+        self.dead: list[int] = []
+        self.asked: list[str | None] = []
+        self.parts._take = lambda _request, _now, user: self.asked.append(user)
+        self.parts._desk = SimpleNamespace(doubts=lambda *_: False)
+        if users is not None:
+            self.parts._users = users
+        channel = SimpleNamespace(basic_reject=lambda tag, _requeue: self.dead.append(tag))
+        wire: Any = SimpleNamespace(channel=channel, is_open=True, server_properties={})
+        self.session = OwnerSession(
+            wire, "worker", lambda _callback: None, lambda _since: None, users=logged_in()
+        )
+
+    def deliver(self, body: Any, sender: bytes | None, tag: int = 1) -> None:
+        """Have a message come in."""
+        self.session._acks.delivered(tag)
+        delivery = Delivery(
+            self.session, tag, PARTITION, None, None, redelivered=False, user=sender
+        )
+        self.parts._on_bundle(delivery, Properties(), body)
+
+
+def test_workers_are_believed_on_who_asked() -> None:
+    """The broker vouched for that to them."""
+    bench = BundleBench()
+    bench.deliver(BUNDLE, b"idalloc-worker")
+    assert (bench.asked, bench.dead) == (["alice"], [])
+
+
+@pytest.mark.parametrize("sender", [b"mallory", b"", None])
+def test_a_bundle_that_no_worker_wrote_is_put_away_unread(sender: bytes | None) -> None:
+    """Anybody may publish to every queue: not a byte of such a message is looked at."""
+    bench = BundleBench()
+    bench.deliver(object(), sender)
+    assert (bench.asked, bench.dead) == ([], [1])
+    counters = bench.parts._tallies.health_counters()
+    assert (counters["foreign_messages"], counters["dead_lettered"]) == (1, 1)
+
+
+def test_of_a_flood_of_them_only_some_are_put_away() -> None:
+    """All are counted; the queue has to be empty again soon."""
+    bench = BundleBench()
+    for tag in range(1, 2 * SHOWN + 1):
+        bench.deliver(object(), b"mallory", tag)
+    assert len(bench.dead) == SHOWN
+    assert bench.parts._tallies.events["foreign_messages"] == 2 * SHOWN
+    assert bench.session._acks.flush()
+
+
+def test_where_nobody_knows_how_workers_are_called() -> None:
+    """Bundles are served, within their bounds; whom they name is not believed."""
+    users = logged_in()
+    users.refused(ChannelClosedByBroker(406, "PRECONDITION_FAILED - user_id"))
+    bench = BundleBench(users)
+    bench.deliver(BUNDLE, None)
+    bench.deliver(b" " * MAX_BYTES + BUNDLE, None, tag=2)
+    assert (bench.asked, bench.dead) == ([None], [2])
 
 
 def test_nothing_outlives_its_generation(bench: Bench) -> None:

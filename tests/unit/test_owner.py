@@ -11,6 +11,7 @@ from idalloc_client._frames import Properties
 from idalloc_client._shortcut import OnDelivery
 from idalloc_worker._owner import PartitionOwner
 from idalloc_worker._partitions import QUEUE_ARGUMENTS, QUEUES, consumer_arguments, precedence
+from tests.vouched import logged_in
 
 WORKER = "idalloc worker host:1"
 
@@ -117,6 +118,7 @@ class Bench:
                 wire=FakeWire,
             ),
             lambda: 0.0,
+            users=logged_in(),
             on_bundle=lambda delivery, _properties, _body: self.bundles.append(delivery.queue),
             on_replied=lambda _since: None,
             on_end=self._on_end,

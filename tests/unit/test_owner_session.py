@@ -10,6 +10,7 @@ from idalloc_schemas import AllocRequest
 from idalloc_worker._bundles import OrderedRequest
 from idalloc_worker._owner_session import BundledRequest, OwnerSession
 from idalloc_worker._session import Delivery
+from tests.vouched import logged_in
 
 
 class FakeWire:
@@ -38,7 +39,9 @@ class Bench:
         self.wire = FakeWire()
         self._soon: list[Callable[[], None]] = []
         wire: Any = self.wire
-        self.session = OwnerSession(wire, "worker", self._soon.append, lambda _since: None)
+        self.session = OwnerSession(
+            wire, "worker", self._soon.append, lambda _since: None, users=logged_in()
+        )
 
     def deliver(self, tag: int, size: int, *, redelivered: bool = False) -> list[BundledRequest]:
         """Unpack a bundle; it is a message like any other until then."""

@@ -25,6 +25,7 @@ ALLOWED = {
         "pika",
         "pydantic",
         "pymysql",
+        "cryptography",
         "click",
         "prometheus_client",
         "pythonjsonlogger",

@@ -28,6 +28,9 @@ class FakeStore:
     def arm(self) -> None:
         self.aborted = False
 
+    def existing(self, app_tags: Sequence[str]) -> frozenset[str]:
+        return frozenset(app_tags)
+
     def read_marks(self, app_tags: Sequence[str]) -> dict[str, int]:
         return dict.fromkeys(app_tags, 7)
 

@@ -6,8 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from idalloc_schemas import MAX_ID
 from idalloc_worker._effects import StartRefill
 from idalloc_worker._fleet_marks import FleetMarks, Watch
+from idalloc_worker._lookup_lane import LookupLane
+from idalloc_worker._plausible import LEAP, MarkImplausibleError
 from idalloc_worker._refiller import Errand, NotBegunError, RefillReport
 from idalloc_worker._refills import Refills
 from idalloc_worker._segment import Segment
@@ -30,6 +33,7 @@ class FakeFleet:
         self.ours: bool | None = True
         self.forgotten: list[object] = []
         self.waiting: list[Callable[[], None]] | None = None
+        self.on_catch_up: Callable[[], None] = lambda: None
 
     def when_able(self, callback: Callable[[], None]) -> None:
         if self.waiting is None:
@@ -48,6 +52,7 @@ class FakeFleet:
         self.forgotten.append(claim)
 
     def catch_up(self, on_done: Callable[[], None]) -> None:
+        self.on_catch_up()
         on_done()
 
 
@@ -77,6 +82,11 @@ class Bench:
             self.records.append,
             self.counters,
             lambda callback: callback(),
+            LookupLane(
+                self.refiller,  # type: ignore[arg-type]
+                lambda callback: callback(),
+                lambda _delay, callback: callback(),
+            ),
         )
 
     def answer(self, outcome: Reservation | Exception, seconds: float = 0.0) -> None:
@@ -119,6 +129,31 @@ def test_a_suspicion_is_looked_into_with_all_that_the_engine_asked_for(bench: Be
     assert record.refill == REFILL
     assert record.seconds == pytest.approx(0.75)
     assert bench.counters["rewinds_repaired"] == 1
+
+
+@pytest.mark.parametrize("end", [MAX_ID, 1000])
+def test_a_row_is_not_raised_further_than_is_plausible(bench: Bench, end: int) -> None:
+    """Nor on what is heard while it is looked into: the tag waits for an operator."""
+    far = min(end, 7 + 2 * LEAP + 1) - 1
+    bench.fleet.on_catch_up = lambda: bench.fleet.marks.reserved("other", "order", 0, far)
+    bench.answer(RewindSuspectedError("order", 7, 100, end))
+    assert [request.suspected for request in bench.refiller.requests] == [None]
+    bench.answer(RewindSuspectedError("order", 7, far, end))
+    assert bench.refiller.requests == []
+    (record,) = bench.records
+    assert isinstance(record.outcome, MarkImplausibleError)
+    assert f"tags raise order --to {far}" in str(record.outcome)
+    assert (bench.counters["marks_implausible"], bench.counters["rewinds_repaired"]) == (1, 0)
+
+
+def test_a_row_that_others_moved_while_it_was_looked_into_is_read_again(bench: Bench) -> None:
+    """One of them took most of what is left: what was read before says nothing about that."""
+    bench.fleet.on_catch_up = lambda: bench.fleet.marks.reserved("other", "order", 0, 900)
+    bench.answer(RewindSuspectedError("order", 7, 100, 1000))
+    bench.answer(Reservation(Segment(900, 910), SETTINGS))
+    (record,) = bench.records
+    assert isinstance(record.outcome, Reservation)
+    assert bench.counters["marks_implausible"] == 0
 
 
 def test_what_cannot_be_claimed_is_not_reserved() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from idalloc_worker._fleet_marks import FleetMarks
+from idalloc_worker._plausible import LEAP
 from idalloc_worker._refiller import Errand
 from idalloc_worker._row_watch import LATEST, LOOK_INTERVAL, TAGS_AT_A_TIME, RowWatch
 from idalloc_worker._tallies import Tallies
@@ -99,6 +100,19 @@ class Bench:
         except OSError as error:
             result = error
         errand.report(result)
+
+
+def test_a_row_is_not_raised_further_than_is_plausible() -> None:
+    """Others are believed on what a database can have lost; beyond it the row stays as it is."""
+    bench = Bench(2)
+    near, far = bench.store.marks
+    bench.marks.reserved("other", near, 0, bench.store.marks[near] + LEAP)
+    bench.marks.reserved("other", far, 0, bench.store.marks[far] + LEAP + 1)
+    before = bench.store.marks.copy()
+    bench.look()
+    bench.look()
+    assert bench.store.marks == {near: before[near] + LEAP, far: before[far]}
+    assert (bench.repaired, bench.tallies.events["marks_implausible"] > 0) == (1, True)
 
 
 @pytest.mark.parametrize("tags", [1, LATEST, LATEST + 100, TAGS_AT_A_TIME - 1])

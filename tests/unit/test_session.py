@@ -9,6 +9,7 @@ from idalloc_client._frames import Envelope
 from idalloc_schemas import ALLOC_QUEUE, HEALTH_QUEUE
 from idalloc_worker._partitions import QUEUES
 from idalloc_worker._session import Delivery, Session
+from tests.vouched import logged_in
 
 
 class FakeWire:
@@ -45,7 +46,7 @@ def wire() -> FakeWire:
 @pytest.fixture
 def session(wire: FakeWire) -> Session:
     shown: Any = wire
-    return Session(shown, "w", wire.soon.append, lambda _since: None)
+    return Session(shown, "w", wire.soon.append, lambda _since: None, users=logged_in())
 
 
 def delivered(session: Session, tag: int, reply_to: bytes | None = b"caller") -> Delivery:

@@ -37,6 +37,7 @@ def test_defaults_need_nothing() -> None:
     settings = load_settings(None, {}, NOTHING)
     assert settings.amqp_url.get_secret_value() == "amqp://guest:guest@127.0.0.1:5672/"
     assert settings.model_dump(exclude={"amqp_url"}) == {
+        "request_exchange": "",
         "mysql_url": None,
         "table": "segments",
         "processes": 1,
@@ -48,8 +49,10 @@ def test_defaults_need_nothing() -> None:
         "refill_threads": 4,
         "drain_timeout": 10.0,
         "metrics_port": 0,
-        "metrics_host": "0.0.0.0",
+        "metrics_host": "127.0.0.1",
         "marks_max_age": 0,
+        "operators": (),
+        "fleet_users": (),
         "log_level": "info",
         "log_format": "text",
     }
@@ -62,6 +65,17 @@ def test_the_nearer_source_wins(tmp_path: Path) -> None:
     settings = load_settings(config, {"max_count": 4, "processes": None}, environ)
     assert (settings.processes, settings.prefetch, settings.max_count) == (2, 3, 4)
     assert settings.max_waiters == 1500
+
+
+@pytest.mark.parametrize(
+    ("text", "environ"),
+    [('operators = ["carol", "dave"]', {}), ("", {"IDALLOC_OPERATORS": " carol, dave ,"})],
+)
+def test_operators_are_a_list_or_names_with_commas(
+    tmp_path: Path, text: str, environ: dict[str, str]
+) -> None:
+    config = written(tmp_path, "c.toml", text)
+    assert load_settings(config, {}, environ).operators == ("carol", "dave")
 
 
 @pytest.mark.parametrize(
@@ -139,6 +153,8 @@ def test_every_problem_is_named_at_once(tmp_path: Path) -> None:
         ("amqp_url", "amqp://"),
         ("amqp_url", "amqp://mq:70000"),
         ("mysql_url", "mysql://db"),
+        ("fleet_users", "worker,,other"),
+        ("fleet_users", "w" * 256),
     ],
 )
 def test_a_value_out_of_bounds_is_refused(name: str, value: str) -> None:
@@ -146,6 +162,14 @@ def test_a_value_out_of_bounds_is_refused(name: str, value: str) -> None:
     variable = f"IDALLOC_{name.upper()}"
     [problem] = problems_of(environ={variable: value})
     assert problem.startswith(f"{variable}: ")
+
+
+def test_names_have_commas_between_them(tmp_path: Path) -> None:
+    """In a file they may be a list."""
+    variables = {"IDALLOC_FLEET_USERS": "worker-a, worker-b"}
+    config = written(tmp_path, "c.toml", 'fleet_users = ["worker-a", "worker-b"]\n')
+    for settings in (load_settings(None, {}, variables), load_settings(config, {}, NOTHING)):
+        assert settings.fleet_users == ("worker-a", "worker-b")
 
 
 @pytest.mark.parametrize("value", [True, "two", [2], {"n": 2}, 1.5])

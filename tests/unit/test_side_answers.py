@@ -16,6 +16,7 @@ from idalloc_worker._session import Delivery
 from idalloc_worker._side_answers import SideAnswer, SideAnswers, Verdict
 from idalloc_worker._tallies import Tallies
 from idalloc_worker._throttle import ThrottledLog
+from tests.vouched import logged_in
 
 ADDRESS = (
     b"amq.rabbitmq.reply-to.g1h2AA9yZXBseUAxMzM0MTA2MTIAAAMtAAAAAGsHhkE=.a6LO6KA56eCXLUVHRF+Lcw=="
@@ -35,6 +36,7 @@ class Side:
             lambda _: self,
             lambda _delay, callback: self.later.append(callback),
             lambda: self.now,
+            logged_in(),
         )
         self.verdicts: list[tuple[int, Verdict]] = []
         self.on_confirm: Callable[[object], None] = lambda _frame: None
@@ -210,3 +212,33 @@ def test_what_ended_a_connection_is_put_away(side: Side, desk: Desk) -> None:
     side.now += 61.0
     refuse(desk, session, redelivered=True)
     assert session.ended[-1] == "replied"
+
+
+def test_at_the_end_all_is_sent_first(side: Side) -> None:
+    """A request that was taken off its queue is answered here or nowhere."""
+    finished: list[int] = []
+    for number in range(2):
+        side.send(number)
+    side.answers.finish(lambda: finished.append(1))
+    side.open()
+    side.confirm()
+    assert (side.sent, finished, side.stops) == ([b"0", b"1"], [], 0)
+    side.confirm()
+    assert (finished, side.stops) == ([1], 1)
+
+
+def test_an_end_does_not_wait_for_a_connection_that_is_not_to_be_had(side: Side) -> None:
+    """What waited goes the usual way."""
+    finished: list[int] = []
+    side.send(0)
+    side.answers.finish(lambda: finished.append(1))
+    for _ in range(3):
+        side.end()
+    assert side.verdicts == [(0, Verdict.UNTRIED)]
+    assert finished == [1]
+
+
+def test_an_end_with_nothing_to_send_is_immediate(side: Side) -> None:
+    finished: list[int] = []
+    side.answers.finish(lambda: finished.append(1))
+    assert finished == [1]

@@ -12,6 +12,8 @@ ALL_NULL = {
     "ceiling": None,
     "allowed_users": None,
     "ordered": None,
+    "max_count": None,
+    "user_rate": None,
 }
 
 
@@ -26,6 +28,8 @@ def test_a_bare_row_has_defaults(more: dict[str, object]) -> None:
         ceiling=None,
         allowed_users=None,
         ordered=False,
+        max_count=None,
+        user_rate=None,
     )
 
 
@@ -38,6 +42,8 @@ def test_every_column_is_read() -> None:
         "ceiling": 2**53 - 1,
         "allowed_users": " shop  billing ",
         "ordered": 1,
+        "max_count": 5000,
+        "user_rate": 200,
     }
     assert TagSettings.from_row("order", row) == TagSettings(
         step=10,
@@ -46,6 +52,8 @@ def test_every_column_is_read() -> None:
         ceiling=2**53 - 1,
         allowed_users=frozenset({"shop", "billing"}),
         ordered=True,
+        max_count=5000,
+        user_rate=200,
     )
 
 
@@ -66,6 +74,8 @@ def test_a_target_of_0_is_kept() -> None:
         ("target_cover", "600", "0 or more, or NULL"),
         ("ceiling", 0, "1 or more, or NULL"),
         ("ceiling", MAX_ID + 1, "1 or more, or NULL"),
+        ("max_count", 0, "1 or more, or NULL"),
+        ("user_rate", "fast", "1 or more, or NULL"),
         ("ordered", 2, "0 to 1, or NULL"),
         ("ordered", b"\x01", "0 to 1, or NULL"),
         ("allowed_users", "", "or NULL for everybody"),

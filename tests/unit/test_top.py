@@ -56,6 +56,20 @@ def test_rates_are_what_happened_between_two_polls() -> None:
     assert (b.requests, b.granted, b.errors) == (0, 0, 2)
 
 
+def test_an_answer_that_is_older_counts_from_when_it_was_made() -> None:
+    """It was made for somebody who asked before; the same one twice says nothing of a rate."""
+    older = reply("a", tag(ids_handed_out=300), requests=60)
+    table = polls(
+        [reply("a", tag(ids_handed_out=100), requests=40)],
+        [older.model_copy(update={"age_ms": 1000})],
+    )
+    assert (table.tags[0].rate, table.workers[0].requests) == (200, 20)
+    told_again = [older.model_copy(update={"age_ms": age}) for age in (100, 601)]
+    table = polls([told_again[0]], [told_again[1]], every=0.5)
+    assert not table.workers[0].gone
+    assert (table.tags[0].rate, table.workers[0].requests) == (0, 0)
+
+
 def test_the_worst_is_shown() -> None:
     """Of the workers' states the worst, of their covers the least, and a reason for it."""
     table = polls(

@@ -8,12 +8,15 @@ from typing import Any, Final, Self
 from idalloc_worker._lifeline import Lifeline
 from idalloc_worker._mysql_errors import is_definite, unavailable
 from idalloc_worker._mysql_hosts import MySqlHosts, OpenHost
+from idalloc_worker._mysql_reading import check_width
 from idalloc_worker._mysql_url import MySqlAddress
 from idalloc_worker._sql import named_row
 from idalloc_worker._store_errors import StoreReason, StoreUnavailableError
 
 TIMEOUT: Final = 10.0
-"""Seconds to connect, and for each answer."""
+"""Seconds to connect, and to wait for each part of an answer."""
+
+_WHOLE_ANSWER: Final = 12 * TIMEOUT
 
 _NO_WRITES: Final = frozenset({StoreReason.READ_ONLY, StoreReason.NOT_WRITABLE})
 
@@ -72,9 +75,8 @@ class AdminSession:
         while True:
             host, began = self._opened(), time.monotonic()
             try:
-                with host.connection.cursor() as cursor:
-                    count = cursor.execute(sql, arguments)
-                    return _Result(count, list(cursor.fetchall()), cursor.description or ())
+                with self._lifeline.limit(_WHOLE_ANSWER):
+                    return _executed(host, sql, arguments)
             except Exception as error:
                 failure = unavailable(host.address, error)
                 if not self._moved(error, failure, began):
@@ -99,3 +101,11 @@ class AdminSession:
         if self._host is None:
             raise AssertionError("used outside of its with block")
         return self._host
+
+
+def _executed(host: OpenHost, sql: str, arguments: dict[str, object] | None) -> _Result:
+    with host.connection.cursor() as cursor:
+        count = cursor.execute(sql, arguments)
+        result = _Result(count, list(cursor.fetchall()), cursor.description or ())
+    check_width(result.rows, len(result.description))
+    return result

@@ -18,7 +18,10 @@ from idalloc_schemas import AllocRequest, InvalidMessageError, explain
 from idalloc_worker._partitions import partition_of
 
 MAX_REQUESTS: Final = 64
-"""In one message."""
+"""In one message: more than any version has put there is from no worker."""
+
+MAX_BYTES: Final = 512 * 1024
+"""Of a message: so many requests with the longest properties that there can be take 300 kB."""
 
 BUNDLE_TYPE: Final = "id.ordered.bundle"
 
@@ -55,7 +58,7 @@ class Bundle:
 class _Body(BaseModel):
     model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
 
-    requests: Annotated[list[list[Any]], Field(min_length=1, max_length=4 * MAX_REQUESTS)]
+    requests: Annotated[list[list[Any]], Field(min_length=1, max_length=MAX_REQUESTS)]
 
 
 def bundled(wanted: Iterable[tuple[str, float]]) -> list[Bundle]:
@@ -95,6 +98,8 @@ def decode_bundle(body: bytes, partition: int) -> list[OrderedRequest]:
     Raises `InvalidMessageError` if anything in it is wrong, also a tag of another partition: two
     owners would give out its ids.
     """
+    if len(body) > MAX_BYTES:
+        raise InvalidMessageError(f"it is larger than {MAX_BYTES} bytes")
     try:
         rows = _Body.model_validate_json(body).requests
         return [_request(row, partition) for row in rows]

@@ -1,8 +1,9 @@
 """How many channels a worker opens on its connection, where it may not have all that it wants.
 
-Requests take one, the fleet one and now and then another one, ordered tags two. A connection has a
-limit of its own, which both ends agree on; and a user may have one for all of its connections,
-which RabbitMQ tells by closing the connection on which one channel too many is opened.
+Requests take one, the fleet one and now and then another one, ordered tags two, and questions to
+the whole fleet about its health one. A connection has a limit of its own, which both ends agree on;
+and a user may have one for all of its connections, which RabbitMQ tells by closing the connection
+on which one channel too many is opened.
 """
 
 from typing import Any, Final
@@ -11,17 +12,18 @@ from pika.exceptions import ConnectionClosed
 
 from idalloc_client._backoff import Backoff
 
-FOR_ALL: Final = 5
+FOR_ALL: Final = 6
+FOR_ORDERED: Final = 5
 FOR_FLEET: Final = 2
 FOR_REQUESTS: Final = 1
 
 ADVICE: Final = (
-    "its connection can use only %d of the 5 channels that a worker process needs: raise "
+    "its connection can use only %d of the 6 channels that a worker process needs: raise "
     "channel_max (in IDALLOC_AMQP_URL, or in RabbitMQ's configuration) or the user's limit "
     "max-channels"
 )
 
-_LEVELS: Final = (FOR_ALL, FOR_FLEET, FOR_REQUESTS)
+_LEVELS: Final = (FOR_ALL, FOR_ORDERED, FOR_FLEET, FOR_REQUESTS)
 _NOT_ALLOWED: Final = 530
 _FIRST_RETRY, _LAST_RETRY = 60.0, 3600.0  # seconds
 
@@ -36,8 +38,11 @@ class ChannelBudget:
 
     @property
     def learned(self) -> bool:
-        """Whether a connection was closed because it had more."""
-        return self._learned < FOR_ALL
+        """Whether a connection was closed because it had more, and ids are missed for it.
+
+        For the health of the fleet alone no connection is risked again.
+        """
+        return self._learned < FOR_ORDERED
 
     def begin(self, connection: Any) -> None:
         """Decide for a connection."""

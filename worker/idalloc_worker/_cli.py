@@ -9,12 +9,14 @@ from typing import Final
 import click
 
 from idalloc_client import IdAllocError
+from idalloc_worker._cli_broker import broker_setup
 from idalloc_worker._cli_client import health, next_ids
 from idalloc_worker._cli_options import config_option
 from idalloc_worker._cli_tags import init, migrate, tags
 from idalloc_worker._cli_top import top
 from idalloc_worker._cli_worker import worker
 from idalloc_worker._errors import IdAllocWorkerError
+from idalloc_worker._redaction import redacted
 from idalloc_worker._settings import SettingsError
 
 OK: Final = 0
@@ -23,7 +25,16 @@ MISUSED: Final = 2
 INTERRUPTED: Final = 130  # as a shell reports SIGINT
 
 # Every command of the product, in the order of --help.
-_COMMANDS: Final[Sequence[click.Command]] = (init, migrate, worker, next_ids, health, top, tags)
+_COMMANDS: Final[Sequence[click.Command]] = (
+    init,
+    migrate,
+    broker_setup,
+    worker,
+    next_ids,
+    health,
+    top,
+    tags,
+)
 
 
 class _InOrder(click.Group):
@@ -108,4 +119,4 @@ def _forget_output() -> None:
 
 def _complain(message: str) -> None:
     """Write one line."""
-    click.echo(f"idalloc: {' '.join(message.split())}", err=True)
+    click.echo(f"idalloc: {' '.join(redacted(message).split())}", err=True)

@@ -8,7 +8,12 @@ import click
 from idalloc_client import IdClient
 from idalloc_client._url import MAX_TIMEOUT
 from idalloc_schemas import HealthReply, TagHealth
-from idalloc_worker._cli_options import app_tag_name, config_option, settings_of_command
+from idalloc_worker._cli_options import (
+    app_tag_name,
+    broker_of,
+    config_option,
+    settings_of_command,
+)
 from idalloc_worker._top_text import duration
 
 _timeout = click.option(
@@ -92,7 +97,9 @@ def _client() -> IdClient:
     # The error that the command ends with says it all; a library's warnings would say it twice.
     for name in ("idalloc", "pika"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    return IdClient(settings.amqp_url.get_secret_value())
+    return IdClient(
+        broker_of(settings), exchange=settings.request_exchange, workers=settings.fleet_users
+    )
 
 
 def _print_health(reply: HealthReply) -> None:

@@ -1,6 +1,6 @@
 """Options and arguments that several commands share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -8,6 +8,9 @@ import click
 from pydantic import TypeAdapter, ValidationError
 
 from idalloc_schemas import MAX_APP_TAG_LENGTH, AppTag
+from idalloc_worker._cleartext import broker_warnings, database_warnings
+from idalloc_worker._mysql_url import MySqlAddress
+from idalloc_worker._private_files import exposed_password
 from idalloc_worker._settings import Settings, load_settings
 
 _CONFIG_FILE: Final = "idalloc.config_file"
@@ -46,7 +49,31 @@ def settings_of_command(**overrides: object) -> Settings:
     Raises SettingsError.
     """
     config_file: Path | None = click.get_current_context().meta.get(_CONFIG_FILE)
-    return load_settings(config_file, overrides)
+    settings = load_settings(config_file, overrides)
+    if config_file is not None and (warning := exposed_password(config_file)):
+        click.echo(f"idalloc: warning: {warning}", err=True)
+    return settings
+
+
+def broker_of(settings: Settings) -> str:
+    """Give the broker's URL to a command; warn where the network can read its password."""
+    _warn(broker_warnings(settings))
+    return settings.amqp_url.get_secret_value()
+
+
+def database_of(settings: Settings) -> MySqlAddress:
+    """Give the database's address to a command; warn where anybody can have its password.
+
+    Raises SettingsError if none is configured.
+    """
+    address = settings.require_mysql()
+    _warn(database_warnings(address))
+    return address
+
+
+def _warn(warnings: Iterable[str]) -> None:
+    for warning in warnings:
+        click.echo(f"idalloc: warning: {warning}", err=True)
 
 
 def _remember_config_file(ctx: click.Context, _: click.Parameter, value: Path | None) -> None:

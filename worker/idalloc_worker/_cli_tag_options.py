@@ -71,6 +71,18 @@ _OPTIONS: Final = (
         type=_or_default(_yes_or_no),
         help="Whether ids must rise across all workers.",
     ),
+    click.option(
+        "--max-count",
+        metavar=f"N|{DEFAULT}",
+        type=_or_default(_integer(1)),
+        help="Ids that one request may ask for.",
+    ),
+    click.option(
+        "--user-rate",
+        metavar=f"N|{DEFAULT}",
+        type=_or_default(_integer(1)),
+        help="Ids a second for one RabbitMQ user, from each worker process.",
+    ),
 )
 
 

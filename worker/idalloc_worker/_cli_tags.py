@@ -10,7 +10,12 @@ import click
 
 from idalloc_schemas import MAX_ID
 from idalloc_worker._admin_session import AdminSession
-from idalloc_worker._cli_options import app_tag_name, config_option, settings_of_command
+from idalloc_worker._cli_options import (
+    app_tag_name,
+    config_option,
+    database_of,
+    settings_of_command,
+)
 from idalloc_worker._cli_tag_options import settings_options, values_of
 from idalloc_worker._migrate import migrate as migrate_table
 from idalloc_worker._schema import create_schema
@@ -22,7 +27,10 @@ _STEP = click.IntRange(1, MAX_ID)
 _MARK = click.IntRange(0, MAX_ID)
 _RIGHT = frozenset({1, 2})  # columns of numbers; the optional ones are few and stand left
 _ZERO_DATE = "0000-00-00"
-_SHOWN = ("max_step", "target_cover", "ceiling", "ordered", "allowed_users")
+_SHOWN = (
+    *("max_step", "target_cover", "ceiling", "ordered", "max_count", "user_rate"),
+    "allowed_users",
+)
 
 
 @click.command(
@@ -38,7 +46,7 @@ def init() -> None:
     Creates what is missing and changes nothing that is there, so it is safe to repeat.
     """
     settings = settings_of_command()
-    address = settings.require_mysql()
+    address = database_of(settings)
     report = create_schema(address, settings.table)
     for created in report.created:
         click.echo(f"created {created}")
@@ -62,7 +70,7 @@ def migrate() -> None:
     to repeat and to run while workers run, which take the new columns in at their next refill.
     """
     settings = settings_of_command()
-    address = settings.require_mysql()
+    address = database_of(settings)
     added = migrate_table(address, settings.table).added
     for column in added:
         click.echo(f"added column {column}")
@@ -225,7 +233,7 @@ def remove(app_tag: str, *, yes: bool) -> None:
 @contextmanager
 def _admin() -> Iterator[TagAdmin]:
     settings = settings_of_command()
-    with AdminSession(settings.require_mysql()) as session:
+    with AdminSession(database_of(settings)) as session:
         yield TagAdmin(session, settings.table)
 
 

@@ -5,13 +5,15 @@ import logging
 import signal
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 
 import click
 
 from idalloc_client import AsyncIdClient, IdAllocError
 from idalloc_client._url import MAX_TIMEOUT
 from idalloc_schemas import HealthReply
-from idalloc_worker._cli_options import config_option, settings_of_command
+from idalloc_worker._cli_options import broker_of, config_option, settings_of_command
 from idalloc_worker._top_screen import Screen
 from idalloc_worker._top_table import Poll, compare
 from idalloc_worker._top_text import Line, picture, write
@@ -46,25 +48,26 @@ def top(interval: float, *, once: bool) -> None:
 
     Where input or output is no terminal, one picture is written after one interval.
     """
-    url = settings_of_command().amqp_url.get_secret_value()
+    settings = settings_of_command()
+    client = partial(AsyncIdClient, broker_of(settings), exchange=settings.request_exchange)
     for name in ("idalloc", "pika"):  # what they warn of is shown
         logging.getLogger(name).setLevel(logging.CRITICAL)
     if once or not (sys.stdin.isatty() and sys.stdout.isatty()):
-        click.echo("\n".join(line.text for line in asyncio.run(_once(url, interval))))
+        click.echo("\n".join(line.text for line in asyncio.run(_once(client, interval))))
     else:
         screen = Screen(sys.stdin.fileno(), sys.stdout.fileno())
         with screen.taken():
-            asyncio.run(_live(url, interval, screen))
+            asyncio.run(_live(client, interval, screen))
 
 
-async def _once(url: str, interval: float) -> list[Line]:
-    async with AsyncIdClient(url) as client:
+async def _once(new_client: Callable[[], AsyncIdClient], interval: float) -> list[Line]:
+    async with new_client() as client:
         await client.health(timeout=_PATIENCE)
         before = await _poll(client, interval, _nothing_yet())
         return write(compare(before, await _poll(client, interval, before)))
 
 
-async def _live(url: str, interval: float, screen: Screen) -> None:
+async def _live(new_client: Callable[[], AsyncIdClient], interval: float, screen: Screen) -> None:
     """Draw until a key or a signal ends it."""
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
@@ -78,7 +81,7 @@ async def _live(url: str, interval: float, screen: Screen) -> None:
     loop.add_reader(screen.keys, on_keys)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, ended.set)
-    async with AsyncIdClient(url) as client:
+    async with new_client() as client:
         drawing = asyncio.create_task(_draw(client, interval, screen))
         waiting = asyncio.create_task(ended.wait())
         await asyncio.wait((drawing, waiting), return_when=asyncio.FIRST_COMPLETED)

@@ -5,7 +5,9 @@ from collections.abc import Callable
 
 import click
 
+from idalloc_worker._cleartext import broker_warnings, database_warnings
 from idalloc_worker._cli_options import config_option, settings_of_command
+from idalloc_worker._descriptors import ensure_descriptors
 from idalloc_worker._logging import configure_logging
 from idalloc_worker._metrics_server import MetricsServer
 from idalloc_worker._metrics_sources import AskForSnapshot, OwnProcess
@@ -34,9 +36,12 @@ def worker(**options: object) -> None:
     what each thread is at.
     """
     settings = settings_of_command(**options)
-    settings.require_mysql()
+    address = settings.require_mysql()
     configure_logging(settings.log_level, settings.log_format)
     logging.getLogger("idalloc").debug("Settings: %r", settings)
+    for warning in (*broker_warnings(settings), *database_warnings(address)):
+        logging.getLogger("idalloc.worker").warning("%s", warning)
+    ensure_descriptors(settings)
     click.get_current_context().exit(_runner(settings)())
 
 

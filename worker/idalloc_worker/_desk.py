@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
+from idalloc_client._frames import Properties
 from idalloc_schemas import (
     ALLOC_QUEUE,
     ALLOC_REPLY_TYPE,
@@ -11,12 +12,14 @@ from idalloc_schemas import (
     RespCode,
     encode_alloc_success,
 )
-from idalloc_worker._effects import Answer, Redirected, Refused
-from idalloc_worker._refusals import INTERNAL
+from idalloc_worker._effects import Answer, OverShare, Redirected, Refused
+from idalloc_worker._refusals import INTERNAL, over_share
 from idalloc_worker._replies import REPLY_TYPES, error_reply
-from idalloc_worker._session import Delivery
+from idalloc_worker._sample import Sample
+from idalloc_worker._session import Delivery, deadline_of
 from idalloc_worker._side_answers import SideAnswer, SideAnswers, Verdict
 from idalloc_worker._stalls import StallGuard
+from idalloc_worker._taken import Taken
 from idalloc_worker._tallies import (
     ANSWERED,
     DEAD_LETTERED,
@@ -24,10 +27,13 @@ from idalloc_worker._tallies import (
     EXPIRED,
     GRANTED,
     HANDED_BACK,
+    LIMITED,
     Tallies,
 )
 from idalloc_worker._throttle import ThrottledLog
 
+SHED: Final = over_share("this user sends more requests than others leave room for", 0.1)
+_SHED_BODY: Final = error_reply(SHED).encode()
 _WARY_FOR: Final = 60.0  # seconds
 
 
@@ -42,11 +48,13 @@ class Desk:
         on_redirected: Callable[[Delivery], None],
     ) -> None:
         self._outcomes = tallies.outcomes
+        self._limited = tallies.limited
         self._latency = tallies.latency
         self._throttled = throttled
         self._clock = clock
         self._on_redirected = on_redirected
         self._wary_until = 0.0
+        self._sample = Sample()
         self.side: SideAnswers | None = None
         """Sends what may end a connection; given once there is a loop."""
         self.stalls = StallGuard(clock())
@@ -72,9 +80,25 @@ class Desk:
 
     def refuse(self, delivery: Delivery, refusal: Refused) -> None:
         """Answer with an error."""
-        self._outcomes[delivery.queue][refusal.code.name.lower()] += 1
+        if isinstance(refusal, OverShare):
+            self._outcomes[delivery.queue][LIMITED] += 1
+            self._limited.add(delivery.user_name)
+        else:
+            self._outcomes[delivery.queue][refusal.code.name.lower()] += 1
         reply = error_reply(refusal)
         self._reply(delivery, reply.encode(), REPLY_TYPES[delivery.queue])
+
+    def shed(self, delivery: Delivery, properties: Properties, now: float) -> None:
+        """Answer BUSY at the least cost: its user has sent too many for others to be served."""
+        if not delivery.answerable:
+            self.dead_letter(delivery, now)
+            return
+        if deadline_of(properties, now) <= now:
+            self.expire(delivery)
+            return
+        self._outcomes[ALLOC_QUEUE][LIMITED] += 1
+        self._limited.add(delivery.user_name)
+        self._reply(delivery, _SHED_BODY, ALLOC_REPLY_TYPE)
 
     def report(self, delivery: Delivery, body: bytes | None) -> None:
         """Answer a question about health; None: the answer could not be made."""
@@ -91,7 +115,9 @@ class Desk:
         self._wary_until = self._clock() + _WARY_FOR
 
     def _reply(self, delivery: Delivery, body: bytes, message_type: str) -> None:
-        suspect = delivery.redelivered and self._clock() < self._wary_until
+        suspect = delivery.redelivered and (
+            isinstance(delivery, Taken) or self._clock() < self._wary_until
+        )
         if delivery.reply_to in delivery.session.addresses.admitted and not suspect:
             delivery.session.reply(delivery, body, message_type)
         else:
@@ -141,12 +167,15 @@ class Desk:
         return doubtful
 
     def dead_letter(self, delivery: Delivery, now: float) -> None:
-        """Put a request away that cannot be answered."""
+        """Put a request away that cannot be answered; of a flood of them, some."""
         self._outcomes[delivery.queue][DEAD_LETTERED] += 1
         self._throttled.warning(
             now, "dead letter", "Dead-lettered a message on %s: no usable reply_to", delivery.queue
         )
-        delivery.session.dead_letter(delivery)
+        if self._sample.takes(now):
+            delivery.session.dead_letter(delivery)
+        elif delivery.session.usable:
+            delivery.session.finish(delivery)
 
     def on_replied(self, since: list[float]) -> None:
         """Measure how long requests had been here whose replies leave now."""

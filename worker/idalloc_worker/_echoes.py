@@ -1,5 +1,6 @@
 """Messages that a worker sends to itself: when one is back, all that was sent before it is read."""
 
+import secrets
 from collections.abc import Callable
 from itertools import count
 from math import inf
@@ -9,6 +10,8 @@ from idalloc_client._link import Timer
 
 CATCH_UP_LONGEST: Final = 0.5
 """Seconds: then a row that lies too low is repaired on suspicion."""
+
+_SECRET_BITS: Final = 62
 
 Callback = Callable[[], None]
 
@@ -25,7 +28,8 @@ class Echoes:
         self._send = send
         self._call_later = call_later
         self._clock = clock
-        self._numbers = count(1)
+        # Nobody else can guess one: an echo that is not one's own would end a claim too early.
+        self._numbers = count(secrets.randbits(_SECRET_BITS) + 1)
         self._echoes: dict[int, tuple[Callback, float]] = {}
         self._catch_ups: dict[int, Callback] = {}
 

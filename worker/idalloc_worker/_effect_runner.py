@@ -10,6 +10,7 @@ from idalloc_worker._engine import Engine
 from idalloc_worker._forwarder import Loop
 from idalloc_worker._refills import Refills
 from idalloc_worker._session import Delivery
+from idalloc_worker._turns import Turns
 
 
 class EffectRunner:
@@ -28,6 +29,8 @@ class EffectRunner:
         self._refills = refills
         self._loop = loop
         self._clock = clock
+        self.turns: Turns | None = None
+        """Whose turn ends with each run; given once there is one."""
         self._due = False
         self._timer: Timer | None = None
         self._timer_at = inf
@@ -41,6 +44,8 @@ class EffectRunner:
     def run(self) -> None:
         """Do what is wanted by now."""
         self._due = False
+        if self.turns is not None:
+            self.turns.taken = 0
         for engine in self._engines:
             while effects := engine.effects():
                 for effect in effects:

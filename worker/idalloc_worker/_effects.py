@@ -23,6 +23,13 @@ class Refused:
     code: RespCode
     msg: str
     retry_after: float | None = None
+    detail: str | None = None
+    """What operators are told instead: it names database, table or row."""
+
+
+@dataclass(frozen=True, slots=True)
+class OverShare(Refused):
+    """BUSY because of what its user asks for: others are served."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +77,8 @@ class StartRefill:
     demand: Demand = NO_DEMAND
     users: frozenset[str | None] | None = None
     ordered: bool = False
+    stranger: bool = False
+    """Nobody has ever seen a row of the tag: it may be any name that somebody sends."""
     suspected: int | None = None
     """What the row said when it was found to lie below the floor, and nothing explained that."""
 

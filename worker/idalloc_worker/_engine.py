@@ -23,14 +23,17 @@ from idalloc_worker._effects import (
     StartRefill,
 )
 from idalloc_worker._engine_limits import EngineLimits
+from idalloc_worker._fair_share import WaitingPlaces
 from idalloc_worker._id_space import SpaceUsed
 from idalloc_worker._pool import TagPool, Waiter
 from idalloc_worker._refusal_memory import RefusalMemory
-from idalloc_worker._refusals import SHUTTING_DOWN, forbidden
+from idalloc_worker._refusals import SHUTTING_DOWN, forbidden, over_share, too_many
 from idalloc_worker._segment import Segment
+from idalloc_worker._strangers import Strangers
 from idalloc_worker._tag_health import describe, describe_unknown, refusal_in_force
 from idalloc_worker._tag_settings import TagSettings
 from idalloc_worker._timers import Timers
+from idalloc_worker._why_not import no_available_id, no_reason_to_wait, over_limit
 
 __all__ = ["Engine", "EngineLimits"]
 
@@ -51,8 +54,9 @@ class Engine:
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._limits, self._max_count = limits, limits.max_count
-        self._ordered = ordered
-        self._jitter = jitter
+        self.places = WaitingPlaces(limits.max_waiting)
+        self._strangers = Strangers()
+        self._ordered, self._jitter = ordered, jitter
         self._pools: dict[str, TagPool] = {}
         self._refilling: dict[int, TagPool] = {}  # by attempt, until its report
         self._refusals = RefusalMemory(limits.max_refusals)  # of unknown tags
@@ -82,13 +86,13 @@ class Engine:
             left = pool.next
             right = left + count
             # Nearly always: here, since a call for it would double the cost (`HeldIds`).
-            if right < pool.open_end and count <= self._max_count:
+            if right < pool.open_end and count <= pool.unmetered:
                 pool.next = right
                 if not pool.full and pool.attempt is None:
                     self._refill_if_wanted(pool, now)
                 return ((left, right),)
-            if self._may_take(pool, count, user):
-                ranges = pool.take(count)
+            if self._may_take(pool, count, user) and not pool.debt(user, count, now):
+                ranges = pool.draw(user, count, now)
                 self._refill_if_wanted(pool, now)
                 return ranges
         return self._take_slowly(app_tag, Waiter(owner, count, deadline, user), now)
@@ -97,7 +101,7 @@ class Engine:
         """Report one tag."""
         pool = self._pools.get(app_tag)
         refusal = refusal_in_force(pool, now) if pool else self._refusals.in_force(app_tag, now)
-        if refusal is not None and refusal.code is RespCode.APP_TAG_NOT_FOUND:
+        if refusal and refusal.code is RespCode.APP_TAG_NOT_FOUND:
             return refusal
         return describe(pool, now) if pool else describe_unknown(app_tag, refusal)
 
@@ -124,10 +128,10 @@ class Engine:
 
     def redirect(self, app_tag: str, now: float) -> None:
         """Serve a tag no longer, because it is ordered: what is in memory of it is lost."""
-        pool = self._pools.get(app_tag)
-        if pool is not None:
+        if (pool := self._pools.get(app_tag)) is not None:
             pool.drop_all()
             pool.attempt = pool.retry_timer_at = None  # a segment that arrives now is too late
+            self._strangers.settle(app_tag)
             self._refuse_waiters(pool, REDIRECTED, now)
 
     def contest(self, app_tag: str, left: int, right: int) -> Range | None:
@@ -143,6 +147,7 @@ class Engine:
         for pool in self._pools.values():
             pool.void()
         self._pools = {tag: pool for tag, pool in self._pools.items() if pool.known}
+        self._strangers = Strangers()
 
     # What the worker reports
 
@@ -204,7 +209,7 @@ class Engine:
             self._adopt(pool, settings, now)
         pool.failures = 0
         pool.refusal = refusal
-        pool.last_error = refusal.msg
+        pool.last_error = refusal.detail or refusal.msg
         pool.retry_at = now + self._limits.refusal_ttl
         if refusal.code is RespCode.APP_TAG_NOT_FOUND:
             pool.drop_all()  # a deleted tag is not served on
@@ -229,49 +234,45 @@ class Engine:
     # Requests
 
     def _may_take(self, pool: TagPool, count: int, user: str | None) -> bool:
-        there = count <= pool.left and not pool.waiters
-        return there and count <= self._max_count and pool.allows(user)
+        return pool.has(count) and pool.allows(user)
 
     def _take_slowly(self, app_tag: str, request: Waiter, now: float) -> Answer | None:
         if request.count > self._max_count:
-            msg = f"count: must be at most {self._max_count} on this worker"
-            return Refused(RespCode.INVALID_REQUEST, msg)
-        if (refusal := self._refusals.in_force(app_tag, now)) is not None:
+            return too_many(self._max_count, "on this worker")
+        if refusal := self._refusals.in_force(app_tag, now):
             return refusal
         pool = self._pools.get(app_tag)
-        if pool is not None and not pool.allows(request.user):
-            self._look_again(pool, now)
-            return forbidden(request.user)
-        if pool is not None and (refusal := self._refusal_now(pool, now)) is not None:
-            return refusal
+        if pool is not None:
+            if not pool.allows(request.user):
+                self._look_again(pool, now)
+            if refusal := no_reason_to_wait(pool, request, self._limits, now):
+                return refusal
         if self._closing:
             return SHUTTING_DOWN
-        if pool is None:
-            pool = self._pools[app_tag] = TagPool(app_tag)
-            pool.failures = self._refusals.forget(app_tag)
-            pool.stay_calm(now, 0.0, costly=pool.failures > 0)
+        if not self._has_place(app_tag, request.user, now):
+            return over_share("too many requests of this user wait", self._limits.backoff_base)
+        pool = pool or self._new_pool(app_tag, now)
         self._wait(pool, request, now)
         self._refill_if_wanted(pool, now)
         return None
 
-    def _refusal_now(self, pool: TagPool, now: float) -> Refused | None:
-        """Say why a request that cannot be served from memory should not even wait."""
-        if pool.waiters >= self._limits.max_waiters:
-            return Refused(
-                RespCode.BUSY, "too many requests wait for this app_tag", self._limits.backoff_base
-            )
-        if pool.attempt is not None or now >= pool.retry_at or pool.waiters:
-            return None
-        if pool.refusal is not None:
-            return pool.refusal
-        if pool.failures >= self._limits.max_failures:
-            return self._no_available_id(pool, now)
-        return None
+    def _new_pool(self, app_tag: str, now: float) -> TagPool:
+        pool = self._pools[app_tag] = TagPool(app_tag)
+        pool.failures = self._refusals.forget(app_tag)
+        pool.stay_calm(now, 0.0, costly=pool.failures > 0)
+        return pool
+
+    def _has_place(self, app_tag: str, user: str | None, now: float) -> bool:
+        if not self.places.admits_now(user, now):
+            return False
+        return app_tag in self._pools or self._strangers.admit(app_tag, user)
 
     def _wait(self, pool: TagPool, waiter: Waiter, now: float) -> None:
         """Let it wait, and tell it before its deadline, so that it learns why."""
         margin = min(self._limits.answer_margin, (waiter.deadline - now) / 10)
         until = min(now + self._limits.wait_timeout, waiter.deadline - margin)
+        waiter.places = self.places
+        self.places.take(waiter.user)
         pool.enqueue(waiter)
         self._timers.set(until, (waiter, pool))
 
@@ -279,10 +280,9 @@ class Engine:
         if not waiter.waiting:
             return
         pool.dismiss(waiter)
-        if waiter.deadline <= now:
-            self._effects.append(Expired(waiter.owner))
-        else:
-            self._effects.append(Answered(waiter.owner, self._no_available_id(pool, now)))
+        late = waiter.deadline <= now
+        answer = no_available_id(pool, self._limits, now)
+        self._effects.append(Expired(waiter.owner) if late else Answered(waiter.owner, answer))
         self._serve(pool, now)  # the next in line may need less
         self._refill_if_wanted(pool, now)
 
@@ -290,13 +290,15 @@ class Engine:
         """Answer those who wait, first come first served, as far as the ids go."""
         while (waiter := pool.first_waiter()) is not None:
             if waiter.deadline <= now:
-                pool.dismiss(waiter)
-                self._effects.append(Expired(waiter.owner))
+                effect: Effect = Expired(waiter.owner)
+            elif refusal := over_limit(pool, waiter, now):
+                effect = Answered(waiter.owner, refusal)
             elif waiter.count <= pool.left:
-                pool.dismiss(waiter)
-                self._effects.append(Answered(waiter.owner, pool.take(waiter.count)))
+                effect = Answered(waiter.owner, pool.draw(waiter.user, waiter.count, now))
             else:
                 return
+            pool.dismiss(waiter)
+            self._effects.append(effect)
 
     def _refuse_waiters(self, pool: TagPool, refusal: Refused, now: float) -> None:
         """Answer everybody who waits: with ids as far as they go, else with the refusal."""
@@ -306,15 +308,12 @@ class Engine:
             self._effects.append(Answered(waiter.owner, refusal))
             self._serve(pool, now)  # the next in line may need less
 
-    def _no_available_id(self, pool: TagPool, now: float) -> Refused:
-        retry_after = max(pool.retry_at - now, self._limits.backoff_base)
-        return Refused(RespCode.NO_AVAILABLE_ID, "no available id", retry_after)
-
     # Settings and authority
 
     def _adopt(self, pool: TagPool, settings: TagSettings, now: float) -> None:
         pool.known = True
-        for waiter in pool.adopt(settings, now):
+        self._strangers.settle(pool.app_tag)
+        for waiter in pool.adopt(settings, now, self._max_count):
             pool.dismiss(waiter)
             self._effects.append(Answered(waiter.owner, forbidden(waiter.user)))
 
@@ -348,8 +347,8 @@ class Engine:
         self._refilling[attempt] = pool
         want = max(1, min(pool.shortage, self._limits.max_count))
         demand = pool.measure(now)
-        refill = StartRefill(pool.app_tag, attempt, want, pool.mark, demand, users, self._ordered)
-        self._effects.append(refill)
+        about = (pool.app_tag, attempt, want, pool.mark, demand, users, self._ordered)
+        self._effects.append(StartRefill(*about, stranger=not pool.known))
         self._timers.set(now + self._limits.refill_timeout, (attempt, pool))
 
     def _end_attempt(self, attempt: int) -> tuple[TagPool, bool]:
@@ -376,22 +375,23 @@ class Engine:
         pool.retry_at = now + limits.backoff(pool.failures, jitter)
         pool.stay_calm(now, limits.calm(pool.failures, jitter), costly=costly)
         if pool.failures >= limits.max_failures:
-            refusal = self._no_available_id(pool, now)
-            self._refuse_waiters(pool, refusal, now)
+            self._refuse_waiters(pool, no_available_id(pool, limits, now), now)
         if pool.waiters:
             self._refill_if_wanted(pool, now)  # sets the timer of the retry
         elif not pool.known:
-            self._forget(pool, self._no_available_id(pool, now))
+            self._forget(pool, no_available_id(pool, self._limits, now))
 
     def _lose(self, pool: TagPool, ids: int) -> None:
         if ids:
             pool = self._pools.setdefault(pool.app_tag, pool)  # it may be forgotten by now
             pool.known = True
+            self._strangers.settle(pool.app_tag)
             pool.lose(ids)
 
     def _forget(self, pool: TagPool, refusal: Refused) -> None:
         """Keep of a tag that never had a segment only why it was refused, and that not for long."""
         del self._pools[pool.app_tag]
+        self._strangers.settle(pool.app_tag)
         self._refusals.remember(pool.app_tag, refusal, pool.retry_at, pool.failures)
 
     @property

@@ -10,6 +10,8 @@ class EngineLimits:
     max_count: int = 1_000_000
     max_waiters: int = 1500
     """Requests that may wait for one tag; one more is answered BUSY."""
+    max_waiting: int = 2666
+    """Requests that may wait for any tag. No user may have all of these places: see `FairShare`."""
     wait_timeout: float = 2.0
     refill_timeout: float = 2.0
     max_failures: int = 4

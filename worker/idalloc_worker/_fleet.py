@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from idalloc_client._link import Timer
 from idalloc_schemas import (
     Echo,
     HealthCall,
@@ -22,12 +21,13 @@ from idalloc_schemas import (
 )
 from idalloc_worker._claims import Claim, Claims
 from idalloc_worker._echoes import Echoes
-from idalloc_worker._fleet_channel import Callback, FleetChannel
-from idalloc_worker._fleet_health import FleetHealth
+from idalloc_worker._fleet_channel import Callback, FleetChannel, FleetLoop
+from idalloc_worker._fleet_gate import FleetGate
 from idalloc_worker._fleet_marks import FleetMarks, Watch, new_key
 from idalloc_worker._fleet_memory import FleetMemory
 from idalloc_worker._fleet_owner import FleetOwner
 from idalloc_worker._fleet_state import FleetState
+from idalloc_worker._fleet_users import FleetUsers
 from idalloc_worker._objections import Objections
 from idalloc_worker._own_messages import OwnMessages
 from idalloc_worker._segment import Segment
@@ -50,9 +50,10 @@ class Fleet:
     def __init__(  # noqa: PLR0913  # its surroundings
         self,
         counters: Counter[str],
-        call_later: Callable[[float, Callback], Timer],
+        loop: FleetLoop,
         *,
         name: str,
+        users: FleetUsers,
         owner: FleetOwner,
         vouching: Vouching | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -60,12 +61,13 @@ class Fleet:
         self.marks = FleetMarks(new_key())
         self.vouching = vouching or Vouching()
         self._counters = counters
-        self._call_later = call_later
+        call_later = self._call_later = loop.call_later
         self._owner = owner
         self.on_memory_set_back = owner.on_memory_set_back
         self._clock = clock
-        self._channel = FleetChannel(self, call_later, app_id=name, clock=clock)
-        self.health = FleetHealth(self._channel, self.marks)
+        gate = FleetGate(users, counters, clock)
+        self._users = users
+        self._channel = FleetChannel(self, loop, app_id=name, gate=gate, clock=clock)
         self._objections = Objections(owner.on_foreign_claim, self._tell, counters)
         self.memory = FleetMemory(
             self,
@@ -74,8 +76,10 @@ class Fleet:
             counters,
             call_later,
             objections=self._objections,
+            gate=gate,
             app_id=name,
         )
+        self.on_fleet_gap = self.memory.on_gap
         self._own = OwnMessages()
         self._state = FleetState.DOWN
         self._when_able: list[Callback] = []
@@ -373,7 +377,7 @@ class Fleet:
     def _hear(self, message: Reserved | Surrendered | Hello | Marks, *, from_fleet: bool) -> None:
         """Take in what another worker says."""
         match message:
-            case Marks() if from_fleet or self._asked:  # callers may know the queue's name
+            case Marks() if from_fleet or (self._asked and self._users.known):
                 self._on_marks(message)
             case Reserved() | Surrendered() if from_fleet:
                 self.memory.take_in(message)

@@ -20,14 +20,18 @@ from pika.exceptions import AMQPError, ChannelClosedByBroker
 from pika.spec import Basic, BasicProperties
 
 from idalloc_client._backoff import Backoff
+from idalloc_client._frames import Properties
 from idalloc_client._link import Timer
+from idalloc_client._wire import Wire
 from idalloc_schemas import CONTENT_TYPE, FLEET_EXCHANGE
-from idalloc_worker._reply_address import ReplyAddresses, release_of
+from idalloc_worker._fleet_gate import FleetGate
+from idalloc_worker._fleet_numbers import HeardNumbers, SentNumbers
 
 _log = logging.getLogger("idalloc.fleet")
 
 _NOT_FOUND = 404
 _MESSAGE_TYPE = "id.fleet"
+_EXCHANGE = FLEET_EXCHANGE.encode()
 
 Callback = Callable[[], None]
 
@@ -37,6 +41,16 @@ class _Published:
     number: int
     on_confirmed: Callback
     at: float
+
+
+class FleetLoop(Protocol):
+    """What it needs of a link."""
+
+    def call_later(self, delay: float, callback: Callback) -> Timer:
+        """Run a callback after `delay` seconds."""
+
+    def wire(self, channel: Channel) -> Wire:
+        """Use a further channel of the present connection."""
 
 
 class FleetHandler(Protocol):
@@ -54,8 +68,11 @@ class FleetHandler(Protocol):
     def on_fleet_refused(self, reason: str) -> None:
         """Do without: the broker does not let this user speak to the fleet. It is tried again."""
 
+    def on_fleet_gap(self) -> None:
+        """Hear that the broker dropped some of what others said; `on_fleet_lost` follows."""
+
     def on_fleet_message(self, body: bytes, *, from_fleet: bool) -> None:
-        """Take a message; `from_fleet` if through the exchange, where only workers write."""
+        """Take a worker's message; `from_fleet` if it came through the exchange, to all."""
 
 
 class FleetChannel:
@@ -64,23 +81,26 @@ class FleetChannel:
     def __init__(
         self,
         handler: FleetHandler,
-        call_later: Callable[[float, Callback], Timer],
+        loop: FleetLoop,
         *,
         app_id: str,
+        gate: FleetGate,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._handler = handler
-        self._call_later = call_later
+        self._loop = loop
         self._app_id = app_id
+        self._gate = gate
+        self._users = gate.users
         self._clock = clock
         self._connection: Any = None
-        self.addresses = ReplyAddresses(None)
-        """The addresses that may be answered."""
         self._channel: Channel | None = None
         self._listening = False
         self._declare_first = False
         self._queue = ""
         self._published = 0
+        self._sent = SentNumbers()
+        self._heard = HeardNumbers()
         self._unconfirmed: deque[_Published] = deque()
         self._retries = Backoff(0.2, 30.0)
 
@@ -97,7 +117,6 @@ class FleetChannel:
     def connect(self, connection: Any) -> None:
         """Open a channel on a fresh connection."""
         self._connection = connection
-        self.addresses = ReplyAddresses(release_of(connection.server_properties))
         self._declare_first = False
         # A name that nobody can guess: callers may write to any queue whose name they know. One
         # for the whole connection, as each would stay there to its end that was not consumed.
@@ -126,7 +145,7 @@ class FleetChannel:
 
     def publish(self, body: bytes, on_confirmed: Callback) -> None:
         """Send to every worker; `on_confirmed` runs once it is in all their queues, or never."""
-        if self._send(FLEET_EXCHANGE, "", body):
+        if self._send(FLEET_EXCHANGE, "", body, self._sent):
             self._published += 1
             self._unconfirmed.append(_Published(self._published, on_confirmed, self._clock()))
 
@@ -134,19 +153,6 @@ class FleetChannel:
         """Send to one queue."""
         if self._send("", queue, body):
             self._published += 1
-
-    def answer(
-        self,
-        reply_to: bytes,
-        body: bytes,
-        message_type: str,
-        correlation_id: bytes | None,
-        on_confirmed: Callback,
-    ) -> None:
-        """Send a reply to somebody who is no worker; `on_confirmed` as for `publish`."""
-        if self._send("", reply_to, body, message_type, correlation_id):
-            self._published += 1
-            self._unconfirmed.append(_Published(self._published, on_confirmed, self._clock()))
 
     # Opening
 
@@ -161,7 +167,7 @@ class FleetChannel:
             self._open_later()
 
     def _open_later(self) -> None:
-        self._call_later(self._retries.next_delay(), self._open)
+        self._loop.call_later(self._retries.next_delay(), self._open)
 
     def _on_open(self, channel: Channel) -> None:
         if channel.connection is not self._connection or self._channel is not None:
@@ -177,14 +183,16 @@ class FleetChannel:
         queue = self._queue
         channel.queue_declare(queue, exclusive=True, auto_delete=True)
         channel.queue_bind(queue, FLEET_EXCHANGE, "")
-        channel.basic_consume(
+        # The short way past pika: callers can write here faster than pika can read.
+        self._loop.wire(channel).consume(
             queue,
-            self._on_message,
+            f"{self._app_id} fleet",
+            lambda _tag, _redelivered, found, body: self._on_message(channel, found, body),
+            lambda: self._on_consuming(channel, queue),
             auto_ack=True,
-            consumer_tag=f"{self._app_id} fleet",
             # On 3.x a queue's process that is restarted has lost its messages, and says no word.
             arguments={"x-cancel-on-ha-failover": True},
-            callback=lambda _frame: self._on_consuming(channel, queue),
+            tell_exchange=True,
         )
 
     def _on_consuming(self, channel: Channel, queue: str) -> None:
@@ -208,6 +216,7 @@ class FleetChannel:
         if connection is None or not connection.is_open:
             return  # the link speaks
         by_broker = isinstance(reason, ChannelClosedByBroker)
+        self._users.refused(reason)
         if listening or not by_broker:
             self._handler.on_fleet_lost()
         elif isinstance(reason, ChannelClosedByBroker) and reason.reply_code == _NOT_FOUND:
@@ -221,17 +230,14 @@ class FleetChannel:
         self._channel = None
         self._listening = False
         self._published = 0
+        self._sent = SentNumbers()
+        self._heard.forget()
         self._unconfirmed.clear()
 
     # Messages
 
     def _send(
-        self,
-        exchange: str,
-        routing_key: Any,
-        body: bytes,
-        message_type: str = _MESSAGE_TYPE,
-        correlation_id: bytes | None = None,
+        self, exchange: str, routing_key: str, body: bytes, numbers: SentNumbers | None = None
     ) -> bool:
         channel = self._channel
         if channel is None or not channel.is_open:
@@ -239,8 +245,9 @@ class FleetChannel:
         properties = BasicProperties(
             content_type=CONTENT_TYPE,
             delivery_mode=pika.DeliveryMode.Transient,
-            correlation_id=correlation_id,
-            type=message_type,
+            type=_MESSAGE_TYPE,
+            message_id=None if numbers is None else numbers.next(),
+            user_id=self._users.name,
             app_id=self._app_id,
         )
         channel.basic_publish(exchange, routing_key, body, properties)
@@ -267,12 +274,26 @@ class FleetChannel:
         for callback in due:
             callback()
 
-    def _on_message(
-        self, channel: Channel, method: Basic.Deliver, _properties: BasicProperties, body: bytes
-    ) -> None:
+    def _on_message(self, channel: Channel, properties: Properties, body: bytes) -> None:
         if channel is not self._channel:
             return
+        from_fleet = properties.exchange == _EXCHANGE
+        if not self._gate.admits(properties.user_id, len(body), from_fleet=from_fleet):
+            return
+        if from_fleet and self._heard.shows_gap(properties.message_id):
+            self._on_gap()
         try:
-            self._handler.on_fleet_message(body, from_fleet=method.exchange == FLEET_EXCHANGE)
+            self._handler.on_fleet_message(body, from_fleet=from_fleet)
         except Exception:  # noqa: BLE001  # pika would end the connection: a crash loop
             _log.exception("A message of the fleet failed")
+
+    def _on_gap(self) -> None:
+        """Join anew, and so hear from the stream, or the others, what was dropped here."""
+        self._heard.forget()  # what still comes on this channel is of the same loss
+        _log.warning(
+            "RabbitMQ dropped messages of other workers that this one had not read in time"
+        )
+        self._handler.on_fleet_gap()
+        # At once: an echo that is still to come does not say that everything was heard.
+        self._handler.on_fleet_lost()
+        self.restart("it missed what others said")

@@ -23,10 +23,12 @@ from idalloc_schemas import (
     Surrendered,
     parse_fleet_message,
 )
+from idalloc_worker._careful_stream import CarefulStream
 from idalloc_worker._fleet_channel import Callback
+from idalloc_worker._fleet_gate import FleetGate
 from idalloc_worker._fleet_marks import FleetMarks
 from idalloc_worker._fleet_owner import MemoryOwner
-from idalloc_worker._marks_stream import SPAN, MarksStream
+from idalloc_worker._marks_stream import SPAN
 from idalloc_worker._objections import Objections
 from idalloc_worker._snapshot_log import SnapshotLog
 from idalloc_worker._vouching import Vouching
@@ -73,6 +75,7 @@ class FleetMemory:
         call_later: Callable[[float, Callback], Timer],
         *,
         objections: Objections,
+        gate: FleetGate,
         app_id: str,
         jitter: Callable[[], float] = random.random,
     ) -> None:
@@ -83,7 +86,7 @@ class FleetMemory:
         self._counters = counters
         self._call_later = call_later
         self._jitter = jitter
-        self._stream = MarksStream(self, call_later, app_id=app_id)
+        self.stream = CarefulStream(self, call_later, app_id=app_id, gate=gate)
         self._log = SnapshotLog(jitter)
         self._state = _State.NONE
         self._connection: Any = None
@@ -108,7 +111,7 @@ class FleetMemory:
         """Begin to read."""
         self._connection = connection
         self._state = _State.SEEKING
-        self._stream.open(connection)
+        self.stream.open(connection)
 
     def disconnect(self) -> None:
         """Forget the connection, and what was being written."""
@@ -117,7 +120,12 @@ class FleetMemory:
         self._writing = self._alive_timer = None
         self._unheard = False
         self._seen_end, self._heard_sentinel = None, 0
-        self._stream.close()
+        self.stream.close()
+
+    def on_gap(self) -> None:
+        """Take nothing of the stream for known: it was looked at without being read, since."""
+        self._counters["fleet_gaps"] += 1
+        self._end = -1
 
     # Reading
 
@@ -155,7 +163,7 @@ class FleetMemory:
         """See whether the stream is still there, and who else writes to it."""
         if self._state is _State.KNOWN and self._connection is not None:
             self._state = _State.LOOKING
-            self._stream.open(self._connection)
+            self.stream.open(self._connection)
 
     def _on_end(self, end: int) -> None:
         """Write down what is known where the last snapshot is gone, or is soon hard to find.
@@ -165,7 +173,7 @@ class FleetMemory:
         foreign = end - self._end - (self._stored - self._stored_at_end)
         gone = end < self._end
         self._state = _State.KNOWN
-        self._stream.close()
+        self.stream.close()
         self._seen_end = end
         self._note_seen_end()
         if gone or foreign > _MOST_FOREIGN:
@@ -185,14 +193,14 @@ class FleetMemory:
         self._state, self._until = _State.READING, end
         if max(end - SPAN, 0) <= self._end <= end:
             self._start, self._resuming = self._end, True
-            self._stream.read_from(self._start)
+            self.stream.read_from(self._start)
         else:  # a first reading, another stream, or more to read than from the last snapshot on
             self._read_anew()
 
     def _read_anew(self) -> None:
         self._end, self._log, self._resuming = -1, SnapshotLog(self._jitter), False
         self._start = max(self._until - SPAN, 0)
-        self._stream.read_from(self._start)
+        self.stream.read_from(self._start)
 
     def _read(self, body: bytes) -> None:
         try:
@@ -214,7 +222,7 @@ class FleetMemory:
         whole = self._log.whole
         if not whole and self._start > 0:
             self._start = 0
-            self._stream.read_from(0)
+            self.stream.read_from(0)
             return
         self._note_end(self._until)
         self._state = _State.KNOWN
@@ -273,7 +281,7 @@ class FleetMemory:
 
     def begin(self, on_begun: Callback) -> None:
         """Read no more: all that is said from now on comes to this worker's own queue."""
-        self._stream.close(on_begun)
+        self.stream.close(on_begun)
         self._objections.read_out()
         if not self._vouching.for_all:
             _log.warning(

@@ -17,7 +17,9 @@ from idalloc_client._link import Timer
 from idalloc_schemas import CONTENT_TYPE, RespCode
 from idalloc_worker._bundles import BUNDLE_TYPE, Bundle, OrderedRequest, bundled, encode_bundle
 from idalloc_worker._effects import Refused
+from idalloc_worker._fleet_users import FleetUsers
 from idalloc_worker._partitions import QUEUES
+from idalloc_worker._second_tries import SecondTries
 from idalloc_worker._session import Delivery
 from idalloc_worker._throttle import ThrottledLog
 
@@ -26,7 +28,6 @@ _log = logging.getLogger("idalloc.ordered")
 _REOPEN_AFTER: Final = 0.5  # seconds
 RETRY_AFTER: Final = 1.0
 """Seconds that a caller waits before it asks for an ordered tag again."""
-_PRECONDITION_FAILED: Final = 406
 
 _NOT_ROUTED: Final = Refused(
     RespCode.NO_AVAILABLE_ID,
@@ -65,13 +66,14 @@ class Forwarder:
     A request counts as done only once the broker has confirmed that its owner's queue has it.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917  # its surroundings
         self,
         worker: str,
         loop: Loop,
         desk: Desk,
         clock: Callable[[], float],
         events: Counter[str],
+        users: FleetUsers,
     ) -> None:
         self._worker = worker
         self._loop = loop
@@ -79,28 +81,28 @@ class Forwarder:
         self._clock = clock
         self._throttled = ThrottledLog(_log)
         self._events = events
+        self._users = users
         self._connection: Connection | None = None
         self._channel: Channel | None = None
-        self._user: str | None = None
-        self._vouch = True
         self._waiting: list[Delivery] = []
         self._flush_pending = False
         self._sequence = counter(1)
         self._unconfirmed: dict[int, list[Delivery]] = {}  # in the order of publishing
         self._returned: set[int] = set()
+        self._second_tries = SecondTries(loop.call_later, clock, self.add)
         self._on_idle: Callable[[], None] | None = None
 
     def open(self, connection: Connection) -> None:
         """Open a channel on a fresh connection."""
         self._connection = connection
-        credentials = connection.params.credentials
-        self._user = getattr(credentials, "username", None) if self._vouch else None
+        self._users.log_in(connection)
         self._reopen()
 
     def lose(self) -> None:
         """Forget everything: the connection is gone, and the broker delivers the requests anew."""
         channel, self._channel, self._connection = self._channel, None, None
         self._waiting.clear()
+        self._second_tries.clear()
         self._forget_unconfirmed()
         if channel is not None and channel.is_open:
             channel.close()
@@ -110,13 +112,6 @@ class Forwarder:
         """Pass a request on at the end of this turn, together with others that come in it."""
         self._waiting.append(delivery)
         self._flush_soon()
-
-    def vouches_like(self, user: bytes | None) -> bool:
-        """Tell whether a message is from a worker: from one that logs in as this one does.
-
-        Anybody who may ask for ids can publish to every queue, but not as another user.
-        """
-        return user is not None and self._user is not None and user == self._user.encode()
 
     def when_idle(self, on_idle: Callable[[], None]) -> None:
         """Call `on_idle` once every request is with its owner's queue, or answered."""
@@ -140,11 +135,10 @@ class Forwarder:
         if not isinstance(reason, ChannelClosedByBroker):
             return  # the connection is lost, or closed by this worker: `lose` follows
         _log.warning("The broker closed a channel for ordered tags: %s", reason.reply_text)
-        if reason.reply_code == _PRECONDITION_FAILED and self._user:
-            # The broker knows this user by another name than the one it logs in with (OAuth 2).
-            self._vouch, self._user = False, None
+        self._users.refused(reason)  # it knows this user by another name (OAuth 2)
         for deliveries in self._forget_unconfirmed():
             for delivery in deliveries:  # whether their owner has them is unknown
+                self._second_tries.forget(delivery)
                 self._desk.answer(delivery, _LOST)
         self._tell_idle()
         self._loop.call_later(_REOPEN_AFTER, self._reopen)
@@ -173,6 +167,7 @@ class Forwarder:
         timely = [delivery for delivery in waiting if delivery.deadline - now >= 0.001]
         for delivery in waiting:
             if delivery.deadline - now < 0.001:  # AMQP's shortest expiration
+                self._second_tries.forget(delivery)
                 self._desk.expire(delivery)
         for bundle in bundled((d.request.app_tag, d.deadline - now) for d in timely):
             self._publish(bundle, [timely[number] for number in bundle.numbers])
@@ -187,7 +182,7 @@ class Forwarder:
             expiration=None if bundle.milliseconds is None else str(bundle.milliseconds),
             type=BUNDLE_TYPE,
             message_id=str(number),
-            user_id=self._user,
+            user_id=self._users.name,
             app_id=self._worker,
         )
         body = encode_bundle([_ordered(delivery) for delivery in deliveries])
@@ -219,8 +214,10 @@ class Forwarder:
                 refusal = _NOT_ROUTED
             for delivery in self._unconfirmed.pop(number):
                 if refusal is None:
+                    self._second_tries.forget(delivery)
                     delivery.session.finish(delivery)
-                else:
+                elif refusal is not _NOT_TAKEN or not self._second_tries.admits(delivery):
+                    self._second_tries.forget(delivery)
                     self._events["unroutable"] += 1
                     self._desk.answer(delivery, refusal)
         self._tell_idle()
@@ -236,7 +233,8 @@ class Forwarder:
         return list(unconfirmed.values())
 
     def _tell_idle(self) -> None:
-        if self._on_idle is not None and not self._unconfirmed and not self._waiting:
+        busy = self._unconfirmed or self._waiting or self._second_tries
+        if self._on_idle is not None and not busy:
             on_idle, self._on_idle = self._on_idle, None
             on_idle()
 

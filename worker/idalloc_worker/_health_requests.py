@@ -1,27 +1,33 @@
 """Answers questions about health: of one tag at once, of all tags together and in slices."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final
 
 from idalloc_client._frames import Properties
 from idalloc_client._link import Link
-from idalloc_schemas import HEALTH_QUEUE, HEALTH_REPLY_TYPE, HealthCall, parse_health_request
+from idalloc_schemas import HEALTH_QUEUE, HealthCall, RespCode, parse_health_request
+from idalloc_worker._channel_budget import FOR_ALL
 from idalloc_worker._desk import Desk
 from idalloc_worker._effects import Refused
 from idalloc_worker._fleet import Fleet
-from idalloc_worker._health_answers import HealthAnswers
-from idalloc_worker._health_calls import HealthCalls
+from idalloc_worker._fleet_health import FleetHealth
+from idalloc_worker._health_answers import Bodies, HealthAnswers
+from idalloc_worker._health_budget import HealthBudget
+from idalloc_worker._health_rights import HealthRights, Viewer
 from idalloc_worker._ordered import OrderedTags
-from idalloc_worker._replies import error_reply, health_reply
+from idalloc_worker._refusals import forbidden, over_share
+from idalloc_worker._replies import health_reply, health_reply_in_slices
 from idalloc_worker._session import Delivery, deadline_of
-from idalloc_worker._side_answers import SideAnswer, Verdict
-from idalloc_worker._tag_health import Listing
-from idalloc_worker._tallies import ANSWERED, Tallies
+from idalloc_worker._tag_health import Listing, without_details
+from idalloc_worker._tallies import ANSWERED, DROPPED, Tallies
+
+_TOO_MANY: Final = "too many questions about health"
 
 
 class HealthRequests:
     """Owned by the link's thread."""
 
-    def __init__(  # noqa: PLR0913  # what it reports on, and how it answers
+    def __init__(  # noqa: PLR0913  # what it reports on, to whom, and how it answers
         self,
         worker: str,
         *,
@@ -30,6 +36,7 @@ class HealthRequests:
         desk: Desk,
         tallies: Tallies,
         link: Link,
+        rights: HealthRights,
         clock: Callable[[], float],
     ) -> None:
         self._worker = worker
@@ -37,69 +44,134 @@ class HealthRequests:
         self._ordered = ordered
         self._desk = desk
         self._tallies = tallies
+        self._outcomes = tallies.outcomes[HEALTH_QUEUE]
+        self._rights = rights
         self._clock = clock
-        self._answers = HealthAnswers(self._of_all, link.call_soon, link.call_later)
-        self._calls = HealthCalls(self._answers, self._answer_call, link.call_later, clock)
+        self._budget = HealthBudget(clock)
+        self._answers = HealthAnswers(self._of_all, link.call_soon, link.call_later, clock=clock)
+        self._calls = FleetHealth(
+            worker,
+            link,
+            me=lambda: fleet.key,
+            users=rights.users,
+            on_call=self._on_call,
+            clock=clock,
+        )
+        self.when_idle = self._answers.when_idle
+        self.disconnect = self._calls.disconnect
+        self.on_call = self._calls.take
+
+    def begin(self, connection: Any) -> None:
+        """Learn on which connection questions come."""
+        self._connection = connection
+
+    def listen(self, channels: int, on_settled: Callable[[], None]) -> None:
+        """Hear what the whole fleet is asked, if there is a channel for it."""
+        if channels >= FOR_ALL:
+            self._calls.connect(self._connection, on_settled)
+        else:
+            on_settled()
+
+    # Questions
 
     def take(self, delivery: Delivery, body: bytes, now: float, properties: Properties) -> None:
         """Answer a request. Raises InvalidMessageError."""
-        request = parse_health_request(body)
         delivery.deadline = deadline_of(properties, now)
         if delivery.deadline <= now:
             self._desk.expire(delivery)
-        elif request.fleet and self._fleet.speaking and delivery.reply_to is not None:
-            self._fleet.health.call(delivery.reply_to, delivery.correlation_id, request.app_tag)
+            return
+        viewer = self._rights.viewer(delivery.user_name)
+        if not self._admitted(delivery, viewer):
+            return
+        request = parse_health_request(body)
+        if request.fleet and self._calls.listening:
+            self._calls.pass_on(delivery, request.app_tag, delivery.deadline - now)
             # This worker's answer comes with those of the others.
-            self._tallies.outcomes[HEALTH_QUEUE][ANSWERED] += 1
+            self._outcomes[ANSWERED] += 1
             delivery.session.finish(delivery)
-        elif request.app_tag is None:
-            self._answers.ask(lambda answer: self._desk.report(delivery, answer))
         else:
-            answer = self._of(request.app_tag, now)
-            if isinstance(answer, Refused):
-                self._desk.refuse(delivery, answer)
-            else:
-                self._desk.report(delivery, answer)
+            self._answer(delivery, viewer, request.app_tag)
 
-    def on_call(self, call: HealthCall) -> None:
+    def _admitted(self, delivery: Delivery, viewer: Viewer) -> bool:
+        """Refuse a question of somebody who asks too much."""
+        if self._budget.admit(viewer):
+            return True
+        if self._budget.word(viewer):
+            wait = max(self._budget.wait(viewer), 0.1)
+            self._desk.refuse(delivery, over_share(_TOO_MANY, wait))
+        else:
+            self._drop(delivery)
+        return False
+
+    def _on_call(self, delivery: Delivery, call: HealthCall) -> None:
         """Answer a caller who asked the whole fleet, through whichever worker."""
-        if call.app_tag is None:
-            self._calls.take(call)
+        self._tallies.events["requests"] += 1
+        viewer = self._rights.viewer(call.user)
+        if self._budget.admit(viewer):
+            self._answer(delivery, viewer, call.app_tag)
+        else:  # one that says so is enough
+            self._drop(delivery)
+
+    def _drop(self, delivery: Delivery) -> None:
+        self._outcomes[DROPPED] += 1
+        delivery.session.finish(delivery)
+
+    # Answers
+
+    def _answer(self, delivery: Delivery, viewer: Viewer, app_tag: str | None) -> None:
+        if app_tag is None:
+            self._answers.ask(viewer, lambda body: self._report(delivery, viewer, body))
             return
-        answer = self._of(call.app_tag, self._clock())
-        body = error_reply(answer).encode() if isinstance(answer, Refused) else answer
-        self._answer_call(call, body, lambda: None)
+        answer = self._of(app_tag, viewer)
+        if isinstance(answer, Refused):
+            self._desk.refuse(delivery, answer)
+        else:
+            self._report(delivery, viewer, answer)
 
-    def when_idle(self, on_idle: Callable[[], None]) -> None:
-        """Call `on_idle` once nobody waits any more."""
-        self._answers.when_idle(on_idle)
+    def _report(self, delivery: Delivery, viewer: Viewer, body: bytes | None) -> None:
+        if body is not None:
+            self._budget.charge(viewer, len(body))
+        self._desk.report(delivery, body)
 
-    def _answer_call(self, call: HealthCall, body: bytes, on_confirmed: Callable[[], None]) -> None:
-        node, side = self._fleet.health.node_at_risk(call), self._desk.side
-        if node is None or side is None or node in side.trusted:
-            self._fleet.health.answer(call, body, HEALTH_REPLY_TYPE, on_confirmed)
-            return
-
-        def on_verdict(verdict: Verdict) -> None:
-            if verdict is Verdict.UNTRIED:
-                self._fleet.health.answer(call, body, HEALTH_REPLY_TYPE, on_confirmed)
-            else:
-                on_confirmed()
-
-        address, number = (
-            self._fleet.health.address_of(call),
-            self._fleet.health.correlation_id_of(call),
-        )
-        side.send(SideAnswer(address, number, body, HEALTH_REPLY_TYPE, on_verdict, node=node))
-
-    def _of(self, app_tag: str, now: float) -> bytes | Refused:
-        found = self._ordered.health(now, app_tag)
-        return found if isinstance(found, Refused) else self._encoded(found)
-
-    def _of_all(self) -> Generator[None, None, bytes]:
-        found = yield from self._ordered.listing()
-        return self._encoded(found)
-
-    def _encoded(self, tags: Listing) -> bytes:
+    def _of(self, app_tag: str, viewer: Viewer) -> bytes | Refused:
+        pools = self._ordered.pools(app_tag)
+        found = self._ordered.health(self._clock(), app_tag)
+        if isinstance(found, Refused) and found.code is RespCode.APP_TAG_NOT_FOUND:
+            return found  # as who asks for ids is told
+        if not viewer.sees(pools):
+            return forbidden(viewer.user)
+        if isinstance(found, Refused):
+            return found
+        found = self._for(viewer, found)
         protected = self._fleet.speaking
-        return health_reply(self._worker, tags, self._tallies, protected=protected).encode()
+        return health_reply(self._worker, found, self._tallies, protected=protected).encode()
+
+    def _of_all(self, viewers: Collection[Viewer]) -> Bodies:
+        """Make one answer for all who are told the same."""
+        named = yield from self._ordered.named_users()
+        bodies = dict[Viewer, bytes]()
+        for whose in {viewer.among(named) for viewer in viewers}:
+            found = yield from self._ordered.listing(whose)
+            bodies[whose] = yield from health_reply_in_slices(
+                self._worker,
+                self._for(whose, found),
+                self._tallies,
+                protected=self._fleet.speaking,
+            )
+        return self._shared(viewers, named, bodies)
+
+    @staticmethod
+    def _shared(
+        viewers: Collection[Viewer], named: Collection[str], bodies: Mapping[Viewer, bytes]
+    ) -> Mapping[Viewer, bytes]:
+        return {viewer: bodies[viewer.among(named)] for viewer in viewers}
+
+    def _for(self, viewer: Viewer, found: Listing) -> Listing:
+        """Leave out what only operators are told."""
+        if viewer.operator:
+            return found
+        tags = [without_details(tag, self._refusals(tag.app_tag)) for tag in found.tags]
+        return Listing(tags, found.total, found.left)
+
+    def _refusals(self, app_tag: str) -> list[Refused | None]:
+        return [pool.refusal for pool in self._ordered.pools(app_tag) if pool is not None]

@@ -16,7 +16,8 @@ from pika.spec import Basic, BasicProperties
 
 from idalloc_client._link import Timer
 from idalloc_schemas import FLEET_EXCHANGE, MARKS_STREAM
-from idalloc_worker._properties import stream_offset
+from idalloc_worker._fleet_gate import FleetGate
+from idalloc_worker._properties import stream_offset, user_of
 
 _log = logging.getLogger("idalloc.fleet")
 
@@ -33,8 +34,8 @@ SPAN: Final = 40_000
 _REFUSALS: Final = frozenset({403, 404, 406})
 """Access refused, not found, and a queue of other arguments than those that were declared."""
 
-_PREFETCH: Final = 200
-_ACK_EVERY: Final = 50
+PREFETCH: Final = 200
+ACK_EVERY: Final = 50
 _SILENCE: Final = 2.0  # seconds without a message, after which it is given up
 _DOWN: Final = "down or inaccessible"
 """In the text of a 404 from a broker that has just started: the stream is there, and not up yet."""
@@ -77,10 +78,12 @@ class MarksStream:
         call_later: Callable[[float, Callback], Timer],
         *,
         app_id: str,
+        gate: FleetGate,
     ) -> None:
         self._handler = handler
         self._call_later = call_later
         self._app_id = app_id
+        self._gate = gate
         self._connection: Any = None
         self._channel: Channel | None = None
         self._heard = 0
@@ -88,6 +91,8 @@ class MarksStream:
         self._opening: object = None
         self._downs = 0
         self._next: int | None = None  # the message that is due; None while the end is sought
+
+    _ack_every = ACK_EVERY
 
     def open(self, connection: Any) -> None:
         """Begin at the end of the stream; `on_stream_open` follows, or `on_stream_refused`."""
@@ -134,7 +139,11 @@ class MarksStream:
         self._channel = channel
         channel.add_on_close_callback(self._on_closed)
         channel.add_on_cancel_callback(lambda _frame: self._end("its consumer was cancelled"))
-        channel.basic_qos(prefetch_count=_PREFETCH)
+        self._begin(channel)
+
+    def _begin(self, channel: Channel) -> None:
+        """Seek the end of the stream, or go on with the message that is due."""
+        channel.basic_qos(prefetch_count=PREFETCH)
         if self._next is not None:
             self._consume(channel, self._next)
             return
@@ -198,13 +207,14 @@ class MarksStream:
             return
         if self._next is not None:
             self._next = offset + 1
-        if self._heard % _ACK_EVERY == 0 and channel is not None:  # each one is a credit
+        if self._heard % self._ack_every == 0 and channel is not None:  # each one is a credit
             tag: Any = method.delivery_tag
             channel.basic_ack(tag, multiple=True)
+        admitted = self._gate.admits_stored(
+            user_of(properties), len(body), from_fleet=method.exchange == FLEET_EXCHANGE
+        )
         try:
-            self._handler.on_stream_message(
-                body, offset, from_fleet=method.exchange == FLEET_EXCHANGE
-            )
+            self._handler.on_stream_message(body, offset, from_fleet=admitted)
         except Exception:  # noqa: BLE001  # pika would end the connection: a crash loop
             _log.exception("A message of the stream failed")
 

@@ -108,6 +108,14 @@ PROCESS_METRICS: Final = (
         _outcomes,
         ("queue", "outcome"),
     ),
+    Metric(
+        "idalloc_requests_limited",
+        Kind.COUNTER,
+        "Requests answered BUSY as beyond the share of the RabbitMQ user who sent them: of the "
+        "first 32 such users each, and of all others together.",
+        lambda it: [((user,), count) for user, count in it.limited.items()],
+        ("user",),
+    ),
     _event("idalloc_requests_waited", "Requests for ids that had to wait for a refill.", "waited"),
     _event(
         "idalloc_requests_redelivered",
@@ -188,10 +196,27 @@ PROCESS_METRICS: Final = (
         "overlaps_heard",
     ),
     _event(
+        "idalloc_marks_implausible",
+        "Times that a row was not raised because what others say lies too far above it; the tag "
+        "waits for an operator.",
+        "marks_implausible",
+    ),
+    _event(
         "idalloc_memory_set_back",
         "Times that the process found itself restored from a snapshot, or copied, and dropped all "
         "that it held.",
         "memory_set_back",
+    ),
+    _event(
+        "idalloc_fleet_gaps",
+        "Times that the worker missed messages of others, which RabbitMQ had dropped from its "
+        "queue, and joined anew to read them.",
+        "fleet_gaps",
+    ),
+    _event(
+        "idalloc_foreign_messages",
+        "Messages in the queues between workers that no worker sent; they are not read.",
+        "foreign_messages",
     ),
     _gauge(
         "idalloc_marks_in_broker",
@@ -210,6 +235,11 @@ PROCESS_METRICS: Final = (
         lambda it: it.connected,
     ),
     _counter("idalloc_broker_reconnects", "Channels opened after the first one.", _reconnects),
+    _event(
+        "idalloc_poison_set_aside",
+        "Messages that ended the connection that they were delivered to, and are gone.",
+        "poison_set_aside",
+    ),
     _gauge(
         "idalloc_broker_blocked",
         "Whether the broker takes no messages, for lack of memory or disk space.",

@@ -2,8 +2,11 @@
 
 import logging
 import socket
+import sys
 import threading
 import time
+from http.client import LineTooLong
+from io import BufferedIOBase
 from socketserver import TCPServer, ThreadingMixIn
 from typing import Any, Self
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
@@ -11,6 +14,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from idalloc_worker._errors import IdAllocWorkerError
+from idalloc_worker._metrics_admission import LONGEST, Admission
 from idalloc_worker._metrics_collector import WorkerCollector
 from idalloc_worker._metrics_sources import ProcessState, Source
 from idalloc_worker._settings import Settings
@@ -18,6 +22,7 @@ from idalloc_worker._settings import Settings
 _log = logging.getLogger("idalloc.metrics")
 
 _AFTER_NO_DESCRIPTOR = 0.1  # seconds
+_LARGEST_REQUEST = 16_384  # bytes
 
 
 class MetricsPortError(IdAllocWorkerError):
@@ -79,8 +84,39 @@ class _OneAtATime:
             return self._latest
 
 
+class _BoundedRequest(BufferedIOBase):
+    """A request's bytes, up to as many as any request needs."""
+
+    def __init__(self, stream: BufferedIOBase) -> None:
+        self._stream = stream
+        self._left = _LARGEST_REQUEST
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        if self._left <= 0:
+            raise LineTooLong("request")  # which the handler answers with 431
+        line = self._stream.readline(min(self._left, size if size and size > 0 else self._left))
+        self._left -= len(line)
+        return line
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
+
+
 class _Handler(WSGIRequestHandler):
-    timeout = 10.0  # seconds for each read and write: who connects and says nothing is let go
+    timeout = LONGEST
+    server: "_HttpServer"
+
+    def setup(self) -> None:
+        super().setup()
+        self.rfile = _BoundedRequest(self.rfile)
+
+    def parse_request(self) -> bool:
+        """Note that the request is there: nobody who comes later takes its place."""
+        parsed = super().parse_request()
+        if parsed:
+            self.server.admission.asked(self.connection)
+        return parsed
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # as the base names it
         _log.debug(format, *args)
@@ -89,10 +125,12 @@ class _Handler(WSGIRequestHandler):
 class _HttpServer(ThreadingMixIn, WSGIServer):
     daemon_threads = True
     allow_reuse_port = False  # a port that is in use is to be noticed
+    request_queue_size = 128  # a crowd is sorted out here, not by the kernel's retries
 
     def __init__(self, host: str, port: int) -> None:
         infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         self.address_family = infos[0][0]
+        self.admission = Admission()
         super().__init__((host, port), _Handler)
 
     def server_bind(self) -> None:
@@ -109,6 +147,19 @@ class _HttpServer(ThreadingMixIn, WSGIServer):
             time.sleep(_AFTER_NO_DESCRIPTOR)
             raise
 
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """Let it in, or have it closed before it costs a thread."""
+        return self.admission.admit(request, str(client_address[0]))
+
+    def close_request(self, request: Any) -> None:
+        """Close a connection, whichever way it ended."""
+        self.admission.gone(request)
+        super().close_request(request)
+
+    def service_actions(self) -> None:
+        """Cut what lasts too long: called twice a second, and after each connection."""
+        self.admission.cut_overdue()
+
     @property
     def url(self) -> str:
         """Where to look; an IPv6 address stands in brackets."""
@@ -116,5 +167,7 @@ class _HttpServer(ThreadingMixIn, WSGIServer):
         return f"http://{host}:{self.server_port}/metrics"
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002  # its shape
-        """Log what went wrong with one request."""
-        _log.warning("A request for metrics from %s failed", client_address, exc_info=True)
+        """Log what went wrong with one request; one that has gone, or was cut, is no news."""
+        usual = isinstance(sys.exception(), OSError)
+        level = logging.DEBUG if usual else logging.WARNING
+        _log.log(level, "A request for metrics from %s failed", client_address, exc_info=True)

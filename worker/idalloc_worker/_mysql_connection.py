@@ -6,10 +6,11 @@ import sys
 from collections.abc import Callable
 from typing import Final
 
-from pymysql.connections import Connection
-
 from idalloc_client._url import relax
 from idalloc_worker._lifeline import Lifeline
+from idalloc_worker._mysql_key_login import key_plugins
+from idalloc_worker._mysql_reading import BoundedConnection
+from idalloc_worker._mysql_trust import SealedPassword, may_have_password
 from idalloc_worker._mysql_url import MySqlAddress
 from idalloc_worker._sql import SESSION
 
@@ -25,8 +26,11 @@ def open_connection(
     read_timeout: float,
     *,
     database: str | None = None,
-) -> Connection:
+) -> BoundedConnection:
     """Connect, log in and set up the session, in autocommit mode.
+
+    A server that has not proved who it is gets no password, see `_mysql_trust`, and no file of
+    this machine ever.
 
     `remaining` tells the seconds left. `read_timeout` bounds each single read from the socket: a
     server that answers a byte at a time is ended by the lifeline. Looking up a host name cannot be
@@ -34,9 +38,11 @@ def open_connection(
 
     Raises what the sockets, TLS and PyMySQL raise.
     """
-    connection = Connection(
+    password = address.password.encode()
+    key = address.server_public_key
+    connection = BoundedConnection(
         user=address.user,
-        password=address.password.encode(),
+        password=SealedPassword(password),
         host=address.host,
         port=address.port,
         database=address.database if database is None else database or None,
@@ -46,18 +52,23 @@ def open_connection(
         program_name=PROGRAM_NAME,
         ssl=_tls_context(address),
         ssl_disabled=address.ssl is False or None,
+        auth_plugin_map=key_plugins(key, password) if key else None,
+        local_infile=False,
         connect_timeout=read_timeout,
         read_timeout=read_timeout,
         write_timeout=read_timeout,
         defer_connect=True,
     )
-    connection.connect(_dial(address, lifeline, remaining))
+    sock = _dial(address, lifeline, remaining)
+    if may_have_password(address, sock):
+        connection.password = password
+    connection.connect(sock)
     return connection
 
 
 def _tls_context(address: MySqlAddress) -> ssl.SSLContext | None:
-    """Choose TLS that is required; None leaves it to what the server offers."""
-    if not address.ssl and not address.verifies_certificate:
+    """Choose TLS that is required and checked; None leaves it to what the server offers."""
+    if not address.verifies_certificate:
         return None
     try:
         context = ssl.create_default_context(cafile=address.ssl_ca)
@@ -65,7 +76,6 @@ def _tls_context(address: MySqlAddress) -> ssl.SSLContext | None:
         raise OSError(f"ssl_ca {address.ssl_ca!r} cannot be loaded: {error}") from error
     relax(context)  # strict checks refuse the certificates that MySQL makes itself
     context.check_hostname = address.verifies_identity
-    context.verify_mode = ssl.CERT_REQUIRED if address.verifies_certificate else ssl.CERT_NONE
     return context
 
 

@@ -1,10 +1,12 @@
 """Maps what PyMySQL and the sockets raise to a reason and a sentence for the operator."""
 
+import ssl
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 from pymysql.err import MySQLError
 
+from idalloc_worker._mysql_trust import PasswordWithheldError
 from idalloc_worker._mysql_url import MySqlAddress
 from idalloc_worker._store_errors import StoreReason, StoreUnavailableError
 
@@ -88,6 +90,7 @@ _REASONS: Final[Mapping[int, StoreReason]] = {
     2003: StoreReason.UNREACHABLE,
     2006: StoreReason.LOST_CONNECTION,
     2013: StoreReason.LOST_CONNECTION,
+    2026: StoreReason.UNVERIFIED_SERVER,  # it offers no TLS
     3169: StoreReason.LOST_CONNECTION,  # session was killed
     4031: StoreReason.LOST_CONNECTION,  # closed by the server for being idle
     **dict.fromkeys(_TOO_SLOW, StoreReason.TIMEOUT),
@@ -99,6 +102,11 @@ _ADVICE: Final[Mapping[StoreReason, str]] = {
     StoreReason.LOST_CONNECTION: "closed the connection; it may be restarting",
     StoreReason.TIMEOUT: "did not answer in time; check its load and the network",
     StoreReason.ACCESS_DENIED: "refused the login or its rights; check user, password and grants",
+    StoreReason.UNVERIFIED_SERVER: (
+        "was not told the password, since it did not prove who it is; give its authority's file "
+        "with ssl_ca in the URL, or its key's with server_public_key where it has no TLS, or let "
+        "anybody have the password with ssl=disabled"
+    ),
     StoreReason.MISSING_TABLE: "has no such table; idalloc init creates it",
     StoreReason.MISSING_DATABASE: "has no such database; idalloc init creates it",
     StoreReason.READ_ONLY: "is read-only; point idalloc at the primary",
@@ -116,6 +124,7 @@ _LONGEST_DETAIL: Final = 300
 # What stands further ahead is what an operator has to put right if several hosts fail differently.
 _BY_WEIGHT: Final = (
     StoreReason.MISSING_DATABASE,
+    StoreReason.UNVERIFIED_SERVER,
     StoreReason.ACCESS_DENIED,
     StoreReason.OTHER,
     StoreReason.NOT_WRITABLE,
@@ -182,6 +191,9 @@ def _weight(reason: StoreReason) -> int:
 
 
 def _reason(error: BaseException) -> StoreReason:
+    cause = getattr(error, "original_exception", error)  # where PyMySQL keeps it
+    if isinstance(cause, (PasswordWithheldError, ssl.SSLCertVerificationError)):
+        return StoreReason.UNVERIFIED_SERVER
     if isinstance(error, TimeoutError) or isinstance(error.__context__, TimeoutError):
         return StoreReason.TIMEOUT
     if isinstance(error, OSError):

@@ -156,17 +156,15 @@ class MySqlHosts:
             return open_connection(address, lifeline, remaining, read_timeout, database=database)
 
         try:
-            if len(self._addresses) == 1:
-                return OpenHost(connect(), number, address)
             with lifeline.limit(remaining()):
-                opened = _writable(OpenHost(connect(), number, address))
+                opened = OpenHost(connect(), number, address)
+                return _writable(opened) if self.several else opened
         except StoreUnavailableError:
             lifeline.detach()
             raise
         except Exception as error:
             lifeline.detach()
             raise unavailable(address, error, aborted=lifeline.aborted) from error
-        return opened
 
     def _adopted(self, opened: OpenHost, lifeline: Lifeline) -> OpenHost:
         with self._lock:

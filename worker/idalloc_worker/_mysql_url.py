@@ -1,5 +1,6 @@
 """Where the database is and how to log in there, from a `mysql://` URL."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, Self
 from urllib.parse import parse_qsl
@@ -9,8 +10,9 @@ from idalloc_worker._server_url import ServerUrl, decoded, split_server_urls
 DEFAULT_DATABASE: Final = "id_alloc_db"
 DEFAULT_PORT: Final = 3306
 _LONGEST_DATABASE: Final = 64
-_OPTIONS: Final = ("ssl", "ssl_ca", "ssl_verify_identity", "unix_socket")
+_OPTIONS: Final = ("ssl", "ssl_ca", "ssl_verify_identity", "server_public_key", "unix_socket")
 _BOOLEANS: Final = {"true": True, "1": True, "false": False, "0": False}
+_SSL: Final = {**_BOOLEANS, "disabled": False, "preferred": None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +20,9 @@ class MySqlAddress:
     """A database, the login for it, and the host or hosts where it may be.
 
     `further_hosts` are for where `host` does not serve; `each` takes them apart. `ssl` None means
-    TLS where the server offers it, True that it must, False never. With `ssl_ca`, or with
-    `ssl_verify_identity`, the server's certificate is checked. Its repr hides the password.
+    TLS where the server offers it, with any certificate; False never. With True, `ssl_ca` or
+    `ssl_verify_identity` it must, and its certificate is checked. `server_public_key` is the file
+    of the key for logins without TLS. Its repr hides the password.
     """
 
     user: str
@@ -32,6 +35,7 @@ class MySqlAddress:
     ssl: bool | None = None
     ssl_ca: str | None = None
     ssl_verify_identity: bool | None = None
+    server_public_key: str | None = None
 
     @classmethod
     def parse(cls, url: str) -> Self:
@@ -50,10 +54,9 @@ class MySqlAddress:
             raise ValueError("names no host")
         if not parts.user:
             raise ValueError("names no user")
-        ssl = _boolean(options, "ssl")
-        verify = _boolean(options, "ssl_verify_identity")
-        if ssl is False and (verify or "ssl_ca" in options):
-            raise ValueError("asks for ssl=false and for a certificate check at once")
+        ssl = _choice(options, "ssl", _SSL, "true, false, disabled or preferred")
+        verify = _choice(options, "ssl_verify_identity", _BOOLEANS, "true or false")
+        _check_trust(options, ssl=ssl, verify=verify)
         return cls(
             user=parts.user,
             password=parts.password,
@@ -65,19 +68,18 @@ class MySqlAddress:
             ssl=ssl,
             ssl_ca=options.get("ssl_ca"),
             ssl_verify_identity=verify,
+            server_public_key=options.get("server_public_key"),
         )
 
     @property
     def verifies_certificate(self) -> bool:
         """Whether the server has to show a certificate that a known authority signed."""
-        return self.ssl_ca is not None or bool(self.ssl_verify_identity)
+        return bool(self.ssl or self.ssl_verify_identity) or self.ssl_ca is not None
 
     @property
     def verifies_identity(self) -> bool:
         """Whether that certificate has to name the host; `ssl_verify_identity=false` waives it."""
-        if self.ssl_verify_identity is None:
-            return self.ssl_ca is not None
-        return self.ssl_verify_identity
+        return self.verifies_certificate and self.ssl_verify_identity is not False
 
     def each(self) -> tuple[Self, ...]:
         """Give one address for each host, in their order."""
@@ -130,10 +132,27 @@ def _options(query: str) -> dict[str, str]:
     return options
 
 
-def _boolean(options: dict[str, str], name: str) -> bool | None:
+def _choice(
+    options: dict[str, str], name: str, values: Mapping[str, bool | None], known: str
+) -> bool | None:
     if name not in options:
         return None
-    value = _BOOLEANS.get(options[name].lower())
-    if value is None:
-        raise ValueError(f"{name} must be true or false")
-    return value
+    if options[name].lower() not in values:
+        raise ValueError(f"{name} must be {known}")
+    return values[options[name].lower()]
+
+
+def _check_trust(options: dict[str, str], *, ssl: bool | None, verify: bool | None) -> None:
+    """Refuse what contradicts itself, or would check less than it seems to."""
+    if ssl is False and (verify or "ssl_ca" in options):
+        raise ValueError("asks for ssl=false and for a certificate check at once")
+    if ssl and verify is False and "ssl_ca" not in options:
+        raise ValueError(
+            "waives the host's name without ssl_ca, so that anybody's certificate would do; name "
+            "the server's own authority with ssl_ca"
+        )
+    if ssl is not False and "server_public_key" in options:
+        raise ValueError(
+            "has a server_public_key, which serves connections without TLS; add ssl=disabled, or "
+            "give ssl_ca in its place"
+        )

@@ -3,7 +3,7 @@
 import logging
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Final, Self
@@ -16,14 +16,19 @@ from idalloc_worker._bundles import decode_bundle
 from idalloc_worker._desk import Desk
 from idalloc_worker._effects import Refused
 from idalloc_worker._engine import Engine
+from idalloc_worker._fleet_gate import FOREIGN
+from idalloc_worker._fleet_users import FleetUsers
 from idalloc_worker._forwarder import RETRY_AFTER, Forwarder
-from idalloc_worker._listing import Steps, listing
+from idalloc_worker._health_rights import Viewer
+from idalloc_worker._listing import Steps, listing, named_users
 from idalloc_worker._owner import OwnerLoop, PartitionOwner
 from idalloc_worker._owner_engine import OwnerEngine
 from idalloc_worker._owner_session import BundledRequest, OwnerSession
 from idalloc_worker._partitions import QUEUES, partition_of
+from idalloc_worker._pool import TagPool
 from idalloc_worker._refiller import Errand, NotBegunError, Refiller, Store
 from idalloc_worker._refusals import SHUTTING_DOWN
+from idalloc_worker._sample import Sample
 from idalloc_worker._session import Delivery, deadline_of
 from idalloc_worker._tag_health import Listing, describe
 from idalloc_worker._tallies import DEAD_LETTERED, EXPIRED, ORDERED_QUEUES, Tallies
@@ -75,31 +80,35 @@ class OrderedTags:
         self._throttled = ThrottledLog(_log)
         self._tallies = tallies
         self._clock = clock
+        self._sample = Sample()
         self._giving_up = False
 
-    def attach(
+    def attach(  # noqa: PLR0913, PLR0917  # its surroundings
         self,
         loop: OwnerLoop,
         post: Callable[[Callable[[], None]], None],
         refiller: Refiller,
         desk: Desk,
         run_effects: Callable[[], None],
+        users: FleetUsers,
     ) -> None:
         """Say on which loop it runs (`post` reaches it from other threads), and with whom.
 
-        `run_effects` does what the engines want.
+        `run_effects` does what the engines want, and `users` tells workers from callers.
         """
         self._loop = loop
         self._post = post
         self._refiller = refiller
         self._desk = desk
         self._run_effects = run_effects
+        self._users = users
         events = self._tallies.events
-        self._forwarder = Forwarder(self._worker, loop, desk, self._clock, events)
+        self._forwarder = Forwarder(self._worker, loop, desk, self._clock, events, users)
         self._owner = PartitionOwner(
             self._worker,
             loop,
             self._clock,
+            users=users,
             on_bundle=self._on_bundle,
             on_replied=desk.on_replied,
             on_end=self._on_end,
@@ -108,10 +117,19 @@ class OrderedTags:
 
     # The connection's life
 
-    def on_ready(self, channel: Channel) -> None:
-        """Begin, on channels of its own: what goes wrong there does not disturb other tags."""
+    def on_ready(self, channel: Channel, *, own: bool = True) -> None:
+        """Begin, on channels of its own: what goes wrong there does not disturb other tags.
+
+        Without `own` it passes requests on, and owns no partition until it is told to.
+        """
         self._forwarder.open(channel.connection)
-        self._owner.start(channel.connection)
+        self._connection = channel.connection
+        if own:
+            self.own()
+
+    def own(self) -> None:
+        """Become an owner, on the connection that it was given last."""
+        self._owner.start(self._connection)
 
     def do_without(self, problem: str) -> None:
         """Refuse requests for ordered tags: there are no channels for them."""
@@ -158,14 +176,18 @@ class OrderedTags:
     def _on_bundle(self, delivery: Delivery, properties: Properties, body: bytes) -> None:
         now = self._clock()
         session = delivery.session
+        vouched = self._users.trusts(delivery.user)
+        if not vouched and self._users.known:  # nothing else of it is looked at
+            self._tallies.events[FOREIGN] += 1
+            if self._sample.takes(now):
+                self._put_away(delivery, now, "no worker sent it")
+            else:  # the broker has the less to do with it, the sooner the queue is empty again
+                session.finish(delivery)
+            return
         try:
             requests = decode_bundle(body, QUEUES.index(delivery.queue))
         except InvalidMessageError as error:
-            self._tallies.outcomes[ORDERED_QUEUES][DEAD_LETTERED] += 1
-            self._throttled.warning(
-                now, "bad bundle", "Dead-lettered a message on %s: %s", delivery.queue, error
-            )
-            session.dead_letter(delivery)
+            self._put_away(delivery, now, error)
             return
         deadline = deadline_of(properties, now)
         if deadline <= now:
@@ -174,7 +196,6 @@ class OrderedTags:
             return
         if not isinstance(session, OwnerSession) or self._desk.doubts(delivery, deadline, now):
             return
-        vouched = self._forwarder.vouches_like(delivery.user)
         self._tallies.events["owned"] += len(requests)
         for request in session.unpack(delivery, requests):
             if request.answerable:
@@ -184,6 +205,13 @@ class OrderedTags:
                 self._tallies.outcomes[ORDERED_QUEUES][DEAD_LETTERED] += 1
                 session.finish(request)
         self._run_effects()
+
+    def _put_away(self, delivery: Delivery, now: float, why: object) -> None:
+        self._tallies.outcomes[ORDERED_QUEUES][DEAD_LETTERED] += 1
+        self._throttled.warning(
+            now, "bad bundle", "Dead-lettered a message on %s: %s", delivery.queue, why
+        )
+        delivery.session.dead_letter(delivery)
 
     def _take(self, request: BundledRequest, now: float, user: str | None) -> None:
         wanted = request.request
@@ -265,13 +293,21 @@ class OrderedTags:
         found = self._plain.health(now, app_tag)
         return found if isinstance(found, Refused) else Listing.of(found)
 
-    def listing(self) -> Steps:
+    def pools(self, app_tag: str) -> tuple[TagPool | None, TagPool | None]:
+        """Look at what is held of a tag, as an ordinary and as an ordered one."""
+        return self._plain.by_tag.get(app_tag), self.engine.by_tag.get(app_tag)
+
+    def named_users(self) -> Generator[None, None, set[str]]:
+        """Name the users that tags are for; some tags at a time."""
+        return named_users(self._plain.by_tag, self.engine.by_tag)
+
+    def listing(self, viewer: Viewer) -> Steps:
         """Report all tags, one entry for each, whatever it was before; some at a time."""
-        return listing(self._plain.by_tag, self.engine.by_tag, self._described)
+        return listing(self._plain.by_tag, self.engine.by_tag, self._described, viewer)
 
     def _described(self, app_tag: str) -> TagHealth | None:
         now = self._clock()
-        plain, ordered = self._plain.by_tag.get(app_tag), self.engine.by_tag.get(app_tag)
+        plain, ordered = self.pools(app_tag)
         if ordered is None:
             return None if plain is None else describe(plain, now)
         tag = self._placed(describe(ordered, now))

@@ -19,6 +19,7 @@ from pika.exceptions import AMQPError, ChannelClosed
 
 from idalloc_client._frames import Properties
 from idalloc_client._wire import Wire
+from idalloc_worker._fleet_users import FleetUsers
 from idalloc_worker._forwarder import Loop
 from idalloc_worker._owner_session import OwnerSession
 from idalloc_worker._partitions import (
@@ -37,8 +38,9 @@ _ACCESS_REFUSED: Final = 403
 _NOT_FOUND: Final = 404
 _PRECONDITION_FAILED: Final = 406
 
-_PREFETCH: Final = 32
-"""Messages of each partition; each holds many requests."""
+_PREFETCH: Final = 256
+"""Messages of each partition; each holds many requests. With fewer, a caller that writes to the
+queue itself fills it faster than it can be emptied."""
 
 _SPREAD: Final = 0.3
 """Seconds over which a worker joins the partitions, those first that it wants most: workers that
@@ -77,6 +79,7 @@ class PartitionOwner:
         loop: OwnerLoop,
         clock: Callable[[], float],
         *,
+        users: FleetUsers,
         on_bundle: OnDelivery,
         on_replied: Callable[[list[float]], None],
         on_end: Callable[[], None],
@@ -84,6 +87,7 @@ class PartitionOwner:
         self._worker = worker
         self._loop = loop
         self._clock = clock
+        self._users = users
         self._on_bundle = on_bundle
         self._on_replied = on_replied
         self._on_end = on_end
@@ -163,7 +167,8 @@ class PartitionOwner:
         if channel is not self._channel:
             return
         session = self._session = OwnerSession(
-            self._loop.wire(channel), self._worker, self._loop.call_soon, self._on_replied
+            *(self._loop.wire(channel), self._worker, self._loop.call_soon, self._on_replied),
+            users=self._users,
         )
         self._to_join = len(QUEUES)
         for partition in range(len(QUEUES)):
@@ -206,6 +211,9 @@ class PartitionOwner:
         if channel is not self._channel:
             return
         self._end()
+        if self._users.refused(reason):
+            self._open_later(_REOPEN_AFTER)
+            return
         code = reason.reply_code if isinstance(reason, ChannelClosed) else None
         if code == _ACCESS_REFUSED and self._declaring:
             self._may_declare = False  # then the queues have to be there

@@ -4,8 +4,11 @@ from collections import deque
 from dataclasses import dataclass
 from math import inf
 
+from idalloc_schemas import MAX_ID
+from idalloc_worker._allowance import Allowance, DrawLimits
 from idalloc_worker._consumption import Consumption
-from idalloc_worker._effects import Refused
+from idalloc_worker._effects import Ranges, Refused
+from idalloc_worker._fair_share import FairShare
 from idalloc_worker._held_ids import HeldIds
 from idalloc_worker._id_space import SpaceUsed, end_of_space, space_used
 from idalloc_worker._segment import Segment
@@ -22,6 +25,14 @@ class Waiter:
     deadline: float
     user: str | None = None
     waiting: bool = True
+    places: FairShare | None = None
+    """Where its place is counted, while it waits."""
+
+    def end(self) -> None:
+        """Wait no longer."""
+        self.waiting = False
+        if self.places is not None:
+            self.places.leave(self.user)
 
 
 class TagPool(HeldIds):
@@ -33,6 +44,7 @@ class TagPool(HeldIds):
         "_demand_seen",
         "_size",
         "_waiters",
+        "allowance",
         "allowed_users",
         "app_tag",
         "attempt",
@@ -42,6 +54,7 @@ class TagPool(HeldIds):
         "known",
         "last_error",
         "mark",
+        "max_count",
         "read_at",
         "refills",
         "refusal",
@@ -49,6 +62,7 @@ class TagPool(HeldIds):
         "retry_timer_at",
         "settings",
         "threshold",
+        "unmetered",
         "waiters",
     )
 
@@ -75,6 +89,8 @@ class TagPool(HeldIds):
         self.mark = 0  # no segment below it is accepted any more
         self.settings: TagSettings | None = None  # as the row had them at the last refill
         self.allowed_users: frozenset[str] | None = None  # of the settings; None: everybody
+        self.max_count = self.unmetered = 0  # ids for one request; for one that is not counted
+        self.allowance: Allowance | None = None  # who has drawn how much; None: nobody is limited
         self.read_at = -inf  # when the settings came
         self.barred = False  # whether nobody may take: it is in doubt whose the ids are
         self.threshold = 0  # the percentage of used id space that was told last
@@ -96,16 +112,47 @@ class TagPool(HeldIds):
         """Whether fewer than two segments are held, or the waiting requests need more."""
         return not self.full or self._demand > self.left
 
+    def has(self, count: int) -> bool:
+        """Tell whether a request for so many may be served now, if its user may draw."""
+        return count <= self.left and not self.waiters and count <= self.max_count
+
     def allows(self, user: str | None) -> bool:
         """Tell whether a user may draw, as far as is known."""
         return self.allowed_users is None or user in self.allowed_users
 
-    def adopt(self, settings: TagSettings, now: float) -> list[Waiter]:
-        """Go by these settings from now on; return those who wait and may not draw."""
+    def debt(self, user: str | None, count: int, now: float) -> float:
+        """Tell in how many seconds a user may draw so many ids; 0 if it may now."""
+        if self.allowance is None or count <= self.unmetered:
+            return 0.0
+        return self.allowance.debt(user, count, now)
+
+    def draw(self, user: str | None, count: int, now: float) -> Ranges:
+        """Remove the lowest `count` ids, which are there, and charge a user for them."""
+        if self.allowance is not None and count > self.unmetered:
+            self.allowance.charge(user, count, now)
+        return self.take(count)
+
+    def _limit(self, settings: TagSettings, max_count: int) -> None:
+        space = max(end_of_space(settings.ceiling) - self.mark, 0) + self.left
+        limits = DrawLimits.of(settings, space, max_count)
+        self.max_count, self.unmetered = limits.max_count, limits.unmetered
+        if self.unmetered >= self.max_count:
+            self.allowance = None
+        elif self.allowance is None:
+            self.allowance = Allowance(limits.rate)
+        else:
+            self.allowance.rate = limits.rate
+
+    def adopt(self, settings: TagSettings, now: float, max_count: int = MAX_ID) -> list[Waiter]:
+        """Go by these settings from now on; return those who wait and may not draw.
+
+        The worker gives `max_count` ids at once, at most, whatever the tag allows.
+        """
         self.settings = settings
         self.allowed_users = settings.allowed_users
         self.read_at = now
         self.drop_from(end_of_space(settings.ceiling))
+        self._limit(settings, max_count)
         self._set_door()
         if self.allowed_users is None:
             return []
@@ -194,7 +241,8 @@ class TagPool(HeldIds):
         """Forget ids, requests and the refill in flight, whose report comes too late now."""
         self.drop_all()
         for waiter in self._waiters or ():
-            waiter.waiting = False
+            if waiter.waiting:
+                waiter.end()
         self._waiters = None
         self.waiters = self._demand = 0
         self.bar(barred=False)
@@ -221,7 +269,7 @@ class TagPool(HeldIds):
     def dismiss(self, waiter: Waiter) -> None:
         """End a wait. Only the first is removed at once; the rest when their turn comes."""
         if waiter.waiting:
-            waiter.waiting = False
+            waiter.end()
             self.waiters -= 1
             self._demand -= waiter.count
             self._set_door()

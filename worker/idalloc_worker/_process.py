@@ -9,6 +9,8 @@ from itertools import count
 from idalloc_client._link_thread import LinkThread
 from idalloc_client._url import connection_parameters, process_name
 from idalloc_worker._engine import Engine, EngineLimits
+from idalloc_worker._fair_share import places_for
+from idalloc_worker._fleet_users import FleetUsers
 from idalloc_worker._garbage import freeze_start
 from idalloc_worker._merged_pools import merged_pools
 from idalloc_worker._metrics_sources import AskForSnapshot
@@ -53,9 +55,11 @@ def run_worker(
         engine,
         ordered,
         name=name,
-        prefetch=settings.prefetch,
+        prefetch=places_for(settings.prefetch),
         tallies=tallies,
         vouching=Vouching(settings.marks_max_age or None),
+        operators=settings.operators,
+        users=FleetUsers(settings.fleet_users),
     )
     parameters = connection_parameters(settings.amqp_url.get_secret_value(), name)
     link = LinkThread(parameters, service, "idalloc-worker-io", on_death=exit_now)
@@ -87,6 +91,7 @@ def _limits(settings: Settings) -> EngineLimits:
     return EngineLimits(
         max_count=settings.max_count,
         max_waiters=settings.max_waiters,
+        max_waiting=places_for(settings.prefetch),
         wait_timeout=settings.wait_timeout,
         refill_timeout=settings.refill_timeout,
     )

@@ -35,6 +35,12 @@ def stream_offset(properties: BasicProperties) -> int | None:
     return None if offset is None else int(offset)
 
 
+def user_of(properties: BasicProperties) -> bytes | None:
+    """Tell whom the broker vouches for."""
+    user: str | bytes | None = properties.user_id
+    return user.encode() if isinstance(user, str) else user
+
+
 def ignore_message_headers() -> None:
     """Make every connection of this process skip message headers. For a worker's process only."""
     pika.spec.props[BasicProperties.INDEX] = HeaderlessProperties

@@ -5,7 +5,9 @@ import logging
 from idalloc_schemas import RespCode
 from idalloc_worker._effects import REDIRECTED, Refused, StartRefill
 from idalloc_worker._engine import Engine
+from idalloc_worker._plausible import MarkImplausibleError
 from idalloc_worker._refiller import NotBegunError, RefillReport
+from idalloc_worker._refusals import INTERNAL
 from idalloc_worker._store import Reservation
 from idalloc_worker._store_errors import (
     InvalidRowError,
@@ -22,6 +24,13 @@ from idalloc_worker._vouching import MarksNotVouchedError
 _log = logging.getLogger("idalloc.refill")
 
 _LOOK_AGAIN = 1.0  # seconds
+
+# What callers are told names no row: whoever asks may not be one who may draw.
+_UNCERTAIN = (
+    "no available id: it is not certain which ids of this app_tag were handed out, and an operator "
+    "has to say; see the worker's log"
+)
+_BAD_ROW = "the row of this app_tag is invalid: see the worker's log"
 
 
 def record_report(
@@ -88,11 +97,10 @@ def _refusal(error: TagError) -> Refused:
             return Refused(RespCode.EXHAUSTED, "the id space of this app_tag is used up")
         case TagIsOrderedError():
             return REDIRECTED
-        case MarksNotVouchedError():
-            return Refused(RespCode.NO_AVAILABLE_ID, f"no available id: {error}", _LOOK_AGAIN)
+        case MarksNotVouchedError() | MarkImplausibleError():
+            return Refused(RespCode.NO_AVAILABLE_ID, _UNCERTAIN, _LOOK_AGAIN, str(error))
         case InvalidRowError():
-            return Refused(
-                RespCode.INTERNAL, f"the row of this app_tag is invalid: {error.problem}"
-            )
+            detail = f"the row of this app_tag is invalid: {error.problem}"
+            return Refused(RespCode.INTERNAL, _BAD_ROW, detail=detail)
         case _:
-            return Refused(RespCode.INTERNAL, str(error))
+            return Refused(RespCode.INTERNAL, INTERNAL.msg, detail=str(error))

@@ -40,6 +40,9 @@ class Store(Protocol):
     def read_marks(self, app_tags: Sequence[str]) -> dict[str, int]:
         """Read how far tags are reserved, or raise."""
 
+    def existing(self, app_tags: Sequence[str]) -> frozenset[str]:
+        """Tell which of these tags have a row, or raise."""
+
     def raise_mark(self, app_tag: str, seen: int, floor: int) -> bool:
         """Raise a row that still says `seen`, or raise an error."""
 

@@ -13,6 +13,8 @@ from typing import Any
 from idalloc_worker._effects import StartRefill
 from idalloc_worker._fleet import Fleet
 from idalloc_worker._fleet_marks import Watch
+from idalloc_worker._lookup_lane import Lookup, LookupLane
+from idalloc_worker._plausible import MarkImplausibleError, is_plausible
 from idalloc_worker._refiller import Errand, NotBegunError, Refiller, RefillReport
 from idalloc_worker._store import Reservation
 from idalloc_worker._store_errors import RewindSuspectedError, SegmentContestedError
@@ -28,6 +30,8 @@ _MAX_SUSPICIONS = 4
 class _Attempt:
     refill: StartRefill
     watch: Watch
+    floor: int = 0
+    """What had been heard when the row was asked for last."""
     suspicions: int = 0
     seconds: float = 0.0
     """How long the database took, all looks at the row together."""
@@ -41,19 +45,21 @@ class _Attempt:
 class Refills:
     """Every attempt that the engine started is recorded once, with `record`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917  # its surroundings
         self,
         fleet: Fleet,
         refiller: Refiller,
         record: Callable[[RefillReport], None],
         counters: Counter[str],
         post: Callable[[Callable[[], None]], None],
+        lane: LookupLane,
     ) -> None:
         self._fleet = fleet
         self._refiller = refiller
         self._record = record
         self._counters = counters
         self._post = post  # reaches the link's thread
+        self._lane = lane
         self._attempts: dict[int, _Attempt] = {}
         self._on_idle: Callable[[], None] | None = None
 
@@ -62,7 +68,27 @@ class Refills:
         watch = self._fleet.marks.watch(refill.app_tag, refill.floor)
         attempt = self._attempts[refill.attempt] = _Attempt(refill, watch)
         # What cannot be claimed would be lost.
-        self._fleet.when_able(lambda: self._begin(attempt))
+        self._fleet.when_able(lambda: self._look_up(attempt))
+
+    def _look_up(self, attempt: _Attempt) -> None:
+        """Let others go first whose tags are known, if this one is not."""
+        refill = attempt.refill
+        if not refill.stranger:
+            self._begin(attempt)
+            return
+
+        def on_failed(error: Exception) -> None:
+            if not attempt.abandoned:
+                self._end(attempt, error)
+
+        user = next(iter(refill.users), None) if refill.users else None
+        self._lane.add(
+            Lookup(
+                *(refill.attempt, refill.app_tag, user),
+                on_found=lambda: self._begin(attempt),
+                on_failed=on_failed,
+            )
+        )
 
     def _begin(self, attempt: _Attempt) -> None:
         if attempt.abandoned:
@@ -73,13 +99,23 @@ class Refills:
         else:
             self._read_row(attempt)
 
-    def _look(self, attempt: _Attempt, suspected: int | None = None) -> None:
+    def _look(self, attempt: _Attempt, suspected: RewindSuspectedError | None = None) -> None:
         """Have the row read, and reserved from; all that was heard until now counts."""
         refill, marks = attempt.refill, self._fleet.marks
         marks.unwatch(attempt.watch)
         attempt.watch = marks.watch(refill.app_tag, refill.floor)
+        floor, row = attempt.watch.floor, None
+        if suspected is not None:
+            read, known = suspected.max_id, min(floor, attempt.floor)
+            if not is_plausible(read, known, refill.floor, suspected.end):
+                self._counters["marks_implausible"] += 1
+                self._end(attempt, MarkImplausibleError(refill.app_tag, read, known))
+                return
+            # What was heard since may have moved the row since: then it is read once more first.
+            row = read if is_plausible(read, floor, refill.floor, suspected.end) else None
+        attempt.floor = floor
         attempt.in_database = True
-        self._refiller.request(replace(refill, floor=attempt.watch.floor, suspected=suspected))
+        self._refiller.request(replace(refill, floor=floor, suspected=row))
 
     def _read_row(self, attempt: _Attempt) -> None:
         """See whether an operator has raised a tag of which the marks are not certain."""
@@ -143,7 +179,7 @@ class Refills:
 
         def look_again() -> None:
             if not attempt.abandoned:
-                self._look(attempt, suspected=error.max_id)
+                self._look(attempt, error)
 
         self._fleet.catch_up(lambda: self._fleet.when_able(look_again))
 
@@ -177,6 +213,7 @@ class Refills:
     def _end(self, attempt: _Attempt, outcome: Reservation | Exception) -> None:
         del self._attempts[attempt.refill.attempt]
         self._fleet.marks.unwatch(attempt.watch)
+        self._lane.ended(attempt.refill.attempt)
         self._record(RefillReport(attempt.refill, outcome, attempt.seconds))
         self._tell_if_idle()
 

@@ -113,7 +113,7 @@ class Wish:
         if self.users is not None and not any(map(settings.allows, self.users)):
             return Plan(row, row.max_id, 0, 0)
         if row.max_id < self.floor and row.max_id != self.suspected:
-            raise RewindSuspectedError(self.app_tag, row.max_id, self.floor)
+            raise RewindSuspectedError(self.app_tag, row.max_id, self.floor, row.end)
         left = max(row.max_id, self.floor)
         space = row.end - left
         if space < 1:

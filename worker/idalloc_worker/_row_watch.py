@@ -13,8 +13,11 @@ from itertools import islice
 from typing import Any, Final
 
 from idalloc_client._link_thread import LinkThread
+from idalloc_schemas import MAX_ID
 from idalloc_worker._engine import Engine
 from idalloc_worker._fleet import Fleet
+from idalloc_worker._plausible import is_plausible
+from idalloc_worker._pool import TagPool
 from idalloc_worker._refiller import Errand, Refiller
 from idalloc_worker._tallies import Tallies
 
@@ -116,9 +119,21 @@ class RowWatch:
 
     def _floor(self, app_tag: str) -> int:
         """Tell how far a tag is known to be reserved; 0 if this worker has not reserved any."""
-        pools = [engine.by_tag.get(app_tag) for engine in self._engines]
-        mark = max(0 if pool is None else pool.mark for pool in pools)
+        mark = max((pool.mark for pool in self._pools(app_tag)), default=0)
         return max(mark, self._fleet.marks.mark(app_tag)) if mark else 0
+
+    def _pools(self, app_tag: str) -> list[TagPool]:
+        found = [engine.by_tag.get(app_tag) for engine in self._engines]
+        return [pool for pool in found if pool is not None]
+
+    def _is_plausible(self, app_tag: str, mark: int, floor: int) -> bool:
+        """Whether the row may be raised so far; a refill that is due refuses the tag if not."""
+        pools = self._pools(app_tag)
+        end = min((pool.space_used.end for pool in pools), default=MAX_ID)
+        own = max((pool.mark for pool in pools), default=0)
+        plausible = is_plausible(mark, floor, own, end)
+        self._counters["marks_implausible"] += not plausible
+        return plausible
 
     def _on_rows(
         self, rows: Mapping[str, int] | Exception, floors: Mapping[str, int], began: float
@@ -138,14 +153,17 @@ class RowWatch:
 
     def _raise_rows(self, low: Mapping[str, int], floors: Mapping[str, int]) -> None:
         for app_tag, mark in low.items():
-            floor = self._floor(app_tag)
-            if mark < min(floor, floors[app_tag]) and not self._stopped:
-                self._raising += 1
+            floor = min(self._floor(app_tag), floors[app_tag])  # what was heard since has moved it
+            if mark < floor and not self._stopped:
                 self._raise_row(app_tag, mark, floor)
         if not self._raising:
             self._later()
 
     def _raise_row(self, app_tag: str, mark: int, floor: int) -> None:
+        if not self._is_plausible(app_tag, mark, floor):
+            return
+        self._raising += 1
+
         def report(raised: Any) -> None:
             self._post(lambda: on_report(raised))
 

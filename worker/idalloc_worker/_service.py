@@ -5,10 +5,9 @@ All of it runs on the link's thread, which owns the engine and so needs no lock.
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from pika.channel import Channel
-from pika.exceptions import ChannelClosed, ConnectionClosed
 
 from idalloc_client._frames import Properties
 from idalloc_client._link_thread import LinkThread
@@ -17,32 +16,36 @@ from idalloc_schemas import (
     ALLOC_QUEUE,
     HEALTH_QUEUE,
     HealthCall,
-    InvalidMessageError,
-    RespCode,
-    parse_alloc_request,
 )
-from idalloc_worker._channel_budget import ADVICE, FOR_ALL, FOR_FLEET, ChannelBudget
+from idalloc_worker._channel_budget import ADVICE, FOR_FLEET, FOR_ORDERED, ChannelBudget
 from idalloc_worker._clocks import ClockWatch
 from idalloc_worker._desk import Desk
 from idalloc_worker._effect_runner import EffectRunner
-from idalloc_worker._effects import Range, Refused
+from idalloc_worker._effects import Range
 from idalloc_worker._engine import Engine
 from idalloc_worker._fleet import Fleet
+from idalloc_worker._fleet_users import FleetUsers
 from idalloc_worker._garbage import collect_if_due, collect_rarely
 from idalloc_worker._give_back import GiveBacks
 from idalloc_worker._health_requests import HealthRequests
+from idalloc_worker._health_rights import HealthRights
+from idalloc_worker._lookup_lane import LookupLane
 from idalloc_worker._ordered import OrderedTags
+from idalloc_worker._quarantine import ORDERED, Quarantine, ended_by_message
 from idalloc_worker._refill_reports import record_report
 from idalloc_worker._refiller import Refiller, RefillReport
 from idalloc_worker._refills import Refills
-from idalloc_worker._refusals import INTERNAL
+from idalloc_worker._request_queues import RequestQueues
+from idalloc_worker._requests import Requests
 from idalloc_worker._row_watch import RowWatch
-from idalloc_worker._session import Delivery, Session, deadline_of
+from idalloc_worker._session import Session
 from idalloc_worker._side_answers import SideAnswers
 from idalloc_worker._stalls import BEAT
 from idalloc_worker._store import Reservation
+from idalloc_worker._taken import TakenSession
 from idalloc_worker._tallies import Tallies
 from idalloc_worker._throttle import ThrottledLog
+from idalloc_worker._turns import Turns
 from idalloc_worker._vouching import Vouching
 
 _log = logging.getLogger("idalloc.worker")
@@ -50,10 +53,6 @@ _log = logging.getLogger("idalloc.worker")
 _HEALTH_PREFETCH = 20
 """Health requests at a time: their answers may be some hundred kilobytes each, and those to
 requests for ids have to wait for them."""
-
-_INTERNAL_ERROR = 541
-_NOT_FOUND = 404
-_ACCESS_REFUSED = 403
 
 
 class WorkerService:
@@ -71,6 +70,8 @@ class WorkerService:
         prefetch: int,
         tallies: Tallies,
         vouching: Vouching | None = None,
+        operators: Iterable[str] = (),
+        users: FleetUsers | None = None,
         clock: Callable[[], float] = time.monotonic,
         clocks: ClockWatch | None = None,
     ) -> None:
@@ -80,6 +81,8 @@ class WorkerService:
         self._name = name
         self._prefetch = prefetch
         self._vouching = vouching
+        self._users = users or FleetUsers()
+        self._rights = HealthRights(self._users, operators)
         self._clock = clock
         self._clocks = clocks or ClockWatch()
         self._throttled = ThrottledLog(_log)
@@ -87,7 +90,7 @@ class WorkerService:
         self._desk = Desk(tallies, self._throttled, clock, ordered.redirect)
         self._session: Session | None = None
         self._budget = ChannelBudget()
-        self._declare_first = False
+        self._queues = RequestQueues(clock)
         self._draining: Callable[[], None] | None = None
 
     def attach(self, thread: LinkThread, refiller: Refiller) -> None:
@@ -97,13 +100,17 @@ class WorkerService:
         tallies = self._tallies
         self._fleet = Fleet(
             tallies.events,
-            thread.link.call_later,
+            thread.link,
             name=self._name,
+            users=self._users,
             owner=self,
             vouching=self._vouching,
             clock=self._clock,
         )
-        self._refills = Refills(self._fleet, refiller, self._record, tallies.events, thread.post)
+        lane = LookupLane(refiller, thread.post, thread.link.call_later)
+        self._refills = Refills(
+            self._fleet, refiller, self._record, tallies.events, thread.post, lane
+        )
         self._effects = EffectRunner(
             self._engines, self._desk, self._refills, thread.link, self._clock
         )
@@ -119,16 +126,41 @@ class WorkerService:
             desk=self._desk,
             tallies=tallies,
             link=thread.link,
+            rights=self._rights,
             clock=self._clock,
         )
-        self._ordered.attach(thread.link, thread.post, refiller, self._desk, self._effects.run)
         link = thread.link
+        self._ordered.attach(
+            link, thread.post, refiller, self._desk, self._effects.run, self._users
+        )
+        self._requests = Requests(
+            self._engine,
+            self._ordered,
+            self._health,
+            desk=self._desk,
+            effects=self._effects,
+            tallies=tallies,
+            clock=self._clock,
+        )
+        turns = Turns(self._requests.take, self._desk.shed, thread, self._prefetch)
+        self._turns = self._effects.turns = self._requests.turns = turns
         self._desk.side = SideAnswers(
             self._name,
             lambda handler: link.beside(handler, "(suspects)"),
             link.call_later,
             self._clock,
+            self._users,
         )
+        self._quarantine = Quarantine(
+            self,
+            lambda **given: link.beside(**given, what="(singly)", quiet=True),
+            link.call_later,
+            self._clock,
+            tallies.events,
+            users=self._users,
+        )
+        stream = self._fleet.memory.stream
+        stream.beside = lambda **given: link.beside(**given, what="(marks)", quiet=True)
         thread.post(self._beat)
 
     def _beat(self) -> None:
@@ -176,23 +208,25 @@ class WorkerService:
         self._tallies.connected_again()
         collect_rarely(rarely=not wire.leaves_cycles)
         channel = wire.channel
-        self._session = Session(wire, self._name, self._link.call_soon, self._desk.on_replied)
-        channel.basic_qos(prefetch_count=_HEALTH_PREFETCH)  # of the consumers that follow
+        self._users.log_in(channel.connection)
+        parts = (wire, self._name, self._link.call_soon, self._desk.on_replied)
+        self._session = Session(*parts, users=self._users)
+        self._taken = TakenSession(*parts, users=self._users)
         channel.add_on_cancel_callback(lambda _frame: self._on_cancelled_by_broker(channel))
-        if self._declare_first:
-            self._declare_first = False
-            channel.queue_declare(ALLOC_QUEUE, durable=True)
-            channel.queue_declare(HEALTH_QUEUE, durable=True)
+        self._queues.declare_if_missing(channel)
         session = self._session
         self._budget.begin(channel.connection)
         self._tell_of_budget(session)
 
         def consume_requests() -> None:
             if not self._draining and session is self._session and session.usable:
-                if self._budget.channels >= FOR_ALL:
-                    self._ordered.on_ready(channel)
-                channel.basic_qos(prefetch_count=self._prefetch)
-                self._consume(session, ALLOC_QUEUE, lambda: _log.info("Serving"))
+                ordered, singly = self._budget.channels >= FOR_ORDERED, self._quarantine.active
+                if ordered:
+                    self._ordered.on_ready(channel, own=not singly)
+                if singly:
+                    self._quarantine.begin(ordered=ordered)
+                else:
+                    self._consume(session, ALLOC_QUEUE, lambda: _log.info("Serving"))
 
         def join_fleet() -> None:
             if session is not self._session:
@@ -204,12 +238,20 @@ class WorkerService:
 
         # Requests only once all else is in place: ids would be spent on a channel that a missing
         # queue is about to close, or on segments that others know better about.
-        self._consume(session, HEALTH_QUEUE, join_fleet)
+        self._health.begin(channel.connection)
+        if self._quarantine.active:
+            self._listen(session, join_fleet)
+        else:
+            self._consume(session, HEALTH_QUEUE, lambda: self._listen(session, join_fleet))
+
+    def _listen(self, session: Session, on_settled: Callable[[], None]) -> None:
+        if session is self._session:
+            self._health.listen(self._budget.channels, on_settled)
 
     def _tell_of_budget(self, session: Session) -> None:
         """Say what this worker does without, for want of channels; try again some time."""
         channels = self._budget.channels
-        if channels >= FOR_ALL:
+        if channels >= FOR_ORDERED:
             return
         advice = ADVICE % channels
         self._ordered.do_without(advice)
@@ -226,33 +268,27 @@ class WorkerService:
 
     def _consume(self, session: Session, queue: str, on_consuming: Callable[[], None]) -> None:
         consumer_tag = f"{self._name} {queue.removeprefix('id.')}"
-        session.consume(queue, consumer_tag, self._on_delivery, on_consuming)
+        session.limit(_HEALTH_PREFETCH if queue == HEALTH_QUEUE else self._prefetch)
+        session.consume(queue, consumer_tag, self._requests.take, on_consuming)
 
     def on_lost(self, reason: BaseException) -> None:
         """Forget the channel: its unanswered requests go to other workers."""
         self._session = None
+        self._turns.clear()
+        self._quarantine.stop()
+        self._users.refused(reason)
         self._budget.on_lost(reason)
         if self._desk.side is not None:
             self._desk.side.distrust()
-        if isinstance(reason, ConnectionClosed) and reason.reply_code == _INTERNAL_ERROR:
+        if ended_by_message(reason):
             self._desk.beware()
+            self._quarantine.suspect()
+            self._fleet.memory.stream.beware()
         self._tallies.connected = False
         self._fleet.disconnect()
+        self._health.disconnect()
         self._ordered.on_lost()
-        if isinstance(reason, ChannelClosed):
-            # Consuming is tried without declaring, since a least-privilege user may not declare;
-            # only where a queue is missing is it declared.
-            self._declare_first = reason.reply_code == _NOT_FOUND
-            if reason.reply_code == _ACCESS_REFUSED:
-                self._throttled.warning(
-                    self._clock(),
-                    "access refused",
-                    "RabbitMQ refuses this user: %s. It needs read permission on %s and %s, and "
-                    "configure permission to create them where they do not exist",
-                    reason.reply_text,
-                    ALLOC_QUEUE,
-                    HEALTH_QUEUE,
-                )
+        self._queues.on_lost(reason)
         if self._draining:
             self._finish_drain()
         else:
@@ -267,56 +303,26 @@ class WorkerService:
             _log.warning("The broker cancelled a consumer (queue deleted or moved); starting anew")
             self._link.reset_channel(ConnectionResetError("consumer cancelled by the broker"))
 
-    # Requests
+    # Requests that are taken singly
 
-    def _on_delivery(self, delivery: Delivery, properties: Properties, body: bytes) -> None:
-        now = self._clock()
-        events = self._tallies.events
-        events["requests"] += 1
-        if delivery.redelivered:
-            events["redelivered"] += 1
-        if not delivery.answerable:
-            self._desk.dead_letter(delivery, now)
-            return
-        try:
-            if delivery.queue == ALLOC_QUEUE:
-                self._alloc(delivery, body, now, properties)
-            else:
-                self._health.take(delivery, body, now, properties)
-        except InvalidMessageError as error:
-            self._desk.refuse(delivery, Refused(RespCode.INVALID_REQUEST, str(error)))
-        except Exception:  # noqa: BLE001  # pika would end the connection: a crash loop
-            _log.exception("A request on %s failed", delivery.queue)
-            self._desk.refuse(delivery, INTERNAL)
-        self._effects.run_soon()
+    def on_single(self, queue: str, properties: Properties, body: bytes) -> None:
+        """Answer a request that was taken off its queue."""
+        self._requests.take(self._taken.take(queue, properties, body), properties, body)
 
-    def _alloc(self, delivery: Delivery, body: bytes, now: float, properties: Properties) -> None:
-        request = parse_alloc_request(body)
-        deadline = deadline_of(properties, now)
-        if deadline <= now:
-            self._desk.expire(delivery)
-            return
-        if self._desk.doubts(delivery, deadline, now):
-            return
-        delivery.request, delivery.deadline, delivery.since = request, deadline, now
-        if request.app_tag in self._ordered.known:
-            self._ordered.forward(delivery)
-            return
-        answer = self._engine.take(
-            request.app_tag,
-            request.count,
-            now,
-            owner=delivery,
-            deadline=deadline,
-            user=delivery.user_name,
-        )
-        if answer is None:
-            self._tallies.events["waited"] += 1
-        else:
-            self._desk.answer(delivery, answer)
+    def on_released(self, kind: str) -> None:
+        """Consume as usual again."""
+        session = self._session
+        if kind == ORDERED:
+            self._ordered.own()
+        elif session is not None and session.usable:
+            self._consume(session, kind, lambda: _log.info("Consuming %s", kind))
+
+    def unsent(self) -> int:
+        """Tell how many answers wait to be sent."""
+        return 0 if self._desk.side is None else self._desk.side.waiting
 
     def on_health_call(self, call: HealthCall) -> None:
-        """Answer a caller who asked the whole fleet, through whichever worker."""
+        """Answer a caller who asked the whole fleet through a worker of an earlier version."""
         self._health.on_call(call)
 
     # Refills
@@ -350,8 +356,13 @@ class WorkerService:
         self._patience = patience
         self._row_watch.stop()
         if self._session is None or not self._session.usable:
+            self._quarantine.stop()
             self._finish_drain()
         else:
+            self._quarantine.finish(self._cancel_consumers)
+
+    def _cancel_consumers(self) -> None:
+        if self._session is not None:  # else the link has told
             # Requests are handed back only once nothing is delivered any more: they would come
             # straight back otherwise.
             self._session.cancel(
@@ -362,18 +373,24 @@ class WorkerService:
         on_drained, self._draining = self._draining, _already_drained
         if on_drained is None or on_drained is _already_drained:
             return
+        self._turns.finish()
         for engine in self._engines:
             engine.close(self._clock())
         self._effects.run()
         self._ordered.flush()
-        if self._desk.side is not None:
-            self._desk.side.close()
         if self._session is not None:
             self._session.flush()
         self._link.call_later(self._patience, lambda: self._give_backs.give_up(on_drained))
         # A refill that is under way brings more to give back.
         pools = [pool for engine in self._engines for pool in engine.by_tag.values()]
-        self._refills.when_idle(lambda: self._give_backs.start(pools, on_drained))
+
+        def give_back() -> None:
+            self._refills.when_idle(lambda: self._give_backs.start(pools, on_drained))
+
+        if self._desk.side is None:
+            give_back()
+        else:
+            self._desk.side.finish(give_back)
 
 
 def _already_drained() -> None:

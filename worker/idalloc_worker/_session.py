@@ -10,12 +10,16 @@ from pika.exceptions import AMQPError
 
 from idalloc_client._frames import Envelope, Properties
 from idalloc_client._wire import Wire
-from idalloc_schemas import CONTENT_TYPE, AllocRequest
+from idalloc_schemas import CONTENT_TYPE, HEALTH_REPLY_TYPE, AllocRequest
 from idalloc_worker._acks import AckTracker
+from idalloc_worker._fleet_users import FleetUsers
 from idalloc_worker._reply_address import ReplyAddresses, release_of
 
 _NOT_PARSED = AllocRequest(app_tag="-")
 _CONTENT_TYPE = CONTENT_TYPE.encode()
+_EXPIRATIONS = {HEALTH_REPLY_TYPE: b"30000"}
+"""Milliseconds. What is said of a worker's health is of no use later; a reply may be long, and
+may go to a queue that nobody reads."""
 
 
 @dataclass(slots=True, eq=False)
@@ -67,7 +71,8 @@ class Session:
     `call_soon` runs a callback once everything that was read in this turn has been handled, so
     that one acknowledgement serves all of it. `on_replied` is told then since when the requests
     had been here whose replies leave now: measured all at once, that costs next to nothing, and
-    counts the wait for the joined write.
+    counts the wait for the joined write. Replies carry the name of `users`, so that a caller can
+    tell them from forged ones.
     """
 
     def __init__(
@@ -76,10 +81,13 @@ class Session:
         worker: str,
         call_soon: Callable[[Callable[[], None]], None],
         on_replied: Callable[[list[float]], None],
+        *,
+        users: FleetUsers,
     ) -> None:
         self._wire = wire
         self._channel = wire.channel
         self._worker = worker.encode()
+        self._users = users
         self._call_soon = call_soon
         self._on_replied = on_replied
         self._replied: list[float] = []
@@ -98,6 +106,10 @@ class Session:
     def usable(self) -> bool:
         """Whether answers can still be sent: after this, the broker delivers again elsewhere."""
         return self._wire.is_open
+
+    def limit(self, prefetch: int) -> None:
+        """Set how many unfinished messages each consumer has that follows."""
+        self._channel.basic_qos(prefetch_count=prefetch)
 
     def consume(
         self,
@@ -145,7 +157,11 @@ class Session:
 
     def _new_envelope(self, message_type: str) -> Envelope:
         properties = Properties(
-            content_type=_CONTENT_TYPE, type=message_type.encode(), app_id=self._worker
+            content_type=_CONTENT_TYPE,
+            expiration=_EXPIRATIONS.get(message_type),
+            type=message_type.encode(),
+            user_id=self._users.user_id,
+            app_id=self._worker,
         )
         envelope = self._envelopes[message_type] = Envelope(properties)
         return envelope

@@ -19,15 +19,17 @@ from pydantic import (
     ValidationError,
 )
 
-from idalloc_client._url import connection_parameters
+from idalloc_client._url import checked_exchange, connection_parameters
 from idalloc_worker._errors import IdAllocWorkerError
 from idalloc_worker._mysql_url import MySqlAddress
+from idalloc_worker._redaction import HIDDEN, may_hold_password, shown
 from idalloc_worker._server_url import split_server_url
 from idalloc_worker._sql import check_table_name
 
 PREFIX: Final = "IDALLOC_"
 LONGEST_SECONDS: Final = 3600
 _LONGEST_SHOWN: Final = 40
+_LONGEST_USER: Final = 255  # bytes: AMQP's limit for a property
 _PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {".toml": tomllib.loads, ".json": json.loads}
 _URL_FORMS: Final[Mapping[str, str]] = {
     "amqp_url": "amqp://user:password@host:port/vhost",
@@ -60,6 +62,12 @@ def _mysql_url(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def _host(name: str) -> str:
+    if any(char in "/@" or char.isspace() for char in name):
+        raise ValueError("must be the name or address of a host")
+    return name
+
+
 def _no_boolean(value: object) -> object:
     """Refuse what Python takes for a number: `processes = true` would be one process."""
     if isinstance(value, bool):
@@ -71,6 +79,23 @@ def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
 
+def _names(value: object) -> object:
+    """Take a list as a file may have it, or names with commas between them."""
+    if isinstance(value, str):
+        names = value.strip(" ,")
+        return tuple(name.strip() for name in names.split(",")) if names else ()
+    return value
+
+
+def _user_name(value: str) -> str:
+    if not 1 <= len(value.encode()) <= _LONGEST_USER or ":/" in value:
+        raise ValueError(
+            f"must be names of 1 to {_LONGEST_USER} bytes, no URLs, with commas between them"
+        )
+    return value
+
+
+UserName = Annotated[str, AfterValidator(_user_name)]
 Seconds = Annotated[
     float, BeforeValidator(_no_boolean), Field(gt=0, le=LONGEST_SECONDS, allow_inf_nan=False)
 ]
@@ -89,6 +114,11 @@ class Settings(BaseModel):
     amqp_url: Annotated[SecretStr, AfterValidator(_amqp_url)] = Field(
         default=SecretStr("amqp://guest:guest@127.0.0.1:5672/"),
         description="where the broker is; amqps:// for TLS",
+    )
+    request_exchange: Annotated[str, AfterValidator(checked_exchange)] = Field(
+        default="",
+        description="where next, health and top send requests; id.requests for a user who may "
+        "write to nothing else; by default the default exchange",
     )
     mysql_url: Annotated[SecretStr, AfterValidator(_mysql_url)] | None = Field(
         default=None, description="where the database is; several hosts with commas between them"
@@ -123,16 +153,24 @@ class Settings(BaseModel):
     metrics_port: Annotated[WholeNumber, Field(ge=0, le=65535)] = Field(
         default=0, description="where Prometheus reads the metrics of a worker; 0: nowhere"
     )
-    metrics_host: Annotated[str, Field(min_length=1)] = Field(
-        # All interfaces: who opens the port does it for a Prometheus on another host, and there
-        # is nothing to be had there but names of tags and numbers.
-        default="0.0.0.0",  # noqa: S104
+    metrics_host: Annotated[str, Field(min_length=1), AfterValidator(_host)] = Field(
+        default="127.0.0.1",
         description="the address of this host at which the metrics are read",
     )
     marks_max_age: Annotated[WholeNumber, Field(ge=0, le=10**9)] = Field(
         default=0,
         description="seconds; where what the broker remembers is older when a worker starts, tags "
         "are served once they are raised; 0: always",
+    )
+    operators: Annotated[tuple[UserName, ...], BeforeValidator(_names)] = Field(
+        default=(),
+        description="RabbitMQ users, with commas between them, that are told all about health, as "
+        "is the workers' own",
+    )
+    fleet_users: Annotated[tuple[UserName, ...], BeforeValidator(_names)] = Field(
+        default=(),
+        description="the RabbitMQ users that this fleet's workers log in with, where they are "
+        "several, with commas between them; none: all log in as this one does",
     )
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = (
         Field(default="info", description="the least severe log records that are written")
@@ -208,7 +246,8 @@ def _from_file(path: Path, problems: list[str]) -> dict[str, _Value]:
         hint = (
             f"did you mean {close[0]}?" if close else f"known: {', '.join(Settings.model_fields)}"
         )
-        problems.append(f"{key} in {path}: is not a setting; {hint}")
+        name = HIDDEN if may_hold_password(key) else key
+        problems.append(f"{name} in {path}: is not a setting; {hint}")
     return {
         name: _Value(value, f"{name} in {path}")
         for name, value in content.items()
@@ -230,6 +269,8 @@ def _parse(path: Path) -> dict[str, Any]:
 
 
 def _file_problem(path: Path, error: OSError | ValueError) -> str:
+    if may_hold_password(str(path)):
+        return f"--config: must name a file, not {HIDDEN}"
     if isinstance(error, OSError):
         return f"{path}: cannot be read: {error.strerror or error}"
     if isinstance(error, UnicodeDecodeError):
@@ -254,7 +295,7 @@ def _problem(name: str, given: _Value, message: str) -> str:
     what = _allowed(name) or message.removeprefix("Value error, ")
     if name in _URL_FORMS:
         return f"{given.origin}: {what} (expected: {_URL_FORMS[name]})"
-    return f"{given.origin}: {what}, not {repr(given.value)[:_LONGEST_SHOWN]}"
+    return f"{given.origin}: {what}, not {shown(given.value, _LONGEST_SHOWN)}"
 
 
 def _allowed(name: str) -> str:

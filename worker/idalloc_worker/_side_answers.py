@@ -12,10 +12,13 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any, Final, Protocol
 
+from idalloc_client._backoff import Backoff
 from idalloc_client._frames import Envelope, Properties
+from idalloc_client._link import LinkHandler
 from idalloc_client._reason import describe
 from idalloc_client._wire import Wire
 from idalloc_schemas import CONTENT_TYPE
+from idalloc_worker._fleet_users import FleetUsers
 
 _log = logging.getLogger("idalloc.worker")
 
@@ -58,6 +61,13 @@ class SideLink(Protocol):
         """Close it for good."""
 
 
+class NewLink(Protocol):
+    """Makes a further link."""
+
+    def __call__(self, *, handler: LinkHandler, backoff: Backoff) -> SideLink:
+        """Make one that is not connected yet, and pauses between its attempts as `backoff` says."""
+
+
 class SideAnswers:
     """Owned by the link's thread: the handler of a link that lives while there is use for it."""
 
@@ -67,6 +77,7 @@ class SideAnswers:
         new_link: Callable[["SideAnswers"], SideLink],
         later: Callable[[float, Callable[[], None]], object],
         clock: Callable[[], float],
+        users: FleetUsers,
     ) -> None:
         self.trusted: set[bytes] = set()
         """Nodes to which an answer went without harm since the worker's connection was opened."""
@@ -74,6 +85,7 @@ class SideAnswers:
         self._new_link = new_link
         self._later = later
         self._clock = clock
+        self._users = users
         self._bad: dict[bytes, float] = {}
         self._waiting: deque[SideAnswer] = deque()
         self._current: SideAnswer | None = None
@@ -81,6 +93,12 @@ class SideAnswers:
         self._wire: Wire | None = None
         self._failures = 0
         self._sent = 0
+        self._on_finished: Callable[[], None] | None = None
+
+    @property
+    def waiting(self) -> int:
+        """How many answers have not been sent."""
+        return len(self._waiting)
 
     def send(self, answer: SideAnswer) -> None:
         """Send an answer, in its turn."""
@@ -98,6 +116,18 @@ class SideAnswers:
     def distrust(self) -> None:
         """Trust no node any more: one may have ended together with the worker's connection."""
         self.trusted.clear()
+
+    def finish(self, on_finished: Callable[[], None]) -> None:
+        """Give the connection up once all was sent: what is answered here may be nowhere else."""
+        self._on_finished = on_finished
+        self._finish_if_idle()
+
+    def _finish_if_idle(self) -> None:
+        on_finished = self._on_finished
+        if on_finished is not None and self._current is None and not self._waiting:
+            self._on_finished = None
+            self.close()
+            on_finished()
 
     def close(self) -> None:
         """Give the connection up."""
@@ -127,6 +157,7 @@ class SideAnswers:
             waiting, self._waiting = self._waiting, deque()
             for answer in waiting:
                 answer.on_verdict(Verdict.UNTRIED)
+            self._finish_if_idle()
 
     def on_blocked(self, *, blocked: bool) -> None:
         """Wait for the confirm, however long it takes."""
@@ -139,6 +170,7 @@ class SideAnswers:
         properties = Properties(
             content_type=CONTENT_TYPE.encode(),
             type=answer.message_type.encode(),
+            user_id=self._users.user_id,
             app_id=self._worker,
         )
         self._wire.reply(answer.reply_to, Envelope(properties), answer.correlation_id, answer.body)
@@ -158,6 +190,7 @@ class SideAnswers:
         if self._current is None and not self._waiting:
             sent = self._sent
             self._later(_IDLE, lambda: self._close_if_idle(sent))
+        self._finish_if_idle()
 
     def _judge(self, node: bytes, verdict: Verdict) -> None:
         """Do with all that wait for a node as its first answer fared."""

@@ -44,6 +44,7 @@ class Snapshot:
     outcomes: dict[str, dict[str, int]]
     events: dict[str, int]
     refill_failures: dict[str, int]
+    limited: dict[str, int]
     latency: HistogramSnapshot
     refill_time: HistogramSnapshot
     connected: bool

@@ -72,6 +72,7 @@ class SnapshotTaker:
             outcomes={queue: dict(counts) for queue, counts in tallies.outcomes.items()},
             events=dict(tallies.events),
             refill_failures=dict(tallies.refill_failures),
+            limited=tallies.limited.by_user(),
             latency=_frozen(tallies.latency),
             refill_time=_frozen(tallies.refill_time),
             connected=tallies.connected,

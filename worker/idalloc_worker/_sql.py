@@ -11,6 +11,8 @@ OPTIONAL_COLUMNS: Final[Mapping[str, str]] = {
     "ceiling": "BIGINT",
     "allowed_users": "VARCHAR(1000) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
     "ordered": "TINYINT(1)",
+    "max_count": "BIGINT",
+    "user_rate": "BIGINT",
 }
 """The columns that a table may lack, and their types; NULL is the default. See `TagSettings`."""
 
@@ -202,6 +204,8 @@ CREATE TABLE IF NOT EXISTS <table> (
   ceiling BIGINT,
   allowed_users VARCHAR(1000) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin,
   ordered TINYINT(1),
+  max_count BIGINT,
+  user_rate BIGINT,
   PRIMARY KEY (app_tag),
   CHECK (step >= 1)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET = ascii COLLATE = ascii_bin

@@ -121,6 +121,12 @@ class SegmentStore:
         marks = {_text(app_tag): mark for app_tag, mark in rows if isinstance(mark, int)}
         return {app_tag: marks[app_tag] for app_tag in app_tags if app_tag in marks}
 
+    def existing(self, app_tags: Sequence[str]) -> frozenset[str]:
+        """Tell which of these tags have a row, whatever it holds. Raises StoreUnavailableError."""
+        with self._session.operation():
+            rows = self._session.read(self._read_marks_sql, {"app_tags": tuple(app_tags)})
+        return frozenset(_text(app_tag) for app_tag, _ in rows).intersection(app_tags)
+
     def raise_mark(self, app_tag: str, seen: int, floor: int) -> bool:
         """Raise a row from `seen` to `floor`; False if it says something else by now.
 

@@ -3,10 +3,14 @@
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from idalloc_schemas import MAX_ID
 from idalloc_worker._errors import IdAllocWorkerError
 
 if TYPE_CHECKING:
     from idalloc_worker._tag_settings import TagSettings
+
+
+_LONGEST_PROBLEM = 500
 
 
 class StoreReason(StrEnum):
@@ -16,6 +20,7 @@ class StoreReason(StrEnum):
     LOST_CONNECTION = "lost connection"
     TIMEOUT = "timeout"
     ACCESS_DENIED = "access denied"
+    UNVERIFIED_SERVER = "unverified server"
     MISSING_TABLE = "missing table"
     MISSING_DATABASE = "missing database"
     READ_ONLY = "read-only"
@@ -59,6 +64,7 @@ class InvalidRowError(TagError):
     """The tag's row cannot be worked with; `problem` says why."""
 
     def __init__(self, app_tag: str, problem: str) -> None:
+        problem = problem[:_LONGEST_PROBLEM]  # it quotes what the row holds, which may be anything
         super().__init__(app_tag, f"the row of app_tag {app_tag!r} is invalid: {problem}")
         self.problem = problem
 
@@ -82,14 +88,15 @@ class StoreUnavailableError(StoreError):
 class RewindSuspectedError(StoreError):
     """The row lies below ids that are in use: it was set back, or somebody has given ids back.
 
-    Nothing was reserved. `max_id` is what the row said.
+    Nothing was reserved. `max_id` is what the row said, and `end` where the tag's ids end.
     """
 
-    def __init__(self, app_tag: str, max_id: int, floor: int) -> None:
+    def __init__(self, app_tag: str, max_id: int, floor: int, end: int = MAX_ID) -> None:
         super().__init__(f"the row of app_tag {app_tag!r} says {max_id}, which is below {floor}")
         self.app_tag = app_tag
         self.max_id = max_id
         self.floor = floor
+        self.end = end
 
 
 class SegmentContestedError(StoreError):

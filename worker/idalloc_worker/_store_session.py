@@ -18,6 +18,7 @@ from idalloc_worker._mysql_errors import (
     unavailable,
 )
 from idalloc_worker._mysql_hosts import MySqlHosts, OpenHost
+from idalloc_worker._mysql_reading import check_width
 from idalloc_worker._sql import named_row
 from idalloc_worker._store_errors import (
     OutcomeUnknownError,
@@ -183,7 +184,9 @@ class StoreSession:
         try:
             with connection.cursor() as cursor:
                 cursor.execute(sql, arguments)
-                return _Found(cursor.fetchall(), cursor.description or ())
+                found = _Found(cursor.fetchall(), cursor.description or ())
+                check_width(found.rows, len(found.description))
+                return found
         except Exception as error:
             if harmless is not None and errno_of(error) == harmless:
                 return _Found((), ())

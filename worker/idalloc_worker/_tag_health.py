@@ -1,6 +1,6 @@
 """Says how a worker stands with its tags, in the contract's words."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,7 +12,12 @@ _DIGITS: Final = 3
 """A tag that is asked for less than one id in half an hour counts as unused."""
 
 LISTED: Final = 1000
-"""Tags in one answer. Each takes some microseconds to describe, and some 200 bytes of a message."""
+"""Tags in one answer. Each takes some microseconds to describe, and some 400 bytes of a message."""
+
+LISTED_TO_CALLERS: Final = 100
+"""Tags in one answer to somebody who is no operator, and may be anybody."""
+
+_SEE_LOG: Final = "the last refill failed: see the worker's log"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +61,18 @@ def describe_unknown(app_tag: str, refusal: Refused | None) -> TagHealth:
         return TagHealth(app_tag=app_tag, state=TagState.COLD)
     outage = refusal.code is RespCode.NO_AVAILABLE_ID
     state = TagState.FAILING if outage else TagState.REFUSED
-    return TagHealth(app_tag=app_tag, state=state, last_error=refusal.msg)
+    return TagHealth(app_tag=app_tag, state=state, last_error=refusal.detail or refusal.msg)
+
+
+def without_details(tag: TagHealth, refusals: Iterable[Refused | None]) -> TagHealth:
+    """Leave out what names database, table or row: that is for operators.
+
+    `refusals` are what callers of the tag are told, if anything.
+    """
+    if tag.last_error is None:
+        return tag
+    told = next((refusal.msg for refusal in refusals if refusal is not None), _SEE_LOG)
+    return tag.model_copy(update={"last_error": told})
 
 
 def refusal_in_force(pool: TagPool, now: float) -> Refused | None:

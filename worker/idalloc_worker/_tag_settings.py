@@ -31,6 +31,10 @@ class TagSettings:
     """The RabbitMQ users who may draw from the tag; None: everybody."""
     ordered: bool = False
     """Whether the ids must rise across the whole fleet."""
+    max_count: int | None = None
+    """Ids for one request, at most; None: see `_allowance`."""
+    user_rate: int | None = None
+    """Ids per second for one user, from one worker process; None: see `_allowance`."""
 
     @classmethod
     def from_row(cls, app_tag: str, row: Mapping[str, object]) -> "TagSettings":
@@ -47,6 +51,8 @@ class TagSettings:
             ceiling=columns.integer("ceiling", 1, MAX_ID),
             allowed_users=columns.words("allowed_users"),
             ordered=bool(columns.integer("ordered", 0, 1)),
+            max_count=columns.integer("max_count", 1),
+            user_rate=columns.integer("user_rate", 1),
         )
         return _shared(settings)
 

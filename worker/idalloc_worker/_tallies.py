@@ -9,6 +9,7 @@ from typing import Final
 
 from idalloc_schemas import ALLOC_QUEUE, HEALTH_QUEUE, RespCode
 from idalloc_worker._histogram import REFILL_BOUNDS, REQUEST_BOUNDS, Histogram
+from idalloc_worker._plausible import MarkImplausibleError
 from idalloc_worker._refiller import NotBegunError, RefillReport
 from idalloc_worker._store import Reservation
 from idalloc_worker._store_errors import (
@@ -22,6 +23,7 @@ from idalloc_worker._store_errors import (
     TagIsOrderedError,
     TagNotFoundError,
 )
+from idalloc_worker._user_counts import UserCounts
 from idalloc_worker._vouching import MarksNotVouchedError
 
 GRANTED: Final = "granted"
@@ -30,6 +32,9 @@ EXPIRED: Final = "expired"
 DEAD_LETTERED: Final = "dead_lettered"
 HANDED_BACK: Final = "handed_back"
 DOUBTED: Final = "doubted"
+DROPPED: Final = "dropped"
+LIMITED: Final = "limited"
+"""BUSY for what its user asks for; `busy` is what would have happened to anybody."""
 
 ORDERED_QUEUES: Final = "id.ordered"
 """All of them together. What comes in on them came in on `id.alloc` before, and is counted there:
@@ -37,13 +42,18 @@ but not what no worker wrote."""
 
 _REFUSALS: Final = {code: code.name.lower() for code in RespCode if code is not RespCode.SUCCESS}
 OUTCOMES: Final[Mapping[str, tuple[str, ...]]] = {
-    ALLOC_QUEUE: (GRANTED, *_REFUSALS.values(), EXPIRED, DEAD_LETTERED, HANDED_BACK, DOUBTED),
+    ALLOC_QUEUE: (
+        *(GRANTED, *_REFUSALS.values(), LIMITED),
+        *(EXPIRED, DEAD_LETTERED, HANDED_BACK, DOUBTED),
+    ),
     HEALTH_QUEUE: (
         ANSWERED,
         *(_REFUSALS[code] for code in (RespCode.INVALID_REQUEST, RespCode.APP_TAG_NOT_FOUND)),
-        _REFUSALS[RespCode.INTERNAL],
+        *(_REFUSALS[code] for code in (RespCode.FORBIDDEN, RespCode.INTERNAL)),
+        LIMITED,
         EXPIRED,
         DEAD_LETTERED,
+        DROPPED,
     ),
     ORDERED_QUEUES: (DEAD_LETTERED,),
 }
@@ -62,6 +72,7 @@ _FAILURES: Final[Mapping[type[Exception], str]] = {
     SegmentContestedError: "contested",
     RewindSuspectedError: "row_moves",
     MarksNotVouchedError: "not_vouched",
+    MarkImplausibleError: "implausible_mark",
     NotBegunError: "not_begun",
 }
 _UNEXPECTED: Final = "unexpected"
@@ -73,8 +84,8 @@ EVENTS: Final = (
     *("requests", "redelivered", "waited", "connects", "blocked"),
     *("refills", "refills_failed", "refills_refused", "refills_unknown", "rewinds_repaired"),
     *("claims_contested", "claims_unprotected", "give_backs", "give_backs_failed"),
-    *("overlaps_heard", "memory_set_back", "marks_unread"),
-    *("forwarded", "owned", "unroutable", "generations"),
+    *("overlaps_heard", "memory_set_back", "marks_unread", "marks_implausible", "fleet_gaps"),
+    *("foreign_messages", "forwarded", "owned", "unroutable", "generations", "poison_set_aside"),
 )
 
 
@@ -84,6 +95,8 @@ class Tallies:
     def __init__(self) -> None:
         self.outcomes: dict[str, Counter[str]] = {queue: Counter() for queue in OUTCOMES}
         self.events: Counter[str] = Counter()
+        self.limited = UserCounts()
+        """Requests beyond the share of their user, by user."""
         self.latency = Histogram(REQUEST_BOUNDS)
         """From the delivery of a request on `id.alloc` until its reply is written."""
         self.refill_time = Histogram(REFILL_BOUNDS)

@@ -6,11 +6,18 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from idalloc_schemas import HealthReply, RespCode, TagHealth, TagState
+from idalloc_worker._tallies import LIMITED
+
+_SAME: Final = 0.01
+"""Seconds by which the ages of one answer may differ that was told twice."""
 
 GONE_FOR: Final = 30.0
 """Seconds for which a worker that does not answer any more is still shown."""
 
-_ERRORS: Final = tuple(code.name.lower() for code in RespCode if code is not RespCode.SUCCESS)
+_ERRORS: Final = (
+    *(code.name.lower() for code in RespCode if code is not RespCode.SUCCESS),
+    LIMITED,
+)
 _NEVER_HEARD_OF: Final = "a state of a later version"
 _MILDEST_FIRST: Final = (
     *(TagState.COLD, "standby", TagState.READY, _NEVER_HEARD_OF),
@@ -25,6 +32,17 @@ class Answer:
 
     reply: HealthReply
     at: float
+
+    def elapsed_since(self, earlier: "Answer | None") -> float:
+        """Tell how many seconds lie between what two answers tell; 0 if they are the same one."""
+        if earlier is None:
+            return 0.0
+        elapsed = self._made - earlier._made  # noqa: SLF001  # its own kind
+        return elapsed if elapsed > _SAME else 0.0
+
+    @property
+    def _made(self) -> float:
+        return self.at - (self.reply.age_ms or 0) / 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +129,7 @@ def compare(before: Poll, after: Poll) -> Table:
         workers.append(_worker_row(answer, earlier, age))
         unlisted = max(unlisted, reply.tags_total - len(reply.tags))
         seen = {} if earlier is None else {tag.app_tag: tag for tag in earlier.reply.tags}
-        elapsed = 0.0 if earlier is None else answer.at - earlier.at
+        elapsed = answer.elapsed_since(earlier)
         for tag in reply.tags:
             tags[tag.app_tag].add(tag, seen.get(tag.app_tag), elapsed)
     rows = [one.row(app_tag) for app_tag, one in tags.items()]
@@ -122,7 +140,7 @@ def compare(before: Poll, after: Poll) -> Table:
 def _worker_row(answer: Answer, earlier: Answer | None, age: float) -> WorkerRow:
     reply, counters = answer.reply, answer.reply.counters
     seen = {} if earlier is None else earlier.reply.counters
-    elapsed = 0.0 if earlier is None else answer.at - earlier.at
+    elapsed = answer.elapsed_since(earlier)
 
     def per_second(*names: str) -> float:
         return sum(_per_second(counters.get(name, 0), seen.get(name, 0), elapsed) for name in names)
@@ -130,7 +148,7 @@ def _worker_row(answer: Answer, earlier: Answer | None, age: float) -> WorkerRow
     return WorkerRow(
         name=reply.worker,
         # Looking at health is a request as well, and `top` itself does so all the time.
-        requests=max(per_second("requests") - per_second("answered"), 0.0),
+        requests=max(per_second("requests") - per_second("answered", "dropped"), 0.0),
         granted=per_second("granted"),
         errors=per_second(*_ERRORS),
         refills=per_second("refills"),

@@ -1,9 +1,9 @@
 // Asks idalloc for ids over RabbitMQ, with nothing but amqplib and the JSON contract.
 //
 //   npm install
-//   AMQP_URL=amqp://localhost node alloc.mjs order        one id
-//   AMQP_URL=amqp://localhost node alloc.mjs order 500    a batch
-//   AMQP_URL=amqp://localhost node alloc.mjs --health     how a worker stands
+//   AMQP_URL=amqp://idalloc-caller:secret@localhost/idalloc node alloc.mjs order        one id
+//   AMQP_URL=amqp://idalloc-caller:secret@localhost/idalloc node alloc.mjs order 500    a batch
+//   AMQP_URL=amqp://idalloc-caller:secret@localhost/idalloc node alloc.mjs --health     how a worker stands
 
 import { randomUUID } from "node:crypto";
 import { fileURLToPath } from "node:url";

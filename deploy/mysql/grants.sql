@@ -1,0 +1,9 @@
+-- The least rights that idalloc needs, for two users that are there already.
+
+-- Workers. They reserve, raise and give back with UPDATE, and neither add rows nor remove any.
+GRANT SELECT, UPDATE ON id_alloc_db.segments TO 'idalloc'@'%';
+
+-- Operators: `idalloc tags` needs the first four. `idalloc migrate` needs the last two as well; if the
+-- table is to be created by `idalloc init`, grant CREATE on the database.
+GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER ON id_alloc_db.segments
+  TO 'idalloc-operator'@'%';

@@ -1,0 +1,43 @@
+"""A PyMySQL connection that ends where the server's answer is larger than any it can have."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from pymysql.connections import Connection
+from pymysql.err import OperationalError
+
+LARGEST_LOGIN: Final = 2**20
+"""Bytes of all that a server says until it has let us in."""
+
+LARGEST_ANSWER: Final = 256 * 2**20
+"""Bytes of an answer: a list of a million tags, and no list that never ends."""
+
+_COST_OF_READ: Final = 32  # bytes that a header or a body takes in memory, beside its own
+_MALFORMED: Final = 2027  # the client's own number for a packet that cannot be
+
+
+class BoundedConnection(Connection):
+    """Counts what is read for each statement; owned by one thread.
+
+    PyMySQL itself reads rows, columns, results and parts of a packet for as long as they come.
+    """
+
+    _unread = LARGEST_LOGIN
+
+    def query(self, sql: str | bytes, unbuffered: bool = False) -> int:  # noqa: FBT001, FBT002  # PyMySQL's signature
+        """Run a statement."""
+        self._unread = LARGEST_ANSWER
+        return super().query(sql, unbuffered)
+
+    def _read_bytes(self, num_bytes: int) -> bytes:
+        self._unread -= num_bytes + _COST_OF_READ
+        if self._unread < 0:
+            raise OperationalError(_MALFORMED, "it answers more than any answer can be")
+        data: bytes = super()._read_bytes(num_bytes)  # type: ignore[misc]  # not in the stubs
+        return data
+
+
+def check_width(rows: Sequence[Sequence[object]], columns: int) -> None:
+    """Raise ValueError unless each row has a value for each column: PyMySQL does not look."""
+    if any(len(row) != columns for row in rows):
+        raise ValueError("a row has not as many values as there are columns")
