@@ -47,6 +47,23 @@ class LinkHandler(Protocol):
         """Stop publishing (the broker is short of memory or disk), or go on."""
 
 
+class SideLink(Protocol):
+    """What it needs of a further link."""
+
+    def connect(self) -> None:
+        """Open the connection, and keep it open."""
+
+    def begin_stop(self, on_stopped: Callable[[], None]) -> None:
+        """Close it for good."""
+
+
+class NewLink(Protocol):
+    """Makes a further link."""
+
+    def __call__(self, *, handler: LinkHandler, backoff: Backoff) -> SideLink:
+        """Make one that is not connected yet, and pauses between its attempts as `backoff` says."""
+
+
 class _Nobody:
     """Hears what nobody wants to hear any more."""
 

@@ -1,6 +1,7 @@
 """Says in a few words why a connection or a channel was lost."""
 
 import re
+from typing import Final
 
 from pika import exceptions
 
@@ -9,6 +10,8 @@ from idalloc_client._memory import MemoryRestoredError
 _NOT_ALLOWED = re.compile(r"NOT_ALLOWED - ([^\\\"]+)")
 
 _QUOTE = "'"
+
+_INTERNAL_ERROR: Final = 541
 
 _WORDS = {
     exceptions.AuthenticationError: "the broker refused the user or password",
@@ -52,3 +55,13 @@ def _first_os_error(reason: BaseException) -> str | None:
             pending += [*error.args, *getattr(error, "exceptions", ())]
             pending += [getattr(error, "exception", None), error.__cause__]
     return None
+
+
+def ended_by_message(reason: BaseException) -> bool:
+    """Tell whether the broker closed a connection over something that it could not cope with.
+
+    It says otherwise (320) when it stops or restarts.
+    """
+    return isinstance(reason, exceptions.ConnectionClosedByBroker) and (
+        reason.reply_code == _INTERNAL_ERROR
+    )

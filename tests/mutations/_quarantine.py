@@ -18,9 +18,9 @@ _WHOLE = "tests/simulation/test_quarantine.py"
 QUARANTINE: Final = (
     Rule(
         "Only an internal error of the broker makes messages suspicious.",
-        _QUARANTINE,
-        "isinstance(reason, ConnectionClosedByBroker) and reason.reply_code == _INTERNAL_ERROR",
-        "isinstance(reason, ConnectionClosedByBroker)",
+        "client/idalloc_client/_reason.py",
+        "        reason.reply_code == _INTERNAL_ERROR\n",
+        "        True\n",
         (_UNIT,),
     ),
     Rule(

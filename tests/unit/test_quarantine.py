@@ -11,10 +11,11 @@ from pika.spec import Basic, BasicProperties
 
 from idalloc_client._backoff import Backoff
 from idalloc_client._frames import Properties
+from idalloc_client._reason import ended_by_message
 from idalloc_client._wire import PikaWire
 from idalloc_schemas import ALLOC_QUEUE, HEALTH_QUEUE
 from idalloc_worker._partitions import QUEUES
-from idalloc_worker._quarantine import ORDERED, Quarantine, ended_by_message
+from idalloc_worker._quarantine import ORDERED, Quarantine
 from tests.vouched import logged_in
 
 POISON = ConnectionClosedByBroker(541, "INTERNAL_ERROR")

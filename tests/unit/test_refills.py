@@ -15,9 +15,13 @@ from idalloc_worker._refiller import Errand, NotBegunError, RefillReport
 from idalloc_worker._refills import Refills
 from idalloc_worker._segment import Segment
 from idalloc_worker._store import Reservation
-from idalloc_worker._store_errors import RewindSuspectedError, SegmentContestedError
+from idalloc_worker._store_errors import (
+    MarksNotVouchedError,
+    RewindSuspectedError,
+    SegmentContestedError,
+)
 from idalloc_worker._tag_settings import TagSettings
-from idalloc_worker._vouching import MarksNotVouchedError, Vouching
+from idalloc_worker._vouching import Vouching
 
 SETTINGS = TagSettings(step=10)
 REFILL = StartRefill("order", 1, 5, 0, users=frozenset({"alice"}))

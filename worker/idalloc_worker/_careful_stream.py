@@ -14,10 +14,10 @@ from pika.channel import Channel
 from pika.spec import Basic, BasicProperties
 
 from idalloc_client._backoff import Backoff
+from idalloc_client._link import NewLink, SideLink
+from idalloc_client._reason import ended_by_message
 from idalloc_client._wire import Wire
 from idalloc_worker._marks_stream import ACK_EVERY, PREFETCH, Callback, MarksStream
-from idalloc_worker._quarantine import ended_by_message
-from idalloc_worker._side_answers import NewLink, SideLink
 
 _log = logging.getLogger("idalloc.fleet")
 

@@ -20,18 +20,18 @@ from functools import partial
 from math import inf
 from typing import Final, Protocol
 
-from pika.exceptions import ChannelClosed, ConnectionClosedByBroker
+from pika.exceptions import ChannelClosed
 from pika.spec import Basic
 
 from idalloc_client._backoff import Backoff
 from idalloc_client._frames import Properties
-from idalloc_client._reason import describe
+from idalloc_client._link import NewLink, SideLink
+from idalloc_client._reason import describe, ended_by_message
 from idalloc_client._wire import Wire
 from idalloc_schemas import ALLOC_QUEUE, HEALTH_QUEUE
 from idalloc_worker._fleet_gate import FOREIGN
 from idalloc_worker._fleet_users import FleetUsers
 from idalloc_worker._partitions import QUEUES
-from idalloc_worker._side_answers import NewLink, SideLink
 from idalloc_worker._taken import as_copy
 from idalloc_worker._throttle import ThrottledLog
 
@@ -42,7 +42,6 @@ ORDERED: Final = "id.ordered.*"
 
 _NAMES: Final = {ALLOC_QUEUE: (ALLOC_QUEUE,), HEALTH_QUEUE: (HEALTH_QUEUE,), ORDERED: QUEUES}
 
-_INTERNAL_ERROR: Final = 541
 _SOON: Final = 60.0  # seconds within which a second loss shows that the same goes on
 _AT_LEAST: Final = 2.0
 """Seconds of taking singly: what ended another worker's connection comes back only now."""
@@ -57,14 +56,6 @@ _BACKLOG: Final = 1000  # more waiting: one by one is too slow for this queue
 _MOST_FAILURES: Final = 3
 """To connect, in a row: there is no further connection to be had, for the user's limit say."""
 _MOST_ANSWERS: Final = 100  # that are not sent yet, before more is taken
-
-
-def ended_by_message(reason: BaseException) -> bool:
-    """Tell whether the broker closed a connection over something that it could not cope with.
-
-    It says otherwise (320) when it stops or restarts.
-    """
-    return isinstance(reason, ConnectionClosedByBroker) and reason.reply_code == _INTERNAL_ERROR
 
 
 class SinglesOwner(Protocol):

@@ -11,6 +11,7 @@ from idalloc_worker._refusals import INTERNAL
 from idalloc_worker._store import Reservation
 from idalloc_worker._store_errors import (
     InvalidRowError,
+    MarksNotVouchedError,
     OutcomeUnknownError,
     SegmentContestedError,
     TagError,
@@ -19,7 +20,6 @@ from idalloc_worker._store_errors import (
     TagNotFoundError,
 )
 from idalloc_worker._throttle import ThrottledLog
-from idalloc_worker._vouching import MarksNotVouchedError
 
 _log = logging.getLogger("idalloc.refill")
 

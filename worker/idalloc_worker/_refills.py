@@ -17,8 +17,11 @@ from idalloc_worker._lookup_lane import Lookup, LookupLane
 from idalloc_worker._plausible import MarkImplausibleError, is_plausible
 from idalloc_worker._refiller import Errand, NotBegunError, Refiller, RefillReport
 from idalloc_worker._store import Reservation
-from idalloc_worker._store_errors import RewindSuspectedError, SegmentContestedError
-from idalloc_worker._vouching import MarksNotVouchedError
+from idalloc_worker._store_errors import (
+    MarksNotVouchedError,
+    RewindSuspectedError,
+    SegmentContestedError,
+)
 
 _log = logging.getLogger("idalloc.refill")
 

@@ -11,6 +11,7 @@ from pika.channel import Channel
 
 from idalloc_client._frames import Properties
 from idalloc_client._link_thread import LinkThread
+from idalloc_client._reason import ended_by_message
 from idalloc_client._wire import Wire
 from idalloc_schemas import (
     ALLOC_QUEUE,
@@ -31,7 +32,7 @@ from idalloc_worker._health_requests import HealthRequests
 from idalloc_worker._health_rights import HealthRights
 from idalloc_worker._lookup_lane import LookupLane
 from idalloc_worker._ordered import OrderedTags
-from idalloc_worker._quarantine import ORDERED, Quarantine, ended_by_message
+from idalloc_worker._quarantine import ORDERED, Quarantine
 from idalloc_worker._refill_reports import record_report
 from idalloc_worker._refiller import Refiller, RefillReport
 from idalloc_worker._refills import Refills

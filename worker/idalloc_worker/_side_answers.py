@@ -10,11 +10,10 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-from idalloc_client._backoff import Backoff
 from idalloc_client._frames import Envelope, Properties
-from idalloc_client._link import LinkHandler
+from idalloc_client._link import SideLink
 from idalloc_client._reason import describe
 from idalloc_client._wire import Wire
 from idalloc_schemas import CONTENT_TYPE
@@ -49,23 +48,6 @@ class SideAnswer:
     on_verdict: Callable[[Verdict], None]
     node: bytes | None = field(default=None)
     """The broker's node that the address names, if that alone is in doubt."""
-
-
-class SideLink(Protocol):
-    """What it needs of a further link."""
-
-    def connect(self) -> None:
-        """Open the connection, and keep it open."""
-
-    def begin_stop(self, on_stopped: Callable[[], None]) -> None:
-        """Close it for good."""
-
-
-class NewLink(Protocol):
-    """Makes a further link."""
-
-    def __call__(self, *, handler: LinkHandler, backoff: Backoff) -> SideLink:
-        """Make one that is not connected yet, and pauses between its attempts as `backoff` says."""
 
 
 class SideAnswers:

@@ -49,6 +49,17 @@ class TagNotFoundError(TagError):
         super().__init__(app_tag, f"app_tag {app_tag!r} not found; idalloc tags add creates it")
 
 
+class MarksNotVouchedError(TagError):
+    """Nobody can say which ids of the tag were handed out; an operator has to."""
+
+    def __init__(self, app_tag: str, max_id: int) -> None:
+        super().__init__(
+            app_tag,
+            f"nobody can say which ids of app_tag {app_tag!r} were handed out: make sure that none "
+            f"lies at or above {max_id}, or raise the tag (idalloc tags raise), then it is served",
+        )
+
+
 class TagExhaustedError(TagError):
     """No id is left below the end of the id space, the tag's ceiling, or the end of the column.
 

@@ -14,6 +14,7 @@ from idalloc_worker._refiller import NotBegunError, RefillReport
 from idalloc_worker._store import Reservation
 from idalloc_worker._store_errors import (
     InvalidRowError,
+    MarksNotVouchedError,
     RewindSuspectedError,
     SegmentContestedError,
     StoreError,
@@ -24,7 +25,6 @@ from idalloc_worker._store_errors import (
     TagNotFoundError,
 )
 from idalloc_worker._user_counts import UserCounts
-from idalloc_worker._vouching import MarksNotVouchedError
 
 GRANTED: Final = "granted"
 ANSWERED: Final = "answered"

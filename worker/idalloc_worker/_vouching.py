@@ -8,19 +8,6 @@ alive, and each claim says when it was made: what was said within `max_age` seco
 import time
 from collections.abc import Callable
 
-from idalloc_worker._store_errors import TagError
-
-
-class MarksNotVouchedError(TagError):
-    """Nobody can say which ids of the tag were handed out; an operator has to."""
-
-    def __init__(self, app_tag: str, max_id: int) -> None:
-        super().__init__(
-            app_tag,
-            f"nobody can say which ids of app_tag {app_tag!r} were handed out: make sure that none "
-            f"lies at or above {max_id}, or raise the tag (idalloc tags raise), then it is served",
-        )
-
 
 class Vouching:
     """Owned by the link's thread. `max_age` None: every tag is served, whatever is known."""
