@@ -12,8 +12,8 @@ from benchmarks import _sweeps
 from benchmarks._points import point
 from benchmarks._runner import BenchmarkError, cpu_figure
 from idalloc_schemas import MAX_ID
-from idalloc_worker._step_size import Demand, step_size
-from idalloc_worker._tag_settings import TagSettings
+from idalloc_worker.tags._settings import TagSettings
+from idalloc_worker.tags._step_size import Demand, step_size
 
 BATCH = 100
 BUSY = 0.7

@@ -13,10 +13,10 @@ from functools import partial
 
 from benchmarks._command import main
 from benchmarks._runner import Bar, Contender, Plan, Race, Report, run
-from idalloc_worker._effects import StartRefill
-from idalloc_worker._engine import Engine, EngineLimits
-from idalloc_worker._segment import Segment
-from idalloc_worker._tag_settings import TagSettings
+from idalloc_worker.engine._effects import StartRefill
+from idalloc_worker.engine._engine import Engine, EngineLimits
+from idalloc_worker.tags._segment import Segment
+from idalloc_worker.tags._settings import TagSettings
 
 TITLE = "A garbage collection"
 DEFAULT = Plan(rounds=5, seconds=0.5, budget=30.0)

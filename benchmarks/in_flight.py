@@ -13,7 +13,8 @@ from benchmarks import _crowd, _tasks
 from benchmarks._command import main
 from benchmarks._runner import Bar, Contender, Plan, Race, Report, judge, run
 from benchmarks._site import TAG, one_worker
-from idalloc_client import AsyncIdClient, IdClient, _coalescer
+from idalloc_client import AsyncIdClient, IdClient
+from idalloc_client._batching import _batcher as _coalescer
 
 TITLE = "Requests in flight"
 DEFAULT = Plan(rounds=5, seconds=1.0, budget=120.0)

@@ -16,10 +16,10 @@ from benchmarks._command import main
 from benchmarks._runner import Bar, BenchmarkError, Contender, Plan, Race, Report, run
 from benchmarks._site import TAG, one_worker
 from idalloc_client import IdClient
-from idalloc_worker._effects import Answer, StartRefill
-from idalloc_worker._engine import Engine, EngineLimits
-from idalloc_worker._segment import Segment
-from idalloc_worker._tag_settings import TagSettings
+from idalloc_worker.engine._effects import Answer, StartRefill
+from idalloc_worker.engine._engine import Engine, EngineLimits
+from idalloc_worker.tags._segment import Segment
+from idalloc_worker.tags._settings import TagSettings
 
 try:
     from snowflake_id_toolkit import TwitterSnowflakeIDGenerator

@@ -16,7 +16,7 @@ from benchmarks._raw_requests import raw_requests
 from benchmarks._runner import Bar, Contender, Plan, Race, Report, judge, run
 from benchmarks._site import TAG, Site, one_worker
 from idalloc_schemas import ALLOC_QUEUE
-from idalloc_worker._settings import Settings
+from idalloc_worker.settings._settings import Settings
 
 TITLE = "Prefetch and refill threads"
 DEFAULT = Plan(rounds=5, seconds=1.0, budget=150.0)

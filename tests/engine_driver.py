@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from math import inf
 
 from idalloc_schemas import RespCode, TagHealth
-from idalloc_worker._effects import (
+from idalloc_worker.engine._effects import (
     AbandonRefill,
     Answer,
     Answered,
@@ -13,12 +13,12 @@ from idalloc_worker._effects import (
     Refused,
     StartRefill,
 )
-from idalloc_worker._engine import Engine, EngineLimits
-from idalloc_worker._id_space import end_of_space
-from idalloc_worker._owner_engine import OwnerEngine
-from idalloc_worker._segment import Segment
-from idalloc_worker._step_size import reservation_size
-from idalloc_worker._tag_settings import TagSettings
+from idalloc_worker.engine._engine import Engine, EngineLimits
+from idalloc_worker.ordered._ordered_engine import OwnerEngine
+from idalloc_worker.tags._id_space import end_of_space
+from idalloc_worker.tags._segment import Segment
+from idalloc_worker.tags._settings import TagSettings
+from idalloc_worker.tags._step_size import reservation_size
 
 NOT_FOUND = Refused(RespCode.APP_TAG_NOT_FOUND, "app_tag not found")
 EXHAUSTED = Refused(RespCode.EXHAUSTED, "the id space of this app_tag is used up")

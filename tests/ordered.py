@@ -8,7 +8,7 @@ import urllib.error
 from typing import Any, Self
 from urllib.parse import quote, unquote, urlsplit
 
-from idalloc_worker._partitions import QUEUES, partition_of
+from idalloc_worker.tags._partitions import QUEUES, partition_of
 from tests.devstack import Database, Management
 from tests.foreign import ForeignClient
 

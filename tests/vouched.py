@@ -4,8 +4,8 @@ from collections import Counter
 from types import SimpleNamespace
 from typing import Any
 
-from idalloc_worker._fleet_gate import FleetGate
-from idalloc_worker._fleet_users import FleetUsers
+from idalloc_worker.rights._fleet_gate import FleetGate
+from idalloc_worker.rights._fleet_users import FleetUsers
 
 WORKER_USER = "idalloc-worker"
 

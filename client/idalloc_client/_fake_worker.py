@@ -13,8 +13,8 @@ from idalloc_client._errors import (
     fresh,
     refused,
 )
-from idalloc_client._exchange import Exchange, RawReply, check_draw
 from idalloc_client._memory import Locks
+from idalloc_client._rpc import Exchange, RawReply, check_draw
 from idalloc_schemas import (
     MAX_ID,
     ErrorReply,

@@ -11,19 +11,15 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, TypeVar
 
-from idalloc_client._async_client import AsyncIdClient
-from idalloc_client._async_session import AsyncSession
 from idalloc_client._batch import IdBatch
-from idalloc_client._client import IdClient
+from idalloc_client._batching import settle
+from idalloc_client._clients import AsyncIdClient, AsyncSession, IdClient, RpcClient
 from idalloc_client._errors import ClientClosedError, IdAllocError
-from idalloc_client._exchange import Exchange, RawReply, check_draw
 from idalloc_client._fake_worker import WORKER, FakeWorker
-from idalloc_client._lease_book import no_lease_in_time
 from idalloc_client._memory import MEMORY, Locks
-from idalloc_client._promise import settle
-from idalloc_client._rpc import RpcClient
-from idalloc_client._stats import ClientStats, SequenceStats, snapshot
-from idalloc_client._tallies import Tallies
+from idalloc_client._rpc import Exchange, RawReply, check_draw
+from idalloc_client._sequences import no_lease_in_time
+from idalloc_client._stats import ClientStats, SequenceStats, Tallies, snapshot
 from idalloc_schemas import (
     RespCode,
 )

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from idalloc_worker._partitions import PARTITIONS, partition_of, precedence
+from idalloc_worker.tags._partitions import PARTITIONS, partition_of, precedence
 from tests.devstack import Database, PrivateRabbitMq, TcpProxy
 from tests.foreign import ForeignClient
 from tests.ordered import PATIENCE, Owners, add_ordered_tag, next_id

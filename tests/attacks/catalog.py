@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from idalloc_schemas import MARKS_STREAM
-from idalloc_worker._partitions import QUEUES
+from idalloc_worker.tags._partitions import QUEUES
 from tests.attacks import floods, forgeries, resources
 from tests.attacks.intruder import Intruder
 

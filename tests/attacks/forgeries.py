@@ -6,8 +6,8 @@ from typing import Any, Final
 from pika.spec import BasicProperties
 
 from idalloc_schemas import MARKS_STREAM
-from idalloc_worker._bundles import BUNDLE_TYPE
-from idalloc_worker._partitions import QUEUES, partition_of
+from idalloc_worker.ordered._bundles import BUNDLE_TYPE
+from idalloc_worker.tags._partitions import QUEUES, partition_of
 from tests import amqp10
 from tests.attacks.floods import ALLOC, HEALTH
 from tests.attacks.honest import ORDERED_TAG, PLAIN_TAG

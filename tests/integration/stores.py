@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from pymysql.connections import Connection
 
-from idalloc_worker._mysql_hosts import MySqlHosts
-from idalloc_worker._mysql_url import MySqlAddress
-from idalloc_worker._sql import READ_ROW, RESERVE
-from idalloc_worker._store import SegmentStore
-from idalloc_worker._store_errors import StoreUnavailableError
+from idalloc_worker.mysql._host_choice import MySqlHosts
+from idalloc_worker.mysql._sql import READ_ROW, RESERVE
+from idalloc_worker.mysql._url import MySqlAddress
+from idalloc_worker.store._store import SegmentStore
+from idalloc_worker.tags._errors import StoreUnavailableError
 from tests.devstack import Database, TcpProxy
 from tests.devstack._database import connect
 

@@ -20,10 +20,10 @@ from click.testing import CliRunner, Result
 
 from idalloc_client import BusyError, IdClient, NoRouteError
 from idalloc_schemas import MARKS_STREAM
-from idalloc_worker._broker_api import BrokerApiError
-from idalloc_worker._broker_definitions import Broker
-from idalloc_worker._broker_password import variable_of
-from idalloc_worker._cli import cli
+from idalloc_worker.broker_setup._api import BrokerApiError
+from idalloc_worker.broker_setup._definitions import Broker
+from idalloc_worker.broker_setup._password import variable_of
+from idalloc_worker.cli._main import cli
 from tests.devstack import Database, Management, Stack
 from tests.workers import Fleet
 

@@ -26,7 +26,7 @@ from idalloc_client import (
     TooManyCallsError,
     WorkerError,
 )
-from idalloc_client._link_thread import LinkThread
+from idalloc_client.amqp._link_thread import LinkThread
 from idalloc_schemas import encode_alloc_success, parse_alloc_request
 from tests.devstack import PrivateRabbitMq, TcpProxy, private_rabbitmq
 from tests.stub_worker import StubWorker, send
@@ -349,7 +349,9 @@ def test_a_name_that_the_broker_does_not_vouch_for_is_left_out(
     vhost: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A user may go by another name at the broker: the first request finds out, the rest work."""
-    monkeypatch.setattr("idalloc_client._rpc.user_id", lambda _parameters: "somebody else")
+    monkeypatch.setattr(
+        "idalloc_client._clients._session.user_id", lambda _parameters: "somebody else"
+    )
     with StubWorker(vhost, Counter()), IdClient(vhost) as client:
         assert [client.next_id("order"), client.next_id("order")] == [1, 2]
         stats = client.stats()

@@ -12,8 +12,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from idalloc_client import IdClient
-from idalloc_worker._cli import cli
-from idalloc_worker._store_errors import StoreUnavailableError
+from idalloc_worker.cli._main import cli
+from idalloc_worker.tags._errors import StoreUnavailableError
 from tests.devstack import Database
 from tests.guide import Guide
 from tests.workers import Fleet

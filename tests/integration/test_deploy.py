@@ -23,13 +23,13 @@ import yaml
 from pika.adapters.blocking_connection import BlockingChannel
 
 from idalloc_schemas import FLEET_EXCHANGE, FLEET_HEALTH_EXCHANGE, MARKS_STREAM
-from idalloc_worker._broker_password import hashed
-from idalloc_worker._fleet_health import QUEUE_ARGUMENTS as HEALTH_QUEUE_ARGUMENTS
-from idalloc_worker._marks_stream import STREAM_ARGUMENTS
-from idalloc_worker._mysql_trust import may_have_password
-from idalloc_worker._mysql_url import MySqlAddress
-from idalloc_worker._partitions import QUEUE_ARGUMENTS
-from idalloc_worker._partitions import QUEUES as ORDERED_QUEUES
+from idalloc_worker.broker_setup._password import hashed
+from idalloc_worker.health._fleet_calls import QUEUE_ARGUMENTS as HEALTH_QUEUE_ARGUMENTS
+from idalloc_worker.marks._marks_stream import STREAM_ARGUMENTS
+from idalloc_worker.mysql._trust import may_have_password
+from idalloc_worker.mysql._url import MySqlAddress
+from idalloc_worker.tags._partitions import QUEUE_ARGUMENTS
+from idalloc_worker.tags._partitions import QUEUES as ORDERED_QUEUES
 from tests.devstack import (
     Database,
     Management,

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from idalloc_worker._cli import run as idalloc_run
-from idalloc_worker._sql import OPTIONAL_COLUMNS
+from idalloc_worker.cli._main import run as idalloc_run
+from idalloc_worker.mysql._sql import OPTIONAL_COLUMNS
 from tests.devstack import Database
 from tests.devstack._database import connect
 from tests.integration.stores import TABLE, address_of, mark_of, opened, run

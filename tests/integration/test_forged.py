@@ -26,8 +26,8 @@ from idalloc_schemas import (
     Reserved,
     Surrendered,
 )
-from idalloc_worker._bundles import MAX_REQUESTS, OrderedRequest, encode_bundle
-from idalloc_worker._partitions import QUEUES, partition_of
+from idalloc_worker.ordered._bundles import MAX_REQUESTS, OrderedRequest, encode_bundle
+from idalloc_worker.tags._partitions import QUEUES, partition_of
 from tests.amqp_1_0 import Publisher, RefusedError, string, symbol
 from tests.devstack import Database, Management
 from tests.foreign import ForeignClient

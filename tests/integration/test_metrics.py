@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from idalloc_client import IdAllocError, IdClient
-from idalloc_worker._partitions import QUEUES, partition_of
+from idalloc_worker.tags._partitions import QUEUES, partition_of
 from tests.devstack import Database
 from tests.devstack._ports import free_port
 from tests.foreign import ForeignClient

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from idalloc_client import IdClient
-from idalloc_worker._metrics_admission import MOST_CONNECTIONS
+from idalloc_worker.metrics._admission import MOST_CONNECTIONS
 from tests.devstack import Database, TcpProxy
 from tests.devstack._ports import free_port
 from tests.scrapes import scrape, scrape_until

@@ -4,11 +4,11 @@ import threading
 
 import pytest
 
-from idalloc_worker import _migrate
-from idalloc_worker._migrate import migrate
-from idalloc_worker._segment import Segment
-from idalloc_worker._store_errors import StoreReason, StoreUnavailableError
-from idalloc_worker._tag_settings import TagSettings
+from idalloc_worker.store import _migrate
+from idalloc_worker.store._migrate import migrate
+from idalloc_worker.tags._errors import StoreReason, StoreUnavailableError
+from idalloc_worker.tags._segment import Segment
+from idalloc_worker.tags._settings import TagSettings
 from tests.devstack import Database
 from tests.integration.stores import (
     TABLE,

@@ -10,9 +10,9 @@ from unittest.mock import patch
 
 import pytest
 
-from idalloc_worker._admin_session import AdminSession
-from idalloc_worker._mysql_url import MySqlAddress
-from idalloc_worker._store_errors import StoreReason, StoreUnavailableError
+from idalloc_worker.mysql._url import MySqlAddress
+from idalloc_worker.store._admin_session import AdminSession
+from idalloc_worker.tags._errors import StoreReason, StoreUnavailableError
 from tests.certificates import Authority
 from tests.devstack import Database, private_mysql
 from tests.integration.stores import address_of, opened
@@ -24,7 +24,7 @@ PASSWORD = "s3cret-pass"
 @pytest.fixture(autouse=True)
 def _remote() -> Iterator[None]:
     """Take the loopback address for another machine's."""
-    with patch("idalloc_worker._mysql_trust.is_local_peer", return_value=False):
+    with patch("idalloc_worker.mysql._trust.is_local_peer", return_value=False):
         yield
 
 

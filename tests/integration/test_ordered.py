@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from idalloc_schemas import AllocRequest
-from idalloc_worker._bundles import OrderedRequest, encode_bundle
-from idalloc_worker._partitions import QUEUE_ARGUMENTS, QUEUES, partition_of
+from idalloc_worker.ordered._bundles import OrderedRequest, encode_bundle
+from idalloc_worker.tags._partitions import QUEUE_ARGUMENTS, QUEUES, partition_of
 from tests.devstack import Database
 from tests.foreign import ForeignClient
 from tests.ordered import Owners, WorkerUser, add_ordered_tag, make_columns

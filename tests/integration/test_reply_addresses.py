@@ -8,7 +8,7 @@ from typing import Any
 import pika
 import pytest
 
-from idalloc_worker._reply_address import release_of
+from idalloc_worker.requests._reply_address import release_of
 from tests.devstack import Database
 from tests.foreign import ForeignClient
 from tests.workers import Fleet, blocking_connection

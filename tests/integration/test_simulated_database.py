@@ -4,10 +4,10 @@ from itertools import combinations, product
 
 import pytest
 
-from idalloc_worker._effects import StartRefill
-from idalloc_worker._refiller import GiveBack, RefillReport
-from idalloc_worker._store import Reservation
-from idalloc_worker._store_errors import StoreError
+from idalloc_worker.engine._effects import StartRefill
+from idalloc_worker.store._store import Reservation
+from idalloc_worker.store._threads import GiveBack, RefillReport
+from idalloc_worker.tags._errors import StoreError
 from tests.devstack import Database
 from tests.integration.stores import add_tag, address_of, mark_of, opened
 from tests.simulation._choices import Choices

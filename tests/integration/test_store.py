@@ -8,18 +8,11 @@ import pytest
 from pymysql.cursors import Cursor
 
 from idalloc_schemas import MAX_ID
-from idalloc_worker._mysql_hosts import MySqlHosts
-from idalloc_worker._reservation import AUTHORITY
-from idalloc_worker._segment import Segment
-from idalloc_worker._sql import (
-    GIVE_BACK,
-    LOCK_ROW,
-    RAISE_MARK,
-    READ_ROW,
-    RESERVE,
-)
-from idalloc_worker._store import Reservation, SegmentStore
-from idalloc_worker._store_errors import (
+from idalloc_worker.mysql._host_choice import MySqlHosts
+from idalloc_worker.mysql._sql import GIVE_BACK, LOCK_ROW, RAISE_MARK, READ_ROW, RESERVE
+from idalloc_worker.store._reservation import AUTHORITY
+from idalloc_worker.store._store import Reservation, SegmentStore
+from idalloc_worker.tags._errors import (
     InvalidRowError,
     RewindSuspectedError,
     StoreReason,
@@ -27,7 +20,8 @@ from idalloc_worker._store_errors import (
     TagExhaustedError,
     TagNotFoundError,
 )
-from idalloc_worker._tag_settings import TagSettings
+from idalloc_worker.tags._segment import Segment
+from idalloc_worker.tags._settings import TagSettings
 from tests.devstack import Database
 from tests.integration.stores import (
     TABLE,

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from idalloc_worker._mysql_url import MySqlAddress
-from idalloc_worker._store import SegmentStore
-from idalloc_worker._store_errors import OutcomeUnknownError, StoreReason, StoreUnavailableError
+from idalloc_worker.mysql._url import MySqlAddress
+from idalloc_worker.store._store import SegmentStore
+from idalloc_worker.tags._errors import OutcomeUnknownError, StoreReason, StoreUnavailableError
 from tests.devstack import Database, TcpProxy
 from tests.integration.stores import (
     THE_READ,

@@ -4,14 +4,14 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from idalloc_worker._segment import Segment
-from idalloc_worker._step_size import Demand
-from idalloc_worker._store_errors import (
+from idalloc_worker.tags._errors import (
     InvalidRowError,
     OutcomeUnknownError,
     TagExhaustedError,
     TagIsOrderedError,
 )
+from idalloc_worker.tags._segment import Segment
+from idalloc_worker.tags._step_size import Demand
 from tests.devstack import Database, TcpProxy
 from tests.integration.stores import (
     TABLE,

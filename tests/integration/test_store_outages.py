@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from idalloc_worker._segment import Segment
-from idalloc_worker._store_errors import StoreReason, StoreUnavailableError
+from idalloc_worker.tags._errors import StoreReason, StoreUnavailableError
+from idalloc_worker.tags._segment import Segment
 from tests.devstack import Database, PrivateMySql, private_mysql, scratch_database
 from tests.integration.stores import address_of, mark_of, opened, wait_until
 

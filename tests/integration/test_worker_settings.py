@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from pika.exceptions import ChannelClosedByBroker
 
-from idalloc_worker._migrate import migrate
+from idalloc_worker.store._migrate import migrate
 from tests.devstack import Database
 from tests.foreign import ForeignClient
 from tests.integration.stores import TABLE, address_of, mark_of, remake_table

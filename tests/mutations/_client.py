@@ -4,12 +4,12 @@ from typing import Final
 
 from tests.mutations._rule import Rule
 
-_CALLS = "client/idalloc_client/_calls.py"
-_LANE = "client/idalloc_client/_lane.py"
-_COALESCER = "client/idalloc_client/_coalescer.py"
-_SEQUENCE = "client/idalloc_client/_sequence.py"
-_BOOK = "client/idalloc_client/_lease_book.py"
-_RPC = "client/idalloc_client/_rpc.py"
+_CALLS = "client/idalloc_client/_rpc/_pending_calls.py"
+_LANE = "client/idalloc_client/_batching/_tag_queue.py"
+_COALESCER = "client/idalloc_client/_batching/_batcher.py"
+_SEQUENCE = "client/idalloc_client/_sequences/_sequence.py"
+_BOOK = "client/idalloc_client/_sequences/_lease_book.py"
+_RPC = "client/idalloc_client/_clients/_session.py"
 _MEMORY = "client/idalloc_client/_memory.py"
 
 _COALESCER_TESTS = "tests/unit/test_coalescer.py"
@@ -84,7 +84,7 @@ CLIENT: Final = (
     ),
     Rule(
         "What may not have been taken is sent again once, not at every look.",
-        "client/idalloc_client/_copies.py",
+        "client/idalloc_client/_rpc/_copies.py",
         "        del self._due[call]\n",
         "",
         ("tests/unit/test_copies.py",),
@@ -229,7 +229,7 @@ CLIENT: Final = (
     ),
     Rule(
         "After a restore a client begins with another connection.",
-        "client/idalloc_client/_restore_watch.py",
+        "client/idalloc_client/_rpc/_restore_watch.py",
         "            self._link.reset_connection(MemoryRestoredError())\n",
         "            pass\n",
         (_RPC_TESTS,),
@@ -300,7 +300,7 @@ CLIENT: Final = (
     # Passwords
     Rule(
         "What is wrong with a client's URL comes without what found it: that may quote it.",
-        "client/idalloc_client/_url.py",
+        "client/idalloc_client/amqp/_url.py",
         "    except (ValueError, TypeError, AttributeError):\n"
         "        return None, (), _ILL_FORMED\n",
         "    except (ValueError, TypeError, AttributeError) as error:\n"
@@ -309,7 +309,7 @@ CLIENT: Final = (
     ),
     Rule(
         "Nor does what is wrong with a worker's.",
-        "worker/idalloc_worker/_server_url.py",
+        "worker/idalloc_worker/mysql/_server_url.py",
         "    except ValueError:\n        return None\n",
         "    except ValueError as error:\n        raise ValueError(_ENCODE_HINT) from error\n",
         (_SECRETS,),

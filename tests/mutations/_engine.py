@@ -4,14 +4,14 @@ from typing import Final
 
 from tests.mutations._rule import SIMULATION, Rule
 
-_ENGINE = "worker/idalloc_worker/_engine.py"
-_POOL = "worker/idalloc_worker/_pool.py"
-_WHY_NOT = "worker/idalloc_worker/_why_not.py"
-_ALLOWANCE = "worker/idalloc_worker/_allowance.py"
+_ENGINE = "worker/idalloc_worker/engine/_engine.py"
+_POOL = "worker/idalloc_worker/engine/_pool.py"
+_WHY_NOT = "worker/idalloc_worker/engine/_why_not.py"
+_ALLOWANCE = "worker/idalloc_worker/tags/_allowance.py"
 _LIMITS = "tests/unit/test_engine_draw_limits.py"
 _SHARES = "tests/unit/test_engine_shares.py"
-_TURNS = "worker/idalloc_worker/_turns.py"
-_HELD = "worker/idalloc_worker/_held_ids.py"
+_TURNS = "worker/idalloc_worker/service/_turns.py"
+_HELD = "worker/idalloc_worker/engine/_held_ids.py"
 _UNIT = "tests/unit/test_engine.py"
 _FAILURES = "tests/unit/test_engine_failures.py"
 _ORDERED = "tests/unit/test_engine_ordered.py"
@@ -115,7 +115,7 @@ ENGINE: Final = (
     ),
     Rule(
         "The first part of a large reservation is what is waited for, or one step.",
-        "worker/idalloc_worker/_step_size.py",
+        "worker/idalloc_worker/tags/_step_size.py",
         "return count if count <= GROWTH * first else first",
         "return count",
         ("tests/unit/test_store.py",),
@@ -178,7 +178,7 @@ ENGINE: Final = (
     ),
     Rule(
         "However many tags somebody makes up, others have theirs looked up.",
-        "worker/idalloc_worker/_strangers.py",
+        "worker/idalloc_worker/engine/_strangers.py",
         "        if not self._places.admits(user):\n            return False\n",
         "",
         (_SHARES,),
@@ -199,7 +199,7 @@ ENGINE: Final = (
     ),
     Rule(
         "Tags of which nobody has seen a row do not fill the queue of refills.",
-        "worker/idalloc_worker/_refills.py",
+        "worker/idalloc_worker/refill/_coordinator.py",
         "        if not refill.stranger:\n",
         "        if True:\n",
         ("tests/unit/test_lookup_lane.py",),

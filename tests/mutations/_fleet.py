@@ -4,15 +4,15 @@ from typing import Final
 
 from tests.mutations._rule import SIMULATION, Rule
 
-_FLEET = "worker/idalloc_worker/_fleet.py"
-_CLAIMS = "worker/idalloc_worker/_claims.py"
-_MARKS = "worker/idalloc_worker/_fleet_marks.py"
-_CHANNEL = "worker/idalloc_worker/_fleet_channel.py"
-_REFILLS = "worker/idalloc_worker/_refills.py"
-_GIVE_BACK = "worker/idalloc_worker/_give_back.py"
-_GATE = "worker/idalloc_worker/_fleet_gate.py"
-_USERS = "worker/idalloc_worker/_fleet_users.py"
-_ROW_WATCH = "worker/idalloc_worker/_row_watch.py"
+_FLEET = "worker/idalloc_worker/fleet/_fleet.py"
+_CLAIMS = "worker/idalloc_worker/fleet/_claims.py"
+_MARKS = "worker/idalloc_worker/marks/_marks.py"
+_CHANNEL = "worker/idalloc_worker/marks/_channel.py"
+_REFILLS = "worker/idalloc_worker/refill/_coordinator.py"
+_GIVE_BACK = "worker/idalloc_worker/refill/_give_back.py"
+_GATE = "worker/idalloc_worker/rights/_fleet_gate.py"
+_USERS = "worker/idalloc_worker/rights/_fleet_users.py"
+_ROW_WATCH = "worker/idalloc_worker/refill/_row_watch.py"
 
 _MARKS_TESTS = "tests/unit/test_fleet_marks.py"
 _CHANNEL_TESTS = "tests/unit/test_fleet_channel.py"
@@ -170,7 +170,7 @@ FLEET: Final = (
     # Overlaps
     Rule(
         "A worker that hears what it holds claimed gives up all of the tag.",
-        "worker/idalloc_worker/_held_ids.py",
+        "worker/idalloc_worker/engine/_held_ids.py",
         "        if shared is not None:\n            self.drop_all()\n",
         "",
         ("tests/unit/test_held_ids.py",),
@@ -184,35 +184,35 @@ FLEET: Final = (
     ),
     Rule(
         "So is what was claimed while this worker was away.",
-        "worker/idalloc_worker/_fleet_memory.py",
+        "worker/idalloc_worker/marks/_memory.py",
         "        self._objections.read_out()\n",
         "",
         (_UNIT,),
     ),
     Rule(
         "The end of the stream is known once all that was said before it was heard.",
-        "worker/idalloc_worker/_fleet_memory.py",
+        "worker/idalloc_worker/marks/_memory.py",
         "if self._seen_end is not None and self._heard_sentinel == self._sentinels:",
         "if self._seen_end is not None:",
         (_UNIT,),
     ),
     Rule(
         "What was claimed and surrendered before it was read is no overlap.",
-        "worker/idalloc_worker/_objections.py",
+        "worker/idalloc_worker/marks/_objections.py",
         "        if isinstance(message, Surrendered):\n",
         "        if isinstance(message, Surrendered) and False:\n",
         (_UNIT,),
     ),
     Rule(
         "Who gives up what was claimed twice says what it had, so that the other one gives up too.",
-        "worker/idalloc_worker/_objections.py",
+        "worker/idalloc_worker/marks/_objections.py",
         "        self._tell(claim.app_tag, *ours, lambda: None)\n",
         "",
         (_UNIT,),
     ),
     Rule(
         "What either engine holds counts.",
-        "worker/idalloc_worker/_service.py",
+        "worker/idalloc_worker/service/_service.py",
         "found = [engine.contest(app_tag, left, right) for engine in self._engines]",
         "found = [self._engine.contest(app_tag, left, right)]",
         (_FLEET_TESTS,),
@@ -269,7 +269,7 @@ FLEET: Final = (
     ),
     Rule(
         "It reads in the stream more than what came after the end that it saw last.",
-        "worker/idalloc_worker/_fleet_memory.py",
+        "worker/idalloc_worker/marks/_memory.py",
         '        self._counters["fleet_gaps"] += 1\n        self._end = -1\n',
         '        self._counters["fleet_gaps"] += 1\n',
         (_UNIT,),
@@ -297,7 +297,7 @@ FLEET: Final = (
     ),
     Rule(
         "Any number but the next is a gap.",
-        "worker/idalloc_worker/_fleet_numbers.py",
+        "worker/idalloc_worker/marks/_numbers.py",
         "number != last + 1",
         "number > last + 2",
         ("tests/unit/test_fleet_numbers.py",),
@@ -449,7 +449,7 @@ FLEET: Final = (
     ),
     Rule(
         "Nobody can guess the number of an echo.",
-        "worker/idalloc_worker/_echoes.py",
+        "worker/idalloc_worker/fleet/_echoes.py",
         "count(secrets.randbits(_SECRET_BITS) + 1)",
         "count(1)",
         (_UNIT,),

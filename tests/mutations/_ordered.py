@@ -4,15 +4,15 @@ from typing import Final
 
 from tests.mutations._rule import SIMULATION, Rule
 
-_ORDERED = "worker/idalloc_worker/_ordered.py"
-_OWNER = "worker/idalloc_worker/_owner.py"
-_OWNER_SESSION = "worker/idalloc_worker/_owner_session.py"
-_FORWARDER = "worker/idalloc_worker/_forwarder.py"
-_PARTITIONS = "worker/idalloc_worker/_partitions.py"
-_BUNDLES = "worker/idalloc_worker/_bundles.py"
+_ORDERED = "worker/idalloc_worker/ordered/_tags.py"
+_OWNER = "worker/idalloc_worker/ordered/_partition_owner.py"
+_OWNER_SESSION = "worker/idalloc_worker/ordered/_owner_session.py"
+_FORWARDER = "worker/idalloc_worker/ordered/_forwarder.py"
+_PARTITIONS = "worker/idalloc_worker/tags/_partitions.py"
+_BUNDLES = "worker/idalloc_worker/ordered/_bundles.py"
 
-_ENGINE = "worker/idalloc_worker/_owner_engine.py"
-_SERVICE = "worker/idalloc_worker/_service.py"
+_ENGINE = "worker/idalloc_worker/ordered/_ordered_engine.py"
+_SERVICE = "worker/idalloc_worker/service/_service.py"
 _ENGINE_TESTS = "tests/unit/test_owner_engine.py"
 _TAGS_TESTS = "tests/unit/test_ordered_tags.py"
 
@@ -119,14 +119,14 @@ ORDERED: Final = (
     ),
     Rule(
         "An ordered tag's owner reserves as its owner.",
-        "worker/idalloc_worker/_engine.py",
+        "worker/idalloc_worker/engine/_engine.py",
         "pool.mark, demand, users, self._ordered)",
         "pool.mark, demand, users, False)",
         (_SIM, "tests/unit/test_engine_ordered.py"),
     ),
     Rule(
         "A request for an ordered tag is passed on to the owner.",
-        "worker/idalloc_worker/_desk.py",
+        "worker/idalloc_worker/requests/_responder.py",
         "        elif isinstance(answer, Redirected):\n            self._on_redirected(delivery)\n",
         "",
         ("tests/unit/test_desk.py",),

@@ -4,11 +4,11 @@ from typing import Final
 
 from tests.mutations._rule import Rule
 
-_QUARANTINE = "worker/idalloc_worker/_quarantine.py"
-_STREAM = "worker/idalloc_worker/_careful_stream.py"
-_TAKEN = "worker/idalloc_worker/_taken.py"
-_SERVICE = "worker/idalloc_worker/_service.py"
-_WIRE = "client/idalloc_client/_wire.py"
+_QUARANTINE = "worker/idalloc_worker/requests/_quarantine.py"
+_STREAM = "worker/idalloc_worker/marks/_careful_stream.py"
+_TAKEN = "worker/idalloc_worker/requests/_taken.py"
+_SERVICE = "worker/idalloc_worker/service/_service.py"
+_WIRE = "client/idalloc_client/amqp/io/_channel.py"
 
 _UNIT = "tests/unit/test_quarantine.py"
 _STREAM_TESTS = "tests/unit/test_careful_stream.py"
@@ -18,7 +18,7 @@ _WHOLE = "tests/simulation/test_quarantine.py"
 QUARANTINE: Final = (
     Rule(
         "Only an internal error of the broker makes messages suspicious.",
-        "client/idalloc_client/_reason.py",
+        "client/idalloc_client/amqp/_reason.py",
         "        reason.reply_code == _INTERNAL_ERROR\n",
         "        True\n",
         (_UNIT,),

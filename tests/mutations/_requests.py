@@ -4,15 +4,15 @@ from typing import Final
 
 from tests.mutations._rule import SIMULATION, Rule
 
-_SESSION = "worker/idalloc_worker/_session.py"
-_SERVICE = "worker/idalloc_worker/_service.py"
-_TAKER = "worker/idalloc_worker/_requests.py"
-_ACKS = "worker/idalloc_worker/_acks.py"
-_DESK = "worker/idalloc_worker/_desk.py"
-_ADDRESS = "worker/idalloc_worker/_reply_address.py"
-_HEALTH = "worker/idalloc_worker/_health_requests.py"
-_SUPERVISOR = "worker/idalloc_worker/_supervisor.py"
-_STALLS = "worker/idalloc_worker/_stalls.py"
+_SESSION = "worker/idalloc_worker/requests/_session.py"
+_SERVICE = "worker/idalloc_worker/service/_service.py"
+_TAKER = "worker/idalloc_worker/service/_requests.py"
+_ACKS = "worker/idalloc_worker/requests/_acks.py"
+_DESK = "worker/idalloc_worker/requests/_responder.py"
+_ADDRESS = "worker/idalloc_worker/requests/_reply_address.py"
+_HEALTH = "worker/idalloc_worker/health/_requests.py"
+_SUPERVISOR = "worker/idalloc_worker/process/_supervisor.py"
+_STALLS = "worker/idalloc_worker/requests/_stalls.py"
 _ADDRESS_TESTS = "tests/unit/test_reply_address.py"
 _SIDE_TESTS = "tests/unit/test_side_answers.py"
 _RIGHTS_TESTS = "tests/unit/test_health_rights.py"
@@ -129,63 +129,63 @@ REQUESTS: Final = (
     ),
     Rule(
         "A question to the whole fleet counts only if a worker asks it.",
-        "worker/idalloc_worker/_fleet_health.py",
+        "worker/idalloc_worker/health/_fleet_calls.py",
         "if method.exchange != FLEET_HEALTH_EXCHANGE:",
         "if False:",
         ("tests/unit/test_fleet_health.py",),
     ),
     Rule(
         "A worker of an earlier version vouches for nobody who asks about health.",
-        "worker/idalloc_worker/_fleet_health.py",
+        "worker/idalloc_worker/health/_fleet_calls.py",
         'call.model_copy(update={"user": None})',
         "call",
         ("tests/unit/test_fleet_health.py",),
     ),
     Rule(
         "Nobody is told of the health of a tag that is for others.",
-        "worker/idalloc_worker/_health_rights.py",
+        "worker/idalloc_worker/rights/_health_rights.py",
         "return self.operator or all(pool is None or self._may_draw(pool) for pool in pools)",
         "return True",
         (_RIGHTS_TESTS, "tests/unit/test_many_tags.py", _HEALTH_TESTS),
     ),
     Rule(
         "What a tag came to is not told to others once its row is gone.",
-        "worker/idalloc_worker/_health_rights.py",
+        "worker/idalloc_worker/rights/_health_rights.py",
         "return pool.allows(self.user) and (last is None or self.user in last)",
         "return pool.allows(self.user)",
         (_RIGHTS_TESTS,),
     ),
     Rule(
         "An answer that is shared was made for the same rights.",
-        "worker/idalloc_worker/_health_answers.py",
+        "worker/idalloc_worker/health/_answers.py",
         "made = self._made.get(viewer) if now < self._rests_until else None",
         "made = next(iter(self._made.values()), None) if now < self._rests_until else None",
         ("tests/unit/test_health_answers.py",),
     ),
     Rule(
         "After an answer about all tags a worker rests.",
-        "worker/idalloc_worker/_health_answers.py",
+        "worker/idalloc_worker/health/_answers.py",
         "        if pause > 0:\n",
         "        if False:\n",
         ("tests/unit/test_health_answers.py",),
     ),
     Rule(
         "A worker also rests if somebody asked while it made an answer.",
-        "worker/idalloc_worker/_health_answers.py",
+        "worker/idalloc_worker/health/_answers.py",
         "self._later(max(self._rests_until - self._clock(), 0.0), self._begin)",
         "self._later(0.0, self._begin)",
         ("tests/unit/test_health_answers.py",),
     ),
     Rule(
         "Who asks more about health than is its share is not answered.",
-        "worker/idalloc_worker/_health_budget.py",
+        "worker/idalloc_worker/health/_budget.py",
         "there = all(account.size.there(now) for account in self._accounts(viewer))",
         "there = True",
         ("tests/unit/test_health_budget.py",),
     ),
     Rule(
         "Refusals of questions about health are bounded, too.",
-        "worker/idalloc_worker/_health_budget.py",
+        "worker/idalloc_worker/health/_budget.py",
         "there = all(account.words.there(now) for account in accounts)",
         "there = True",
         ("tests/unit/test_health_budget.py",),

@@ -4,17 +4,17 @@ from typing import Final
 
 from tests.mutations._rule import Rule
 
-_SQL = "worker/idalloc_worker/_sql.py"
-_STORE = "worker/idalloc_worker/_store.py"
-_RESERVATION = "worker/idalloc_worker/_reservation.py"
-_SESSION = "worker/idalloc_worker/_store_session.py"
-_HOSTS = "worker/idalloc_worker/_hosts.py"
-_REFILLER = "worker/idalloc_worker/_refiller.py"
+_SQL = "worker/idalloc_worker/mysql/_sql.py"
+_STORE = "worker/idalloc_worker/store/_store.py"
+_RESERVATION = "worker/idalloc_worker/store/_reservation.py"
+_SESSION = "worker/idalloc_worker/store/_session.py"
+_HOSTS = "worker/idalloc_worker/mysql/_hosts.py"
+_REFILLER = "worker/idalloc_worker/store/_threads.py"
 
 _SIM_TESTS = "tests/simulation/test_simulation.py::test_the_statements_are_the_products_own"
-_TRUST = "worker/idalloc_worker/_mysql_trust.py"
-_CONNECTION = "worker/idalloc_worker/_mysql_connection.py"
-_KEY_LOGIN = "worker/idalloc_worker/_mysql_key_login.py"
+_TRUST = "worker/idalloc_worker/mysql/_trust.py"
+_CONNECTION = "worker/idalloc_worker/mysql/_connection.py"
+_KEY_LOGIN = "worker/idalloc_worker/mysql/_key_login.py"
 _TRUST_TESTS = "tests/unit/test_mysql_trust.py"
 _UNIT = "tests/unit/test_store.py"
 _HOSTS_TESTS = "tests/unit/test_hosts.py"
@@ -61,7 +61,7 @@ STORE: Final = (
     ),
     Rule(
         "A database that will be refused the password after its next restart is warned of.",
-        "worker/idalloc_worker/_cleartext.py",
+        "worker/idalloc_worker/settings/_cleartext.py",
         "    if address.verifies_certificate or address.server_public_key",
         "    if address.ssl is not False or address.server_public_key",
         ("tests/unit/test_cleartext.py",),

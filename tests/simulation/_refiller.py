@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
-from idalloc_worker._effects import StartRefill
-from idalloc_worker._refiller import Errand, GiveBack, NotBegunError, RefillReport
-from idalloc_worker._reservation import Plan, Reservation, Row, Wish
-from idalloc_worker._store_errors import (
+from idalloc_worker.engine._effects import StartRefill
+from idalloc_worker.store._reservation import Plan, Reservation, Row, Wish
+from idalloc_worker.store._threads import Errand, GiveBack, NotBegunError, RefillReport
+from idalloc_worker.tags._errors import (
     OutcomeUnknownError,
     StoreError,
     StoreReason,

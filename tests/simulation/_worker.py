@@ -6,13 +6,13 @@ from typing import Any
 
 from pika.channel import Channel
 
-from idalloc_worker._clocks import ClockWatch
-from idalloc_worker._engine import Engine, EngineLimits
-from idalloc_worker._ordered import OrderedTags
-from idalloc_worker._owner_engine import OwnerEngine
-from idalloc_worker._service import WorkerService
-from idalloc_worker._tallies import Tallies
-from idalloc_worker._vouching import Vouching
+from idalloc_worker.counters._counters import Tallies
+from idalloc_worker.engine._engine import Engine, EngineLimits
+from idalloc_worker.marks._vouching import Vouching
+from idalloc_worker.ordered._ordered_engine import OwnerEngine
+from idalloc_worker.ordered._tags import OrderedTags
+from idalloc_worker.service._clocks import ClockWatch
+from idalloc_worker.service._service import WorkerService
 from tests.simulation._broker import Broker
 from tests.simulation._channel import SimConnection
 from tests.simulation._choices import Choices

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from idalloc_client._frames import Properties
+from idalloc_client.amqp.io._frames import Properties
 from idalloc_schemas import (
     ALLOC_QUEUE,
     HEALTH_QUEUE,
@@ -13,13 +13,13 @@ from idalloc_schemas import (
     Surrendered,
     encode_alloc_request,
 )
-from idalloc_worker._clocks import ClockWatch
-from idalloc_worker._effects import StartRefill
-from idalloc_worker._marks_stream import MarksStream
-from idalloc_worker._partitions import QUEUES
-from idalloc_worker._segment import Segment
-from idalloc_worker._service import WorkerService
-from idalloc_worker._tag_settings import TagSettings
+from idalloc_worker.engine._effects import StartRefill
+from idalloc_worker.marks._marks_stream import MarksStream
+from idalloc_worker.service._clocks import ClockWatch
+from idalloc_worker.service._service import WorkerService
+from idalloc_worker.tags._partitions import QUEUES
+from idalloc_worker.tags._segment import Segment
+from idalloc_worker.tags._settings import TagSettings
 from tests.simulation._bench import NOTHING_FAILS, TAG, Bench, fleet_of, mark_of
 from tests.simulation._broker import Message
 from tests.simulation._channel import SimConnection

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from idalloc_worker._acks import AckTracker
+from idalloc_worker.requests._acks import AckTracker
 
 
 class Broker:

@@ -74,7 +74,7 @@ def test_growth_is_seen() -> None:
         with socket.socket():
             grown = growth(before, level())
         assert {"timer", "task", "thread", "descriptor"} <= set(grown)
-        assert grown["idalloc_client._client.IdClient"] == 1
+        assert grown["idalloc_client._clients._client.IdClient"] == 1
         done.set()
         thread.join()
         timer.cancel()

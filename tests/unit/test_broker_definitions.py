@@ -16,11 +16,11 @@ from idalloc_schemas import (
     MARKS_STREAM,
     REQUEST_EXCHANGE,
 )
-from idalloc_worker._broker_definitions import Broker
-from idalloc_worker._broker_limits import POLICIES
-from idalloc_worker._broker_password import hashed, matches, new_password, variable_of
-from idalloc_worker._cli import cli
-from idalloc_worker._partitions import QUEUES as ORDERED_QUEUES
+from idalloc_worker.broker_setup._definitions import Broker
+from idalloc_worker.broker_setup._limits import POLICIES
+from idalloc_worker.broker_setup._password import hashed, matches, new_password, variable_of
+from idalloc_worker.cli._main import cli
+from idalloc_worker.tags._partitions import QUEUES as ORDERED_QUEUES
 
 SHIPPED = Path(__file__).resolve().parents[2] / "deploy/rabbitmq/definitions.json"
 

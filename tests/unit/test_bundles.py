@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from idalloc_schemas import AllocRequest, InvalidMessageError
-from idalloc_worker._bundles import (
+from idalloc_worker.ordered._bundles import (
     MAX_REQUESTS,
     OrderedRequest,
     bundled,
     decode_bundle,
     encode_bundle,
 )
-from idalloc_worker._partitions import partition_of
+from idalloc_worker.tags._partitions import partition_of
 
 TAGS = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=32)
 SHORT_STRINGS = st.none() | st.binary(max_size=255)

@@ -3,9 +3,9 @@
 from pika.exceptions import ChannelClosedByBroker, StreamLostError
 
 from idalloc_client import AccessRefusedError
-from idalloc_client._calls import CallTable
-from idalloc_client._exchange import health_exchange
-from idalloc_client._rpc import _BlockingCall
+from idalloc_client._clients._session import _BlockingCall
+from idalloc_client._rpc._pending_calls import CallTable
+from idalloc_client._rpc._request_spec import health_exchange
 
 
 def test_without_the_right_to_send_calls_end_until_there_is_a_channel() -> None:

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from pika.exceptions import ChannelClosedByBroker
 
-from idalloc_client._calls import CallTable
 from idalloc_client._errors import (
     AccessRefusedError,
     BusyError,
@@ -17,10 +16,11 @@ from idalloc_client._errors import (
     NoRouteError,
     QueueFullError,
 )
-from idalloc_client._exchange import Exchange, RawReply, alloc_exchange
-from idalloc_client._frames import Properties
 from idalloc_client._memory import MemoryRestoredError, after_restore
-from idalloc_client._tracing import Carrier
+from idalloc_client._rpc._pending_calls import CallTable
+from idalloc_client._rpc._request_spec import Exchange, RawReply, alloc_exchange
+from idalloc_client._stats._tracing import Carrier
+from idalloc_client.amqp.io._frames import Properties
 
 
 @dataclass(eq=False)

@@ -9,9 +9,9 @@ from pika.exceptions import ChannelClosedByBroker, ChannelClosedByClient, Connec
 from pika.spec import Basic, BasicProperties
 
 from idalloc_schemas import FLEET_EXCHANGE
-from idalloc_worker import _careful_stream
-from idalloc_worker._careful_stream import CarefulStream
-from idalloc_worker._marks_stream import PREFETCH
+from idalloc_worker.marks import _careful_stream
+from idalloc_worker.marks._careful_stream import CarefulStream
+from idalloc_worker.marks._marks_stream import PREFETCH
 from tests.vouched import gate
 
 POISON = ConnectionClosedByBroker(541, "INTERNAL_ERROR")

@@ -9,8 +9,8 @@ from pika.exceptions import (
     StreamLostError,
 )
 
-from idalloc_client._reason import describe
-from idalloc_worker._channel_budget import ChannelBudget
+from idalloc_client.amqp._reason import describe
+from idalloc_worker.requests._channel_budget import ChannelBudget
 
 TOO_MANY = ConnectionClosedByBroker(
     530, "NOT_ALLOWED - number of channels opened for user 'u' has reached the maximum allowed"

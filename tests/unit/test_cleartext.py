@@ -5,11 +5,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from idalloc_client import AsyncIdClient, IdClient, _cleartext
-from idalloc_worker._cleartext import broker_warnings, database_warnings
-from idalloc_worker._cli import run
-from idalloc_worker._mysql_url import MySqlAddress
-from idalloc_worker._settings import load_settings
+from idalloc_client import AsyncIdClient, IdClient
+from idalloc_client.amqp import _cleartext
+from idalloc_worker.cli._main import run
+from idalloc_worker.mysql._url import MySqlAddress
+from idalloc_worker.settings._cleartext import broker_warnings, database_warnings
+from idalloc_worker.settings._settings import load_settings
 
 SECRET = "s3cret"
 REMOTE = f"amqp://me:{SECRET}@192.0.2.1:5673/%2F"

@@ -9,9 +9,9 @@ import pytest
 
 from idalloc_client import IdAllocError
 from idalloc_worker import __main__ as entry
-from idalloc_worker._cli import cli, run
-from idalloc_worker._settings import SettingsError
-from idalloc_worker._store_errors import TagNotFoundError
+from idalloc_worker.cli._main import cli, run
+from idalloc_worker.settings._settings import SettingsError
+from idalloc_worker.tags._errors import TagNotFoundError
 
 
 @pytest.fixture(autouse=True)
@@ -129,7 +129,7 @@ def test_without_the_extra_it_says_what_to_install(
     missing: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A plain install has the command, which names the extra that it needs."""
-    for module in [name for name in sys.modules if name.startswith("idalloc_worker._cli")]:
+    for module in [name for name in sys.modules if name.startswith("idalloc_worker.cli._main")]:
         monkeypatch.delitem(sys.modules, module)
     for module in (
         "_logging",

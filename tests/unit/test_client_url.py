@@ -5,7 +5,7 @@ from urllib.parse import quote
 import pytest
 
 from idalloc_client import IdClient
-from idalloc_client._url import connection_parameters, user_id
+from idalloc_client.amqp._url import connection_parameters, user_id
 
 
 @pytest.mark.parametrize(

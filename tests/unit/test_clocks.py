@@ -1,6 +1,6 @@
 """Whether the process was away is told by two clocks."""
 
-from idalloc_worker._clocks import ClockWatch
+from idalloc_worker.service._clocks import ClockWatch
 
 
 def test_a_jump_is_told_once() -> None:

@@ -20,18 +20,13 @@ from idalloc_client import (
     QueueFullError,
     TooManyCallsError,
 )
-from idalloc_client import _coalescer as coalescer_module
-from idalloc_client._coalescer import (
-    CROWD,
-    REQUESTS_IN_FLIGHT,
-    SLOW,
-    Coalescer,
-)
-from idalloc_client._exchange import Exchange, RawReply
-from idalloc_client._gathered_call import GatheredCall
-from idalloc_client._lane import Group
-from idalloc_client._request_size import MAX_GATHERED, SMALLEST_PIECE, RequestSize
-from idalloc_client._tallies import Tallies
+from idalloc_client._batching import _batcher as coalescer_module
+from idalloc_client._batching._batch_request import GatheredCall
+from idalloc_client._batching._batcher import CROWD, REQUESTS_IN_FLIGHT, SLOW, Coalescer
+from idalloc_client._batching._request_size import MAX_GATHERED, SMALLEST_PIECE, RequestSize
+from idalloc_client._batching._tag_queue import Group
+from idalloc_client._rpc._request_spec import Exchange, RawReply
+from idalloc_client._stats._counters import Tallies
 from idalloc_schemas import encode_alloc_success
 
 

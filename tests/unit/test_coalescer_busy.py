@@ -2,8 +2,8 @@
 
 import json
 
+from idalloc_client._batching._request_size import MAX_GATHERED, SMALLEST_PIECE
 from idalloc_client._errors import BusyError
-from idalloc_client._request_size import MAX_GATHERED, SMALLEST_PIECE
 from tests.unit.test_coalescer import World
 
 

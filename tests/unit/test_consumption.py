@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from idalloc_worker._consumption import Consumption
+from idalloc_worker.tags._consumption import Consumption
 
 
 def after(*readings: tuple[float, int]) -> float:

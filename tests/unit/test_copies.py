@@ -2,7 +2,7 @@
 
 import pytest
 
-from idalloc_client._copies import Copies
+from idalloc_client._rpc._copies import Copies
 
 CALLS = [b"%d" % number for number in range(10)]
 

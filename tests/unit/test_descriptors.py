@@ -5,8 +5,8 @@ import resource
 
 import pytest
 
-from idalloc_worker._descriptors import ensure_descriptors, needed
-from idalloc_worker._settings import Settings, load_settings
+from idalloc_worker.process._descriptors import ensure_descriptors, needed
+from idalloc_worker.settings._settings import Settings, load_settings
 
 SETTINGS = load_settings(None, {"metrics_port": 9464}, {})
 NEED = needed(SETTINGS)

@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 
 from idalloc_schemas import ALLOC_QUEUE
-from idalloc_worker._desk import Desk
-from idalloc_worker._effects import REDIRECTED
-from idalloc_worker._refusals import SHUTTING_DOWN, busy, over_share
-from idalloc_worker._reply_address import ReplyAddresses
-from idalloc_worker._sample import SHOWN
-from idalloc_worker._session import Delivery
-from idalloc_worker._tallies import Tallies
-from idalloc_worker._throttle import ThrottledLog
-from idalloc_worker._user_counts import NOBODY
+from idalloc_worker.counters._counters import Tallies
+from idalloc_worker.counters._throttle import ThrottledLog
+from idalloc_worker.counters._user_counts import NOBODY
+from idalloc_worker.engine._effects import REDIRECTED
+from idalloc_worker.engine._refusals import SHUTTING_DOWN, busy, over_share
+from idalloc_worker.requests._reply_address import ReplyAddresses
+from idalloc_worker.requests._responder import Desk
+from idalloc_worker.requests._sample import SHOWN
+from idalloc_worker.requests._session import Delivery
 
 
 class Bench:

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 import pytest
 
-from idalloc_worker._cli import cli
+from idalloc_worker.cli._main import cli
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

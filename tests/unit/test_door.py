@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from idalloc_client._coalescer import REQUESTS_IN_FLIGHT, Coalescer
-from idalloc_client._exchange import RawReply
-from idalloc_client._gathered_call import GatheredCall
-from idalloc_client._lane import Lane
-from idalloc_client._rpc import _Running
-from idalloc_client._tallies import Tallies
+from idalloc_client._batching._batch_request import GatheredCall
+from idalloc_client._batching._batcher import REQUESTS_IN_FLIGHT, Coalescer
+from idalloc_client._batching._tag_queue import Lane
+from idalloc_client._clients._session import _Running
+from idalloc_client._rpc._request_spec import RawReply
+from idalloc_client._stats._counters import Tallies
 from idalloc_schemas import encode_alloc_success
 
 _TIMEOUT = 5.0

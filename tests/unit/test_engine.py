@@ -3,8 +3,8 @@
 import pytest
 
 from idalloc_schemas import RespCode, TagState
-from idalloc_worker._effects import Expired
-from idalloc_worker._engine import EngineLimits
+from idalloc_worker.engine._effects import Expired
+from idalloc_worker.engine._engine import EngineLimits
 from tests.engine_driver import Driver, Row
 
 

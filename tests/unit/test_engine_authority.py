@@ -3,7 +3,7 @@
 import pytest
 
 from idalloc_schemas import RespCode, TagState
-from idalloc_worker._engine import EngineLimits
+from idalloc_worker.engine._engine import EngineLimits
 from tests.engine_driver import EXHAUSTED, Driver, Row
 
 

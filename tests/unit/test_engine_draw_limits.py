@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import pytest
 
 from idalloc_schemas import MAX_ID, RespCode
-from idalloc_worker._allowance import FEW, Allowance, DrawLimits
-from idalloc_worker._effects import Refused
-from idalloc_worker._engine import EngineLimits
-from idalloc_worker._tag_settings import TagSettings
+from idalloc_worker.engine._effects import Refused
+from idalloc_worker.engine._engine import EngineLimits
+from idalloc_worker.tags._allowance import FEW, Allowance, DrawLimits
+from idalloc_worker.tags._settings import TagSettings
 from tests.engine_driver import Call, Driver, OwnerDriver, Row
 
 SMALL_SPACE = 2**31 - 1

@@ -1,8 +1,8 @@
 """The engine where two rules meet."""
 
 from idalloc_schemas import RespCode, TagState
-from idalloc_worker._effects import Refused
-from idalloc_worker._engine import EngineLimits
+from idalloc_worker.engine._effects import Refused
+from idalloc_worker.engine._engine import EngineLimits
 from tests.engine_driver import EXHAUSTED, Driver, Row
 
 INTERNAL = Refused(RespCode.INTERNAL, "bad row")

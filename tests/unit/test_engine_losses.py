@@ -6,9 +6,9 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from idalloc_worker._effects import StartRefill
-from idalloc_worker._engine import EngineLimits
-from idalloc_worker._step_size import NO_DEMAND, first_part, reservation_size
+from idalloc_worker.engine._effects import StartRefill
+from idalloc_worker.engine._engine import EngineLimits
+from idalloc_worker.tags._step_size import NO_DEMAND, first_part, reservation_size
 from tests.engine_driver import Driver, Row
 
 STEP = 1000

@@ -5,9 +5,9 @@ from itertools import count
 import pytest
 
 from idalloc_schemas import RespCode
-from idalloc_worker._effects import REDIRECTED, Redirected
-from idalloc_worker._engine import Engine
-from idalloc_worker._owner_engine import OwnerEngine
+from idalloc_worker.engine._effects import REDIRECTED, Redirected
+from idalloc_worker.engine._engine import Engine
+from idalloc_worker.ordered._ordered_engine import OwnerEngine
 from tests.engine_driver import Driver, OwnerDriver, Row
 
 

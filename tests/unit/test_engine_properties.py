@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from idalloc_schemas import RespCode
-from idalloc_worker._effects import (
+from idalloc_worker.engine._effects import (
     AbandonRefill,
     Answer,
     Answered,
@@ -16,11 +16,11 @@ from idalloc_worker._effects import (
     Refused,
     StartRefill,
 )
-from idalloc_worker._engine import Engine, EngineLimits
-from idalloc_worker._id_space import end_of_space
-from idalloc_worker._segment import Segment
-from idalloc_worker._step_size import reservation_size
-from idalloc_worker._tag_settings import TagSettings
+from idalloc_worker.engine._engine import Engine, EngineLimits
+from idalloc_worker.tags._id_space import end_of_space
+from idalloc_worker.tags._segment import Segment
+from idalloc_worker.tags._settings import TagSettings
+from idalloc_worker.tags._step_size import reservation_size
 
 LIMITS = EngineLimits(max_count=500, max_waiters=5, max_refusals=3)
 USERS = (None, "shop", "billing", "intruder")

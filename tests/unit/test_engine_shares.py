@@ -3,8 +3,8 @@
 import pytest
 
 from idalloc_schemas import RespCode
-from idalloc_worker._engine import EngineLimits
-from idalloc_worker._fair_share import EQUALLY, THREE_TIMES, FairShare, places_for
+from idalloc_worker.engine._engine import EngineLimits
+from idalloc_worker.engine._fair_share import EQUALLY, THREE_TIMES, FairShare, places_for
 from tests.engine_driver import Driver, Row
 
 

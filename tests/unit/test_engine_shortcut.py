@@ -7,9 +7,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis.stateful import invariant, rule
 
 from idalloc_schemas import RespCode
-from idalloc_worker._effects import Answer
-from idalloc_worker._engine import Engine
-from idalloc_worker._pool import Waiter
+from idalloc_worker.engine._effects import Answer
+from idalloc_worker.engine._engine import Engine
+from idalloc_worker.engine._pool import Waiter
 from tests.engine_driver import Driver, Row
 from tests.unit.test_engine_properties import LIMITS, TAGS, EngineMachine
 

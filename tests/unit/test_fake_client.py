@@ -14,8 +14,8 @@ from idalloc_client import (
     IdClient,
     InvalidRequestError,
 )
-from idalloc_client._async_session import AsyncSession
-from idalloc_client._rpc import RpcClient
+from idalloc_client._clients._async_session import AsyncSession
+from idalloc_client._clients._session import RpcClient
 from idalloc_client.testing import AsyncFakeIdClient, FakeIdClient, _FakeRpc, _FakeSession
 from idalloc_schemas import MAX_ID
 from tests.forks import in_child

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from idalloc_schemas import Alive, Echo, Hello, Marks, Reserved, Surrendered, parse_fleet_message
-from idalloc_worker import _fleet, _fleet_memory
-from idalloc_worker._fleet import Fleet
-from idalloc_worker._segment import Segment
-from idalloc_worker._snapshot_log import EVERY, SnapshotLog
-from idalloc_worker._vouching import Vouching
+from idalloc_worker.fleet import _fleet
+from idalloc_worker.fleet._fleet import Fleet
+from idalloc_worker.marks import _memory as _fleet_memory
+from idalloc_worker.marks._snapshot_log import EVERY, SnapshotLog
+from idalloc_worker.marks._vouching import Vouching
+from idalloc_worker.tags._segment import Segment
 from tests.vouched import logged_in
 
 Callback = Callable[[], None]

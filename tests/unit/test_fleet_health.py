@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pika.exceptions import ChannelClosedByBroker, StreamLostError
 
-from idalloc_client._frames import Envelope
+from idalloc_client.amqp.io._frames import Envelope
 from idalloc_schemas import (
     FLEET_HEALTH_EXCHANGE,
     HEALTH_QUEUE,
@@ -15,8 +15,8 @@ from idalloc_schemas import (
     HealthCall,
     parse_fleet_message,
 )
-from idalloc_worker._fleet_health import PATIENCE, FleetHealth
-from idalloc_worker._session import Delivery, Session
+from idalloc_worker.health._fleet_calls import PATIENCE, FleetHealth
+from idalloc_worker.requests._session import Delivery, Session
 from tests.vouched import logged_in
 
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from idalloc_worker._fleet_marks import _MAX_RIVALS, _MAX_WORKERS, FleetMarks
+from idalloc_worker.marks._marks import _MAX_RIVALS, _MAX_WORKERS, FleetMarks
 
 WORKERS = st.sampled_from(["me", *(f"w{number}" for number in range(2 * _MAX_WORKERS))])
 SEGMENTS = st.tuples(st.integers(0, 200), st.integers(1, 50)).map(lambda s: (s[0], s[0] + s[1]))

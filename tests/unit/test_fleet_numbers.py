@@ -2,7 +2,7 @@
 
 import pytest
 
-from idalloc_worker._fleet_numbers import HeardNumbers, SentNumbers
+from idalloc_worker.marks._numbers import HeardNumbers, SentNumbers
 
 
 def hears(*message_ids: str, most: int = 9) -> list[bool]:

@@ -3,7 +3,7 @@
 import pytest
 from pika.exceptions import ChannelClosedByBroker
 
-from idalloc_worker._fleet_users import FleetUsers
+from idalloc_worker.rights._fleet_users import FleetUsers
 from tests.vouched import WORKER_USER, connection_of, logged_in
 
 

@@ -11,13 +11,13 @@ from pika.exceptions import ChannelClosedByBroker, ChannelClosedByClient
 from pika.spec import Basic
 
 from idalloc_schemas import AllocRequest, RespCode
-from idalloc_worker._bundles import MAX_REQUESTS, decode_bundle
-from idalloc_worker._effects import Refused
-from idalloc_worker._fleet_users import FleetUsers
-from idalloc_worker._forwarder import Forwarder
-from idalloc_worker._partitions import QUEUES, partition_of
-from idalloc_worker._second_tries import LONGEST, MOST
-from idalloc_worker._session import Delivery
+from idalloc_worker.engine._effects import Refused
+from idalloc_worker.ordered._bundles import MAX_REQUESTS, decode_bundle
+from idalloc_worker.ordered._forwarder import Forwarder
+from idalloc_worker.ordered._second_tries import LONGEST, MOST
+from idalloc_worker.requests._session import Delivery
+from idalloc_worker.rights._fleet_users import FleetUsers
+from idalloc_worker.tags._partitions import QUEUES, partition_of
 
 NOW = 100.0
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from idalloc_client._frames import (
+from idalloc_client.amqp.io._delivery_reader import Shortcut
+from idalloc_client.amqp.io._frames import (
     FRAME_HEADER,
     FRAME_OVERHEAD,
     METHOD,
@@ -22,7 +23,6 @@ from idalloc_client._frames import (
     read_content_header,
     short_string,
 )
-from idalloc_client._shortcut import Shortcut
 
 _BODY_MAX = 4096 - FRAME_OVERHEAD  # of the smallest frames that AMQP allows
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from idalloc_client._wire import DirectWire, PikaWire
-from idalloc_worker import _garbage
-from idalloc_worker._garbage import collect_if_due, collect_rarely, freeze_start
+from idalloc_client.amqp.io._channel import DirectWire, PikaWire
+from idalloc_worker.service import _garbage
+from idalloc_worker.service._garbage import collect_if_due, collect_rarely, freeze_start
 
 
 @pytest.fixture(autouse=True)

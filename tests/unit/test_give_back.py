@@ -5,11 +5,11 @@ from collections.abc import Callable
 
 import pytest
 
-from idalloc_worker._give_back import GiveBacks
-from idalloc_worker._pool import TagPool
-from idalloc_worker._refiller import GiveBack
-from idalloc_worker._segment import Segment
-from idalloc_worker._store_errors import OutcomeUnknownError, StoreReason
+from idalloc_worker.engine._pool import TagPool
+from idalloc_worker.refill._give_back import GiveBacks
+from idalloc_worker.store._threads import GiveBack
+from idalloc_worker.tags._errors import OutcomeUnknownError, StoreReason
+from idalloc_worker.tags._segment import Segment
 
 
 class FakeFleet:

@@ -4,8 +4,8 @@ from collections.abc import Callable, Collection
 
 import pytest
 
-from idalloc_worker._health_answers import REST, SHARED, Bodies, HealthAnswers
-from idalloc_worker._health_rights import NOBODY, Viewer
+from idalloc_worker.health._answers import REST, SHARED, Bodies, HealthAnswers
+from idalloc_worker.rights._health_rights import NOBODY, Viewer
 
 
 class Loop:

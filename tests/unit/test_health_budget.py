@@ -2,8 +2,8 @@
 
 import pytest
 
-from idalloc_worker._health_budget import PER_CALL, HealthBudget
-from idalloc_worker._health_rights import NOBODY, Viewer
+from idalloc_worker.health._budget import PER_CALL, HealthBudget
+from idalloc_worker.rights._health_rights import NOBODY, Viewer
 
 ALICE = Viewer("alice")
 OPERATOR = Viewer("operator", operator=True)

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from idalloc_client._frames import Properties
+from idalloc_client.amqp.io._frames import Properties
 from idalloc_schemas import HEALTH_QUEUE, HealthCall, RespCode
-from idalloc_worker._desk import Desk
-from idalloc_worker._effects import Refused
-from idalloc_worker._health_requests import HealthRequests
-from idalloc_worker._health_rights import NOBODY, HealthRights
-from idalloc_worker._ordered import OrderedTags
-from idalloc_worker._session import Delivery
-from idalloc_worker._tallies import Tallies
+from idalloc_worker.counters._counters import Tallies
+from idalloc_worker.engine._effects import Refused
+from idalloc_worker.health._requests import HealthRequests
+from idalloc_worker.ordered._tags import OrderedTags
+from idalloc_worker.requests._responder import Desk
+from idalloc_worker.requests._session import Delivery
+from idalloc_worker.rights._health_rights import NOBODY, HealthRights
 from tests.engine_driver import Driver, OwnerDriver, Row
 from tests.vouched import logged_in
 

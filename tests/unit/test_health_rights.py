@@ -3,7 +3,7 @@
 import pytest
 
 from idalloc_schemas import RespCode
-from idalloc_worker._health_rights import NOBODY, HealthRights, Viewer
+from idalloc_worker.rights._health_rights import NOBODY, HealthRights, Viewer
 from tests.engine_driver import NOT_FOUND, Driver, Row
 from tests.vouched import logged_in
 

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from idalloc_worker._held_ids import HeldIds
-from idalloc_worker._segment import Segment
+from idalloc_worker.engine._held_ids import HeldIds
+from idalloc_worker.tags._segment import Segment
 
 
 def holding(*segments: tuple[int, int], taken: int = 0) -> HeldIds:

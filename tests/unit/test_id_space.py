@@ -3,7 +3,7 @@
 import pytest
 
 from idalloc_schemas import MAX_ID
-from idalloc_worker._id_space import end_of_space, space_used
+from idalloc_worker.tags._id_space import end_of_space, space_used
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ import uvloop
 from pika.adapters.utils.nbio_interface import AbstractStreamProtocol
 from pika.adapters.utils.selector_ioloop_adapter import SelectorIOServicesAdapter
 
-from idalloc_client._asyncio_loop import AsyncioSelectorLoop
-from idalloc_client._joined_stream import PlainStream
-from idalloc_client._turn import Turn
+from idalloc_client.amqp.io._asyncio_loop import AsyncioSelectorLoop
+from idalloc_client.amqp.io._batched_stream import PlainStream
+from idalloc_client.amqp.io._write_batch import Turn
 
 
 class Services:

@@ -4,7 +4,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from idalloc_client._batch import IdBatch
-from idalloc_client._lane import Book, Group, Lane
+from idalloc_client._batching._tag_queue import Book, Group, Lane
 
 
 def test_who_was_not_served_comes_before_those_who_came_later() -> None:

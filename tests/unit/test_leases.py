@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from idalloc_client import IdAllocError, IdBatch
-from idalloc_client._lease_book import LeaseBook
-from idalloc_client._lease_size import LeaseLimits, next_lease_size
 from idalloc_client._memory import LeasePage
+from idalloc_client._sequences._lease_book import LeaseBook
+from idalloc_client._sequences._lease_size import LeaseLimits, next_lease_size
 
 LIMITS = LeaseLimits(floor=100, cap=1_000_000, cover=10.0)
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pika import ConnectionParameters
 
-from idalloc_client._link import Link
+from idalloc_client.amqp._link import Link
 
 
 class Handler:

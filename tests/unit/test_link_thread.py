@@ -7,7 +7,7 @@ from typing import Any
 import pika
 import pytest
 
-from idalloc_client._link_thread import LinkThread, _Waker
+from idalloc_client.amqp._link_thread import LinkThread, _Waker
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from idalloc_worker._logging import configure_logging
+from idalloc_worker.process._logging import configure_logging
 
 
 @pytest.fixture(autouse=True)

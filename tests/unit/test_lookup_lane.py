@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from idalloc_worker._effects import StartRefill
-from idalloc_worker._lookup_lane import DIRECT, MOST, PAUSE, Lookup, LookupLane
-from idalloc_worker._refiller import Errand, RefillReport
-from idalloc_worker._refills import Refills
-from idalloc_worker._store_errors import StoreReason, StoreUnavailableError, TagNotFoundError
+from idalloc_worker.engine._effects import StartRefill
+from idalloc_worker.refill._coordinator import Refills
+from idalloc_worker.refill._lookup_queue import DIRECT, MOST, PAUSE, Lookup, LookupLane
+from idalloc_worker.store._threads import Errand, RefillReport
+from idalloc_worker.tags._errors import StoreReason, StoreUnavailableError, TagNotFoundError
 from tests.engine_driver import Driver, Row
 from tests.unit.test_refills import FakeFleet
 

@@ -8,17 +8,17 @@ from types import SimpleNamespace
 import pytest
 
 from idalloc_schemas import TagHealth, TagState
-from idalloc_worker._engine import Engine, EngineLimits
-from idalloc_worker._fleet_marks import FleetMarks
-from idalloc_worker._health_rights import NOBODY, Viewer
-from idalloc_worker._listing import DESCRIBED, LOOKED_AT
-from idalloc_worker._ordered import OrderedTags
-from idalloc_worker._owner_engine import OwnerEngine
-from idalloc_worker._pool import TagPool
-from idalloc_worker._segment import Segment
-from idalloc_worker._tag_health import LISTED, LISTED_TO_CALLERS, Listing
-from idalloc_worker._tag_settings import TagSettings
-from idalloc_worker._tallies import Tallies
+from idalloc_worker.counters._counters import Tallies
+from idalloc_worker.engine._engine import Engine, EngineLimits
+from idalloc_worker.engine._pool import TagPool
+from idalloc_worker.engine._tag_health import LISTED, LISTED_TO_CALLERS, Listing
+from idalloc_worker.marks._marks import FleetMarks
+from idalloc_worker.ordered._ordered_engine import OwnerEngine
+from idalloc_worker.ordered._tags import OrderedTags
+from idalloc_worker.rights._health_rights import NOBODY, Viewer
+from idalloc_worker.rights._listing import DESCRIBED, LOOKED_AT
+from idalloc_worker.tags._segment import Segment
+from idalloc_worker.tags._settings import TagSettings
 from tests.engine_driver import Driver, OwnerDriver, Row
 
 OPERATOR = Viewer("operator", operator=True)
@@ -182,7 +182,7 @@ def test_no_turn_looks_at_more_than_a_slice_of_the_tags(monkeypatch: pytest.Monk
     work, turns = Counter[str](), list[Counter[str]]()
     monkeypatch.setattr(TagPool, "left", property(lambda _pool: work.update(["looked"]) or 1))
     monkeypatch.setattr(
-        "idalloc_worker._ordered.describe",
+        "idalloc_worker.ordered._tags.describe",
         lambda pool, _now: work.update(["described"]) or TagHealth(app_tag=pool.app_tag, state="s"),
     )
     steps = ordered_tags(plain.engine, ordered.engine).listing(OPERATOR)

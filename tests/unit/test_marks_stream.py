@@ -8,7 +8,7 @@ from pika.exceptions import ChannelClosedByBroker
 from pika.spec import Basic, BasicProperties
 
 from idalloc_schemas import FLEET_EXCHANGE
-from idalloc_worker._marks_stream import MarksStream
+from idalloc_worker.marks._marks_stream import MarksStream
 from tests.vouched import gate
 
 Callback = Callable[[], None]

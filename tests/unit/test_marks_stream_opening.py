@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pika.exceptions import ChannelClosedByBroker
 
-from idalloc_worker._marks_stream import MarksStream
+from idalloc_worker.marks._marks_stream import MarksStream
 from tests.vouched import gate
 
 DOWN = ChannelClosedByBroker(404, "home node 'a' of durable queue 'x' is down or inaccessible")

@@ -21,10 +21,10 @@ from idalloc_client import (
     after_restore,
 )
 from idalloc_client import _memory as memory_module
-from idalloc_client._async_sequence import AsyncIdSequence
-from idalloc_client._lease_size import LeaseLimits
 from idalloc_client._memory import MEMORY, LeasePage, Memory, Process
-from idalloc_client._sequence import IdSequence, new_sequence
+from idalloc_client._sequences._async_sequence import AsyncIdSequence
+from idalloc_client._sequences._lease_size import LeaseLimits
+from idalloc_client._sequences._sequence import IdSequence, new_sequence
 from tests.forks import in_child
 
 LIMITS = LeaseLimits(floor=10, cap=10, cover=1.0)

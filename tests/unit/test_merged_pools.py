@@ -1,9 +1,9 @@
 """What the metrics see of a tag that is in both engines."""
 
-from idalloc_worker._merged_pools import merged_pools
-from idalloc_worker._pool import TagPool
-from idalloc_worker._segment import Segment
-from idalloc_worker._tag_settings import TagSettings
+from idalloc_worker.engine._pool import TagPool
+from idalloc_worker.metrics._merged_pools import merged_pools
+from idalloc_worker.tags._segment import Segment
+from idalloc_worker.tags._settings import TagSettings
 
 
 def pool(name: str, left: int, right: int, *, taken: int = 0, read_at: float = 0.0) -> TagPool:

@@ -11,15 +11,15 @@ from dataclasses import replace
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from idalloc_worker._metrics_collector import WorkerCollector
-from idalloc_worker._metrics_server import _OneAtATime
-from idalloc_worker._metrics_sources import Children, OwnProcess, ProcessState, Responder
-from idalloc_worker._pool import TagPool
-from idalloc_worker._segment import Segment
-from idalloc_worker._snapshot import SNAPSHOT, Snapshot
-from idalloc_worker._snapshot_taker import OnTaken, SnapshotTaker
-from idalloc_worker._tag_settings import TagSettings
-from idalloc_worker._tallies import Tallies
+from idalloc_worker.counters._counters import Tallies
+from idalloc_worker.engine._pool import TagPool
+from idalloc_worker.metrics._collector import WorkerCollector
+from idalloc_worker.metrics._server import _OneAtATime
+from idalloc_worker.metrics._snapshot import SNAPSHOT, Snapshot
+from idalloc_worker.metrics._snapshot_taker import OnTaken, SnapshotTaker
+from idalloc_worker.metrics._sources import Children, OwnProcess, ProcessState, Responder
+from idalloc_worker.tags._segment import Segment
+from idalloc_worker.tags._settings import TagSettings
 from tests.scrapes import Scrape, parse
 
 NEVER: Callable[[OnTaken], None] = lambda _on_taken: None  # noqa: E731  # a process that hangs

@@ -8,9 +8,9 @@ from contextlib import ExitStack
 import pytest
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
-from idalloc_worker._metrics_admission import IN_A_CROWD, Admission
-from idalloc_worker._metrics_server import _HttpServer
-from idalloc_worker._settings import load_settings
+from idalloc_worker.metrics._admission import IN_A_CROWD, Admission
+from idalloc_worker.metrics._server import _HttpServer
+from idalloc_worker.settings._settings import load_settings
 
 MOST = 4
 LONGEST = 10.0

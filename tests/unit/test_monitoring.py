@@ -5,8 +5,8 @@ import re
 import pytest
 import yaml
 
-from idalloc_worker._metrics_collector import families
-from idalloc_worker._metrics_sources import ProcessState
+from idalloc_worker.metrics._collector import families
+from idalloc_worker.metrics._sources import ProcessState
 from tests.queries import (
     ALERT_TESTS,
     ALERTS,

@@ -5,15 +5,15 @@ from dataclasses import replace
 import pytest
 from pymysql.err import InterfaceError, InternalError, OperationalError
 
-from idalloc_worker._mysql_errors import (
+from idalloc_worker.mysql._errors import (
     is_definite,
     is_fault_of_host,
     read_only,
     several_unavailable,
     unavailable,
 )
-from idalloc_worker._mysql_url import MySqlAddress
-from idalloc_worker._store_errors import StoreReason
+from idalloc_worker.mysql._url import MySqlAddress
+from idalloc_worker.tags._errors import StoreReason
 
 ADDRESS = MySqlAddress(user="me", password="s3cret", host="db")
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from idalloc_worker._admin_session import AdminSession
-from idalloc_worker._mysql_hosts import MySqlHosts
-from idalloc_worker._mysql_url import MySqlAddress
-from idalloc_worker._store import SegmentStore
-from idalloc_worker._store_errors import StoreError, StoreReason, StoreUnavailableError
+from idalloc_worker.mysql._host_choice import MySqlHosts
+from idalloc_worker.mysql._url import MySqlAddress
+from idalloc_worker.store._admin_session import AdminSession
+from idalloc_worker.store._store import SegmentStore
+from idalloc_worker.tags._errors import StoreError, StoreReason, StoreUnavailableError
 from tests import hostile_mysql as hostile
 from tests.hostile_mysql import HostileMySql, Script
 
@@ -49,7 +49,7 @@ def _column(name: bytes, kind: int = 8) -> bytes:
 @pytest.mark.parametrize("kind", ["rows", "columns", "one packet", "results"])
 def test_an_answer_without_an_end(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is read up to a bound, and the connection given up."""
-    monkeypatch.setattr("idalloc_worker._mysql_reading.LARGEST_ANSWER", 2**20)
+    monkeypatch.setattr("idalloc_worker.mysql._reading.LARGEST_ANSWER", 2**20)
     last: list[int] = []
 
     def endless(caller: hostile.Caller) -> None:
@@ -111,13 +111,13 @@ def time_of(server: HostileMySql) -> None:
 
 def test_a_login_that_drips_in(monkeypatch: pytest.MonkeyPatch) -> None:
     """A command gives it up, also where there is one host only."""
-    monkeypatch.setattr("idalloc_worker._admin_session.TIMEOUT", 0.5)
+    monkeypatch.setattr("idalloc_worker.store._admin_session.TIMEOUT", 0.5)
     with HostileMySql(drip) as server:
         time_of(server)
 
 
 def test_an_answer_that_drips_in(monkeypatch: pytest.MonkeyPatch) -> None:
     """A command gives it up."""
-    monkeypatch.setattr("idalloc_worker._admin_session._WHOLE_ANSWER", 0.5)
+    monkeypatch.setattr("idalloc_worker.store._admin_session._WHOLE_ANSWER", 0.5)
     with HostileMySql(then=drip) as server:
         time_of(server)

@@ -9,11 +9,11 @@ from unittest.mock import patch
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from idalloc_client._cleartext import is_local
-from idalloc_worker._admin_session import AdminSession
-from idalloc_worker._mysql_trust import is_local_peer
-from idalloc_worker._mysql_url import MySqlAddress
-from idalloc_worker._store_errors import StoreReason, StoreUnavailableError
+from idalloc_client.amqp._cleartext import is_local
+from idalloc_worker.mysql._trust import is_local_peer
+from idalloc_worker.mysql._url import MySqlAddress
+from idalloc_worker.store._admin_session import AdminSession
+from idalloc_worker.tags._errors import StoreReason, StoreUnavailableError
 from tests import hostile_mysql as hostile
 from tests.certificates import Authority
 from tests.hostile_mysql import HostileMySql, Script
@@ -34,7 +34,7 @@ WAYS: dict[str, tuple[Script, str]] = {
 @pytest.fixture
 def _remote() -> Iterator[None]:
     """Take the loopback address for another machine's."""
-    with patch("idalloc_worker._mysql_trust.is_local_peer", return_value=False):
+    with patch("idalloc_worker.mysql._trust.is_local_peer", return_value=False):
         yield
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from idalloc_worker._mysql_url import MySqlAddress
+from idalloc_worker.mysql._url import MySqlAddress
 
 SECRET = "s3cret"
 

@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 
 from idalloc_schemas import AllocRequest
-from idalloc_worker._effects import REDIRECTED, Answer, Answered, Redirected, StartRefill
-from idalloc_worker._engine import Engine, EngineLimits
-from idalloc_worker._ordered import OrderedTags
-from idalloc_worker._owner_engine import OwnerEngine
-from idalloc_worker._segment import Segment
-from idalloc_worker._tag_settings import TagSettings
-from idalloc_worker._tallies import Tallies
+from idalloc_worker.counters._counters import Tallies
+from idalloc_worker.engine._effects import REDIRECTED, Answer, Answered, Redirected, StartRefill
+from idalloc_worker.engine._engine import Engine, EngineLimits
+from idalloc_worker.ordered._ordered_engine import OwnerEngine
+from idalloc_worker.ordered._tags import OrderedTags
+from idalloc_worker.tags._segment import Segment
+from idalloc_worker.tags._settings import TagSettings
 from tests.vouched import logged_in
 
 SCHEDULES = 200

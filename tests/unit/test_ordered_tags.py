@@ -8,23 +8,23 @@ from typing import Any
 import pytest
 from pika.exceptions import ChannelClosedByBroker
 
-from idalloc_client._frames import Properties
+from idalloc_client.amqp.io._frames import Properties
 from idalloc_schemas import AllocRequest, Reserved
-from idalloc_worker._bundles import MAX_BYTES, OrderedRequest, encode_bundle
-from idalloc_worker._effects import Answer, Refused, StartRefill
-from idalloc_worker._fleet_users import FleetUsers
-from idalloc_worker._ordered import OrderedTags, Survey
-from idalloc_worker._owner_session import OwnerSession
-from idalloc_worker._partitions import QUEUES, partition_of
-from idalloc_worker._refiller import RefillReport
-from idalloc_worker._refusals import SHUTTING_DOWN
-from idalloc_worker._sample import SHOWN
-from idalloc_worker._segment import Segment
-from idalloc_worker._service import WorkerService
-from idalloc_worker._session import Delivery
-from idalloc_worker._store import Reservation
-from idalloc_worker._tag_settings import TagSettings
-from idalloc_worker._tallies import Tallies
+from idalloc_worker.counters._counters import Tallies
+from idalloc_worker.engine._effects import Answer, Refused, StartRefill
+from idalloc_worker.engine._refusals import SHUTTING_DOWN
+from idalloc_worker.ordered._bundles import MAX_BYTES, OrderedRequest, encode_bundle
+from idalloc_worker.ordered._owner_session import OwnerSession
+from idalloc_worker.ordered._tags import OrderedTags, Survey
+from idalloc_worker.requests._sample import SHOWN
+from idalloc_worker.requests._session import Delivery
+from idalloc_worker.rights._fleet_users import FleetUsers
+from idalloc_worker.service._service import WorkerService
+from idalloc_worker.store._store import Reservation
+from idalloc_worker.store._threads import RefillReport
+from idalloc_worker.tags._partitions import QUEUES, partition_of
+from idalloc_worker.tags._segment import Segment
+from idalloc_worker.tags._settings import TagSettings
 from tests.engine_driver import Driver, OwnerDriver, Row
 from tests.vouched import logged_in
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from pika.exceptions import ChannelClosedByBroker
 
-from idalloc_client._frames import Properties
-from idalloc_client._shortcut import OnDelivery
-from idalloc_worker._owner import PartitionOwner
-from idalloc_worker._partitions import QUEUE_ARGUMENTS, QUEUES, consumer_arguments, precedence
+from idalloc_client.amqp.io._delivery_reader import OnDelivery
+from idalloc_client.amqp.io._frames import Properties
+from idalloc_worker.ordered._partition_owner import PartitionOwner
+from idalloc_worker.tags._partitions import QUEUE_ARGUMENTS, QUEUES, consumer_arguments, precedence
 from tests.vouched import logged_in
 
 WORKER = "idalloc worker host:1"

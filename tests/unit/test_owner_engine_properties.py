@@ -6,8 +6,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
-from idalloc_worker._effects import Answer
-from idalloc_worker._owner_engine import OwnerEngine
+from idalloc_worker.engine._effects import Answer
+from idalloc_worker.ordered._ordered_engine import OwnerEngine
 from tests.unit.test_engine_properties import LIMITS, EngineMachine, Request
 
 ROWS = st.sampled_from(["a", "c"])  # `b` may be deleted

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from idalloc_client._frames import Envelope
+from idalloc_client.amqp.io._frames import Envelope
 from idalloc_schemas import AllocRequest
-from idalloc_worker._bundles import OrderedRequest
-from idalloc_worker._owner_session import BundledRequest, OwnerSession
-from idalloc_worker._session import Delivery
+from idalloc_worker.ordered._bundles import OrderedRequest
+from idalloc_worker.ordered._owner_session import BundledRequest, OwnerSession
+from idalloc_worker.requests._session import Delivery
 from tests.vouched import logged_in
 
 

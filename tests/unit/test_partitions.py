@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from idalloc_worker._partitions import (
+from idalloc_worker.tags._partitions import (
     PARTITIONS,
     QUEUES,
     consumer_arguments,

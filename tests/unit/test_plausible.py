@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from idalloc_schemas import MAX_ID
-from idalloc_worker._plausible import LEAP, is_plausible
+from idalloc_worker.tags._plausible import LEAP, is_plausible
 
 edges = st.integers(0, MAX_ID)
 

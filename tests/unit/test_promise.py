@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from idalloc_client._promise import ThreadPromise, settle
+from idalloc_client._batching._promise import ThreadPromise, settle
 
 
 def test_the_outcome_reaches_the_waiter() -> None:

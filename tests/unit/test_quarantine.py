@@ -9,13 +9,13 @@ import pytest
 from pika.exceptions import ChannelClosedByBroker, ConnectionClosedByBroker
 from pika.spec import Basic, BasicProperties
 
-from idalloc_client._backoff import Backoff
-from idalloc_client._frames import Properties
-from idalloc_client._reason import ended_by_message
-from idalloc_client._wire import PikaWire
+from idalloc_client.amqp._backoff import Backoff
+from idalloc_client.amqp._reason import ended_by_message
+from idalloc_client.amqp.io._channel import PikaWire
+from idalloc_client.amqp.io._frames import Properties
 from idalloc_schemas import ALLOC_QUEUE, HEALTH_QUEUE
-from idalloc_worker._partitions import QUEUES
-from idalloc_worker._quarantine import ORDERED, Quarantine
+from idalloc_worker.requests._quarantine import ORDERED, Quarantine
+from idalloc_worker.tags._partitions import QUEUES
 from tests.vouched import logged_in
 
 POISON = ConnectionClosedByBroker(541, "INTERNAL_ERROR")

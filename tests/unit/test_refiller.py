@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from idalloc_worker._effects import StartRefill
-from idalloc_worker._lifeline import Lifeline
-from idalloc_worker._refiller import Errand, GiveBack, NotBegunError, Refiller, RefillReport
-from idalloc_worker._segment import Segment
-from idalloc_worker._step_size import NO_DEMAND, Demand
-from idalloc_worker._store import Reservation
-from idalloc_worker._tag_settings import TagSettings
+from idalloc_worker.engine._effects import StartRefill
+from idalloc_worker.mysql._lifeline import Lifeline
+from idalloc_worker.store._store import Reservation
+from idalloc_worker.store._threads import Errand, GiveBack, NotBegunError, Refiller, RefillReport
+from idalloc_worker.tags._segment import Segment
+from idalloc_worker.tags._settings import TagSettings
+from idalloc_worker.tags._step_size import NO_DEMAND, Demand
 
 
 class FakeStore:

@@ -7,21 +7,21 @@ from dataclasses import replace
 import pytest
 
 from idalloc_schemas import MAX_ID
-from idalloc_worker._effects import StartRefill
-from idalloc_worker._fleet_marks import FleetMarks, Watch
-from idalloc_worker._lookup_lane import LookupLane
-from idalloc_worker._plausible import LEAP, MarkImplausibleError
-from idalloc_worker._refiller import Errand, NotBegunError, RefillReport
-from idalloc_worker._refills import Refills
-from idalloc_worker._segment import Segment
-from idalloc_worker._store import Reservation
-from idalloc_worker._store_errors import (
+from idalloc_worker.engine._effects import StartRefill
+from idalloc_worker.marks._marks import FleetMarks, Watch
+from idalloc_worker.marks._vouching import Vouching
+from idalloc_worker.refill._coordinator import Refills
+from idalloc_worker.refill._lookup_queue import LookupLane
+from idalloc_worker.store._store import Reservation
+from idalloc_worker.store._threads import Errand, NotBegunError, RefillReport
+from idalloc_worker.tags._errors import (
     MarksNotVouchedError,
     RewindSuspectedError,
     SegmentContestedError,
 )
-from idalloc_worker._tag_settings import TagSettings
-from idalloc_worker._vouching import Vouching
+from idalloc_worker.tags._plausible import LEAP, MarkImplausibleError
+from idalloc_worker.tags._segment import Segment
+from idalloc_worker.tags._settings import TagSettings
 
 SETTINGS = TagSettings(step=10)
 REFILL = StartRefill("order", 1, 5, 0, users=frozenset({"alice"}))

@@ -5,7 +5,7 @@ import struct
 
 import pytest
 
-from idalloc_worker._reply_address import Release, ReplyAddresses, release_of
+from idalloc_worker.requests._reply_address import Release, ReplyAddresses, release_of
 
 OLD: Release = (3, 10, 8)
 NEW: Release = (4, 3, 6)

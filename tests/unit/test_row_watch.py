@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from idalloc_worker._fleet_marks import FleetMarks
-from idalloc_worker._plausible import LEAP
-from idalloc_worker._refiller import Errand
-from idalloc_worker._row_watch import LATEST, LOOK_INTERVAL, TAGS_AT_A_TIME, RowWatch
-from idalloc_worker._tallies import Tallies
+from idalloc_worker.counters._counters import Tallies
+from idalloc_worker.marks._marks import FleetMarks
+from idalloc_worker.refill._row_watch import LATEST, LOOK_INTERVAL, TAGS_AT_A_TIME, RowWatch
+from idalloc_worker.store._threads import Errand
+from idalloc_worker.tags._plausible import LEAP
 from tests.engine_driver import Driver, Row
 
 Callback = Callable[[], None]

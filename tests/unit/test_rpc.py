@@ -7,10 +7,10 @@ from typing import Any
 import pika
 import pytest
 
-from idalloc_client import _rpc
+from idalloc_client._clients import _session as _rpc
+from idalloc_client._clients._session import RpcClient
 from idalloc_client._memory import Process
-from idalloc_client._restore_watch import RestoreWatch
-from idalloc_client._rpc import RpcClient
+from idalloc_client._rpc._restore_watch import RestoreWatch
 
 
 class FakeRunning:

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from idalloc_worker._cli import run
-from idalloc_worker._redaction import redacted
-from idalloc_worker._settings import Settings, SettingsError, load_settings
+from idalloc_worker.cli._main import run
+from idalloc_worker.settings._redaction import redacted
+from idalloc_worker.settings._settings import Settings, SettingsError, load_settings
 
 SECRET = "hunter2"
 URLS = (

@@ -21,10 +21,10 @@ from idalloc_client import (
     IdSequence,
     NoAvailableIdError,
 )
-from idalloc_client import _sequence as sequences
-from idalloc_client._async_sequence import AsyncIdSequence
-from idalloc_client._lease_size import LeaseLimits
-from idalloc_client._sequence import new_sequence
+from idalloc_client._sequences import _sequence as sequences
+from idalloc_client._sequences._async_sequence import AsyncIdSequence
+from idalloc_client._sequences._lease_size import LeaseLimits
+from idalloc_client._sequences._sequence import new_sequence
 from idalloc_schemas import ErrorReply, RespCode
 
 LIMITS = LeaseLimits(floor=10, cap=10, cover=1.0)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pydantic
 import pytest
 
-from idalloc_worker._mysql_url import MySqlAddress
-from idalloc_worker._settings import Settings, SettingsError, load_settings
+from idalloc_worker.mysql._url import MySqlAddress
+from idalloc_worker.settings._settings import Settings, SettingsError, load_settings
 
 MYSQL_URL = "mysql://me:s3cret@db/ids"
 AMQP_FORM = "amqp://user:password@host:port/vhost"

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from idalloc_client._frames import Envelope
+from idalloc_client.amqp.io._frames import Envelope
 from idalloc_schemas import ALLOC_QUEUE, RespCode
-from idalloc_worker._desk import Desk
-from idalloc_worker._effects import Refused
-from idalloc_worker._reply_address import ReplyAddresses
-from idalloc_worker._session import Delivery
-from idalloc_worker._side_answers import SideAnswer, SideAnswers, Verdict
-from idalloc_worker._tallies import Tallies
-from idalloc_worker._throttle import ThrottledLog
+from idalloc_worker.counters._counters import Tallies
+from idalloc_worker.counters._throttle import ThrottledLog
+from idalloc_worker.engine._effects import Refused
+from idalloc_worker.requests._reply_address import ReplyAddresses
+from idalloc_worker.requests._responder import Desk
+from idalloc_worker.requests._session import Delivery
+from idalloc_worker.requests._side_answers import SideAnswer, SideAnswers, Verdict
 from tests.vouched import logged_in
 
 ADDRESS = (

@@ -1,6 +1,6 @@
 """When a message may have aged where nobody saw it."""
 
-from idalloc_worker._stalls import BEAT, StallGuard
+from idalloc_worker.requests._stalls import BEAT, StallGuard
 
 
 def beating(guard: StallGuard, start: float, seconds: float) -> float:

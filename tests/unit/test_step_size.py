@@ -7,7 +7,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from idalloc_schemas import MAX_ID
-from idalloc_worker._step_size import (
+from idalloc_worker.tags._settings import TagSettings
+from idalloc_worker.tags._step_size import (
     DEFAULT_MAX_STEP,
     GROWTH,
     NO_DEMAND,
@@ -16,7 +17,6 @@ from idalloc_worker._step_size import (
     reservation_size,
     step_size,
 )
-from idalloc_worker._tag_settings import TagSettings
 
 ids = st.integers(1, MAX_ID)
 tags = st.builds(

@@ -6,13 +6,11 @@ import pytest
 from pymysql.err import OperationalError
 
 from idalloc_schemas import MAX_ID
-from idalloc_worker import _mysql_hosts
-from idalloc_worker._mysql_hosts import MySqlHosts
-from idalloc_worker._mysql_url import MySqlAddress
-from idalloc_worker._segment import Segment
-from idalloc_worker._step_size import Demand
-from idalloc_worker._store import SegmentStore
-from idalloc_worker._store_errors import (
+from idalloc_worker.mysql import _host_choice as _mysql_hosts
+from idalloc_worker.mysql._host_choice import MySqlHosts
+from idalloc_worker.mysql._url import MySqlAddress
+from idalloc_worker.store._store import SegmentStore
+from idalloc_worker.tags._errors import (
     InvalidRowError,
     OutcomeUnknownError,
     RewindSuspectedError,
@@ -20,6 +18,8 @@ from idalloc_worker._store_errors import (
     TagExhaustedError,
     TagIsOrderedError,
 )
+from idalloc_worker.tags._segment import Segment
+from idalloc_worker.tags._step_size import Demand
 from tests.fake_mysql import FakeMySql, gone
 
 ONE_HOST = "mysql://u@one/db"

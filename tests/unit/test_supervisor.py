@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from idalloc_client._backoff import Backoff
-from idalloc_worker._settings import Settings
-from idalloc_worker._starter import Starter
-from idalloc_worker._supervisor import Supervisor
+from idalloc_client.amqp._backoff import Backoff
+from idalloc_worker.process._starter import Starter
+from idalloc_worker.process._supervisor import Supervisor
+from idalloc_worker.settings._settings import Settings
 
 
 class FakeProcess:

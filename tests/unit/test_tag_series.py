@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from idalloc_schemas import MAX_ID
-from idalloc_worker._pool import TagPool
-from idalloc_worker._rates import Rates
-from idalloc_worker._segment import Segment
-from idalloc_worker._snapshot import TagSnapshot
-from idalloc_worker._tag_series import TagSeries, cover_seconds, space_share
-from idalloc_worker._tag_settings import TagSettings
+from idalloc_worker.engine._pool import TagPool
+from idalloc_worker.metrics._rates import Rates
+from idalloc_worker.metrics._snapshot import TagSnapshot
+from idalloc_worker.metrics._tag_series import TagSeries, cover_seconds, space_share
+from idalloc_worker.tags._segment import Segment
+from idalloc_worker.tags._settings import TagSettings
 
 SCRAPE = 15.0
 _COUNTERS = ("handed_out", "reserved", "lost", "given_back")

@@ -3,8 +3,8 @@
 import pytest
 
 from idalloc_schemas import MAX_ID
-from idalloc_worker._store_errors import InvalidRowError
-from idalloc_worker._tag_settings import TagSettings
+from idalloc_worker.tags._errors import InvalidRowError
+from idalloc_worker.tags._settings import TagSettings
 
 ALL_NULL = {
     "max_step": None,

@@ -2,9 +2,9 @@
 
 import pytest
 
-from idalloc_client._frames import Properties
+from idalloc_client.amqp.io._frames import Properties
 from idalloc_schemas import ALLOC_QUEUE
-from idalloc_worker._taken import TakenSession, as_copy
+from idalloc_worker.requests._taken import TakenSession, as_copy
 from tests.unit.test_session import FakeWire
 from tests.vouched import logged_in
 

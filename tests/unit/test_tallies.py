@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from idalloc_worker._effects import StartRefill
-from idalloc_worker._histogram import Histogram
-from idalloc_worker._refiller import NotBegunError, RefillReport
-from idalloc_worker._segment import Segment
-from idalloc_worker._store import Reservation
-from idalloc_worker._store_errors import (
+from idalloc_worker.counters._counters import REFILL_FAILURES, Tallies, failure_reason
+from idalloc_worker.counters._histogram import Histogram
+from idalloc_worker.engine._effects import StartRefill
+from idalloc_worker.store._store import Reservation
+from idalloc_worker.store._threads import NotBegunError, RefillReport
+from idalloc_worker.tags._errors import (
     InvalidRowError,
     OutcomeUnknownError,
     RewindSuspectedError,
@@ -20,8 +20,8 @@ from idalloc_worker._store_errors import (
     TagIsOrderedError,
     TagNotFoundError,
 )
-from idalloc_worker._tag_settings import TagSettings
-from idalloc_worker._tallies import REFILL_FAILURES, Tallies, failure_reason
+from idalloc_worker.tags._segment import Segment
+from idalloc_worker.tags._settings import TagSettings
 
 REFILL = StartRefill("order", 1, 1, 0)
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from idalloc_schemas import HealthReply, TagHealth
-from idalloc_worker._top_table import GONE_FOR, Poll, Table, TagRow, WorkerRow, compare
-from idalloc_worker._top_text import Line, duration, picture, write
+from idalloc_worker.cli._top_table import GONE_FOR, Poll, Table, TagRow, WorkerRow, compare
+from idalloc_worker.cli._top_text import Line, duration, picture, write
 
 NOTHING = Poll(0.0, {})
 

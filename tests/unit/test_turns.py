@@ -8,9 +8,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from idalloc_client._frames import Properties
-from idalloc_worker._fair_share import COMPANY
-from idalloc_worker._turns import SLICE, Turns
+from idalloc_client.amqp.io._frames import Properties
+from idalloc_worker.engine._fair_share import COMPANY
+from idalloc_worker.service._turns import SLICE, Turns
 
 NAMES = {"greedy": b"greedy", "shop": b"shop", "nobody": None}
 

@@ -1,6 +1,6 @@
 """Counts by user are bounded, whatever the users are called and however many there are."""
 
-from idalloc_worker._user_counts import MOST_USERS, NOBODY, OTHERS, UserCounts
+from idalloc_worker.counters._user_counts import MOST_USERS, NOBODY, OTHERS, UserCounts
 
 
 def test_users_are_counted_apart() -> None:

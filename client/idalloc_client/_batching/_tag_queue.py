@@ -1,0 +1,209 @@
+"""The callers of one tag that wait for a request to take them along, first come first served."""
+
+from collections.abc import Callable, Iterator
+from operator import itemgetter
+
+from idalloc_client._batch import IdBatch
+from idalloc_client._batching._promise import TOO_LATE, Promise, settle
+from idalloc_client._batching._request_size import RequestSize
+from idalloc_client._stats import Carrier
+
+Waiter = tuple[Promise, int | None, float]
+"""A caller: its promise, how many ids it wants (None: one, as an int), and its deadline.
+
+A plain tuple, since one is made for each call.
+"""
+
+deadline_of: Callable[[Waiter], float] = itemgetter(2)
+
+
+def size_of(waiter: Waiter) -> int:
+    """How many ids a caller wants."""
+    return waiter[1] or 1
+
+
+class Book:
+    """How many callers all lanes of a client hold, and how many they may."""
+
+    __slots__ = ("calls", "max_calls")
+
+    def __init__(self, max_calls: int) -> None:
+        self.calls = 0
+        self.max_calls = max_calls
+
+
+class Group:
+    """Callers who leave together."""
+
+    __slots__ = ("plain", "size", "waiters")
+
+    def __init__(self, waiters: list[Waiter], *, plain: bool) -> None:
+        self.waiters = waiters
+        self.plain = plain
+        """Whether each of them wants one id, as an int."""
+        self.size = len(waiters) if plain else sum(map(size_of, waiters))
+        """The ids that they want."""
+
+    def hand_out(self, ids: IdBatch) -> tuple[int, int]:
+        """Give callers their ids; return how many callers had gone, and how many ids they leave.
+
+        Their ids go to nobody else: whoever came later may have seen higher ones.
+        """
+        gone = unused = 0
+        if self.plain:
+            for (promise, _, _), value in zip(self.waiters, ids, strict=True):
+                try:
+                    promise.set_result(value)
+                except TOO_LATE:
+                    gone += 1
+            return gone, gone
+        taken = 0
+        for promise, count, _ in self.waiters:
+            mine = ids[taken] if count is None else ids[taken : taken + count]
+            taken += count or 1
+            if not settle(promise, mine):
+                gone += 1
+                unused += count or 1
+        return gone, unused
+
+
+class Lane:
+    """The callers of one tag who have about the same time. It belongs to the coalescer.
+
+    Only `full` is read by other threads.
+    """
+
+    __slots__ = (
+        "_book",
+        "_on_wanted",
+        "app_tag",
+        "carrier",
+        "eager",
+        "extra",
+        "flush_pending",
+        "flushing",
+        "full",
+        "in_flight",
+        "plain",
+        "request_size",
+        "waiting",
+    )
+
+    def __init__(self, app_tag: str, book: Book, on_wanted: Callable[["Lane"], None]) -> None:
+        self._book = book
+        self._on_wanted = on_wanted
+        self.app_tag = app_tag
+        self.request_size = RequestSize()
+        self.waiting: list[Waiter] = []
+        self.plain = True
+        """Whether all who wait want one id, as an int, and nobody is known to have gone."""
+        self.extra = 0
+        """Ids wanted beyond one for each who waits."""
+        self.in_flight = 0
+        self.eager = True
+        """Whether the next caller makes a request leave."""
+        self.full = False
+        """Whether single calls wait until a request comes back; whoever frees a place looks."""
+        self.flush_pending = False
+        self.flushing = False
+        self.carrier: Carrier | None = None
+        """The trace context of the first one who waits; whoever lets callers join sets it."""
+
+    @property
+    def wanted(self) -> int:
+        """How many ids all who wait want."""
+        return len(self.waiting) + self.extra
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing would be lost with it."""
+        return not (self.waiting or self.in_flight or self.flush_pending)
+
+    def join(self, promise: Promise, deadline: float) -> bool:
+        """Take a caller in who wants one id, unless there are too many."""
+        book = self._book
+        if book.calls >= book.max_calls:
+            return False
+        book.calls += 1
+        self.waiting.append((promise, None, deadline))
+        if self.eager:
+            self.eager = False
+            self._on_wanted(self)
+        return True
+
+    def join_for(self, promise: Promise, count: int, deadline: float) -> bool:
+        """Take a caller in who wants a batch."""
+        if not self.join(promise, deadline):
+            return False
+        self.waiting[-1] = (promise, count, deadline)
+        self.plain = False
+        self.extra += count - 1
+        self._on_wanted(self)
+        return True
+
+    def take(self, limit: int) -> Group:
+        """Let the first ones go: as many as want no more than `limit` ids, and one at least."""
+        waiting = self.waiting
+        plain = self.plain
+        if self.wanted <= limit:
+            number = len(waiting)
+        elif not self.extra:
+            number = max(limit, 1)
+        else:
+            number = _how_many(waiting, limit)
+        taken = waiting[:number]
+        del waiting[:number]
+        if not plain:
+            self.extra -= sum(map(size_of, taken)) - len(taken)
+            self.plain = not waiting
+            taken = [waiter for waiter in taken if not waiter[0].done()]
+            plain = all(waiter[1] is None for waiter in taken)
+        return Group(taken, plain=plain)
+
+    def stand_in_front(self, waiters: list[Waiter]) -> None:
+        """Take callers in again, before all others."""
+        self.waiting[:0] = waiters
+        self.plain = False
+        self.extra += sum(map(size_of, waiters)) - len(waiters)
+
+
+class Resting:
+    """Callers who will be asked for again after a pause, while their lanes go on without them."""
+
+    def __init__(self) -> None:
+        self._groups: dict[object, tuple[Lane, list[Waiter]]] = {}
+
+    def add(self, lane: Lane, waiters: list[Waiter]) -> object:
+        """Let callers of a lane rest; return the key to them."""
+        key = object()
+        self._groups[key] = (lane, waiters)
+        return key
+
+    def take(self, key: object) -> list[Waiter]:
+        """Return those of a key, once; nobody after `take_all`."""
+        _, waiters = self._groups.pop(key, (None, []))
+        return waiters
+
+    def take_all(self) -> list[Waiter]:
+        """Return everybody."""
+        waiters = list(self.waiters())
+        self._groups.clear()
+        return waiters
+
+    def waiters(self) -> Iterator[Waiter]:
+        """Walk through all of them."""
+        for _, waiters in self._groups.values():
+            yield from waiters
+
+    def lanes(self) -> set[Lane]:
+        """Tell which lanes they will stand in again."""
+        return {lane for lane, _ in self._groups.values()}
+
+
+def _how_many(waiting: list[Waiter], limit: int) -> int:
+    total = 0
+    for number, waiter in enumerate(waiting):
+        total += waiter[1] or 1
+        if number and total > limit:
+            return number
+    return len(waiting)

@@ -1,0 +1,170 @@
+"""What a sequence has leased: the ids that are there, those on their way, and what went wrong.
+
+No I/O and no waiting: `want` says what to lease, `lent` and `failed` say what came of it.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+
+from idalloc_client._batch import IdBatch
+from idalloc_client._errors import (
+    AccessRefusedError,
+    CallTimeoutError,
+    ClientClosedError,
+    ForkedClientError,
+    IdAllocError,
+    NoRouteError,
+    RefusedError,
+)
+from idalloc_client._memory import LeasePage
+from idalloc_client._sequences._lease_size import LeaseLimits, next_lease_size
+from idalloc_client._stats import LeaseTallies
+
+FINAL = (RefusedError, NoRouteError, AccessRefusedError, ClientClosedError, ForkedClientError)
+"""Errors that somebody who waits is told at once."""
+
+_RETRY_AFTER = 0.2  # seconds, where the error does not say
+_AHEAD = 2
+"""Leases that are there or on their way beyond the one in use."""
+
+
+class LeaseBook:
+    """Bookkeeping of one sequence; whoever owns it serializes the calls. Times are monotonic."""
+
+    def __init__(
+        self,
+        limits: LeaseLimits,
+        now: float,
+        page: LeasePage,
+        tallies: LeaseTallies | None = None,
+    ) -> None:
+        """`page` lets the ids out."""
+        self._page = page
+        self._limits = limits
+        self._tallies = tallies or LeaseTallies()
+        self._size = limits.floor
+        self._ready: deque[range] = deque()
+        self._on_their_way = 0
+        self._chunk: Iterator[int] = iter(())
+        self._current: Iterator[int] = iter(())  # the chunk's ids, as far as the page lets them out
+        self._rest = range(0)  # of the range that the chunk is from
+        self._taken_in = 0
+        self._counted_used = 0
+        self._counted_at = now
+        self._rate: float | None = None
+        self.error: IdAllocError | None = None
+        """Why the last lease failed, until another one is asked for."""
+        self.unused = 0
+        """Ids that were leased and will not be handed out."""
+
+    @property
+    def current(self) -> Iterator[int]:
+        """The ids to hand out now."""
+        return self._current
+
+    @property
+    def left(self) -> int:
+        """How many ids can be handed out without asking anybody."""
+        return _length(self._chunk) + len(self._rest) + sum(map(len, self._ready))
+
+    def cover(self, now: float) -> float:
+        """Seconds that they last at the rate of late; infinite while nothing is used."""
+        rate = self._rate
+        if rate is None:
+            elapsed = now - self._counted_at
+            rate = self._used() / elapsed if elapsed > 0 else 0.0
+        return self.left / rate if rate > 0 else float("inf")
+
+    def want(self) -> int | None:
+        """Say how many ids to lease now, and note that somebody does; None if none."""
+        if self._on_their_way + min(len(self._ready), _AHEAD) >= _AHEAD:
+            return None
+        self._on_their_way += 1
+        # What was wrong then says nothing about the lease that is on its way now.
+        self.error = None
+        return self._size
+
+    @property
+    def page(self) -> LeasePage:
+        """What lets the ids out, and is to be kept with what is asked for."""
+        return self._page
+
+    def lent(self, ids: IdBatch, page: LeasePage) -> None:
+        """Take a lease in that was asked for under a page; under an earlier one it is void."""
+        self._on_their_way -= 1
+        self.error = None
+        if page is not self._page:
+            self._tallies.lent(len(ids))
+            self._lose(len(ids))
+            return
+        for left, right in ids.ranges:
+            self._ready.append(range(left, right))
+            self._taken_in += right - left
+        self._tallies.lent(len(ids))
+
+    def failed(self, error: IdAllocError) -> None:
+        """Note that a lease did not come."""
+        self._on_their_way -= 1
+        self.error = error
+        self._tallies.failed()
+
+    def turn_page(self, now: float) -> bool:
+        """Go on with the next ids if the current ones are used up; False if there are none."""
+        if _length(self._chunk):
+            return True
+        if not self._rest:
+            if not self._ready:
+                return False
+            self._measure(now)
+            self._rest = self._ready.popleft()
+        size = self._page.size
+        chunk, self._rest = self._rest[:size], self._rest[size:]
+        self._chunk = iter(chunk)
+        self._current = self._page.guard(self._chunk)
+        return True
+
+    def give_up(self) -> None:
+        """Hand out nothing more; what is left counts as unused."""
+        given_up = len(self._rest) + sum(map(len, self._ready))
+        self._rest = range(0)
+        self._ready.clear()
+        # One by one: another thread may take some of them at this moment.
+        given_up += sum(1 for _ in self._chunk)
+        self._lose(given_up)
+
+    def start_page(self, page: LeasePage) -> None:
+        """Give up what an earlier page let out: what is leased from now on goes by this one."""
+        if page is not self._page:
+            self._page = page
+            self.give_up()
+
+    def _lose(self, ids: int) -> None:
+        self.unused += ids
+        self._tallies.gave_up(ids)
+
+    def _used(self) -> int:
+        return self._taken_in - self.left - self._counted_used
+
+    def _measure(self, now: float) -> None:
+        used, seconds = self._used(), now - self._counted_at
+        if used <= 0:
+            self._counted_at = now  # the time before the first id says nothing
+            return
+        self._rate = used / seconds if seconds > 0 else None
+        self._size = next_lease_size(self._limits, self._size, used, seconds)
+        self._counted_used += used
+        self._counted_at = now
+
+
+def no_lease_in_time() -> IdAllocError:
+    """Say that no lease came, where nobody knows more."""
+    return CallTimeoutError("no ids could be leased in time")
+
+
+def retry_pause(error: IdAllocError) -> float:
+    """Say how many seconds to wait before asking again after an error."""
+    return getattr(error, "retry_after", None) or _RETRY_AFTER
+
+
+def _length(ids: Iterator[int]) -> int:
+    return int(ids.__length_hint__())  # type: ignore[attr-defined]  # range and tuple iterators

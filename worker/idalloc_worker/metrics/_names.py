@@ -1,0 +1,334 @@
+"""Every metric of a worker: its name, its labels, and what it means in one sentence.
+
+The tables say how to read each from a snapshot; `docs/monitoring.md` shows them to operators.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from idalloc_worker.counters import OUTCOMES, REFILL_FAILURES
+from idalloc_worker.metrics._snapshot import HistogramSnapshot, Snapshot, TagSnapshot
+
+OTHER_TAGS: Final = "all others"
+"""The `tag` of those without series of their own; no tag has a space in its name."""
+
+
+class Kind(Enum):
+    """What Prometheus calls the type; a counter's name is exposed with `_total` behind it."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+Labelled = Iterable[tuple[tuple[str, ...], float]]
+"""Values of the labels, and the sample that belongs to them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric with a sample, or several with different labels, for each process."""
+
+    name: str
+    kind: Kind
+    help: str
+    read: Callable[[Snapshot], Labelled]
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HistogramMetric:
+    """A histogram for each process."""
+
+    name: str
+    help: str
+    read: Callable[[Snapshot], HistogramSnapshot]
+
+
+@dataclass(frozen=True, slots=True)
+class TagMetric:
+    """A metric with a sample for each tag of each process; None leaves it out."""
+
+    name: str
+    kind: Kind
+    help: str
+    read: Callable[[TagSnapshot], float | None]
+
+
+def _one(read: Callable[[Snapshot], float | None]) -> Callable[[Snapshot], Labelled]:
+    def labelled(snapshot: Snapshot) -> Labelled:
+        value = read(snapshot)
+        return [] if value is None else [((), value)]
+
+    return labelled
+
+
+def _counter(name: str, text: str, read: Callable[[Snapshot], float]) -> Metric:
+    return Metric(name, Kind.COUNTER, text, _one(read))
+
+
+def _event(name: str, text: str, event: str) -> Metric:
+    return _counter(name, text, lambda snapshot: snapshot.events.get(event, 0))
+
+
+def _gauge(name: str, text: str, read: Callable[[Snapshot], float | None]) -> Metric:
+    return Metric(name, Kind.GAUGE, text, _one(read))
+
+
+def _outcomes(snapshot: Snapshot) -> Labelled:
+    for queue, names in OUTCOMES.items():
+        counts = snapshot.outcomes.get(queue, {})
+        yield from (((queue, name), count) for name, count in _from_zero(names, counts).items())
+
+
+def _failures(snapshot: Snapshot) -> Labelled:
+    counts = _from_zero(REFILL_FAILURES, snapshot.refill_failures)
+    return [((reason,), count) for reason, count in counts.items()]
+
+
+def _from_zero(names: Iterable[str], counts: Mapping[str, int]) -> dict[str, int]:
+    return dict.fromkeys(names, 0) | dict(counts)
+
+
+def _reachable(snapshot: Snapshot) -> float | None:
+    return snapshot.database_reachable
+
+
+def _reconnects(snapshot: Snapshot) -> float:
+    return max(snapshot.events.get("connects", 0) - 1, 0)
+
+
+PROCESS_METRICS: Final = (
+    Metric(
+        "idalloc_requests",
+        Kind.COUNTER,
+        "Requests that have ended, by queue and by how they ended.",
+        _outcomes,
+        ("queue", "outcome"),
+    ),
+    Metric(
+        "idalloc_requests_limited",
+        Kind.COUNTER,
+        "Requests answered BUSY as beyond the share of the RabbitMQ user who sent them: of the "
+        "first 32 such users each, and of all others together.",
+        lambda it: [((user,), count) for user, count in it.limited.items()],
+        ("user",),
+    ),
+    _event("idalloc_requests_waited", "Requests for ids that had to wait for a refill.", "waited"),
+    _event(
+        "idalloc_requests_redelivered",
+        "Requests that the broker delivered again, because whoever had them before was lost.",
+        "redelivered",
+    ),
+    _gauge("idalloc_waiters", "Requests that wait for a refill.", lambda it: it.waiters),
+    _event(
+        "idalloc_ordered_forwarded",
+        "Requests for ordered tags that were passed on to the owners of their partitions.",
+        "forwarded",
+    ),
+    _event(
+        "idalloc_ordered_owned",
+        "Requests for ordered tags that were taken as the owner of their partition.",
+        "owned",
+    ),
+    _event(
+        "idalloc_ordered_unroutable",
+        "Requests for ordered tags that the queue of their partition did not take.",
+        "unroutable",
+    ),
+    _event(
+        "idalloc_ordered_generations",
+        "Times that what was held for ordered tags was dropped, as its channel had ended.",
+        "generations",
+    ),
+    _counter(
+        "idalloc_ids_handed_out", "Ids handed out to callers, all tags.", lambda it: it.handed_out
+    ),
+    _counter("idalloc_ids_reserved", "Ids reserved in the database.", lambda it: it.reserved),
+    _counter(
+        "idalloc_ids_lost",
+        "Ids reserved, or perhaps reserved, that will never be handed out; those in the memory of "
+        "a process that ends are not among them.",
+        lambda it: it.lost,
+    ),
+    _counter(
+        "idalloc_ids_given_back",
+        "Ids returned to the database by a process that stops; the next reservation has them.",
+        lambda it: it.given_back,
+    ),
+    _gauge("idalloc_ids_left", "Ids in memory, all tags.", lambda it: it.left),
+    _gauge("idalloc_tags", "Tags in memory.", lambda it: it.tags_held),
+    _event("idalloc_refills", "Refills that brought a segment.", "refills"),
+    Metric(
+        "idalloc_refill_failures",
+        Kind.COUNTER,
+        "Refills that brought no segment, by reason.",
+        _failures,
+        ("reason",),
+    ),
+    _event(
+        "idalloc_refills_unknown",
+        "Refills whose commit has an unknown outcome; their ids are counted as lost.",
+        "refills_unknown",
+    ),
+    _gauge("idalloc_refills_in_flight", "Refills under way.", lambda it: it.refills_in_flight),
+    _event(
+        "idalloc_rewinds_repaired",
+        "Rows found below ids that were handed out already, and raised above them again.",
+        "rewinds_repaired",
+    ),
+    _event(
+        "idalloc_claims_contested",
+        "Segments dropped because another worker had reserved some of the same ids.",
+        "claims_contested",
+    ),
+    _event(
+        "idalloc_claims_unprotected",
+        "Segments used without asking the other workers, because the broker refuses that.",
+        "claims_unprotected",
+    ),
+    _event(
+        "idalloc_overlaps_heard",
+        "Times that another worker was heard to have ids that this one had: some may have gone out "
+        "twice.",
+        "overlaps_heard",
+    ),
+    _event(
+        "idalloc_marks_implausible",
+        "Times that a row was not raised because what others say lies too far above it; the tag "
+        "waits for an operator.",
+        "marks_implausible",
+    ),
+    _event(
+        "idalloc_memory_set_back",
+        "Times that the process found itself restored from a snapshot, or copied, and dropped all "
+        "that it held.",
+        "memory_set_back",
+    ),
+    _event(
+        "idalloc_fleet_gaps",
+        "Times that the worker missed messages of others, which RabbitMQ had dropped from its "
+        "queue, and joined anew to read them.",
+        "fleet_gaps",
+    ),
+    _event(
+        "idalloc_foreign_messages",
+        "Messages in the queues between workers that no worker sent; they are not read.",
+        "foreign_messages",
+    ),
+    _gauge(
+        "idalloc_marks_in_broker",
+        "Whether the broker remembers what was reserved, should all workers be down; absent before "
+        "that is known.",
+        lambda it: it.marks_in_broker,
+    ),
+    _gauge(
+        "idalloc_database_reachable",
+        "Whether the database answered the last refill; absent before the first.",
+        _reachable,
+    ),
+    _gauge(
+        "idalloc_broker_connected",
+        "Whether the process has a channel to the broker.",
+        lambda it: it.connected,
+    ),
+    _counter("idalloc_broker_reconnects", "Channels opened after the first one.", _reconnects),
+    _event(
+        "idalloc_poison_set_aside",
+        "Messages that ended the connection that they were delivered to, and are gone.",
+        "poison_set_aside",
+    ),
+    _gauge(
+        "idalloc_broker_blocked",
+        "Whether the broker takes no messages, for lack of memory or disk space.",
+        lambda it: it.blocked,
+    ),
+    _event("idalloc_broker_blocks", "Times that the broker began to take no messages.", "blocked"),
+    _counter("idalloc_cpu_seconds", "CPU time used by the process.", lambda it: it.cpu_seconds),
+    _gauge(
+        "idalloc_start_time_seconds",
+        "When the process started, in seconds since the epoch.",
+        lambda it: it.started_at,
+    ),
+)
+
+HISTOGRAMS: Final = (
+    HistogramMetric(
+        "idalloc_request_duration_seconds",
+        "From the delivery of a request for ids until its reply is written.",
+        lambda it: it.latency,
+    ),
+    HistogramMetric(
+        "idalloc_refill_duration_seconds",
+        "How long the database took for a refill, failed ones included.",
+        lambda it: it.refill_time,
+    ),
+)
+
+TAG_METRICS: Final = (
+    TagMetric(
+        "idalloc_tag_ids_handed_out",
+        Kind.COUNTER,
+        "Ids handed out to callers.",
+        lambda tag: tag.handed_out,
+    ),
+    TagMetric(
+        "idalloc_tag_ids_reserved",
+        Kind.COUNTER,
+        "Ids reserved in the database.",
+        lambda tag: tag.reserved,
+    ),
+    TagMetric(
+        "idalloc_tag_ids_lost",
+        Kind.COUNTER,
+        "Ids reserved, or perhaps reserved, that will never be handed out.",
+        lambda tag: tag.lost,
+    ),
+    TagMetric(
+        "idalloc_tag_ids_given_back",
+        Kind.COUNTER,
+        "Ids returned to the database by a process that stops.",
+        lambda tag: tag.given_back,
+    ),
+    TagMetric("idalloc_tag_ids_left", Kind.GAUGE, "Ids in memory.", lambda tag: tag.left),
+    TagMetric(
+        "idalloc_tag_cover_seconds",
+        Kind.GAUGE,
+        "How long the ids in memory last at the present rate, at most a day; absent where no ids "
+        "are being handed out.",
+        lambda tag: tag.cover,
+    ),
+    TagMetric(
+        "idalloc_tag_waiters", Kind.GAUGE, "Requests that wait for a refill.", lambda t: t.waiters
+    ),
+    TagMetric(
+        "idalloc_tag_step",
+        Kind.GAUGE,
+        "Step of the tag's row as of the last refill.",
+        lambda tag: tag.step or None,
+    ),
+    TagMetric(
+        "idalloc_tag_refills_failing",
+        Kind.GAUGE,
+        "Refills that failed in a row; 0 when one succeeds.",
+        lambda tag: tag.failures,
+    ),
+    TagMetric(
+        "idalloc_tag_id_space_used_ratio",
+        Kind.GAUGE,
+        "Share of the tag's id space that is used up, from 0 to 1.",
+        lambda tag: tag.space_used,
+    ),
+)
+
+PROCESS_UP: Final = (
+    "idalloc_process_up",
+    "Whether the worker process runs and answers; without it, its other metrics are absent.",
+)
+PROCESS_RESTARTS: Final = (
+    "idalloc_process_restarts",
+    "Times that the supervisor started the process again after it had ended.",
+)
+BUILD_INFO: Final = ("idalloc_build_info", "Always 1; the labels name what runs.")

@@ -1,0 +1,251 @@
+"""Passes requests for ordered tags on to the owners of their partitions."""
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from itertools import count as counter
+from itertools import takewhile
+from typing import Any, Final, Protocol
+
+import pika
+from pika.channel import Channel
+from pika.connection import Connection
+from pika.exceptions import AMQPError, ChannelClosedByBroker
+from pika.spec import Basic, BasicProperties
+
+from idalloc_client.amqp import Timer
+from idalloc_schemas import CONTENT_TYPE, RespCode
+from idalloc_worker.counters import ThrottledLog
+from idalloc_worker.engine import Refused
+from idalloc_worker.ordered._bundles import (
+    BUNDLE_TYPE,
+    Bundle,
+    OrderedRequest,
+    bundled,
+    encode_bundle,
+)
+from idalloc_worker.ordered._second_tries import SecondTries
+from idalloc_worker.requests import Delivery
+from idalloc_worker.rights import FleetUsers
+from idalloc_worker.tags import QUEUES
+
+_log = logging.getLogger("idalloc.ordered")
+
+_REOPEN_AFTER: Final = 0.5  # seconds
+RETRY_AFTER: Final = 1.0
+"""Seconds that a caller waits before it asks for an ordered tag again."""
+
+_NOT_ROUTED: Final = Refused(
+    RespCode.NO_AVAILABLE_ID,
+    "no available id: a queue id.ordered.* is missing, see the worker's log",
+    RETRY_AFTER,
+)
+_NOT_TAKEN: Final = Refused(
+    RespCode.BUSY, "the queue of this app_tag's partition is full", RETRY_AFTER
+)
+_LOST: Final = Refused(RespCode.SHUTTING_DOWN, "the request could not be passed on", 0.1)
+
+
+class Loop(Protocol):
+    """What it needs of a link."""
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        """Run a callback at the end of this turn."""
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> Timer:
+        """Run a callback after `delay` seconds."""
+
+
+class Desk(Protocol):
+    """Where a request goes that could not be passed on."""
+
+    def answer(self, delivery: Delivery, refusal: Refused) -> None:
+        """Refuse it, or hand it back."""
+
+    def expire(self, delivery: Delivery) -> None:
+        """Drop it: its caller has stopped waiting."""
+
+
+class Forwarder:
+    """Owned by the link's thread; from `open` to `lose` it has a channel in confirm mode.
+
+    A request counts as done only once the broker has confirmed that its owner's queue has it.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917  # its surroundings
+        self,
+        worker: str,
+        loop: Loop,
+        desk: Desk,
+        clock: Callable[[], float],
+        events: Counter[str],
+        users: FleetUsers,
+    ) -> None:
+        self._worker = worker
+        self._loop = loop
+        self._desk = desk
+        self._clock = clock
+        self._throttled = ThrottledLog(_log)
+        self._events = events
+        self._users = users
+        self._connection: Connection | None = None
+        self._channel: Channel | None = None
+        self._waiting: list[Delivery] = []
+        self._flush_pending = False
+        self._sequence = counter(1)
+        self._unconfirmed: dict[int, list[Delivery]] = {}  # in the order of publishing
+        self._returned: set[int] = set()
+        self._second_tries = SecondTries(loop.call_later, clock, self.add)
+        self._on_idle: Callable[[], None] | None = None
+
+    def open(self, connection: Connection) -> None:
+        """Open a channel on a fresh connection."""
+        self._connection = connection
+        self._users.log_in(connection)
+        self._reopen()
+
+    def lose(self) -> None:
+        """Forget everything: the connection is gone, and the broker delivers the requests anew."""
+        channel, self._channel, self._connection = self._channel, None, None
+        self._waiting.clear()
+        self._second_tries.clear()
+        self._forget_unconfirmed()
+        if channel is not None and channel.is_open:
+            channel.close()
+        self._tell_idle()
+
+    def add(self, delivery: Delivery) -> None:
+        """Pass a request on at the end of this turn, together with others that come in it."""
+        self._waiting.append(delivery)
+        self._flush_soon()
+
+    def when_idle(self, on_idle: Callable[[], None]) -> None:
+        """Call `on_idle` once every request is with its owner's queue, or answered."""
+        self._on_idle = on_idle
+        self._tell_idle()
+
+    def _on_open(self, channel: Channel) -> None:
+        if channel.connection is not self._connection:
+            return  # it was lost meanwhile, or the next one came
+        channel.add_on_close_callback(self._on_closed)
+        channel.add_on_return_callback(self._on_return)
+        channel.confirm_delivery(self._on_confirm)
+        self._channel = channel
+        self._sequence = counter(1)
+        self._flush_soon()
+
+    def _on_closed(self, channel: Channel, reason: Any) -> None:
+        if channel is not self._channel:
+            return
+        self._channel = None
+        if not isinstance(reason, ChannelClosedByBroker):
+            return  # the connection is lost, or closed by this worker: `lose` follows
+        _log.warning("The broker closed a channel for ordered tags: %s", reason.reply_text)
+        self._users.refused(reason)  # it knows this user by another name (OAuth 2)
+        for deliveries in self._forget_unconfirmed():
+            for delivery in deliveries:  # whether their owner has them is unknown
+                self._second_tries.forget(delivery)
+                self._desk.answer(delivery, _LOST)
+        self._tell_idle()
+        self._loop.call_later(_REOPEN_AFTER, self._reopen)
+
+    def _reopen(self) -> None:
+        connection = self._connection
+        if connection is not None and connection.is_open and self._channel is None:
+            try:
+                connection.channel(on_open_callback=self._on_open)
+            except AMQPError:  # no number is free until the broker confirms that one is
+                self._loop.call_later(_REOPEN_AFTER, self._reopen)
+
+    # Publishing
+
+    def _flush_soon(self) -> None:
+        if not self._flush_pending:
+            self._flush_pending = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flush_pending = False
+        if self._channel is None or not self._channel.is_open:
+            return  # they wait for the next one: the prefetch bounds how many
+        now = self._clock()
+        waiting, self._waiting = self._waiting, []
+        timely = [delivery for delivery in waiting if delivery.deadline - now >= 0.001]
+        for delivery in waiting:
+            if delivery.deadline - now < 0.001:  # AMQP's shortest expiration
+                self._second_tries.forget(delivery)
+                self._desk.expire(delivery)
+        for bundle in bundled((d.request.app_tag, d.deadline - now) for d in timely):
+            self._publish(bundle, [timely[number] for number in bundle.numbers])
+        self._tell_idle()
+
+    def _publish(self, bundle: Bundle, deliveries: list[Delivery]) -> None:
+        assert self._channel is not None  # noqa: S101  # `_flush` has looked
+        number = next(self._sequence)
+        properties = BasicProperties(
+            content_type=CONTENT_TYPE,
+            delivery_mode=pika.DeliveryMode.Transient,
+            expiration=None if bundle.milliseconds is None else str(bundle.milliseconds),
+            type=BUNDLE_TYPE,
+            message_id=str(number),
+            user_id=self._users.name,
+            app_id=self._worker,
+        )
+        body = encode_bundle([_ordered(delivery) for delivery in deliveries])
+        self._unconfirmed[number] = deliveries
+        self._channel.basic_publish("", QUEUES[bundle.partition], body, properties, mandatory=True)
+        self._events["forwarded"] += len(deliveries)
+
+    def _on_return(
+        self, _channel: Channel, method: Basic.Return, properties: BasicProperties, _body: bytes
+    ) -> None:
+        # The confirmation of a message that is returned follows it.
+        self._throttled.warning(
+            self._clock(),
+            "returned",
+            "%s: the queue %s is missing; ordered tags of its partition get no ids until a worker "
+            "that may declare it, or you, create it (deploy/rabbitmq/definitions.json)",
+            method.reply_text,
+            method.routing_key,
+        )
+        self._returned.add(int(properties.message_id or 0))
+
+    def _on_confirm(self, frame: Any) -> None:
+        method = frame.method
+        taken = isinstance(method, Basic.Ack)
+        for number in self._confirmed(method.delivery_tag, multiple=method.multiple):
+            refusal = None if taken else _NOT_TAKEN
+            if number in self._returned:
+                self._returned.discard(number)
+                refusal = _NOT_ROUTED
+            for delivery in self._unconfirmed.pop(number):
+                if refusal is None:
+                    self._second_tries.forget(delivery)
+                    delivery.session.finish(delivery)
+                elif refusal is not _NOT_TAKEN or not self._second_tries.admits(delivery):
+                    self._second_tries.forget(delivery)
+                    self._events["unroutable"] += 1
+                    self._desk.answer(delivery, refusal)
+        self._tell_idle()
+
+    def _confirmed(self, number: int, *, multiple: bool) -> list[int]:
+        if not multiple:
+            return [number] if number in self._unconfirmed else []
+        return list(takewhile(lambda each: each <= number, self._unconfirmed))
+
+    def _forget_unconfirmed(self) -> list[list[Delivery]]:
+        unconfirmed, self._unconfirmed = self._unconfirmed, {}
+        self._returned.clear()
+        return list(unconfirmed.values())
+
+    def _tell_idle(self) -> None:
+        busy = self._unconfirmed or self._waiting or self._second_tries
+        if self._on_idle is not None and not busy:
+            on_idle, self._on_idle = self._on_idle, None
+            on_idle()
+
+
+def _ordered(delivery: Delivery) -> OrderedRequest:
+    return OrderedRequest(
+        delivery.request, delivery.reply_to, delivery.correlation_id, delivery.user
+    )

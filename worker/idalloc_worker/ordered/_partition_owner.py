@@ -1,0 +1,250 @@
+"""Consumes every partition of the ordered tags; the broker says whose turn it is by delivering.
+
+AMQP does not tell a consumer of a queue with a single active consumer whether it is the one. So
+what a worker holds for ordered tags belongs to one *generation*: the life of one channel with a
+consumer on each partition. A consumer that has been delivered to stays the active one until its
+channel ends or the broker cancels it, which it does when the queue is deleted, its process starts
+anew or a mirror takes its place (`consumer_arguments`). Either is the end of the generation, with
+all that was held.
+"""
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final, Protocol
+
+from pika.channel import Channel
+from pika.connection import Connection
+from pika.exceptions import AMQPError, ChannelClosed
+
+from idalloc_client.amqp.io import Properties, Wire
+from idalloc_worker.counters import ThrottledLog
+from idalloc_worker.ordered._forwarder import Loop
+from idalloc_worker.ordered._owner_session import OwnerSession
+from idalloc_worker.requests import Delivery, OnDelivery
+from idalloc_worker.rights import FleetUsers
+from idalloc_worker.tags import (
+    HIGHEST_PRECEDENCE,
+    QUEUE_ARGUMENTS,
+    QUEUES,
+    consumer_arguments,
+    precedence,
+)
+
+_log = logging.getLogger("idalloc.ordered")
+
+_ACCESS_REFUSED: Final = 403
+_NOT_FOUND: Final = 404
+_PRECONDITION_FAILED: Final = 406
+
+_PREFETCH: Final = 256
+"""Messages of each partition; each holds many requests. With fewer, a caller that writes to the
+queue itself fills it faster than it can be emptied."""
+
+_SPREAD: Final = 0.3
+"""Seconds over which a worker joins the partitions, those first that it wants most: workers that
+start at the same time, or come back to a broker that was restarted, share them."""
+
+_RETRY_AFTER: Final = 5.0  # seconds
+_REOPEN_AFTER: Final = 0.1  # seconds
+
+_ADVICE: Final = {
+    _ACCESS_REFUSED: "give its user read permission on id.ordered.*",
+    _NOT_FOUND: "create the queues (deploy/rabbitmq/definitions.json), or give its user configure "
+    "permission on id.ordered.*",
+    _PRECONDITION_FAILED: "delete the queue: it is no classic queue with x-single-active-consumer, "
+    "and ids would not be in order",
+}
+
+
+class OwnerLoop(Loop, Protocol):
+    """What it needs of a link."""
+
+    def wire(self, channel: Channel) -> Wire:
+        """Use a further channel of the present connection."""
+
+
+class PartitionOwner:
+    """Owned by the link's thread; between `start` and `stop` it keeps a generation going.
+
+    `on_bundle` takes what is delivered, and `on_replied` is told since when what was answered had
+    been here. `on_end` is called when a generation is over: what was
+    held for it is void.
+    """
+
+    def __init__(  # noqa: PLR0913  # three are what it has to tell
+        self,
+        worker: str,
+        loop: OwnerLoop,
+        clock: Callable[[], float],
+        *,
+        users: FleetUsers,
+        on_bundle: OnDelivery,
+        on_replied: Callable[[list[float]], None],
+        on_end: Callable[[], None],
+    ) -> None:
+        self._worker = worker
+        self._loop = loop
+        self._clock = clock
+        self._users = users
+        self._on_bundle = on_bundle
+        self._on_replied = on_replied
+        self._on_end = on_end
+        self._throttled = ThrottledLog(_log)
+        self._connection: Connection | None = None
+        self._channel: Channel | None = None
+        self._session: OwnerSession | None = None
+        self._may_declare = True
+        self._declaring = False
+        self._to_join = 0
+        self._on_cancelled: Callable[[], None] | None = None
+        self.problem: str | None = None
+        """Why this worker, and most likely every other one, cannot be an owner."""
+        self.delivered_to: set[int] = set()
+        """The partitions that this generation owns for certain."""
+
+    def start(self, connection: Connection) -> None:
+        """Begin on a fresh connection."""
+        self._connection = connection
+        self._open(connection)
+
+    def stop(self) -> None:
+        """End the generation: the connection is lost, or is to be given up."""
+        self._connection = None
+        self._end()
+
+    def cancel(self, on_cancelled: Callable[[], None]) -> None:
+        """Stop taking requests; those that were taken are still to be answered."""
+        self._connection = None  # no generation follows
+        if self._session is None or not self._session.usable:
+            on_cancelled()
+            return
+        self._on_cancelled = on_cancelled
+        self._session.cancel(self._tell_cancelled)
+
+    def flush(self) -> None:
+        """Send the acknowledgements that are due."""
+        if self._session is not None:
+            self._session.flush()
+
+    def _open(self, connection: Connection) -> None:
+        if connection is self._connection and connection.is_open and self._channel is None:
+            try:
+                connection.channel(on_open_callback=self._on_open)
+            except AMQPError:  # no number is free until the broker confirms that one is
+                self._open_later(_REOPEN_AFTER)
+
+    def _on_open(self, channel: Channel) -> None:
+        if channel.connection is not self._connection or self._channel is not None:
+            channel.close()
+            return
+        self._channel = channel
+        channel.add_on_close_callback(self._on_closed)
+        channel.add_on_cancel_callback(lambda _frame: self._on_cancelled_by_broker(channel))
+        channel.basic_qos(prefetch_count=_PREFETCH)
+        self._declaring = self._may_declare
+        if self._may_declare:
+            # Declared where that is allowed, since only so does the broker say that a queue is
+            # not one with a single active consumer.
+            self._declare(channel, 0)
+        else:
+            self._consume(channel)
+
+    def _declare(self, channel: Channel, partition: int) -> None:
+        if partition == len(QUEUES):
+            self._declaring = False
+            self._consume(channel)
+            return
+        channel.queue_declare(
+            QUEUES[partition],
+            durable=True,
+            arguments=QUEUE_ARGUMENTS,
+            callback=lambda _frame: self._declare(channel, partition + 1),
+        )
+
+    def _consume(self, channel: Channel) -> None:
+        if channel is not self._channel:
+            return
+        session = self._session = OwnerSession(
+            *(self._loop.wire(channel), self._worker, self._loop.call_soon, self._on_replied),
+            users=self._users,
+        )
+        self._to_join = len(QUEUES)
+        for partition in range(len(QUEUES)):
+            delay = _SPREAD * (1 - precedence(self._worker, partition) / HIGHEST_PRECEDENCE)
+            self._loop.call_later(delay, partial(self._join, session, partition))
+
+    def _join(self, session: OwnerSession, partition: int) -> None:
+        if session is not self._session or self._connection is None or not session.usable:
+            return  # the generation is over, or about to be
+        queue = QUEUES[partition]
+        session.consume(
+            queue,
+            f"{self._worker} {queue.removeprefix('id.')}",
+            self._on_delivery,
+            self._on_joined,
+            arguments=consumer_arguments(self._worker, partition),
+        )
+
+    def _on_joined(self) -> None:
+        self._to_join -= 1
+        if not self._to_join:
+            self.problem = None
+            _log.info("Ready for ordered tags")
+
+    def _on_delivery(self, delivery: Delivery, properties: Properties, body: bytes) -> None:
+        if delivery.session is not self._session:
+            return  # it came while the channel was being closed: the generation is over
+        self.delivered_to.add(QUEUES.index(delivery.queue))
+        self._on_bundle(delivery, properties, body)
+
+    # The end of a generation
+
+    def _on_cancelled_by_broker(self, channel: Channel) -> None:
+        if channel is self._channel and channel.is_open:
+            _log.warning("The broker cancelled a consumer of ordered tags; starting anew")
+            self._end()
+            self._open_later(_REOPEN_AFTER)
+
+    def _on_closed(self, channel: Channel, reason: Any) -> None:
+        if channel is not self._channel:
+            return
+        self._end()
+        if self._users.refused(reason):
+            self._open_later(_REOPEN_AFTER)
+            return
+        code = reason.reply_code if isinstance(reason, ChannelClosed) else None
+        if code == _ACCESS_REFUSED and self._declaring:
+            self._may_declare = False  # then the queues have to be there
+            self._open_later(0.0)
+            return
+        self._may_declare = True
+        if code in _ADVICE:
+            self.problem = f"the workers cannot use the queues id.ordered.*: {_ADVICE[code]}"
+            self._throttled.warning(
+                self._clock(),
+                f"ordered {code}",
+                "This worker does not serve ordered tags: %s. To have it do so, %s",
+                getattr(reason, "reply_text", reason),
+                _ADVICE[code],
+            )
+        self._open_later(_RETRY_AFTER if code in _ADVICE else _REOPEN_AFTER)
+
+    def _open_later(self, delay: float) -> None:
+        connection = self._connection
+        if connection is not None:
+            self._loop.call_later(delay, lambda: self._open(connection))
+
+    def _end(self) -> None:
+        channel, self._channel, self._session = self._channel, None, None
+        self.delivered_to.clear()
+        if channel is not None:
+            self._on_end()
+            if channel.is_open:
+                channel.close()
+        self._tell_cancelled()
+
+    def _tell_cancelled(self) -> None:
+        if self._on_cancelled is not None:
+            on_cancelled, self._on_cancelled = self._on_cancelled, None
+            on_cancelled()

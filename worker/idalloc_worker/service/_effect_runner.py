@@ -1,0 +1,78 @@
+"""Does what the engines want: answers, refills, and a look at the time when something is due."""
+
+from collections.abc import Callable, Sequence
+from math import inf
+
+from idalloc_client.amqp import Timer
+from idalloc_worker.engine import AbandonRefill, Answered, Effect, Engine, Expired, StartRefill
+from idalloc_worker.ordered import Loop
+from idalloc_worker.refill import Refills
+from idalloc_worker.requests import Delivery, Desk
+from idalloc_worker.service._turns import Turns
+
+
+class EffectRunner:
+    """Owned by the link's thread."""
+
+    def __init__(
+        self,
+        engines: Sequence[Engine],
+        desk: Desk,
+        refills: Refills,
+        loop: Loop,
+        clock: Callable[[], float],
+    ) -> None:
+        self._engines = engines
+        self._desk = desk
+        self._refills = refills
+        self._loop = loop
+        self._clock = clock
+        self.turns: Turns | None = None
+        """Whose turn ends with each run; given once there is one."""
+        self._due = False
+        self._timer: Timer | None = None
+        self._timer_at = inf
+
+    def run_soon(self) -> None:
+        """Run once for all that is read in this turn."""
+        if not self._due:
+            self._due = True
+            self._loop.call_soon(self.run)
+
+    def run(self) -> None:
+        """Do what is wanted by now."""
+        self._due = False
+        if self.turns is not None:
+            self.turns.taken = 0
+        for engine in self._engines:
+            while effects := engine.effects():
+                for effect in effects:
+                    self._run(effect)
+        self._set_timer()
+
+    def _run(self, effect: Effect) -> None:
+        match effect:
+            case Answered(Delivery() as delivery, answer):
+                self._desk.answer(delivery, answer)
+            case Expired(Delivery() as delivery):
+                self._desk.expire(delivery)
+            case StartRefill():
+                self._refills.start(effect)
+            case AbandonRefill(attempt):
+                self._refills.abandon(attempt)
+
+    def _set_timer(self) -> None:
+        wakeup = min(engine.next_wakeup for engine in self._engines)
+        if wakeup >= self._timer_at:
+            return  # the timer that is set comes first, and sets the next one
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = wakeup
+        self._timer = self._loop.call_later(wakeup - self._clock(), self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer, self._timer_at = None, inf
+        now = self._clock()
+        for engine in self._engines:
+            engine.tick(now)
+        self.run()
