@@ -61,6 +61,7 @@ check: $(INSTALLED) ## Lint, check the format and the types.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 format: $(INSTALLED) ## Format the code and apply the linter's safe fixes.
 	$(BIN)/ruff format .

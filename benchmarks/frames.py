@@ -13,8 +13,8 @@ import pika.spec
 
 from benchmarks._command import main
 from benchmarks._runner import Bar, Contender, Plan, Race, Report, run
-from idalloc_client.amqp.io._delivery_reader import Shortcut
-from idalloc_client.amqp.io._frames import Properties, content, publish_method
+from idalloc_client.amqp._io._delivery_reader import Shortcut
+from idalloc_client.amqp._io._frames import Properties, content, publish_method
 
 TITLE = "A message's frames"
 DEFAULT = Plan(rounds=5, seconds=0.5, budget=30.0)

@@ -11,13 +11,9 @@ from idalloc_worker.mysql._url import MySqlAddress
 from idalloc_worker.store._admin_session import AdminSession
 from idalloc_worker.store._store import SegmentStore
 from idalloc_worker.store._tags import TagAdmin
-from idalloc_worker.tags._errors import (
-    InvalidRowError,
-    StoreReason,
-    TagExhaustedError,
-    TagNotFoundError,
-)
+from idalloc_worker.tags._errors import InvalidRowError, StoreReason, TagNotFoundError
 from idalloc_worker.tags._segment import Segment
+from idalloc_worker.tags._settings import TagExhaustedError
 from tests.devstack import Database, PrivateMySql
 from tests.devstack._database import create_database, drop_database, scratch_name
 from tests.integration.stores import (

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from idalloc_client import AsyncIdClient, IdAllocError, IdClient
-from idalloc_client.amqp.io._batched_stream import PlainStream
+from idalloc_client.amqp._io._batched_stream import PlainStream
 from tests.devstack import Database, TcpProxy
 from tests.workers import Fleet, consumer_counts, through
 

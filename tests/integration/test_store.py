@@ -17,11 +17,10 @@ from idalloc_worker.tags._errors import (
     RewindSuspectedError,
     StoreReason,
     StoreUnavailableError,
-    TagExhaustedError,
     TagNotFoundError,
 )
 from idalloc_worker.tags._segment import Segment
-from idalloc_worker.tags._settings import TagSettings
+from idalloc_worker.tags._settings import TagExhaustedError, TagSettings
 from tests.devstack import Database
 from tests.integration.stores import (
     TABLE,

@@ -106,7 +106,7 @@ FLEET: Final = (
     Rule(
         "A worker that joins says hello.",
         _FLEET,
-        "self.publish(Hello(worker=self.key, reply_to=self._queue).encode(), _nothing)",
+        "self.publish(Hello(worker=self.key, reply_to=self._queue).encode(), nothing)",
         "pass",
         (_UNIT, _FLEET_TESTS),
     ),

@@ -162,7 +162,7 @@ MEMORY: Final = (
         "Each part of a snapshot waits for the one before.",
         _MEMORY,
         "                self._fleet.publish(body, step)\n",
-        "                self._fleet.publish(body, _nothing)\n                step()\n",
+        "                self._fleet.publish(body, nothing)\n                step()\n",
         (_UNIT,),
     ),
     Rule(

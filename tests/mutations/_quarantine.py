@@ -8,7 +8,7 @@ _QUARANTINE = "worker/idalloc_worker/requests/_quarantine.py"
 _STREAM = "worker/idalloc_worker/marks/_careful_stream.py"
 _TAKEN = "worker/idalloc_worker/requests/_taken.py"
 _SERVICE = "worker/idalloc_worker/service/_service.py"
-_WIRE = "client/idalloc_client/amqp/io/_channel.py"
+_WIRE = "client/idalloc_client/amqp/_io/_channel.py"
 
 _UNIT = "tests/unit/test_quarantine.py"
 _STREAM_TESTS = "tests/unit/test_careful_stream.py"

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from idalloc_client.amqp.io._frames import Properties
+from idalloc_client.amqp._io._frames import Properties
 from idalloc_schemas import ALLOC_QUEUE, FLEET_EXCHANGE, encode_alloc_request
 from idalloc_worker.fleet._fleet import Fleet
 from tests.simulation._broker import Message, Queue

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from itertools import count
 
-from idalloc_client.amqp.io._frames import Properties
+from idalloc_client.amqp._io._frames import Properties
 from idalloc_schemas import ALLOC_QUEUE, encode_alloc_request
 from tests.simulation._broker import Message
 from tests.simulation._choices import Choices, Step

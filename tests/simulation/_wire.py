@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from idalloc_client.amqp.io._channel import Wire
-from idalloc_client.amqp.io._frames import Envelope, Properties
+from idalloc_client.amqp._io._channel import Wire
+from idalloc_client.amqp._io._frames import Envelope, Properties
 from idalloc_schemas import ALLOC_REPLY_TYPE
 from tests.simulation._broker import Consumer, Message
 from tests.simulation._channel import SimChannel

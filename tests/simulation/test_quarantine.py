@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pika.exceptions import ConnectionClosedByBroker
 
-from idalloc_client.amqp.io._frames import Properties
+from idalloc_client.amqp._io._frames import Properties
 from idalloc_schemas import ALLOC_QUEUE, HEALTH_QUEUE, encode_alloc_request
 from idalloc_worker.requests._quarantine import ORDERED
 from idalloc_worker.tags._partitions import QUEUES

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from idalloc_client.amqp.io._frames import Properties
+from idalloc_client.amqp._io._frames import Properties
 from idalloc_schemas import (
     ALLOC_QUEUE,
     HEALTH_QUEUE,

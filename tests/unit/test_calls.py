@@ -20,7 +20,7 @@ from idalloc_client._memory import MemoryRestoredError, after_restore
 from idalloc_client._rpc._pending_calls import CallTable
 from idalloc_client._rpc._request_spec import Exchange, RawReply, alloc_exchange
 from idalloc_client._stats._tracing import Carrier
-from idalloc_client.amqp.io._frames import Properties
+from idalloc_client.amqp._io._frames import Properties
 
 
 @dataclass(eq=False)

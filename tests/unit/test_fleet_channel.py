@@ -10,7 +10,7 @@ import pytest
 from pika.exceptions import ChannelClosedByBroker, StreamLostError
 from pika.spec import Basic, BasicProperties
 
-from idalloc_client.amqp.io._channel import PikaWire
+from idalloc_client.amqp._io._channel import PikaWire
 from idalloc_worker.marks._channel import FleetChannel
 from idalloc_worker.rights._fleet_gate import MAX_BYTES
 from tests.vouched import WORKER_USER, gate

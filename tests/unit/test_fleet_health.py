@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pika.exceptions import ChannelClosedByBroker, StreamLostError
 
-from idalloc_client.amqp.io._frames import Envelope
+from idalloc_client.amqp._io._frames import Envelope
 from idalloc_schemas import (
     FLEET_HEALTH_EXCHANGE,
     HEALTH_QUEUE,

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from idalloc_client.amqp.io._delivery_reader import Shortcut
-from idalloc_client.amqp.io._frames import (
+from idalloc_client.amqp._io._delivery_reader import Shortcut
+from idalloc_client.amqp._io._frames import (
     FRAME_HEADER,
     FRAME_OVERHEAD,
     METHOD,

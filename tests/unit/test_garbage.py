@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from idalloc_client.amqp.io._channel import DirectWire, PikaWire
+from idalloc_client.amqp._io._channel import DirectWire, PikaWire
 from idalloc_worker.service import _garbage
 from idalloc_worker.service._garbage import collect_if_due, collect_rarely, freeze_start
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from idalloc_client.amqp.io._frames import Properties
+from idalloc_client.amqp._io._frames import Properties
 from idalloc_schemas import HEALTH_QUEUE, HealthCall, RespCode
 from idalloc_worker.counters._counters import Tallies
 from idalloc_worker.engine._effects import Refused

@@ -11,9 +11,9 @@ import uvloop
 from pika.adapters.utils.nbio_interface import AbstractStreamProtocol
 from pika.adapters.utils.selector_ioloop_adapter import SelectorIOServicesAdapter
 
-from idalloc_client.amqp.io._asyncio_loop import AsyncioSelectorLoop
-from idalloc_client.amqp.io._batched_stream import PlainStream
-from idalloc_client.amqp.io._write_batch import Turn
+from idalloc_client.amqp._io._asyncio_loop import AsyncioSelectorLoop
+from idalloc_client.amqp._io._batched_stream import PlainStream
+from idalloc_client.amqp._io._write_batch import Turn
 
 
 class Services:

@@ -8,10 +8,10 @@ from pika.adapters.select_connection import IOLoop
 
 from idalloc_client.amqp import _compatibility as _rehearsal
 from idalloc_client.amqp._compatibility import RehearsalError, rehearse
+from idalloc_client.amqp._io._batched_io import JoinedIO
+from idalloc_client.amqp._io._batched_stream import PlainStream
+from idalloc_client.amqp._io._pika_io import PlainPika
 from idalloc_client.amqp._link_io import LinkIO, PikaFit
-from idalloc_client.amqp.io._batched_io import JoinedIO
-from idalloc_client.amqp.io._batched_stream import PlainStream
-from idalloc_client.amqp.io._pika_io import PlainPika
 
 
 def new_io(fit: PikaFit) -> LinkIO:

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from idalloc_client.amqp.io import _delivery_reader as _shortcut
-from idalloc_client.amqp.io._delivery_reader import Shortcut
-from idalloc_client.amqp.io._frames import MAX_BODY, TOO_LONG, Properties
+from idalloc_client.amqp._io import _delivery_reader as _shortcut
+from idalloc_client.amqp._io._delivery_reader import Shortcut
+from idalloc_client.amqp._io._frames import MAX_BODY, TOO_LONG, Properties
 
 LIMIT = 100
 PIECE = 30

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pika.exceptions import ChannelClosedByBroker
 
-from idalloc_client.amqp.io._frames import Properties
+from idalloc_client.amqp._io._frames import Properties
 from idalloc_schemas import AllocRequest, Reserved
 from idalloc_worker.counters._counters import Tallies
 from idalloc_worker.engine._effects import Answer, Refused, StartRefill

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from pika.exceptions import ChannelClosedByBroker
 
-from idalloc_client.amqp.io._delivery_reader import OnDelivery
-from idalloc_client.amqp.io._frames import Properties
+from idalloc_client.amqp._io._delivery_reader import OnDelivery
+from idalloc_client.amqp._io._frames import Properties
 from idalloc_worker.ordered._partition_owner import PartitionOwner
 from idalloc_worker.tags._partitions import QUEUE_ARGUMENTS, QUEUES, consumer_arguments, precedence
 from tests.vouched import logged_in

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from idalloc_client.amqp.io._frames import Envelope
+from idalloc_client.amqp._io._frames import Envelope
 from idalloc_schemas import AllocRequest
 from idalloc_worker.ordered._bundles import OrderedRequest
 from idalloc_worker.ordered._owner_session import BundledRequest, OwnerSession

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pika.frame import decode_frame
 from pika.spec import BasicProperties
 
-from idalloc_worker.marks._properties import HeaderlessProperties, ignore_message_headers
+from idalloc_client.amqp._io._message_headers import HeaderlessProperties, ignore_message_headers
 
 
 @pytest.fixture(autouse=True)

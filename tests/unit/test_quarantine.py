@@ -10,9 +10,9 @@ from pika.exceptions import ChannelClosedByBroker, ConnectionClosedByBroker
 from pika.spec import Basic, BasicProperties
 
 from idalloc_client.amqp._backoff import Backoff
+from idalloc_client.amqp._io._channel import PikaWire
+from idalloc_client.amqp._io._frames import Properties
 from idalloc_client.amqp._reason import ended_by_message
-from idalloc_client.amqp.io._channel import PikaWire
-from idalloc_client.amqp.io._frames import Properties
 from idalloc_schemas import ALLOC_QUEUE, HEALTH_QUEUE
 from idalloc_worker.requests._quarantine import ORDERED, Quarantine
 from idalloc_worker.tags._partitions import QUEUES

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from idalloc_client.amqp.io._frames import Envelope
+from idalloc_client.amqp._io._frames import Envelope
 from idalloc_schemas import ALLOC_QUEUE, HEALTH_QUEUE
 from idalloc_worker.requests._session import Delivery, Session
 from idalloc_worker.tags._partitions import QUEUES

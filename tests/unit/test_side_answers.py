@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from idalloc_client.amqp.io._frames import Envelope
+from idalloc_client.amqp._io._frames import Envelope
 from idalloc_schemas import ALLOC_QUEUE, RespCode
 from idalloc_worker.counters._counters import Tallies
 from idalloc_worker.counters._throttle import ThrottledLog

@@ -15,10 +15,10 @@ from idalloc_worker.tags._errors import (
     OutcomeUnknownError,
     RewindSuspectedError,
     StoreUnavailableError,
-    TagExhaustedError,
     TagIsOrderedError,
 )
 from idalloc_worker.tags._segment import Segment
+from idalloc_worker.tags._settings import TagExhaustedError
 from idalloc_worker.tags._step_size import Demand
 from tests.fake_mysql import FakeMySql, gone
 

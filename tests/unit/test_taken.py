@@ -2,7 +2,7 @@
 
 import pytest
 
-from idalloc_client.amqp.io._frames import Properties
+from idalloc_client.amqp._io._frames import Properties
 from idalloc_schemas import ALLOC_QUEUE
 from idalloc_worker.requests._taken import TakenSession, as_copy
 from tests.unit.test_session import FakeWire

@@ -16,12 +16,11 @@ from idalloc_worker.tags._errors import (
     SegmentContestedError,
     StoreReason,
     StoreUnavailableError,
-    TagExhaustedError,
     TagIsOrderedError,
     TagNotFoundError,
 )
 from idalloc_worker.tags._segment import Segment
-from idalloc_worker.tags._settings import TagSettings
+from idalloc_worker.tags._settings import TagExhaustedError, TagSettings
 
 REFILL = StartRefill("order", 1, 1, 0)
 

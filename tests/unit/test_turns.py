@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from idalloc_client.amqp.io._frames import Properties
+from idalloc_client.amqp._io._frames import Properties
 from idalloc_worker.engine._fair_share import COMPANY
 from idalloc_worker.service._turns import SLICE, Turns
 

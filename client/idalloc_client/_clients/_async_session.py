@@ -9,15 +9,12 @@ from dataclasses import dataclass
 from threading import get_ident
 from typing import Any
 
-from pika.connection import Parameters
-
 from idalloc_client._batching import Coalescer, settle
 from idalloc_client._errors import ClientClosedError, IdAllocError
 from idalloc_client._memory import MEMORY
 from idalloc_client._rpc import CallTable, Exchange, FleetReplies, RawReply, RestoreWatch
 from idalloc_client._stats import Carrier, Tallies, capture
-from idalloc_client.amqp import Link, user_id
-from idalloc_client.amqp.io import AsyncioSelectorLoop
+from idalloc_client.amqp import AsyncioSelectorLoop, Link, Parameters, nothing, user_id
 from idalloc_schemas import ALLOC_QUEUE
 
 _CLOSE_TIMEOUT = 5.0  # seconds
@@ -171,7 +168,7 @@ class AsyncSession:
     def abandon(self) -> None:
         """Disconnect without waiting; the garbage collector may call it, on any thread."""
         if not self.process.gone and not self.loop.is_closed():
-            self.loop.call_soon_threadsafe(self._link.begin_stop, _nothing)
+            self.loop.call_soon_threadsafe(self._link.begin_stop, nothing)
 
     def _call_soon(self, callback: Callable[[], None]) -> None:
         if not self._due:
@@ -206,7 +203,3 @@ class AsyncSession:
                 earliest = deadline
         if earliest < float("inf"):
             self.sweep_no_later_than(earliest)
-
-
-def _nothing() -> None:
-    """Take note of an end that nobody waits for."""

@@ -8,8 +8,6 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
-from pika.connection import Parameters
-
 from idalloc_client._batch import IdBatch
 from idalloc_client._batching import Coalescer, ThreadPromise, Waiter, settle
 from idalloc_client._errors import ClientClosedError, ForkedClientError, IdAllocError, unexpected
@@ -17,7 +15,7 @@ from idalloc_client._memory import MEMORY, Locks
 from idalloc_client._rpc import CallTable, Exchange, RawReply, RestoreWatch, check_draw, gather
 from idalloc_client._sequences import no_lease_in_time
 from idalloc_client._stats import Carrier, ClientStats, SequenceStats, Tallies, capture, snapshot
-from idalloc_client.amqp import LinkThread, user_id
+from idalloc_client.amqp import LinkThread, Parameters, user_id
 from idalloc_schemas import ALLOC_QUEUE
 
 _log = logging.getLogger("idalloc.client")

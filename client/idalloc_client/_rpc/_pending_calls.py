@@ -9,10 +9,6 @@ from functools import partial
 from itertools import count
 from typing import Any, Protocol
 
-from pika.channel import Channel
-from pika.exceptions import ChannelClosedByBroker
-from pika.spec import Basic, BasicProperties
-
 from idalloc_client._errors import (
     AccessRefusedError,
     CallTimeoutError,
@@ -28,8 +24,15 @@ from idalloc_client._memory import MEMORY
 from idalloc_client._rpc._copies import Copies
 from idalloc_client._rpc._request_spec import Exchange, RawReply
 from idalloc_client._stats import Carrier, Tallies
-from idalloc_client.amqp import describe
-from idalloc_client.amqp.io import Properties, Wire
+from idalloc_client.amqp import (
+    Basic,
+    BasicProperties,
+    Channel,
+    ChannelClosedByBroker,
+    Properties,
+    Wire,
+    describe,
+)
 from idalloc_schemas import ALLOC_QUEUE, CONTENT_TYPE
 
 _log = logging.getLogger("idalloc.client")

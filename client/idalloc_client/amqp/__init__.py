@@ -2,8 +2,29 @@
 
 from idalloc_client.amqp._backoff import Backoff
 from idalloc_client.amqp._cleartext import cleartext_warning, is_local, warn_of_cleartext
-from idalloc_client.amqp._link import Link, NewLink, SideLink, Timer
+from idalloc_client.amqp._io import (
+    AsyncioSelectorLoop,
+    Envelope,
+    Properties,
+    Wire,
+    ignore_message_headers,
+    stream_offset,
+    user_of,
+)
+from idalloc_client.amqp._link import Link, NewLink, SideLink, Timer, nothing
 from idalloc_client.amqp._link_thread import LinkThread
+from idalloc_client.amqp._pika import (
+    AMQPError,
+    Basic,
+    BasicProperties,
+    Channel,
+    ChannelClosed,
+    ChannelClosedByBroker,
+    Connection,
+    ConnectionClosed,
+    DeliveryMode,
+    Parameters,
+)
 from idalloc_client.amqp._reason import describe, ended_by_message
 from idalloc_client.amqp._url import (
     MAX_TIMEOUT,
@@ -19,23 +40,41 @@ from idalloc_client.amqp._url import (
 
 __all__ = [
     "MAX_TIMEOUT",
+    "AMQPError",
+    "AsyncioSelectorLoop",
     "Backoff",
+    "Basic",
+    "BasicProperties",
+    "Channel",
+    "ChannelClosed",
+    "ChannelClosedByBroker",
+    "Connection",
+    "ConnectionClosed",
+    "DeliveryMode",
+    "Envelope",
     "Link",
     "LinkThread",
     "NewLink",
+    "Parameters",
+    "Properties",
     "SideLink",
     "Timer",
+    "Wire",
     "checked_exchange",
     "checked_timeout",
     "cleartext_warning",
     "connection_parameters",
     "describe",
     "ended_by_message",
+    "ignore_message_headers",
     "is_local",
+    "nothing",
     "process_name",
     "relax",
+    "stream_offset",
     "unencrypted_login",
     "user_id",
     "user_ids",
+    "user_of",
     "warn_of_cleartext",
 ]

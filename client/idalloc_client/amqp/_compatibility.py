@@ -7,7 +7,7 @@ from typing import Any
 from pika.adapters.select_connection import IOLoop
 from pika.adapters.utils.nbio_interface import AbstractStreamProtocol
 
-from idalloc_client.amqp.io import JoinedIO
+from idalloc_client.amqp._io import JoinedIO
 
 _HEARTBEAT = b"\x08\x00\x00\x00\x00\x00\x00\xce"
 _ANSWER = [b"two writes", b", one piece"]

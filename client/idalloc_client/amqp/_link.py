@@ -13,13 +13,18 @@ from pika.connection import Connection, Parameters
 from pika.exceptions import AMQPError
 
 from idalloc_client.amqp._backoff import Backoff
+from idalloc_client.amqp._io import PikaWire, PlainPika, SelectorLoop, Wire
 from idalloc_client.amqp._link_io import THIS_PROCESS, LinkIO, PikaFit
 from idalloc_client.amqp._reason import describe
-from idalloc_client.amqp.io import PikaWire, PlainPika, SelectorLoop, Wire
 
 _log = logging.getLogger("idalloc.link")
 
 Callback = Callable[[], None]
+
+
+def nothing() -> None:
+    """Take note of an end that nobody waits for."""
+
 
 _GIVE_UP_TIME = 0.05  # seconds that pika has to take back what it began
 _STEADY_AFTER = 5.0  # seconds: a connection that lasted this long resets the backoff

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import pika
 from pika.channel import Channel
 
-from idalloc_client.amqp.io import PlainPika, SelectorLoop, Turn, Wire
+from idalloc_client.amqp._io import PlainPika, SelectorLoop, Turn, Wire
 
 _log = logging.getLogger("idalloc.link")
 
@@ -60,7 +60,7 @@ class PikaFit:
             self._rehearse()
         if self._fits is False:
             return PlainPika(loop, on_failure)
-        from idalloc_client.amqp.io import JoinedIO  # noqa: PLC0415  # it may not fit
+        from idalloc_client.amqp._io import JoinedIO  # noqa: PLC0415  # it may not fit
 
         return JoinedIO(loop, after_read, on_failure, self.doubt)
 

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from idalloc_client.amqp import nothing
 from idalloc_schemas import (
     Echo,
     HealthCall,
@@ -182,7 +183,7 @@ class Fleet:
     def keep(self, app_tag: str, left: int, right: int) -> None:
         """Tell all others that what was surrendered was not given back: it counts as reserved."""
         self.marks.reserved(self.key, app_tag, left, right, kept=True)
-        self._tell(app_tag, left, right, _nothing, kept=True)
+        self._tell(app_tag, left, right, nothing, kept=True)
 
     def _proceed(self, claim: Claim) -> None:
         if self._state is FleetState.UNPROTECTED:
@@ -280,7 +281,7 @@ class Fleet:
         """Ask the others, tell them what we know, and give them some time."""
         self.marks.missed()
         self._asked = True
-        self.publish(Hello(worker=self.key, reply_to=self._queue).encode(), _nothing)
+        self.publish(Hello(worker=self.key, reply_to=self._queue).encode(), nothing)
         if len(self.marks):
             # Whoever joined after us, and so could not answer, hears it all the same.
             self.memory.write_snapshot()
@@ -397,7 +398,3 @@ class Fleet:
             self._answering.add(message.worker)
         else:
             self._answering.discard(message.worker)
-
-
-def _nothing() -> None:
-    """Take note of a confirm that nobody waits for."""

@@ -10,11 +10,15 @@ import secrets
 from collections.abc import Callable
 from typing import Any, Final
 
-from pika.channel import Channel
-from pika.exceptions import AMQPError, ChannelClosedByBroker
-from pika.spec import Basic, BasicProperties
-
-from idalloc_client.amqp import Backoff, Link
+from idalloc_client.amqp import (
+    AMQPError,
+    Backoff,
+    Basic,
+    BasicProperties,
+    Channel,
+    ChannelClosedByBroker,
+    Link,
+)
 from idalloc_schemas import (
     CONTENT_TYPE,
     FLEET_HEALTH_EXCHANGE,

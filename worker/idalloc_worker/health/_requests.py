@@ -3,8 +3,7 @@
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
-from idalloc_client.amqp import Link
-from idalloc_client.amqp.io import Properties
+from idalloc_client.amqp import Link, Properties
 from idalloc_schemas import HEALTH_QUEUE, HealthCall, RespCode, parse_health_request
 from idalloc_worker.counters import ANSWERED, DROPPED, Tallies
 from idalloc_worker.engine import Listing, Refused, forbidden, over_share, without_details

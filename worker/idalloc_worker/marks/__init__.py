@@ -6,7 +6,6 @@ from idalloc_worker.marks._marks import FleetMarks, Watch, new_key
 from idalloc_worker.marks._marks_stream import STREAM_ARGUMENTS
 from idalloc_worker.marks._memory import FleetMemory
 from idalloc_worker.marks._objections import Objections
-from idalloc_worker.marks._properties import ignore_message_headers
 from idalloc_worker.marks._vouching import Vouching
 
 __all__ = [
@@ -20,6 +19,5 @@ __all__ = [
     "Objections",
     "Vouching",
     "Watch",
-    "ignore_message_headers",
     "new_key",
 ]

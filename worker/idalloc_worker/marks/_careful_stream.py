@@ -10,11 +10,16 @@ is skipped.
 import logging
 from typing import Any, Final
 
-from pika.channel import Channel
-from pika.spec import Basic, BasicProperties
-
-from idalloc_client.amqp import Backoff, NewLink, SideLink, ended_by_message
-from idalloc_client.amqp.io import Wire
+from idalloc_client.amqp import (
+    Backoff,
+    Basic,
+    BasicProperties,
+    Channel,
+    NewLink,
+    SideLink,
+    Wire,
+    ended_by_message,
+)
 from idalloc_worker.marks._marks_stream import ACK_EVERY, PREFETCH, Callback, MarksStream
 
 _log = logging.getLogger("idalloc.fleet")

@@ -14,13 +14,18 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any, Protocol
 
-import pika
-from pika.channel import Channel
-from pika.exceptions import AMQPError, ChannelClosedByBroker
-from pika.spec import Basic, BasicProperties
-
-from idalloc_client.amqp import Backoff, Timer
-from idalloc_client.amqp.io import Properties, Wire
+from idalloc_client.amqp import (
+    AMQPError,
+    Backoff,
+    Basic,
+    BasicProperties,
+    Channel,
+    ChannelClosedByBroker,
+    DeliveryMode,
+    Properties,
+    Timer,
+    Wire,
+)
 from idalloc_schemas import CONTENT_TYPE, FLEET_EXCHANGE
 from idalloc_worker.marks._numbers import HeardNumbers, SentNumbers
 from idalloc_worker.rights import FleetGate
@@ -242,7 +247,7 @@ class FleetChannel:
             return False
         properties = BasicProperties(
             content_type=CONTENT_TYPE,
-            delivery_mode=pika.DeliveryMode.Transient,
+            delivery_mode=DeliveryMode.Transient,
             type=_MESSAGE_TYPE,
             message_id=None if numbers is None else numbers.next(),
             user_id=self._users.name,

@@ -10,13 +10,17 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import Any, Final, Protocol
 
-from pika.channel import Channel
-from pika.exceptions import AMQPError, ChannelClosedByBroker
-from pika.spec import Basic, BasicProperties
-
-from idalloc_client.amqp import Timer
+from idalloc_client.amqp import (
+    AMQPError,
+    Basic,
+    BasicProperties,
+    Channel,
+    ChannelClosedByBroker,
+    Timer,
+    stream_offset,
+    user_of,
+)
 from idalloc_schemas import FLEET_EXCHANGE, MARKS_STREAM
-from idalloc_worker.marks._properties import stream_offset, user_of
 from idalloc_worker.rights import FleetGate
 
 _log = logging.getLogger("idalloc.fleet")

@@ -12,7 +12,7 @@ from functools import partial
 from itertools import count, islice
 from typing import Any, Final
 
-from idalloc_client.amqp import Timer
+from idalloc_client.amqp import Timer, nothing
 from idalloc_schemas import (
     Alive,
     Echo,
@@ -132,7 +132,7 @@ class FleetMemory:
     def on_stream_open(self) -> None:
         """Mark the end: what was claimed before lies before it."""
         self._sentinels += 1
-        self._fleet.publish(self._sentinel(), _nothing)
+        self._fleet.publish(self._sentinel(), nothing)
 
     def _sentinel(self) -> bytes:
         return Echo(worker=self._marks.me, number=-self._sentinels).encode()
@@ -260,7 +260,7 @@ class FleetMemory:
 
     def _go_on(self, *, whole: bool) -> None:
         if self._fleet.speaking:  # it did without, meanwhile
-            self.begin(_nothing)
+            self.begin(nothing)
         else:
             self._fleet.on_memory_read(whole=whole)
 
@@ -326,7 +326,7 @@ class FleetMemory:
                 if vouching.for_all:
                     alive = Alive(worker=self._marks.me, at=vouching.now())
                     self._unheard = True
-                    self._fleet.publish(alive.encode(), _nothing)
+                    self._fleet.publish(alive.encode(), nothing)
                 self._say_alive_later(_ALIVE_EVERY)
 
         self._call_later(delay * (1 + self._jitter()), speak)
@@ -351,7 +351,7 @@ class FleetMemory:
         entries = [(tag, key, end) for tag in tags if (end := marks.end_of(key, tag))]
         while entries:
             body = Marks(worker=key, entries=entries[:_CHUNK]).encode()
-            self._fleet.publish(body, _nothing)
+            self._fleet.publish(body, nothing)
             del entries[:_CHUNK]
 
     def write_snapshot(self) -> None:
@@ -383,7 +383,3 @@ class FleetMemory:
             if not following:
                 return
             chunk = following
-
-
-def _nothing() -> None:
-    """Take note of a confirm that nobody waits for."""

@@ -7,13 +7,16 @@ from itertools import count as counter
 from itertools import takewhile
 from typing import Any, Final, Protocol
 
-import pika
-from pika.channel import Channel
-from pika.connection import Connection
-from pika.exceptions import AMQPError, ChannelClosedByBroker
-from pika.spec import Basic, BasicProperties
-
-from idalloc_client.amqp import Timer
+from idalloc_client.amqp import (
+    AMQPError,
+    Basic,
+    BasicProperties,
+    Channel,
+    ChannelClosedByBroker,
+    Connection,
+    DeliveryMode,
+    Timer,
+)
 from idalloc_schemas import CONTENT_TYPE, RespCode
 from idalloc_worker.counters import ThrottledLog
 from idalloc_worker.engine import Refused
@@ -184,7 +187,7 @@ class Forwarder:
         number = next(self._sequence)
         properties = BasicProperties(
             content_type=CONTENT_TYPE,
-            delivery_mode=pika.DeliveryMode.Transient,
+            delivery_mode=DeliveryMode.Transient,
             expiration=None if bundle.milliseconds is None else str(bundle.milliseconds),
             type=BUNDLE_TYPE,
             message_id=str(number),

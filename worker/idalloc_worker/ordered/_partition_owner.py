@@ -13,11 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, Protocol
 
-from pika.channel import Channel
-from pika.connection import Connection
-from pika.exceptions import AMQPError, ChannelClosed
-
-from idalloc_client.amqp.io import Properties, Wire
+from idalloc_client.amqp import AMQPError, Channel, ChannelClosed, Connection, Properties, Wire
 from idalloc_worker.counters import ThrottledLog
 from idalloc_worker.ordered._forwarder import Loop
 from idalloc_worker.ordered._owner_session import OwnerSession

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Final, Self
 
-from pika.channel import Channel
-
-from idalloc_client.amqp.io import Properties
+from idalloc_client.amqp import Channel, Properties
 from idalloc_schemas import ALLOC_QUEUE, InvalidMessageError, RespCode, TagHealth, TagState
 from idalloc_worker.counters import DEAD_LETTERED, EXPIRED, ORDERED_QUEUES, Tallies, ThrottledLog
 from idalloc_worker.engine import SHUTTING_DOWN, Engine, Listing, Refused, TagPool, describe

@@ -6,10 +6,15 @@ import time
 from collections.abc import Callable
 from itertools import count
 
-from idalloc_client.amqp import LinkThread, connection_parameters, process_name
+from idalloc_client.amqp import (
+    LinkThread,
+    connection_parameters,
+    ignore_message_headers,
+    process_name,
+)
 from idalloc_worker.counters import Tallies
 from idalloc_worker.engine import Engine, EngineLimits, places_for
-from idalloc_worker.marks import Vouching, ignore_message_headers
+from idalloc_worker.marks import Vouching
 from idalloc_worker.metrics import AskForSnapshot, SnapshotTaker, merged_pools
 from idalloc_worker.mysql import MySqlHosts
 from idalloc_worker.ordered import OrderedTags, OwnerEngine

@@ -8,9 +8,7 @@ on which one channel too many is opened.
 
 from typing import Any, Final
 
-from pika.exceptions import ConnectionClosed
-
-from idalloc_client.amqp import Backoff
+from idalloc_client.amqp import Backoff, ConnectionClosed
 
 FOR_ALL: Final = 6
 FOR_ORDERED: Final = 5

@@ -20,11 +20,18 @@ from functools import partial
 from math import inf
 from typing import Final, Protocol
 
-from pika.exceptions import ChannelClosed
-from pika.spec import Basic
-
-from idalloc_client.amqp import Backoff, NewLink, SideLink, describe, ended_by_message
-from idalloc_client.amqp.io import Properties, Wire
+from idalloc_client.amqp import (
+    Backoff,
+    Basic,
+    ChannelClosed,
+    NewLink,
+    Properties,
+    SideLink,
+    Wire,
+    describe,
+    ended_by_message,
+    nothing,
+)
 from idalloc_schemas import ALLOC_QUEUE, HEALTH_QUEUE
 from idalloc_worker.counters import ThrottledLog
 from idalloc_worker.requests._taken import as_copy
@@ -149,7 +156,7 @@ class Quarantine:
         self._on_finished = None
         self._queues.clear()
         if link is not None:
-            link.begin_stop(_nothing)
+            link.begin_stop(nothing)
 
     # The link's handler
 
@@ -306,7 +313,3 @@ class Quarantine:
             return
         self.active = False
         _log.info("Messages are taken as usual again")
-
-
-def _nothing() -> None:
-    """Take note of an end that nobody waits for."""

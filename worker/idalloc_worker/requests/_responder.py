@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
-from idalloc_client.amqp.io import Properties
+from idalloc_client.amqp import Properties
 from idalloc_schemas import (
     ALLOC_QUEUE,
     ALLOC_REPLY_TYPE,

@@ -6,9 +6,7 @@ from functools import cached_property
 from math import inf
 from typing import Any, Protocol
 
-from pika.exceptions import AMQPError
-
-from idalloc_client.amqp.io import Envelope, Properties, Wire
+from idalloc_client.amqp import AMQPError, Envelope, Properties, Wire
 from idalloc_schemas import CONTENT_TYPE, HEALTH_REPLY_TYPE, AllocRequest
 from idalloc_worker.requests._acks import AckTracker
 from idalloc_worker.requests._reply_address import ReplyAddresses, release_of

@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any, Final
 
-from idalloc_client.amqp import SideLink, describe
-from idalloc_client.amqp.io import Envelope, Properties, Wire
+from idalloc_client.amqp import Envelope, Properties, SideLink, Wire, describe, nothing
 from idalloc_schemas import CONTENT_TYPE
 from idalloc_worker.rights import FleetUsers
 
@@ -113,7 +112,7 @@ class SideAnswers:
         """Give the connection up."""
         link, self._link, self._wire = self._link, None, None
         if link is not None:
-            link.begin_stop(_nothing)
+            link.begin_stop(nothing)
 
     # The link's handler
 
@@ -188,7 +187,3 @@ class SideAnswers:
     def _close_if_idle(self, sent: int) -> None:
         if sent == self._sent and self._current is None and not self._waiting:
             self.close()
-
-
-def _nothing() -> None:
-    """Take note of an end that nobody waits for."""

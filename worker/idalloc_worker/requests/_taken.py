@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Final
 
-from idalloc_client.amqp.io import Properties
+from idalloc_client.amqp import Properties
 from idalloc_worker.requests._session import Delivery, Session
 
 _DEAD: Final = b"id.dead"

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from typing import Any, Final
 
-from pika.exceptions import ChannelClosedByBroker
+from idalloc_client.amqp import ChannelClosedByBroker
 
 _log = logging.getLogger("idalloc.fleet")
 

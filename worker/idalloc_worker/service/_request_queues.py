@@ -4,9 +4,7 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from pika.channel import Channel
-from pika.exceptions import ChannelClosed
-
+from idalloc_client.amqp import Channel, ChannelClosed
 from idalloc_schemas import ALLOC_QUEUE, HEALTH_QUEUE
 from idalloc_worker.counters import ThrottledLog
 

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable
 
-from idalloc_client.amqp.io import Properties
+from idalloc_client.amqp import Properties
 from idalloc_schemas import ALLOC_QUEUE, InvalidMessageError, RespCode, parse_alloc_request
 from idalloc_worker.counters import Tallies
 from idalloc_worker.engine import INTERNAL, Engine, Refused

@@ -7,10 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 
-from pika.channel import Channel
-
-from idalloc_client.amqp import LinkThread, ended_by_message
-from idalloc_client.amqp.io import Properties, Wire
+from idalloc_client.amqp import Channel, LinkThread, Properties, Wire, ended_by_message
 from idalloc_schemas import (
     ALLOC_QUEUE,
     HEALTH_QUEUE,

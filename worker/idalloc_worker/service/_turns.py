@@ -11,8 +11,7 @@ from collections.abc import Callable
 from math import inf
 from typing import Final, Protocol
 
-from idalloc_client.amqp import LinkThread
-from idalloc_client.amqp.io import Properties
+from idalloc_client.amqp import LinkThread, Properties
 from idalloc_worker.engine import COMPANY
 from idalloc_worker.requests import Delivery
 

@@ -12,7 +12,6 @@ from idalloc_worker.tags._errors import (
     StoreReason,
     StoreUnavailableError,
     TagError,
-    TagExhaustedError,
     TagIsOrderedError,
     TagNotFoundError,
 )
@@ -27,7 +26,7 @@ from idalloc_worker.tags._partitions import (
 )
 from idalloc_worker.tags._plausible import MarkImplausibleError, is_plausible
 from idalloc_worker.tags._segment import Segment
-from idalloc_worker.tags._settings import TagSettings
+from idalloc_worker.tags._settings import TagExhaustedError, TagSettings
 from idalloc_worker.tags._step_size import (
     NO_DEMAND,
     Demand,

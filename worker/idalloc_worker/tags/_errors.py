@@ -1,14 +1,9 @@
 """The errors of the store: what went wrong with the database, or with one row in it."""
 
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 from idalloc_schemas import MAX_ID
 from idalloc_worker._errors import IdAllocWorkerError
-
-if TYPE_CHECKING:
-    from idalloc_worker.tags._settings import TagSettings
-
 
 _LONGEST_PROBLEM = 500
 
@@ -58,17 +53,6 @@ class MarksNotVouchedError(TagError):
             f"nobody can say which ids of app_tag {app_tag!r} were handed out: make sure that none "
             f"lies at or above {max_id}, or raise the tag (idalloc tags raise), then it is served",
         )
-
-
-class TagExhaustedError(TagError):
-    """No id is left below the end of the id space, the tag's ceiling, or the end of the column.
-
-    `settings` are those of the row, where it is not the column that is too narrow.
-    """
-
-    def __init__(self, app_tag: str, settings: "TagSettings | None" = None) -> None:
-        super().__init__(app_tag, f"the id space of app_tag {app_tag!r} is used up")
-        self.settings = settings
 
 
 class InvalidRowError(TagError):

@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Final, TypeGuard
 
 from idalloc_schemas import MAX_ID
-from idalloc_worker.tags._errors import InvalidRowError
+from idalloc_worker.tags._errors import InvalidRowError, TagError
 
 DEFAULT_TARGET_COVER: Final = 600.0
 """Seconds that the ids in memory are to last."""
@@ -107,3 +107,14 @@ class _Columns:
 
 def _is_integer(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+class TagExhaustedError(TagError):
+    """No id is left below the end of the id space, the tag's ceiling, or the end of the column.
+
+    `settings` are those of the row, where it is not the column that is too narrow.
+    """
+
+    def __init__(self, app_tag: str, settings: TagSettings | None = None) -> None:
+        super().__init__(app_tag, f"the id space of app_tag {app_tag!r} is used up")
+        self.settings = settings

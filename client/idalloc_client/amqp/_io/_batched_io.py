@@ -17,11 +17,11 @@ from pika.adapters.utils.nbio_interface import (
 from pika.adapters.utils.selector_ioloop_adapter import SelectorIOServicesAdapter
 from pika.channel import Channel
 
-from idalloc_client.amqp.io._batched_stream import JoinedStream, PlainStream, WrappingStream
-from idalloc_client.amqp.io._channel import DirectWire, Wire
-from idalloc_client.amqp.io._delivery_reader import Shortcut
-from idalloc_client.amqp.io._guarded_loop import GuardedLoop, SelectorLoop
-from idalloc_client.amqp.io._write_batch import Turn
+from idalloc_client.amqp._io._batched_stream import JoinedStream, PlainStream, WrappingStream
+from idalloc_client.amqp._io._channel import DirectWire, Wire
+from idalloc_client.amqp._io._delivery_reader import Shortcut
+from idalloc_client.amqp._io._guarded_loop import GuardedLoop, SelectorLoop
+from idalloc_client.amqp._io._write_batch import Turn
 
 _Done = Callable[[Any], None]
 _ProtocolFactory = Callable[[], AbstractStreamProtocol]

@@ -9,7 +9,7 @@ are taken. Of bodies that are too long pika never sees a byte either.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from idalloc_client.amqp.io._frames import (
+from idalloc_client.amqp._io._frames import (
     BASIC_DELIVER,
     BODY,
     FRAME_HEADER,

@@ -5,9 +5,9 @@ from typing import Any
 
 from pika.channel import Channel
 
-from idalloc_client.amqp.io._channel import PikaWire, Wire
-from idalloc_client.amqp.io._guarded_loop import GuardedLoop, SelectorLoop
-from idalloc_client.amqp.io._write_batch import Turn
+from idalloc_client.amqp._io._channel import PikaWire, Wire
+from idalloc_client.amqp._io._guarded_loop import GuardedLoop, SelectorLoop
+from idalloc_client.amqp._io._write_batch import Turn
 
 
 class PlainPika:

@@ -8,8 +8,8 @@ from typing import Any
 from pika.channel import Channel
 from pika.spec import Basic, BasicProperties
 
-from idalloc_client.amqp.io._delivery_reader import OnDelivery, Shortcut
-from idalloc_client.amqp.io._frames import (
+from idalloc_client.amqp._io._delivery_reader import OnDelivery, Shortcut
+from idalloc_client.amqp._io._frames import (
     FRAME_OVERHEAD,
     Envelope,
     Properties,

@@ -20,7 +20,7 @@ from typing import Any
 
 from pika.adapters.utils.nbio_interface import AbstractStreamProtocol, AbstractStreamTransport
 
-from idalloc_client.amqp.io._write_batch import Turn
+from idalloc_client.amqp._io._write_batch import Turn
 
 _log = logging.getLogger("idalloc.stream")
 
