@@ -21,10 +21,10 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(INSTALLED) ## Hand out ids through a real RabbitMQ from a real MySQL, and check them.
-	@$(BIN)/python -m tests.devstack demo
+	@$(BIN)/python -m devstack demo
 
 up: $(INSTALLED) ## Run RabbitMQ, MySQL and two workers until Ctrl-C.
-	@$(BIN)/python -m tests.devstack up
+	@$(BIN)/python -m devstack up
 
 test: $(INSTALLED) ## Run the tests; ARGS go to pytest.
 	$(BIN)/python -m pytest --ignore=tests/attacks $(ARGS)
@@ -41,7 +41,7 @@ mutations: $(INSTALLED) ## Break the rules of the protocol one by one, and see t
 	@$(BIN)/python -m tests.mutations $(ARGS)
 
 attacks: $(INSTALLED) ## Attack a fleet with a caller's rights, beside an honest caller; see ARGS=--help.
-	@$(BIN)/python -m benchmarks.attacks $(ARGS)
+	@$(BIN)/python -m benchmarks.proofs.attacks $(ARGS)
 
 bench: $(INSTALLED) ## Measure idalloc beside its peers in ten minutes; see ARGS=--help.
 	@$(BIN)/python -m benchmarks $(ARGS)
@@ -52,7 +52,7 @@ bench-quick: $(INSTALLED) ## Measure the few things that tell most in one minute
 bench-docs: $(INSTALLED) ## Measure all, and put tables and plots into docs/performance.
 	@$(BIN)/python -m benchmarks --json $(RESULTS)/results.json --table $(RESULTS)/results.md \
 	  --plots $(RESULTS) $(ARGS); status=$$?; \
-	  $(BIN)/python -m benchmarks.capacity $(RESULTS)/results.json docs/capacity.md && exit $$status
+	  $(BIN)/python -m benchmarks.report.capacity $(RESULTS)/results.json docs/capacity.md && exit $$status
 
 prove: $(INSTALLED) ## Count what must never happen, under faults and attacks, for an hour.
 	@$(BIN)/python -m benchmarks.prove $(ARGS)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import hypothesis
 import pytest
 
-from tests.devstack import Database, Stack, running_stack, scratch_database, scratch_vhost
+from devstack import Database, Stack, running_stack, scratch_database, scratch_vhost
 
 # A busy machine makes a slow example, not a wrong one.
 hypothesis.settings.register_profile("ci", deadline=None)

@@ -6,8 +6,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.caller import Caller
-from tests.devstack import (
+from devstack import (
     Database,
     PrivateMySql,
     PrivateRabbitMq,
@@ -16,7 +15,8 @@ from tests.devstack import (
     private_rabbitmq,
     scratch_database,
 )
-from tests.workers import Fleet
+from devstack.caller import Caller
+from devstack.workers import Fleet
 
 StartCallers = Callable[..., list[Caller]]
 

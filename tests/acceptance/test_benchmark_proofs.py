@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.devstack import Stack
+from benchmarks.harness.programme import module_of
+from devstack import Stack
 
 ROOT = Path(__file__).parents[2]
 
@@ -27,7 +28,7 @@ def test_a_small_run_keeps_every_bar(
 ) -> None:
     """Nothing comes twice, fails or stays behind."""
     output = tmp_path / "report.json"
-    command = [sys.executable, "-m", f"benchmarks.{name}", *options, "--json", str(output)]
+    command = [sys.executable, "-m", module_of(name), *options, "--json", str(output)]
     servers = {
         "IDALLOC_TEST_AMQP_URL": stack.amqp_url,
         "IDALLOC_TEST_MANAGEMENT_URL": stack.management_url,

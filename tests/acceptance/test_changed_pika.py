@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.workers import Fleet
+from devstack.workers import Fleet
 
 _FOLDER = Path(__file__).resolve().parents[1] / "changed_pika"
 

@@ -5,11 +5,11 @@ import signal
 import time
 from pathlib import Path
 
+from devstack import Database, PrivateMySql, PrivateRabbitMq
+from devstack.caller import Caller, Summary
+from devstack.history import check, load
+from devstack.workers import Fleet
 from tests.acceptance.conftest import StartCallers
-from tests.caller import Caller, Summary
-from tests.devstack import Database, PrivateMySql, PrivateRabbitMq
-from tests.history import check, load
-from tests.workers import Fleet
 
 CALLERS = 8
 IDS = 200_000

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from devstack import ReplicatedPair, replicated_pair, set_read_only
+from devstack.caller import Caller, Summary
+from devstack.history import check, load
+from devstack.promotions import LOAD, STEP, TAG, Site, replicated_site, rewinds_repaired
+from devstack.workers import Fleet
 from idalloc_client import IdClient, NoAvailableIdError
 from tests.acceptance.conftest import StartCallers
-from tests.caller import Caller, Summary
-from tests.devstack import ReplicatedPair, replicated_pair, set_read_only
-from tests.history import check, load
-from tests.promotions import LOAD, STEP, TAG, Site, replicated_site, rewinds_repaired
-from tests.workers import Fleet
 
 CALLERS = 4
 PATIENCE = 60.0  # seconds for what is expected to happen, so that a failing test ends

@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.devstack import Database, PrivateMySql
+from devstack import Database, PrivateMySql
+from devstack.workers import Fleet
 from tests.foreign import ForeignClient, ReturnedError
-from tests.workers import Fleet
 
 Reply = dict[str, Any]
 

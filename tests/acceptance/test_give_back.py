@@ -4,13 +4,13 @@ import json
 import time
 from pathlib import Path
 
+from devstack import Database
+from devstack.history import check, load
+from devstack.rewinds import max_id, whole_fleet
+from devstack.workers import Fleet, Worker
 from tests.acceptance.conftest import StartCallers
-from tests.devstack import Database
 from tests.foreign import ForeignClient
-from tests.history import check, load
 from tests.integration.test_worker import _locked
-from tests.rewinds import max_id, whole_fleet
-from tests.workers import Fleet, Worker
 
 STEP = 1000
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pika
 
-from tests.devstack import Database
+from devstack import Database
+from devstack.workers import Fleet, Worker, blocking_connection, queue_depth
 from tests.foreign import ForeignClient
-from tests.workers import Fleet, Worker, blocking_connection, queue_depth
 
 BAD_MESSAGES = 100_000
 WARM_UP_TAGS = 20_000

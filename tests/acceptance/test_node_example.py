@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from tests.devstack import Database, PrivateMySql
-from tests.workers import Fleet
+from devstack import Database, PrivateMySql
+from devstack.workers import Fleet
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "node"
 NODE_MODULES = os.environ.get("IDALLOC_TEST_NODE_MODULES")

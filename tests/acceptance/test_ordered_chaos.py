@@ -11,11 +11,11 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.caller import Caller
-from tests.devstack import Database, Management, PrivateRabbitMq, TcpProxy
-from tests.history import Reply, check, fleet_disorders, load
-from tests.ordered import add_ordered_tag
-from tests.workers import Fleet, Worker, through
+from devstack import Database, Management, PrivateRabbitMq, TcpProxy
+from devstack.caller import Caller
+from devstack.history import Reply, check, fleet_disorders, load
+from devstack.ordered import add_ordered_tag
+from devstack.workers import Fleet, Worker, through
 
 ROUNDS = int(os.environ.get("IDALLOC_TEST_ROUNDS", "8"))
 """Kills, and as many switches, of the owner. The bar of the project is 50."""

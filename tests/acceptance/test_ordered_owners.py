@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from devstack import Database, PrivateRabbitMq, TcpProxy
+from devstack.ordered import PATIENCE, Owners, add_ordered_tag, next_id
+from devstack.workers import Fleet, Worker, through
 from idalloc_worker.tags._partitions import PARTITIONS, partition_of, precedence
-from tests.devstack import Database, PrivateRabbitMq, TcpProxy
 from tests.foreign import ForeignClient
-from tests.ordered import PATIENCE, Owners, add_ordered_tag, next_id
-from tests.workers import Fleet, Worker, through
 
 KILL = """\
 {{ok, Queue}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"{vhost}">>, queue, <<"{queue}">>)),

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
+from devstack import Database
+from devstack.history import check, load
+from devstack.rewinds import repaired, set_back, wait_for_repair
+from devstack.workers import Fleet
 from idalloc_client import IdClient
 from tests.acceptance.conftest import StartCallers
-from tests.devstack import Database
-from tests.history import check, load
-from tests.rewinds import repaired, set_back, wait_for_repair
-from tests.workers import Fleet
 
 STEP = 200
 REWINDS = 5

@@ -5,8 +5,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.devstack import Database, TcpProxy
-from tests.workers import Fleet
+from devstack import Database, TcpProxy
+from devstack.workers import Fleet
 
 
 @pytest.fixture

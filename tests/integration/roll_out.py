@@ -9,14 +9,14 @@ from typing import Self
 
 import pytest
 
+from devstack import Database
+from devstack.history import Reply, check
+from devstack.workers import Fleet
 from idalloc_client import IdClient
-from tests.devstack import Database
 from tests.guide import Section
-from tests.history import Reply, check
 from tests.integration.stores import Background, wait_until
 from tests.integration.test_tags_command import Idalloc
 from tests.old_systems import OldNode
-from tests.workers import Fleet
 
 TAG = "order"
 ENOUGH = 400

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from pymysql.connections import Connection
 
+from devstack import Database, TcpProxy
+from devstack.servers._database import connect
 from idalloc_worker.mysql._host_choice import MySqlHosts
 from idalloc_worker.mysql._sql import READ_ROW, RESERVE
 from idalloc_worker.mysql._url import MySqlAddress
 from idalloc_worker.store._store import SegmentStore
 from idalloc_worker.tags._errors import StoreUnavailableError
-from tests.devstack import Database, TcpProxy
-from tests.devstack._database import connect
 
 TABLE = "segments"
 THE_READ = READ_ROW.on(TABLE).partition(" WHERE ")[0].encode()

@@ -12,6 +12,8 @@ from typing import Any
 import pika
 import pytest
 
+from devstack import TcpProxy
+from devstack.workers import Fleet, blocking_connection, through
 from idalloc_client import (
     AppTagNotFoundError,
     AsyncIdClient,
@@ -23,9 +25,7 @@ from idalloc_client import (
     NoRouteError,
 )
 from idalloc_schemas import encode_alloc_success, parse_alloc_request
-from tests.devstack import TcpProxy
 from tests.stub_worker import StubWorker, send
-from tests.workers import Fleet, blocking_connection, through
 
 
 def open_descriptors() -> int:

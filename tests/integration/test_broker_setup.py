@@ -18,14 +18,14 @@ import pika.exceptions
 import pytest
 from click.testing import CliRunner, Result
 
+from devstack import Database, Management, Stack
+from devstack.workers import Fleet
 from idalloc_client import BusyError, IdClient, NoRouteError
 from idalloc_schemas import MARKS_STREAM
 from idalloc_worker.broker_setup._api import BrokerApiError
 from idalloc_worker.broker_setup._definitions import Broker
 from idalloc_worker.broker_setup._password import variable_of
 from idalloc_worker.cli._main import cli
-from tests.devstack import Database, Management, Stack
-from tests.workers import Fleet
 
 REPLY_TO = "amq.rabbitmq.reply-to"
 REQUESTS = "id.requests"

@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 import pika
 import pytest
 
+from devstack import PrivateRabbitMq, TcpProxy, private_rabbitmq
+from devstack.workers import Fleet, blocking_connection, through
 from idalloc_client import (
     AppTagNotFoundError,
     BadReplyError,
@@ -28,9 +30,7 @@ from idalloc_client import (
 )
 from idalloc_client.amqp._link_thread import LinkThread
 from idalloc_schemas import encode_alloc_success, parse_alloc_request
-from tests.devstack import PrivateRabbitMq, TcpProxy, private_rabbitmq
 from tests.stub_worker import StubWorker, send
-from tests.workers import Fleet, blocking_connection, through
 
 
 class Counter:

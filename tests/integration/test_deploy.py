@@ -22,6 +22,15 @@ import pytest
 import yaml
 from pika.adapters.blocking_connection import BlockingChannel
 
+from devstack import (
+    Database,
+    Management,
+    PrivateRabbitMq,
+    Stack,
+    private_rabbitmq,
+    scratch_vhost,
+)
+from devstack.workers import Fleet
 from idalloc_schemas import FLEET_EXCHANGE, FLEET_HEALTH_EXCHANGE, MARKS_STREAM
 from idalloc_worker.broker_setup._password import hashed
 from idalloc_worker.health._fleet_calls import QUEUE_ARGUMENTS as HEALTH_QUEUE_ARGUMENTS
@@ -30,15 +39,6 @@ from idalloc_worker.mysql._trust import may_have_password
 from idalloc_worker.mysql._url import MySqlAddress
 from idalloc_worker.tags._partitions import QUEUE_ARGUMENTS
 from idalloc_worker.tags._partitions import QUEUES as ORDERED_QUEUES
-from tests.devstack import (
-    Database,
-    Management,
-    PrivateRabbitMq,
-    Stack,
-    private_rabbitmq,
-    scratch_vhost,
-)
-from tests.workers import Fleet
 
 ROOT = Path(__file__).resolve().parents[2]
 DEFINITIONS = ROOT / "deploy/rabbitmq/definitions.json"

@@ -20,7 +20,7 @@ SERVERS = re.compile("_guard.py|beam|mariadbd|mysqld")
 HOLDER = """
 import signal, threading
 signal.signal(signal.SIGINT, signal.default_int_handler)  # where the tests run in the background
-from tests.devstack import running_stack
+from devstack import running_stack
 with running_stack() as stack:
     print(stack.source, flush=True)
     threading.Event().wait()
@@ -29,7 +29,7 @@ with running_stack() as stack:
 # The same, while a child of its own holds a copy of everything it has open.
 FORKED_HOLDER = """
 import os, time
-from tests.devstack import private_mysql
+from devstack import private_mysql
 with private_mysql() as mysql:
     child = os.fork()
     if child:

@@ -13,16 +13,16 @@ import pika.exceptions
 import pymysql
 import pytest
 
-from tests.devstack import (
+from devstack import (
     Management,
     PrivateMySql,
     PrivateRabbitMq,
     ServerFailedError,
-    _guarded,
     private_mysql,
     private_rabbitmq,
 )
-from tests.devstack._database import connect
+from devstack.servers import _guarded
+from devstack.servers._database import connect
 
 PATIENCE = 20.0
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from devstack import Database
+from devstack.servers._database import connect
 from idalloc_worker.cli._main import run as idalloc_run
 from idalloc_worker.mysql._sql import OPTIONAL_COLUMNS
-from tests.devstack import Database
-from tests.devstack._database import connect
 from tests.integration.stores import TABLE, address_of, mark_of, opened, run
 
 KEYED = "app_tag VARCHAR(32) PRIMARY KEY"

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.workers import Fleet
+from devstack.workers import Fleet
 
 # The program forks in C where it is told so: none of Python's hooks run. Before that it lets the
 # client's thread wait in a read from a pipe, as a thread that asks for the interpreter's lock just

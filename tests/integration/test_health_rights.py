@@ -14,11 +14,11 @@ from urllib.parse import quote, unquote, urlsplit
 import pika
 import pytest
 
+from devstack import Database, Management
+from devstack.ordered import make_columns
+from devstack.workers import Fleet, blocking_connection
 from idalloc_client import ForbiddenError, IdClient
-from tests.devstack import Database, Management
 from tests.foreign import ForeignClient
-from tests.ordered import make_columns
-from tests.workers import Fleet, blocking_connection
 
 Reply = dict[str, Any]
 SHOP, OTHER = "for-shop", "for-others"

@@ -8,12 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from idalloc_worker.mysql._host_choice import MySqlHosts
-from idalloc_worker.mysql._url import MySqlAddress
-from idalloc_worker.store._admin_session import AdminSession
-from idalloc_worker.tags._errors import OutcomeUnknownError, StoreReason, StoreUnavailableError
-from idalloc_worker.tags._segment import Segment
-from tests.devstack import (
+from devstack import (
     Database,
     ReplicatedPair,
     TcpProxy,
@@ -21,6 +16,11 @@ from tests.devstack import (
     scratch_database,
     set_read_only,
 )
+from idalloc_worker.mysql._host_choice import MySqlHosts
+from idalloc_worker.mysql._url import MySqlAddress
+from idalloc_worker.store._admin_session import AdminSession
+from idalloc_worker.tags._errors import OutcomeUnknownError, StoreReason, StoreUnavailableError
+from idalloc_worker.tags._segment import Segment
 from tests.integration.stores import (
     PASSWORD,
     THE_WRITE,

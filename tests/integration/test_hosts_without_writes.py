@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 import pytest
 
+from devstack import Database, PrivateMySql
+from devstack.servers._database import create_database, drop_database, scratch_name
+from devstack.stalled_commits import commits_hang
 from idalloc_worker.mysql._url import MySqlAddress
 from idalloc_worker.store._admin_session import AdminSession
 from idalloc_worker.store._store import SegmentStore
@@ -14,8 +17,6 @@ from idalloc_worker.store._tags import TagAdmin
 from idalloc_worker.tags._errors import InvalidRowError, StoreReason, TagNotFoundError
 from idalloc_worker.tags._segment import Segment
 from idalloc_worker.tags._settings import TagExhaustedError
-from tests.devstack import Database, PrivateMySql
-from tests.devstack._database import create_database, drop_database, scratch_name
 from tests.integration.stores import (
     TABLE,
     add_tag,
@@ -27,7 +28,6 @@ from tests.integration.stores import (
     session,
     several,
 )
-from tests.stalled_commits import commits_hang
 
 
 @pytest.fixture(scope="module")

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from devstack import Database, TcpProxy
+from devstack.workers import Fleet, consumer_counts, through
 from idalloc_client import AsyncIdClient, IdAllocError, IdClient
 from idalloc_client.amqp._io._batched_stream import PlainStream
-from tests.devstack import Database, TcpProxy
-from tests.workers import Fleet, consumer_counts, through
 
 STARVED_CALLER = """
 import asyncio, resource, sys

@@ -13,10 +13,10 @@ from urllib.parse import quote, unquote, urlsplit
 
 import pytest
 
+from devstack import Database, Management
+from devstack.workers import Fleet, Worker, blocking_connection
 from idalloc_schemas import HealthReply, Marks, Reserved
-from tests.devstack import Database, Management
 from tests.foreign import ForeignClient
-from tests.workers import Fleet, Worker, blocking_connection
 
 REQUEST = b'{"app_tag":"order"}'
 STEP = 10

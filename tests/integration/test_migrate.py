@@ -4,12 +4,12 @@ import threading
 
 import pytest
 
+from devstack import Database
 from idalloc_worker.store import _migrate
 from idalloc_worker.store._migrate import migrate
 from idalloc_worker.tags._errors import StoreReason, StoreUnavailableError
 from idalloc_worker.tags._segment import Segment
 from idalloc_worker.tags._settings import TagSettings
-from tests.devstack import Database
 from tests.integration.stores import (
     TABLE,
     Background,

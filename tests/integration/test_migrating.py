@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from devstack import Database, scratch_database
+from devstack.history import Reply
+from devstack.workers import Fleet
 from idalloc_client import ExhaustedError, IdClient
-from tests.devstack import Database, scratch_database
 from tests.guide import Guide, Section
-from tests.history import Reply
 from tests.integration.roll_out import TAG, RollOut
 from tests.integration.stores import (
     add_tag,
@@ -27,7 +28,6 @@ from tests.integration.stores import (
 from tests.integration.test_tag_settings_command import FOUR_COLUMNS
 from tests.integration.test_tags_command import Idalloc
 from tests.old_systems import LEAF_TABLE, TINYID_TABLE, LeafNode, TagGoneError, TinyIdNode
-from tests.workers import Fleet
 
 GUIDE = Guide(Path(__file__).parents[2] / "docs/migrating.md")
 

@@ -10,11 +10,11 @@ from unittest.mock import patch
 
 import pytest
 
+from devstack import Database, private_mysql
+from devstack.certificates import Authority
 from idalloc_worker.mysql._url import MySqlAddress
 from idalloc_worker.store._admin_session import AdminSession
 from idalloc_worker.tags._errors import StoreReason, StoreUnavailableError
-from tests.certificates import Authority
-from tests.devstack import Database, private_mysql
 from tests.integration.stores import address_of, opened
 
 TAG = "test_business"

@@ -10,10 +10,10 @@ from urllib.parse import quote, unquote, urlsplit
 
 import pytest
 
-from tests.amqp10 import RefusedError, Sender, data, footer, long, properties, string, symbol
-from tests.devstack import Database, Management, Stack
+from devstack import Database, Management, Stack
+from devstack.amqp10 import RefusedError, Sender, data, footer, long, properties, string, symbol
+from devstack.workers import Fleet, queue_depth
 from tests.foreign import ForeignClient
-from tests.workers import Fleet, queue_depth
 
 TAG = b'{"app_tag":"test_business"}'
 LATE = b'{"app_tag":"late"}'

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from devstack.workers import Fleet
 from idalloc_client import (
     AppTagNotFoundError,
     CallTimeoutError,
@@ -20,7 +21,6 @@ from idalloc_client import (
     IdSequence,
     InvalidRequestError,
 )
-from tests.workers import Fleet
 
 
 @pytest.fixture

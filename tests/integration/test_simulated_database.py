@@ -4,11 +4,11 @@ from itertools import combinations, product
 
 import pytest
 
+from devstack import Database
 from idalloc_worker.engine._effects import StartRefill
 from idalloc_worker.store._store import Reservation
 from idalloc_worker.store._threads import GiveBack, RefillReport
 from idalloc_worker.tags._errors import StoreError
-from tests.devstack import Database
 from tests.integration.stores import add_tag, address_of, mark_of, opened
 from tests.simulation._choices import Choices
 from tests.simulation._database import STEP

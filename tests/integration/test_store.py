@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 import pytest
 from pymysql.cursors import Cursor
 
+from devstack import Database
 from idalloc_schemas import MAX_ID
 from idalloc_worker.mysql._host_choice import MySqlHosts
 from idalloc_worker.mysql._sql import GIVE_BACK, LOCK_ROW, RAISE_MARK, READ_ROW, RESERVE
@@ -21,7 +22,6 @@ from idalloc_worker.tags._errors import (
 )
 from idalloc_worker.tags._segment import Segment
 from idalloc_worker.tags._settings import TagExhaustedError, TagSettings
-from tests.devstack import Database
 from tests.integration.stores import (
     TABLE,
     Background,

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import pytest
 
+from devstack import Database, TcpProxy
 from idalloc_worker.mysql._url import MySqlAddress
 from idalloc_worker.store._store import SegmentStore
 from idalloc_worker.tags._errors import OutcomeUnknownError, StoreReason, StoreUnavailableError
-from tests.devstack import Database, TcpProxy
 from tests.integration.stores import (
     THE_READ,
     THE_WRITE,

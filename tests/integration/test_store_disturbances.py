@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from devstack import Database, TcpProxy
 from idalloc_worker.tags._errors import InvalidRowError, OutcomeUnknownError, TagIsOrderedError
 from idalloc_worker.tags._segment import Segment
 from idalloc_worker.tags._settings import TagExhaustedError
 from idalloc_worker.tags._step_size import Demand
-from tests.devstack import Database, TcpProxy
 from tests.integration.stores import (
     TABLE,
     THE_WRITE,

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 
+from devstack import Database, TcpProxy
 from idalloc_worker.mysql._host_choice import MySqlHosts
 from idalloc_worker.mysql._url import MySqlAddress
 from idalloc_worker.store._store import SegmentStore
 from idalloc_worker.tags._errors import OutcomeUnknownError, StoreReason, StoreUnavailableError
 from idalloc_worker.tags._segment import Segment
-from tests.devstack import Database, TcpProxy
 from tests.integration.stores import (
     PASSWORD,
     TABLE,

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
+from devstack import Database, PrivateMySql, private_mysql, scratch_database
 from idalloc_worker.tags._errors import StoreReason, StoreUnavailableError
 from idalloc_worker.tags._segment import Segment
-from tests.devstack import Database, PrivateMySql, private_mysql, scratch_database
 from tests.integration.stores import address_of, mark_of, opened, wait_until
 
 USER = "plain_user"

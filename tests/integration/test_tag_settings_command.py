@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.devstack import Database
+from devstack import Database
 from tests.integration.stores import TABLE, add_tag, mark_of, remake_table
 from tests.integration.test_tags_command import Idalloc
 

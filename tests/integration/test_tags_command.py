@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
+from devstack import Database, TcpProxy
 from idalloc_schemas import MAX_ID
-from tests.devstack import Database, TcpProxy
 from tests.integration.stores import PATIENCE, TABLE, add_tag, address_of, mark_of, wait_until
 
 COMMAND = [sys.executable, "-m", "idalloc_worker"]

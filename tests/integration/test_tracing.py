@@ -9,9 +9,9 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
+from devstack.workers import blocking_connection
 from idalloc_client import AsyncIdClient, IdClient
 from idalloc_schemas import encode_alloc_success, parse_alloc_request
-from tests.workers import blocking_connection
 
 _TRACER = TracerProvider().get_tracer("test")
 

@@ -12,11 +12,11 @@ _BOOK = "client/idalloc_client/_sequences/_lease_book.py"
 _RPC = "client/idalloc_client/_clients/_session.py"
 _MEMORY = "client/idalloc_client/_memory.py"
 
-_COALESCER_TESTS = "tests/unit/test_coalescer.py"
-_MEMORY_TESTS = "tests/unit/test_memory.py"
-_RPC_TESTS = "tests/unit/test_rpc.py"
-_SECRETS = "tests/unit/test_secrets.py"
-_CALLS_TESTS = "tests/unit/test_calls.py"
+_COALESCER_TESTS = "tests/unit/batching/test_batcher.py"
+_MEMORY_TESTS = "tests/unit/marks/test_memory.py"
+_RPC_TESTS = "tests/unit/clients/test_session.py"
+_SECRETS = "tests/unit/settings/test_secrets.py"
+_CALLS_TESTS = "tests/unit/rpc/test_pending_calls.py"
 
 CLIENT: Final = (
     Rule(
@@ -87,7 +87,7 @@ CLIENT: Final = (
         "client/idalloc_client/_rpc/_copies.py",
         "        del self._due[call]\n",
         "",
-        ("tests/unit/test_copies.py",),
+        ("tests/unit/rpc/test_copies.py",),
     ),
     Rule(
         "A copy that the broker refuses does not end the call: the request may be in the queue.",
@@ -116,7 +116,7 @@ CLIENT: Final = (
         "            taken += count or 1\n            if not settle(promise, mine):\n",
         "            if not promise.done():\n                taken += count or 1\n"
         "            if not settle(promise, mine):\n",
-        ("tests/unit/test_lane.py",),
+        ("tests/unit/batching/test_tag_queue.py",),
     ),
     Rule(
         "Each caller of a request gets ids of its own.",
@@ -130,7 +130,7 @@ CLIENT: Final = (
         _LANE,
         "        self.waiting[:0] = waiters\n",
         "        self.waiting += waiters\n",
-        ("tests/unit/test_lane.py",),
+        ("tests/unit/batching/test_tag_queue.py",),
     ),
     Rule(
         "A worker that leaves is asked again only in time.",
@@ -147,28 +147,28 @@ CLIENT: Final = (
                     self._book.give_up()
 """,
         "",
-        ("tests/unit/test_sequences.py",),
+        ("tests/unit/sequences/test_sequence.py",),
     ),
     Rule(
         "A closed sequence hands out nothing more.",
         _BOOK,
         "        self._ready.clear()\n",
         "",
-        ("tests/unit/test_leases.py", "tests/unit/test_sequences.py"),
+        ("tests/unit/sequences/test_leases.py", "tests/unit/sequences/test_sequence.py"),
     ),
     Rule(
         "What is left of the range in use is given up, too.",
         _BOOK,
         "        given_up += sum(1 for _ in self._chunk)\n",
         "",
-        ("tests/unit/test_leases.py", "tests/unit/test_sequences.py"),
+        ("tests/unit/sequences/test_leases.py", "tests/unit/sequences/test_sequence.py"),
     ),
     Rule(
         "A sequence cannot be copied.",
         _SEQUENCE,
         'raise TypeError("a sequence of ids cannot be copied or pickled")',
         "return super().__reduce__()",
-        ("tests/unit/test_sequences.py",),
+        ("tests/unit/sequences/test_sequence.py",),
     ),
     # Memory that is not one's own any more
     Rule(

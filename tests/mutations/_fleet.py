@@ -14,14 +14,14 @@ _GATE = "worker/idalloc_worker/rights/_fleet_gate.py"
 _USERS = "worker/idalloc_worker/rights/_fleet_users.py"
 _ROW_WATCH = "worker/idalloc_worker/refill/_row_watch.py"
 
-_MARKS_TESTS = "tests/unit/test_fleet_marks.py"
-_CHANNEL_TESTS = "tests/unit/test_fleet_channel.py"
-_UNIT = "tests/unit/test_fleet.py"
+_MARKS_TESTS = "tests/unit/marks/test_marks.py"
+_CHANNEL_TESTS = "tests/unit/marks/test_channel.py"
+_UNIT = "tests/unit/fleet/test_fleet.py"
 _FLEET_TESTS = "tests/simulation/test_rules.py"
-_GIVE_BACK_TESTS = "tests/unit/test_give_back.py"
-_REFILLS_TESTS = "tests/unit/test_refills.py"
-_USERS_TESTS = "tests/unit/test_fleet_users.py"
-_ROW_WATCH_TESTS = "tests/unit/test_row_watch.py"
+_GIVE_BACK_TESTS = "tests/unit/refill/test_give_back.py"
+_REFILLS_TESTS = "tests/unit/refill/test_coordinator.py"
+_USERS_TESTS = "tests/unit/rights/test_fleet_users.py"
+_ROW_WATCH_TESTS = "tests/unit/refill/test_row_watch.py"
 
 FLEET: Final = (
     # Claims
@@ -173,7 +173,7 @@ FLEET: Final = (
         "worker/idalloc_worker/engine/_held_ids.py",
         "        if shared is not None:\n            self.drop_all()\n",
         "",
-        ("tests/unit/test_held_ids.py",),
+        ("tests/unit/engine/test_held_ids.py",),
     ),
     Rule(
         "What another worker claims is compared with what is held.",
@@ -300,7 +300,7 @@ FLEET: Final = (
         "worker/idalloc_worker/marks/_numbers.py",
         "number != last + 1",
         "number > last + 2",
-        ("tests/unit/test_fleet_numbers.py",),
+        ("tests/unit/marks/test_numbers.py",),
     ),
     # Marks
     Rule(

@@ -13,8 +13,8 @@ _VOUCHING = "worker/idalloc_worker/marks/_vouching.py"
 _REFILLS = "worker/idalloc_worker/refill/_coordinator.py"
 _SERVICE = "worker/idalloc_worker/service/_service.py"
 
-_UNIT = "tests/unit/test_fleet.py"
-_STREAM_TESTS = "tests/unit/test_marks_stream.py"
+_UNIT = "tests/unit/fleet/test_fleet.py"
+_STREAM_TESTS = "tests/unit/marks/test_marks_stream.py"
 _RULES = "tests/simulation/test_rules.py"
 _DARK = f"{SIMULATION}:dark"
 
@@ -227,7 +227,7 @@ MEMORY: Final = (
         _REFILLS,
         "if self._fleet.vouching.vouches_for(refill.app_tag):",
         "if True:",
-        (_UNIT, "tests/unit/test_refills.py"),
+        (_UNIT, "tests/unit/refill/test_coordinator.py"),
     ),
     Rule(
         "Only who knows all marks says that it is alive.",
@@ -277,7 +277,7 @@ MEMORY: Final = (
         "worker/idalloc_worker/service/_clocks.py",
         "return jump if abs(jump) > JUMP else 0.0",
         "return 0.0",
-        ("tests/unit/test_clocks.py",),
+        ("tests/unit/service/test_clocks.py",),
     ),
     Rule(
         "A jump of the clocks is looked for all the time.",

@@ -13,8 +13,8 @@ _BUNDLES = "worker/idalloc_worker/ordered/_bundles.py"
 
 _ENGINE = "worker/idalloc_worker/ordered/_ordered_engine.py"
 _SERVICE = "worker/idalloc_worker/service/_service.py"
-_ENGINE_TESTS = "tests/unit/test_owner_engine.py"
-_TAGS_TESTS = "tests/unit/test_ordered_tags.py"
+_ENGINE_TESTS = "tests/unit/ordered/test_ordered_engine.py"
+_TAGS_TESTS = "tests/unit/ordered/test_tags.py"
 
 _SIM = f"{SIMULATION}:ordered"
 
@@ -38,21 +38,21 @@ ORDERED: Final = (
         _OWNER,
         "        if channel is not None:\n            self._on_end()\n",
         "        if channel is not None:\n",
-        ("tests/unit/test_owner.py",),
+        ("tests/unit/ordered/test_partition_owner.py",),
     ),
     Rule(
         "What comes on a channel that is being closed is not served.",
         _OWNER,
         "        if delivery.session is not self._session:\n            return",
         "        if False:\n            return",
-        ("tests/unit/test_owner.py",),
+        ("tests/unit/ordered/test_partition_owner.py",),
     ),
     Rule(
         "No generation follows once a worker stops.",
         _OWNER,
         "        self._connection = None  # no generation follows\n",
         "",
-        ("tests/unit/test_owner.py",),
+        ("tests/unit/ordered/test_partition_owner.py",),
     ),
     Rule(
         "A partition's queue has a single active consumer.",
@@ -66,14 +66,14 @@ ORDERED: Final = (
         _PARTITIONS,
         "return crc32(app_tag.encode()) % PARTITIONS",
         "return len(app_tag) % PARTITIONS",
-        ("tests/unit/test_partitions.py",),
+        ("tests/unit/tags/test_partitions.py",),
     ),
     Rule(
         "An owner answers for the tags of its partition only.",
         _BUNDLES,
         "if partition_of(app_tag) != partition:",
         "if False:",
-        ("tests/unit/test_bundles.py",),
+        ("tests/unit/ordered/test_bundles.py",),
     ),
     Rule(
         "Only workers are believed on who asked.",
@@ -87,49 +87,49 @@ ORDERED: Final = (
         _FORWARDER,
         '        self._events["forwarded"] += len(deliveries)\n',
         "        for delivery in deliveries:\n            delivery.session.finish(delivery)\n",
-        ("tests/unit/test_forwarder.py", _SIM),
+        ("tests/unit/ordered/test_forwarder.py", _SIM),
     ),
     Rule(
         "A request that reached no queue is answered with an error.",
         _FORWARDER,
         "            if number in self._returned:\n",
         "            if False:\n",
-        ("tests/unit/test_forwarder.py",),
+        ("tests/unit/ordered/test_forwarder.py",),
     ),
     Rule(
         "A request that the broker did not take is answered with an error.",
         _FORWARDER,
         "refusal = None if taken else _NOT_TAKEN",
         "refusal = None",
-        ("tests/unit/test_forwarder.py",),
+        ("tests/unit/ordered/test_forwarder.py",),
     ),
     Rule(
         "A worker waits for the requests it has passed on before it stops.",
         _FORWARDER,
         "if self._on_idle is not None and not busy:",
         "if self._on_idle is not None:",
-        ("tests/unit/test_forwarder.py",),
+        ("tests/unit/ordered/test_forwarder.py",),
     ),
     Rule(
         "A bundle is acknowledged with its last request.",
         _OWNER_SESSION,
         "            if not message.unfinished:\n",
         "            if True:\n",
-        ("tests/unit/test_owner_session.py", _SIM),
+        ("tests/unit/ordered/test_owner_session.py", _SIM),
     ),
     Rule(
         "An ordered tag's owner reserves as its owner.",
         "worker/idalloc_worker/engine/_engine.py",
         "pool.mark, demand, users, self._ordered)",
         "pool.mark, demand, users, False)",
-        (_SIM, "tests/unit/test_engine_ordered.py"),
+        (_SIM, "tests/unit/engine/test_engine_ordered.py"),
     ),
     Rule(
         "A request for an ordered tag is passed on to the owner.",
         "worker/idalloc_worker/requests/_responder.py",
         "        elif isinstance(answer, Redirected):\n            self._on_redirected(delivery)\n",
         "",
-        ("tests/unit/test_desk.py",),
+        ("tests/unit/requests/test_responder.py",),
     ),
     # What an owner holds is in order only while nobody else has reserved since
     Rule(
@@ -242,13 +242,13 @@ ORDERED: Final = (
         _PARTITIONS,
         ", _CANCEL_ON_RESTART: True}",
         "}",
-        ("tests/unit/test_partitions.py",),
+        ("tests/unit/tags/test_partitions.py",),
     ),
     Rule(
         "A consumer that the broker cancelled ends the generation.",
         _OWNER,
         'starting anew")\n            self._end()\n',
         'starting anew")\n',
-        ("tests/unit/test_owner.py",),
+        ("tests/unit/ordered/test_partition_owner.py",),
     ),
 )

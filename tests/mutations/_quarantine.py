@@ -10,9 +10,9 @@ _TAKEN = "worker/idalloc_worker/requests/_taken.py"
 _SERVICE = "worker/idalloc_worker/service/_service.py"
 _WIRE = "client/idalloc_client/amqp/_io/_channel.py"
 
-_UNIT = "tests/unit/test_quarantine.py"
-_STREAM_TESTS = "tests/unit/test_careful_stream.py"
-_TAKEN_TESTS = "tests/unit/test_taken.py"
+_UNIT = "tests/unit/requests/test_quarantine.py"
+_STREAM_TESTS = "tests/unit/marks/test_careful_stream.py"
+_TAKEN_TESTS = "tests/unit/requests/test_taken.py"
 _WHOLE = "tests/simulation/test_quarantine.py"
 
 QUARANTINE: Final = (

@@ -15,10 +15,10 @@ _SIM_TESTS = "tests/simulation/test_simulation.py::test_the_statements_are_the_p
 _TRUST = "worker/idalloc_worker/mysql/_trust.py"
 _CONNECTION = "worker/idalloc_worker/mysql/_connection.py"
 _KEY_LOGIN = "worker/idalloc_worker/mysql/_key_login.py"
-_TRUST_TESTS = "tests/unit/test_mysql_trust.py"
-_UNIT = "tests/unit/test_store.py"
-_HOSTS_TESTS = "tests/unit/test_hosts.py"
-_REFILLER_TESTS = "tests/unit/test_refiller.py"
+_TRUST_TESTS = "tests/unit/mysql/test_trust.py"
+_UNIT = "tests/unit/store/test_store.py"
+_HOSTS_TESTS = "tests/unit/mysql/test_hosts.py"
+_REFILLER_TESTS = "tests/unit/store/test_threads.py"
 _SERVER = "tests/integration/test_store.py"
 
 STORE: Final = (
@@ -64,7 +64,7 @@ STORE: Final = (
         "worker/idalloc_worker/settings/_cleartext.py",
         "    if address.verifies_certificate or address.server_public_key",
         "    if address.ssl is not False or address.server_public_key",
-        ("tests/unit/test_cleartext.py",),
+        ("tests/unit/settings/test_cleartext.py",),
     ),
     # Statements
     Rule(

@@ -29,7 +29,7 @@ _log = logging.getLogger("idalloc.client")
 
 REQUESTS_IN_FLIGHT = 2
 """Requests of one tag on their way before later calls gather: while one is answered, the callers of
-the one before are served and ask again. Measured by `benchmarks/in_flight.py`."""
+the one before are served and ask again. Measured by `benchmarks/races/in_flight.py`."""
 
 CROWD = 64
 """Callers who are served in one turn of the loop, before further replies wait for the next one.

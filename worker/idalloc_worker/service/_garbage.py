@@ -2,7 +2,7 @@
 
 A full collection looks at every object there is: with 10,000 tags that took up to 150 ms, and while
 tags come into use there was one for each quarter more of them. A request leaves no cycles behind,
-so there is nothing to be found (`benchmarks/garbage.py`).
+so there is nothing to be found (`benchmarks/races/garbage.py`).
 """
 
 import gc

@@ -5,7 +5,7 @@ the socket by itself (three calls for a publish, one for an acknowledgement), an
 to say that the socket can be written to. `PlainStream` takes all that is there in one call, joins
 what is written in one turn of the loop, and tries the socket at once. Joined, a request costs
 worker and broker about two thirds of the CPU time, and two cores serve half as many more
-(`benchmarks/single_requests.py`).
+(`benchmarks/races/single_requests.py`).
 
 Both classes implement the documented `AbstractStreamTransport` of
 `pika.adapters.utils.nbio_interface`, and need only what is documented there.

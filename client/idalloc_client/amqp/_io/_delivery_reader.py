@@ -1,7 +1,7 @@
 """Takes deliveries out of the byte stream before pika sees them, and passes all else on to it.
 
 pika reads each of a delivery's three frames into objects, looks up who wants them, and calls back;
-here a delivery is a few slices of the bytes that came (`benchmarks/frames.py` shows both). pika
+here a delivery is a few slices of the bytes that came (`benchmarks.races.frames` has both). pika
 keeps the connection, its channels and consumers: only deliveries of consumers that were named here
 are taken. Of bodies that are too long pika never sees a byte either.
 """

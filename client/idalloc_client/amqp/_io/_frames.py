@@ -1,7 +1,7 @@
 """Writes and reads the few AMQP 0-9-1 frames that are nearly all of the traffic; pure, no I/O.
 
 Facts from the AMQP 0-9-1 specification, sections 2.3.5 (frames) and 4.2 (wire formats). pika does
-all of this too, at several times the cost (`benchmarks/frames.py`); a test holds both together.
+all of this too, at several times the cost (`benchmarks.races.frames`); a test holds both together.
 """
 
 from collections.abc import Mapping
