@@ -262,6 +262,8 @@ def test_settings_of_any_type_can_be_looked_at(database: Database, cli: Cli) -> 
         "ceiling": 100.5,
         "target_cover": "1.50",
         "max_step": "0x07",
+        "max_count": None,  # the table has no such column
+        "user_rate": None,
         "allowed_users": ["0xff00"],
     }
 

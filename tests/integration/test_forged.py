@@ -20,6 +20,7 @@ from devstack.ordered import WorkerUser, add_ordered_tag, next_id
 from devstack.workers import Fleet, blocking_connection
 from idalloc_client import CallTimeoutError, IdClient, NoAvailableIdError
 from idalloc_schemas import (
+    FLEET_HEALTH_EXCHANGE,
     MARKS_STREAM,
     Alive,
     AllocRequest,
@@ -132,7 +133,11 @@ def test_forged_messages_of_the_fleet_move_no_row(
         Echo(worker="x", number=1),
         HealthCall(worker="x", reply_to="id.alloc"),
     ]
-    (queue,) = fleet_queues(management_url, fleet.amqp_url)
+    (queue,) = (
+        name
+        for name in fleet_queues(management_url, fleet.amqp_url)
+        if not name.startswith(FLEET_HEALTH_EXCHANGE)
+    )
     with channel_of(attacker) as channel:
         for message in forged:
             channel.basic_publish("", queue, message.encode())
@@ -186,8 +191,9 @@ def test_no_message_of_anybody_makes_ids_run_out(
         channel.confirm_delivery()
         channel.basic_publish("id.fleet", "", claim.encode())
     with IdClient(fleet.amqp_url) as client:
-        with pytest.raises(NoAvailableIdError, match="tags raise test_business --to"):
+        with pytest.raises(NoAvailableIdError, match="an operator has to say"):
             client.next_id(TAG)
+        fleet.workers[0].wait_for_log("tags raise test_business --to")
         assert row(database, TAG) == 0
         database.query("UPDATE segments SET max_id = %s WHERE app_tag = %s", far, TAG)
     assert next_id(caller, TAG) == far
@@ -208,4 +214,4 @@ def test_replies_say_which_user_sent_them(fleet: Fleet, caller: ForeignClient) -
     with IdClient(fleet.amqp_url, workers=["somebody", "else"]) as client:
         with pytest.raises(CallTimeoutError, match="no user in `workers` sent"):
             client.next_id(TAG, timeout=0.5)
-        assert client.stats().foreign_replies == 1
+        assert client.stats().foreign_replies > 0  # it may have asked once more

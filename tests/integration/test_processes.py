@@ -89,9 +89,11 @@ def test_sigquit_shows_what_each_thread_is_at(fleet: Fleet, processes: int) -> N
     """It reaches the whole group from a terminal, and nothing ends by it."""
     (worker,) = fleet.start(processes=processes)
     group = [worker.pid, *children(worker.pid)]
-    for process in group:
-        os.kill(process, signal.SIGQUIT)
-    assert serves(fleet)
+    with IdClient(fleet.amqp_url) as client:  # busy processes: their threads run meanwhile
+        for _ in range(300):
+            for process in group:
+                os.kill(process, signal.SIGQUIT)
+            assert client.next_id("test_business", timeout=30) > 0
     worker.wait_for_log("most recent call first")
     worker.wait_for_log("_run")  # a function of another thread than the main one
     assert [worker.pid, *children(worker.pid)] == group

@@ -290,6 +290,7 @@ def test_init_creates_and_repeats(mysql_url: str, database: Database) -> None:
 def test_a_config_file_names_database_and_table(database: Database, tmp_path: Path) -> None:
     """--config works before and after the subcommand, and names the table as well."""
     config = tmp_path / "idalloc.toml"
+    config.touch(mode=0o600)  # else it is warned of: it has a password
     config.write_text(f'mysql_url = "{database.url}"\ntable = "mine"\n')
     idalloc = Idalloc("")
     idalloc.ok("--config", str(config), "init")

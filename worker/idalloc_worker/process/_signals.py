@@ -5,12 +5,13 @@ the shell send one, and systemd may send one along with SIGTERM.
 """
 
 import contextlib
-import faulthandler
 import os
 import queue
 import signal
 import sys
+import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -20,6 +21,7 @@ from typing import Final, Generic, TypeVar
 FORCED_EXIT = 1
 _HANDLED: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT})
 _LONGEST_SLEEP: Final = 0.5  # seconds
+_STANDARD_ERROR: Final = 2
 
 _Item = TypeVar("_Item")
 
@@ -93,9 +95,25 @@ def on_stop_signals(
 
 
 def show_stacks_on_sigquit() -> None:
-    """Write what every thread is at to standard error at SIGQUIT, and go on."""
-    with contextlib.suppress(AttributeError, OSError, ValueError):  # there may be no standard error
-        faulthandler.register(signal.SIGQUIT, file=sys.stderr, all_threads=True, chain=False)
+    """Write what every thread is at to standard error at SIGQUIT, and go on.
+
+    In the main thread, between two steps of it: faulthandler reads the other threads' stacks while
+    they run, which ends a busy process now and then.
+    """
+    with contextlib.suppress(AttributeError):  # there is no such signal on Windows
+        signal.signal(signal.SIGQUIT, lambda _signal, _frame: _show_stacks())
+
+
+def _show_stacks() -> None:
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    lines = []
+    for ident, frame in sys._current_frames().items():  # noqa: SLF001  # documented, for this
+        lines.append(f"Thread {names.get(ident, ident)} (most recent call first):")
+        for function, line in traceback.walk_stack(frame):
+            code = function.f_code
+            lines.append(f'  File "{code.co_filename}", line {line} in {code.co_qualname}')
+    with contextlib.suppress(OSError):  # there may be no standard error
+        os.write(_STANDARD_ERROR, ("\n".join(lines) + "\n").encode(errors="replace"))
 
 
 def on_child_ended(tell: Callable[[], None]) -> None:
