@@ -72,7 +72,7 @@ FLEET: Final = (
         _FLEET,
         "case Reserved() | Surrendered() if from_fleet:",
         "case Reserved() | Surrendered():",
-        (_FLEET_TESTS,),
+        (_UNIT,),
     ),
     Rule(
         "What came through the exchange is told from what did not.",

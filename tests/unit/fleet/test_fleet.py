@@ -332,6 +332,17 @@ def test_answers_are_for_those_who_have_asked(bench: Bench) -> None:
     assert bench.fleet.marks.mark("order") == 50
 
 
+def test_what_others_reserve_counts_only_through_the_exchange(bench: Bench) -> None:
+    """So does what they surrender: a queue's name is no secret."""
+    bench.join(snapshot(("order", "dead", 50)))
+    surrendered = Surrendered(worker="dead", app_tag="order", left=10, right=50, rest=0)
+    for forged in (claim_of("rival", 60, 2**62), surrendered.encode()):
+        bench.fleet.on_fleet_message(forged, from_fleet=False)
+        assert bench.fleet.marks.mark("order") == 50
+    bench.fleet.on_fleet_message(claim_of("rival", 60, 70), from_fleet=True)
+    assert bench.fleet.marks.mark("order") == 70
+
+
 def test_where_there_is_no_stream_the_others_are_asked(bench: Bench) -> None:
     """It is said once and counted; later the stream is tried again, beside the work."""
     bench.connect()
