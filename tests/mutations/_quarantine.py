@@ -19,7 +19,7 @@ QUARANTINE: Final = (
     Rule(
         "Only an internal error of the broker makes messages suspicious.",
         "client/idalloc_client/amqp/_reason.py",
-        "        reason.reply_code == _INTERNAL_ERROR\n",
+        "        reason.reply_code == ReplyCode.INTERNAL_ERROR\n",
         "        True\n",
         (_UNIT,),
     ),

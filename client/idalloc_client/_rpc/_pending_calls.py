@@ -30,6 +30,7 @@ from idalloc_client.amqp import (
     Channel,
     ChannelClosedByBroker,
     Properties,
+    ReplyCode,
     Wire,
     describe,
 )
@@ -40,9 +41,6 @@ _log = logging.getLogger("idalloc.client")
 _REPLY_TO = b"amq.rabbitmq.reply-to"
 _CONSUMER_TAG = "replies"
 _CONTENT_TYPE = CONTENT_TYPE.encode()
-_ACCESS_REFUSED = 403
-_NOT_FOUND = 404
-_PRECONDITION_FAILED = 406
 _MAX_EXPIRATION_MS = 2**32 - 1  # the broker refuses a longer one
 
 
@@ -226,13 +224,13 @@ class CallTable:
 
     def _refusal(self, reason: ChannelClosedByBroker) -> IdAllocError | None:
         """Tell what to say where to send again is of no use: only an operator can help."""
-        if reason.reply_code == _ACCESS_REFUSED:
+        if reason.reply_code == ReplyCode.ACCESS_REFUSED:
             where = f"exchange {self._exchange}" if self._exchange else "default exchange"
             return AccessRefusedError(
                 "the broker refuses this user the right to send requests (write to the "
                 f"{where}): {describe(reason)}"
             )
-        if reason.reply_code == _NOT_FOUND and self._exchange:
+        if reason.reply_code == ReplyCode.NOT_FOUND and self._exchange:
             return NoRouteError(ALLOC_QUEUE, self._exchange)
         return None
 
@@ -332,4 +330,4 @@ class CallTable:
 
 
 def _is_about_user_id(reason: ChannelClosedByBroker) -> bool:
-    return reason.reply_code == _PRECONDITION_FAILED and "user_id" in reason.reply_text
+    return reason.reply_code == ReplyCode.PRECONDITION_FAILED and "user_id" in reason.reply_text

@@ -3,7 +3,6 @@
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
 from copy import copy
 from typing import Protocol
 
@@ -13,13 +12,11 @@ from pika.connection import Connection, Parameters
 from pika.exceptions import AMQPError
 
 from idalloc_client.amqp._backoff import Backoff
-from idalloc_client.amqp._io import PikaWire, PlainPika, SelectorLoop, Wire
+from idalloc_client.amqp._io import Callback, PikaWire, PlainPika, SelectorLoop, Wire
 from idalloc_client.amqp._link_io import THIS_PROCESS, LinkIO, PikaFit
 from idalloc_client.amqp._reason import describe
 
 _log = logging.getLogger("idalloc.link")
-
-Callback = Callable[[], None]
 
 
 def nothing() -> None:
@@ -56,7 +53,7 @@ class SideLink(Protocol):
     def connect(self) -> None:
         """Open the connection, and keep it open."""
 
-    def begin_stop(self, on_stopped: Callable[[], None]) -> None:
+    def begin_stop(self, on_stopped: Callback) -> None:
         """Close it for good."""
 
 

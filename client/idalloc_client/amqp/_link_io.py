@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import pika
 from pika.channel import Channel
 
-from idalloc_client.amqp._io import PlainPika, SelectorLoop, Turn, Wire
+from idalloc_client.amqp._io import Callback, PlainPika, SelectorLoop, Turn, Wire
 
 _log = logging.getLogger("idalloc.link")
 
@@ -32,10 +32,10 @@ class LinkIO(Protocol):
     def wire(self, channel: Channel) -> Wire:
         """Use a channel of the present connection."""
 
-    def add_callback_threadsafe(self, callback: Callable[[], None]) -> Any:
+    def add_callback_threadsafe(self, callback: Callback) -> Any:
         """Run a callback soon; from any thread."""
 
-    def call_later(self, delay: float, callback: Callable[[], None]) -> Any:
+    def call_later(self, delay: float, callback: Callback) -> Any:
         """Run a callback after `delay` seconds."""
 
 
@@ -48,7 +48,7 @@ class PikaFit:
     def new_io(
         self,
         loop: SelectorLoop,
-        after_read: Callable[[], None],
+        after_read: Callback,
         on_failure: Callable[[LinkIO, Exception], None],
     ) -> LinkIO:
         """Make the I/O of one connection.

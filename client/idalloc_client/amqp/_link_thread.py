@@ -10,7 +10,8 @@ from collections import deque
 from pika.adapters.select_connection import IOLoop
 from pika.connection import Parameters
 
-from idalloc_client.amqp._link import Callback, Link, LinkHandler
+from idalloc_client.amqp._io import Callback
+from idalloc_client.amqp._link import Link, LinkHandler
 
 _log = logging.getLogger("idalloc.link")
 

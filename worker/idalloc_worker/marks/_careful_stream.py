@@ -14,13 +14,14 @@ from idalloc_client.amqp import (
     Backoff,
     Basic,
     BasicProperties,
+    Callback,
     Channel,
     NewLink,
     SideLink,
     Wire,
     ended_by_message,
 )
-from idalloc_worker.marks._marks_stream import ACK_EVERY, PREFETCH, Callback, MarksStream
+from idalloc_worker.marks._marks_stream import ACK_EVERY, PREFETCH, MarksStream
 
 _log = logging.getLogger("idalloc.fleet")
 

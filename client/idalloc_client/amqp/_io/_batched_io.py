@@ -20,7 +20,7 @@ from pika.channel import Channel
 from idalloc_client.amqp._io._batched_stream import JoinedStream, PlainStream, WrappingStream
 from idalloc_client.amqp._io._channel import DirectWire, Wire
 from idalloc_client.amqp._io._delivery_reader import Shortcut
-from idalloc_client.amqp._io._guarded_loop import GuardedLoop, SelectorLoop
+from idalloc_client.amqp._io._guarded_loop import Callback, GuardedLoop, SelectorLoop
 from idalloc_client.amqp._io._write_batch import Turn
 
 _Done = Callable[[Any], None]
@@ -38,7 +38,7 @@ class JoinedIO(SelectorIOServicesAdapter):
     def __init__(
         self,
         loop: SelectorLoop,
-        after_read: Callable[[], None],
+        after_read: Callback,
         on_failure: Callable[["JoinedIO", Exception], None],
         on_doubt: Callable[["JoinedIO", Exception], None],
     ) -> None:

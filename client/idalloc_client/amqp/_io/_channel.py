@@ -17,6 +17,7 @@ from idalloc_client.amqp._io._frames import (
     content,
     publish_method,
 )
+from idalloc_client.amqp._io._guarded_loop import Callback
 
 OnGot = Callable[[int, Properties, bytes], None]
 """Takes one message that was asked for, and how many its queue has left."""
@@ -80,7 +81,7 @@ class Wire(ABC):
         queue: str,
         consumer_tag: str,
         on_delivery: OnDelivery,
-        on_consuming: Callable[[], None] | None = None,
+        on_consuming: Callback | None = None,
         *,
         auto_ack: bool = False,
         arguments: dict[str, Any] | None = None,

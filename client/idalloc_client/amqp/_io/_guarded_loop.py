@@ -7,6 +7,9 @@ the loop that pika ships, for good, and on asyncio ends the connection without a
 from collections.abc import Callable
 from typing import Any, Protocol
 
+Callback = Callable[[], None]
+"""What a loop, a timer or an event runs."""
+
 
 class SelectorLoop(Protocol):
     """A loop that pika can run on, as `pika.adapters.select_connection.IOLoop`."""

@@ -6,7 +6,7 @@ from typing import Any
 from pika.channel import Channel
 
 from idalloc_client.amqp._io._channel import PikaWire, Wire
-from idalloc_client.amqp._io._guarded_loop import GuardedLoop, SelectorLoop
+from idalloc_client.amqp._io._guarded_loop import Callback, GuardedLoop, SelectorLoop
 from idalloc_client.amqp._io._write_batch import Turn
 
 
@@ -31,11 +31,11 @@ class PlainPika:
         """Use a channel."""
         return PikaWire(channel)
 
-    def add_callback_threadsafe(self, callback: Callable[[], None]) -> None:
+    def add_callback_threadsafe(self, callback: Callback) -> None:
         """Run a callback soon; from any thread."""
         self._loop.add_callback(callback)
 
-    def call_later(self, delay: float, callback: Callable[[], None]) -> "_Timer":
+    def call_later(self, delay: float, callback: Callback) -> "_Timer":
         """Run a callback after `delay` seconds."""
         return _Timer(self._loop, self._loop.call_later(delay, callback))
 

@@ -1,6 +1,6 @@
 """One turn of a loop, at whose end what was written in it leaves."""
 
-from collections.abc import Callable
+from idalloc_client.amqp._io._guarded_loop import Callback
 
 
 class Turn:
@@ -12,7 +12,7 @@ class Turn:
     def __init__(self) -> None:
         self.holding = False
         """Whether writes are kept back just now."""
-        self.at_end: Callable[[], None] = _nothing
+        self.at_end: Callback = _nothing
 
     def __enter__(self) -> None:
         self.holding = True
