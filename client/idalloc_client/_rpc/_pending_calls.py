@@ -29,9 +29,9 @@ from idalloc_client.amqp import (
     BasicProperties,
     Channel,
     ChannelClosedByBroker,
+    MessageChannel,
     Properties,
     ReplyCode,
-    Wire,
     describe,
 )
 from idalloc_schemas import ALLOC_QUEUE, CONTENT_TYPE
@@ -83,7 +83,7 @@ class CallTable:
         self._numbers = count(1)
         self._prefix = uuid.uuid4().hex.encode()
         self._calls: dict[bytes, Call] = {}
-        self._wire: Wire | None = None
+        self._channel: MessageChannel | None = None
         self._listening = False
         self._confirms = False
         """Whether the broker says of each message if it took it; see `doubt`."""
@@ -103,7 +103,7 @@ class CallTable:
     @property
     def connected(self) -> bool:
         """Whether requests leave at once."""
-        return self._wire is not None
+        return self._channel is not None
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -145,7 +145,7 @@ class CallTable:
     def _why_overdue(self, queue: str) -> IdAllocError:
         if self._blocked:
             return CallTimeoutError("the broker blocks publishers: it is short of memory or disk")
-        if self._wire is None:
+        if self._channel is None:
             words = describe(self.lost_reason)
             return ConnectionLostError(f"no connection to the broker: {words}")
         if self._copies.refused:
@@ -166,8 +166,8 @@ class CallTable:
         `async_singles`). What left before that may be sent once more (`Copies`), and whichever is
         answered first counts: at worst ids are wasted.
         """
-        wire = self._wire
-        if wire is None or not self._listening or not wire.is_open or self._blocked:
+        channel = self._channel
+        if channel is None or not self._listening or not channel.is_open or self._blocked:
             return
         call = self._calls.get(correlation_id)
         if call is None:
@@ -177,25 +177,27 @@ class CallTable:
             self._confirms = True
             deadlines = {sent: call.deadline for sent, call in self._calls.items()}
             self._copies.begin(deadlines, correlation_id, now)
-            wire.confirm(self._on_confirm)
+            channel.confirm(self._on_confirm)
         if self._copies.wants(correlation_id, now):
             self.tallies.resent += 1
             self._send(correlation_id, call)
 
-    def _on_listening(self, wire: Wire) -> None:
+    def _on_listening(self, channel: MessageChannel) -> None:
         """Note that the channel waits for no answer: what is said on it now leaves in its order."""
-        self._listening = wire is self._wire
+        self._listening = channel is self._channel
 
     # What the link says
 
-    def on_ready(self, wire: Wire) -> None:
+    def on_ready(self, channel: MessageChannel) -> None:
         """Listen for replies, then send what waited or may have been lost with the connection."""
         self.tallies.connects += 1
-        wire.exchange = self._exchange.encode()
-        wire.channel.add_on_return_callback(self._on_return)
-        on_listening = partial(self._on_listening, wire)
-        wire.consume(_REPLY_TO.decode(), _CONSUMER_TAG, self._on_reply, on_listening, auto_ack=True)
-        self._wire = wire
+        channel.exchange = self._exchange.encode()
+        channel.pika_channel.add_on_return_callback(self._on_return)
+        on_listening = partial(self._on_listening, channel)
+        channel.consume(
+            _REPLY_TO.decode(), _CONSUMER_TAG, self._on_reply, on_listening, auto_ack=True
+        )
+        self._channel = channel
         self.lost_reason = self._refused = None
         self._process.look_at_clocks()
         self._restores = self._process.restores
@@ -203,10 +205,10 @@ class CallTable:
 
     def on_lost(self, reason: BaseException) -> None:
         """Keep the calls: they are sent again as soon as there is a channel."""
-        if self._wire is not None:
+        if self._channel is not None:
             self.tallies.connections_lost += 1
             self.tallies.resent += len(self._calls)
-        self._wire = None
+        self._channel = None
         self._listening = self._confirms = False
         self._published = 0
         self._unconfirmed.clear()
@@ -262,8 +264,8 @@ class CallTable:
 
     def _publish(self, correlation_id: bytes, call: Call) -> None:
         remaining_ms = math.ceil((call.deadline - self._clock()) * 1000)
-        wire = self._wire
-        if wire is None or not wire.is_open or self._blocked or remaining_ms <= 0:
+        channel = self._channel
+        if channel is None or not channel.is_open or self._blocked or remaining_ms <= 0:
             return
         request = call.request
         properties = Properties(
@@ -277,11 +279,11 @@ class CallTable:
         )
         queue = request.queue.encode()
         try:
-            wire.publish(queue, properties, request.body, mandatory=True)
+            channel.publish(queue, properties, request.body, mandatory=True)
         except ValueError as error:  # a trace context that is no text, or fits into no frame
             _log.debug("A request goes without its trace context: %s", error)
             call.carrier = properties.headers = None
-            wire.publish(queue, properties, request.body, mandatory=True)
+            channel.publish(queue, properties, request.body, mandatory=True)
         if self._confirms:
             self._published += 1
             self._unconfirmed[self._published] = correlation_id

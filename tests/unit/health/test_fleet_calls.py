@@ -21,11 +21,11 @@ from tests.vouched import logged_in
 
 
 class FakeChannel:
-    """A channel and its wire; it answers at once, unless the exchange is missing or forbidden."""
+    """A channel, ours and pika's: it answers at once if the exchange is there and allowed."""
 
     def __init__(self, bench: "Bench") -> None:
         self.connection = self._bench = bench
-        self.channel = self
+        self.pika_channel = self
         self.is_open = True
         self.server_properties: dict[str, Any] = {}
         self.published: list[tuple[str, str, bytes, Any]] = []
@@ -100,7 +100,7 @@ class Bench:
         link: Any = SimpleNamespace(
             call_later=lambda delay, callback: self.later.append((delay, callback)),
             call_soon=None,
-            wire=lambda channel: channel,
+            message_channel=lambda channel: channel,
         )
         self.health = FleetHealth(
             "w",

@@ -57,7 +57,7 @@ class CallSession(Session):
         if not delivery.finished:
             delivery.finished = True
             if delivery.tag != _NO_TAG and self.usable:
-                self._wire.ack(delivery.tag, multiple=False)
+                self._channel.ack(delivery.tag, multiple=False)
 
     def _reject(self, delivery: Delivery, *, requeue: bool) -> None:
         del requeue  # nobody else can answer for this worker
@@ -186,7 +186,7 @@ class FleetHealth:
     def _on_consuming(self, channel: Channel) -> None:
         if channel is self._channels.channel:
             self._session = CallSession(
-                self._link.wire(channel),
+                self._link.message_channel(channel),
                 self._worker,
                 self._link.call_soon,
                 _not_measured,

@@ -22,11 +22,11 @@ from idalloc_client.amqp import (
     ChannelClosedByBroker,
     Confirms,
     DeliveryMode,
+    MessageChannel,
     Properties,
     ReopeningChannel,
     ReplyCode,
     Timer,
-    Wire,
 )
 from idalloc_schemas import CONTENT_TYPE, FLEET_EXCHANGE
 from idalloc_worker.marks._numbers import HeardNumbers, SentNumbers
@@ -50,7 +50,7 @@ class FleetLoop(Protocol):
     def call_later(self, delay: float, callback: Callback) -> Timer:
         """Run a callback after `delay` seconds."""
 
-    def wire(self, channel: Channel) -> Wire:
+    def message_channel(self, channel: Channel) -> MessageChannel:
         """Use a further channel of the present connection."""
 
 
@@ -168,7 +168,7 @@ class FleetChannel:
         channel.queue_declare(queue, exclusive=True, auto_delete=True)
         channel.queue_bind(queue, FLEET_EXCHANGE, "")
         # The short way past pika: callers can write here faster than pika can read.
-        self._loop.wire(channel).consume(
+        self._loop.message_channel(channel).consume(
             queue,
             f"{self._app_id} fleet",
             lambda _tag, _redelivered, found, body: self._on_message(channel, found, body),

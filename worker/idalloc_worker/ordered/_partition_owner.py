@@ -17,10 +17,10 @@ from idalloc_client.amqp import (
     Channel,
     ChannelClosed,
     Connection,
+    MessageChannel,
     Properties,
     ReopeningChannel,
     ReplyCode,
-    Wire,
 )
 from idalloc_worker.counters import ThrottledLog
 from idalloc_worker.ordered._forwarder import Loop
@@ -60,7 +60,7 @@ _ADVICE: Final = {
 class OwnerLoop(Loop, Protocol):
     """What it needs of a link."""
 
-    def wire(self, channel: Channel) -> Wire:
+    def message_channel(self, channel: Channel) -> MessageChannel:
         """Use a further channel of the present connection."""
 
 
@@ -156,10 +156,8 @@ class PartitionOwner:
     def _consume(self, channel: Channel) -> None:
         if channel is not self._channels.channel:
             return
-        session = self._session = OwnerSession(
-            *(self._loop.wire(channel), self._worker, self._loop.call_soon, self._on_replied),
-            users=self._users,
-        )
+        parts = (self._loop.message_channel(channel), self._worker, self._loop.call_soon)
+        session = self._session = OwnerSession(*parts, self._on_replied, users=self._users)
         self._to_join = len(QUEUES)
         for partition in range(len(QUEUES)):
             delay = _SPREAD * (1 - precedence(self._worker, partition) / HIGHEST_PRECEDENCE)
