@@ -4,7 +4,7 @@ import logging
 import math
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from itertools import count
 from typing import Any, Protocol
@@ -29,6 +29,7 @@ from idalloc_client.amqp import (
     BasicProperties,
     Channel,
     ChannelClosedByBroker,
+    Confirms,
     MessageChannel,
     Properties,
     ReplyCode,
@@ -87,8 +88,7 @@ class CallTable:
         self._listening = False
         self._confirms = False
         """Whether the broker says of each message if it took it; see `doubt`."""
-        self._published = 0
-        self._unconfirmed: dict[int, bytes] = {}
+        self._unconfirmed = Confirms[bytes]()
         """What it has not said that of, by number; in their order."""
         self._copies = Copies()
         """Of what was sent before it was asked to say so, and may not have been taken."""
@@ -210,8 +210,7 @@ class CallTable:
             self.tallies.resent += len(self._calls)
         self._channel = None
         self._listening = self._confirms = False
-        self._published = 0
-        self._unconfirmed.clear()
+        self._unconfirmed.reset()
         self._copies = Copies()
         if isinstance(reason, ChannelClosedByBroker) and _is_about_user_id(reason):
             # The broker knows this user under another name (a certificate's or a token's).
@@ -285,8 +284,7 @@ class CallTable:
             call.carrier = properties.headers = None
             channel.publish(queue, properties, request.body, mandatory=True)
         if self._confirms:
-            self._published += 1
-            self._unconfirmed[self._published] = correlation_id
+            self._unconfirmed.add(correlation_id)
 
     def _on_reply(
         self,
@@ -311,17 +309,11 @@ class CallTable:
     def _on_confirm(self, number: int, multiple: bool, taken: bool) -> None:  # noqa: FBT001
         """End the calls whose request the broker did not take: nobody will answer them."""
         now = self._clock()
-        told = self._confirmed(number) if multiple else (self._unconfirmed.pop(number, b""),)
-        for correlation_id in told:
+        for correlation_id in self._unconfirmed.settle(number, multiple=multiple).values():
             if self._copies.told(correlation_id, now, taken=taken) or taken:
                 continue
             if (call := self._calls.pop(correlation_id, None)) is not None:
                 call.finish(QueueFullError())
-
-    def _confirmed(self, number: int) -> Iterator[bytes]:
-        unconfirmed = self._unconfirmed
-        while unconfirmed and (first := next(iter(unconfirmed))) <= number:
-            yield unconfirmed.pop(first)
 
     def _on_return(
         self, _channel: Channel, method: Basic.Return, properties: BasicProperties, _body: bytes
