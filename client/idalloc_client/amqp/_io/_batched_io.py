@@ -136,11 +136,9 @@ class _BatchingProtocol(AbstractStreamProtocol):
         self.inner.connection_made(self.stream)
 
     def connection_lost(self, error: BaseException | None) -> None:
-        """Pass it on."""
         self.inner.connection_lost(error)
 
     def eof_received(self) -> Any:
-        """Pass it on."""
         return self.inner.eof_received()
 
     def data_received(self, data: bytes) -> None:
@@ -174,7 +172,6 @@ class _TcpConnect(AbstractIOReference):
         return sock is not None
 
     def run(self) -> None:
-        """Do it."""
         sock, self._socket = self._socket, None
         if sock is None:
             return

@@ -199,7 +199,6 @@ class PikaChannel(MessageChannel):
     def publish(
         self, routing_key: bytes, properties: Properties, body: bytes, *, mandatory: bool = False
     ) -> None:
-        """Publish."""
         # Bytes that are no text come from callers, who get their correlation id back as it was:
         # pika writes bytes as they are, whatever its annotations say.
         given: Any = {
@@ -219,7 +218,6 @@ class PikaChannel(MessageChannel):
         )
 
     def ack(self, delivery_tag: int, *, multiple: bool) -> None:
-        """Acknowledge."""
         self.pika_channel.basic_ack(delivery_tag, multiple)
 
     def _callback_for(
