@@ -13,7 +13,7 @@ import pika.spec
 
 from benchmarks.harness.command import main
 from benchmarks.harness.runner import Bar, Contender, Plan, Race, Report, run
-from idalloc_client.amqp._io._delivery_reader import Shortcut
+from idalloc_client.amqp._io._delivery_reader import DeliveryReader
 from idalloc_client.amqp._io._frames import Properties, content, publish_method
 
 TITLE = "A message's frames"
@@ -44,8 +44,8 @@ def measure(plan: Plan) -> Report:
     method = publish_method(_CHANNEL, b"id.alloc", mandatory=True)
     deliver = pika.spec.Basic.Deliver("replies", 1, redelivered=False, exchange="", routing_key="x")
     stream = _marshal(deliver, theirs)
-    shortcut = Shortcut(_unexpected)
-    shortcut.take(_CHANNEL, b"replies", lambda *_: None)
+    reader = DeliveryReader(_unexpected)
+    reader.take(_CHANNEL, b"replies", lambda *_: None)
 
     def write() -> None:
         method + content(_CHANNEL, ours, _BODY, 100_000)  # as the wire does
@@ -63,7 +63,7 @@ def measure(plan: Plan) -> Report:
     contenders = [
         Contender(_WRITE, lambda seconds: _rate(write, seconds)),
         Contender(_PIKA_WRITE, lambda seconds: _rate(write_with_pika, seconds)),
-        Contender(_READ, lambda seconds: _rate(lambda: shortcut.feed(stream), seconds)),
+        Contender(_READ, lambda seconds: _rate(lambda: reader.feed(stream), seconds)),
         Contender(_PIKA_READ, lambda seconds: _rate(read_with_pika, seconds)),
     ]
     return run(Race(TITLE, "messages/s", contenders, BARS), plan)

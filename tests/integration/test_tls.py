@@ -1,4 +1,4 @@
-"""A connection with TLS: pika's own stream below, ours above it, and the same shortcut."""
+"""A connection with TLS: pika's own stream below, ours above it, and the same reader."""
 
 import asyncio
 import contextlib

@@ -99,8 +99,8 @@ CLIENT: Final = (
     Rule(
         "The broker is not asked to confirm while pika would let requests overtake the question.",
         _CALLS,
-        "if wire is None or not self._listening or not wire.is_open or self._blocked:",
-        "if wire is None or not wire.is_open or self._blocked:",
+        "if channel is None or not self._listening or not channel.is_open or self._blocked:",
+        "if channel is None or not channel.is_open or self._blocked:",
         (_CALLS_TESTS,),
     ),
     Rule(

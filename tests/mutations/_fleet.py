@@ -8,6 +8,8 @@ _FLEET = "worker/idalloc_worker/fleet/_fleet.py"
 _CLAIMS = "worker/idalloc_worker/fleet/_claims.py"
 _MARKS = "worker/idalloc_worker/marks/_marks.py"
 _CHANNEL = "worker/idalloc_worker/marks/_channel.py"
+_CONFIRMS = "client/idalloc_client/amqp/_confirms.py"
+_CHANNELS = "client/idalloc_client/amqp/_reopening_channel.py"
 _REFILLS = "worker/idalloc_worker/refill/_coordinator.py"
 _GIVE_BACK = "worker/idalloc_worker/refill/_give_back.py"
 _GATE = "worker/idalloc_worker/rights/_fleet_gate.py"
@@ -16,6 +18,8 @@ _ROW_WATCH = "worker/idalloc_worker/refill/_row_watch.py"
 
 _MARKS_TESTS = "tests/unit/marks/test_marks.py"
 _CHANNEL_TESTS = "tests/unit/marks/test_channel.py"
+_CONFIRMS_TESTS = "tests/unit/amqp/test_confirms.py"
+_CHANNELS_TESTS = "tests/unit/amqp/test_reopening_channel.py"
 _UNIT = "tests/unit/fleet/test_fleet.py"
 _FLEET_TESTS = "tests/simulation/test_rules.py"
 _GIVE_BACK_TESTS = "tests/unit/refill/test_give_back.py"
@@ -228,16 +232,30 @@ FLEET: Final = (
     Rule(
         "Confirms of a channel that is gone mean nothing on the next one.",
         _CHANNEL,
-        "        self._unconfirmed.clear()",
+        "        self._confirms.reset()",
         "        pass",
         (_CHANNEL_TESTS, SIMULATION),
     ),
     Rule(
         "A confirm that stands for several confirms all of them, and no more.",
-        _CHANNEL,
-        "self._unconfirmed[0].number <= method.delivery_tag",
-        "self._unconfirmed[0].number",
-        (_CHANNEL_TESTS,),
+        _CONFIRMS,
+        "lambda each: each <= number",
+        "lambda each: True",
+        (_CONFIRMS_TESTS, _CHANNEL_TESTS),
+    ),
+    Rule(
+        "Numbers begin anew with each channel.",
+        _CONFIRMS,
+        "        self._last = 0\n        return",
+        "        return",
+        (_CONFIRMS_TESTS, _CHANNEL_TESTS),
+    ),
+    Rule(
+        "A channel of an earlier connection is not used.",
+        _CHANNELS,
+        "if channel.connection is not self.connection or self.channel is not None:",
+        "if self.channel is not None:",
+        (_CHANNELS_TESTS,),
     ),
     Rule(
         "A fleet's queue whose process lost its messages ends its consumer.",
@@ -249,7 +267,7 @@ FLEET: Final = (
     Rule(
         "A fleet's queue that is gone is given up for another one.",
         _CHANNEL,
-        'making another one")\n            channel.close()\n',
+        'making another one")\n        self._channels.close()\n',
         'making another one")\n',
         (_CHANNEL_TESTS,),
     ),

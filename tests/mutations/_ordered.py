@@ -36,8 +36,8 @@ ORDERED: Final = (
     Rule(
         "A generation ends with its channel, whatever ends that.",
         _OWNER,
-        "        if channel is not None:\n            self._on_end()\n",
-        "        if channel is not None:\n",
+        "        self._on_end()\n",
+        "",
         ("tests/unit/ordered/test_partition_owner.py",),
     ),
     Rule(
@@ -50,7 +50,7 @@ ORDERED: Final = (
     Rule(
         "No generation follows once a worker stops.",
         _OWNER,
-        "        self._connection = None  # no generation follows\n",
+        "        self._channels.connection = None  # no generation follows\n",
         "",
         ("tests/unit/ordered/test_partition_owner.py",),
     ),
@@ -247,8 +247,8 @@ ORDERED: Final = (
     Rule(
         "A consumer that the broker cancelled ends the generation.",
         _OWNER,
-        'starting anew")\n            self._end()\n',
-        'starting anew")\n',
+        'starting anew")\n        self._channels.drop()\n        self._end()\n',
+        'starting anew")\n        self._channels.drop()\n',
         ("tests/unit/ordered/test_partition_owner.py",),
     ),
 )

@@ -8,7 +8,7 @@ _QUARANTINE = "worker/idalloc_worker/requests/_quarantine.py"
 _STREAM = "worker/idalloc_worker/marks/_careful_stream.py"
 _TAKEN = "worker/idalloc_worker/requests/_taken.py"
 _SERVICE = "worker/idalloc_worker/service/_service.py"
-_WIRE = "client/idalloc_client/amqp/_io/_channel.py"
+_MESSAGE_CHANNEL = "client/idalloc_client/amqp/_io/_channel.py"
 
 _UNIT = "tests/unit/requests/test_quarantine.py"
 _STREAM_TESTS = "tests/unit/marks/test_careful_stream.py"
@@ -19,7 +19,7 @@ QUARANTINE: Final = (
     Rule(
         "Only an internal error of the broker makes messages suspicious.",
         "client/idalloc_client/amqp/_reason.py",
-        "        reason.reply_code == _INTERNAL_ERROR\n",
+        "        reason.reply_code == ReplyCode.INTERNAL_ERROR\n",
         "        True\n",
         (_UNIT,),
     ),
@@ -32,9 +32,9 @@ QUARANTINE: Final = (
     ),
     Rule(
         "A message that is taken singly is gone from its queue as it is sent.",
-        _WIRE,
-        "self.channel.basic_get(queue, on_got, auto_ack=True)",
-        "self.channel.basic_get(queue, on_got, auto_ack=False)",
+        _MESSAGE_CHANNEL,
+        "self.pika_channel.basic_get(queue, on_got, auto_ack=True)",
+        "self.pika_channel.basic_get(queue, on_got, auto_ack=False)",
         (_UNIT,),
     ),
     Rule(

@@ -23,10 +23,10 @@ REQUESTS: Final = (
     Rule(
         "A request is acknowledged only after its reply was written.",
         _SESSION,
-        "        self._wire.reply(delivery.reply_to, envelope, delivery.correlation_id, body)\n",
+        "        self._channel.reply(delivery.reply_to, envelope, delivery.correlation_id, body)\n",
         "        self.finish(delivery)\n"
         "        self.flush()\n"
-        "        self._wire.reply(delivery.reply_to, envelope, delivery.correlation_id, body)\n",
+        "        self._channel.reply(delivery.reply_to, envelope, delivery.correlation_id, body)\n",
         ("tests/unit/requests/test_session.py", SIMULATION),
     ),
     Rule(
@@ -247,8 +247,8 @@ REQUESTS: Final = (
     Rule(
         "Requests are taken only once the fleet has been heard.",
         _SERVICE,
-        "self._fleet.connect(channel.connection, consume_requests)",
-        "(self._fleet.connect(channel.connection, _already_drained), consume_requests())",
+        "self._fleet.connect(pika_channel.connection, consume_requests)",
+        "(self._fleet.connect(pika_channel.connection, _already_drained), consume_requests())",
         (_RULES,),
     ),
     Rule(

@@ -20,9 +20,9 @@ from tests.simulation._clock import Clock, Timer
 from tests.simulation._database import Database
 from tests.simulation._flows import Callback, Flow, Flows
 from tests.simulation._judge import Judge
+from tests.simulation._message_channel import SimMessageChannel
 from tests.simulation._refiller import SimRefiller
 from tests.simulation._weather import Weather
-from tests.simulation._wire import SimWire
 
 _RECONNECT_AFTER = 0.2
 _PATIENCE = 5.0
@@ -177,9 +177,9 @@ class SimWorker:
         """Run something after so many seconds."""
         return self.world.clock.call_later(self, delay, callback)
 
-    def wire(self, channel: Any) -> SimWire:
+    def message_channel(self, channel: Any) -> SimMessageChannel:
         """Use a further channel."""
-        return SimWire(channel, self._on_reply)
+        return SimMessageChannel(channel, self._on_reply)
 
     def beside(self, *_: object, **__: object) -> Any:
         """Make a link of its own: nothing ends a connection here that would take one."""
@@ -204,8 +204,8 @@ class SimWorker:
         if self.trace is not None:
             self.trace("connects")
         connection = self.connection = SimConnection(self, self.world.broker)
-        wire = self.wire(connection.new_channel())
-        self.run(lambda: self.service.on_ready(wire))
+        channel = self.message_channel(connection.new_channel())
+        self.run(lambda: self.service.on_ready(channel))
 
     def on_lost(self, connection: SimConnection, reason: BaseException) -> None:
         """Notice that the connection is gone."""

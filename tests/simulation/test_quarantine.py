@@ -35,9 +35,9 @@ class Links:
         def connect() -> None:
             self.open.append(what)
             if what == "(suspects)":
-                handler.on_ready(SimpleNamespace(channel=self, reply=self._reply))
+                handler.on_ready(SimpleNamespace(pika_channel=self, reply=self._reply))
             if what == "(singly)" and self.asks:
-                handler.on_ready(SimpleNamespace(channel=self, get=self._get))
+                handler.on_ready(SimpleNamespace(pika_channel=self, get=self._get))
             for _attempt in range(3):
                 if what == "(marks)":
                     handler.on_lost(ConnectionResetError())

@@ -4,7 +4,7 @@ import logging
 import math
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from itertools import count
 from typing import Any, Protocol
@@ -29,8 +29,10 @@ from idalloc_client.amqp import (
     BasicProperties,
     Channel,
     ChannelClosedByBroker,
+    Confirms,
+    MessageChannel,
     Properties,
-    Wire,
+    ReplyCode,
     describe,
 )
 from idalloc_schemas import ALLOC_QUEUE, CONTENT_TYPE
@@ -40,9 +42,6 @@ _log = logging.getLogger("idalloc.client")
 _REPLY_TO = b"amq.rabbitmq.reply-to"
 _CONSUMER_TAG = "replies"
 _CONTENT_TYPE = CONTENT_TYPE.encode()
-_ACCESS_REFUSED = 403
-_NOT_FOUND = 404
-_PRECONDITION_FAILED = 406
 _MAX_EXPIRATION_MS = 2**32 - 1  # the broker refuses a longer one
 
 
@@ -85,12 +84,11 @@ class CallTable:
         self._numbers = count(1)
         self._prefix = uuid.uuid4().hex.encode()
         self._calls: dict[bytes, Call] = {}
-        self._wire: Wire | None = None
+        self._channel: MessageChannel | None = None
         self._listening = False
         self._confirms = False
         """Whether the broker says of each message if it took it; see `doubt`."""
-        self._published = 0
-        self._unconfirmed: dict[int, bytes] = {}
+        self._unconfirmed = Confirms[bytes]()
         """What it has not said that of, by number; in their order."""
         self._copies = Copies()
         """Of what was sent before it was asked to say so, and may not have been taken."""
@@ -105,7 +103,7 @@ class CallTable:
     @property
     def connected(self) -> bool:
         """Whether requests leave at once."""
-        return self._wire is not None
+        return self._channel is not None
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -147,7 +145,7 @@ class CallTable:
     def _why_overdue(self, queue: str) -> IdAllocError:
         if self._blocked:
             return CallTimeoutError("the broker blocks publishers: it is short of memory or disk")
-        if self._wire is None:
+        if self._channel is None:
             words = describe(self.lost_reason)
             return ConnectionLostError(f"no connection to the broker: {words}")
         if self._copies.refused:
@@ -168,8 +166,8 @@ class CallTable:
         `async_singles`). What left before that may be sent once more (`Copies`), and whichever is
         answered first counts: at worst ids are wasted.
         """
-        wire = self._wire
-        if wire is None or not self._listening or not wire.is_open or self._blocked:
+        channel = self._channel
+        if channel is None or not self._listening or not channel.is_open or self._blocked:
             return
         call = self._calls.get(correlation_id)
         if call is None:
@@ -179,25 +177,27 @@ class CallTable:
             self._confirms = True
             deadlines = {sent: call.deadline for sent, call in self._calls.items()}
             self._copies.begin(deadlines, correlation_id, now)
-            wire.confirm(self._on_confirm)
+            channel.confirm(self._on_confirm)
         if self._copies.wants(correlation_id, now):
             self.tallies.resent += 1
             self._send(correlation_id, call)
 
-    def _on_listening(self, wire: Wire) -> None:
+    def _on_listening(self, channel: MessageChannel) -> None:
         """Note that the channel waits for no answer: what is said on it now leaves in its order."""
-        self._listening = wire is self._wire
+        self._listening = channel is self._channel
 
     # What the link says
 
-    def on_ready(self, wire: Wire) -> None:
+    def on_ready(self, channel: MessageChannel) -> None:
         """Listen for replies, then send what waited or may have been lost with the connection."""
         self.tallies.connects += 1
-        wire.exchange = self._exchange.encode()
-        wire.channel.add_on_return_callback(self._on_return)
-        on_listening = partial(self._on_listening, wire)
-        wire.consume(_REPLY_TO.decode(), _CONSUMER_TAG, self._on_reply, on_listening, auto_ack=True)
-        self._wire = wire
+        channel.exchange = self._exchange.encode()
+        channel.pika_channel.add_on_return_callback(self._on_return)
+        on_listening = partial(self._on_listening, channel)
+        channel.consume(
+            _REPLY_TO.decode(), _CONSUMER_TAG, self._on_reply, on_listening, auto_ack=True
+        )
+        self._channel = channel
         self.lost_reason = self._refused = None
         self._process.look_at_clocks()
         self._restores = self._process.restores
@@ -205,13 +205,12 @@ class CallTable:
 
     def on_lost(self, reason: BaseException) -> None:
         """Keep the calls: they are sent again as soon as there is a channel."""
-        if self._wire is not None:
+        if self._channel is not None:
             self.tallies.connections_lost += 1
             self.tallies.resent += len(self._calls)
-        self._wire = None
+        self._channel = None
         self._listening = self._confirms = False
-        self._published = 0
-        self._unconfirmed.clear()
+        self._unconfirmed.reset()
         self._copies = Copies()
         if isinstance(reason, ChannelClosedByBroker) and _is_about_user_id(reason):
             # The broker knows this user under another name (a certificate's or a token's).
@@ -226,13 +225,13 @@ class CallTable:
 
     def _refusal(self, reason: ChannelClosedByBroker) -> IdAllocError | None:
         """Tell what to say where to send again is of no use: only an operator can help."""
-        if reason.reply_code == _ACCESS_REFUSED:
+        if reason.reply_code == ReplyCode.ACCESS_REFUSED:
             where = f"exchange {self._exchange}" if self._exchange else "default exchange"
             return AccessRefusedError(
                 "the broker refuses this user the right to send requests (write to the "
                 f"{where}): {describe(reason)}"
             )
-        if reason.reply_code == _NOT_FOUND and self._exchange:
+        if reason.reply_code == ReplyCode.NOT_FOUND and self._exchange:
             return NoRouteError(ALLOC_QUEUE, self._exchange)
         return None
 
@@ -264,8 +263,8 @@ class CallTable:
 
     def _publish(self, correlation_id: bytes, call: Call) -> None:
         remaining_ms = math.ceil((call.deadline - self._clock()) * 1000)
-        wire = self._wire
-        if wire is None or not wire.is_open or self._blocked or remaining_ms <= 0:
+        channel = self._channel
+        if channel is None or not channel.is_open or self._blocked or remaining_ms <= 0:
             return
         request = call.request
         properties = Properties(
@@ -279,14 +278,13 @@ class CallTable:
         )
         queue = request.queue.encode()
         try:
-            wire.publish(queue, properties, request.body, mandatory=True)
+            channel.publish(queue, properties, request.body, mandatory=True)
         except ValueError as error:  # a trace context that is no text, or fits into no frame
             _log.debug("A request goes without its trace context: %s", error)
             call.carrier = properties.headers = None
-            wire.publish(queue, properties, request.body, mandatory=True)
+            channel.publish(queue, properties, request.body, mandatory=True)
         if self._confirms:
-            self._published += 1
-            self._unconfirmed[self._published] = correlation_id
+            self._unconfirmed.add(correlation_id)
 
     def _on_reply(
         self,
@@ -311,17 +309,11 @@ class CallTable:
     def _on_confirm(self, number: int, multiple: bool, taken: bool) -> None:  # noqa: FBT001
         """End the calls whose request the broker did not take: nobody will answer them."""
         now = self._clock()
-        told = self._confirmed(number) if multiple else (self._unconfirmed.pop(number, b""),)
-        for correlation_id in told:
+        for correlation_id in self._unconfirmed.settle(number, multiple=multiple).values():
             if self._copies.told(correlation_id, now, taken=taken) or taken:
                 continue
             if (call := self._calls.pop(correlation_id, None)) is not None:
                 call.finish(QueueFullError())
-
-    def _confirmed(self, number: int) -> Iterator[bytes]:
-        unconfirmed = self._unconfirmed
-        while unconfirmed and (first := next(iter(unconfirmed))) <= number:
-            yield unconfirmed.pop(first)
 
     def _on_return(
         self, _channel: Channel, method: Basic.Return, properties: BasicProperties, _body: bytes
@@ -332,4 +324,4 @@ class CallTable:
 
 
 def _is_about_user_id(reason: ChannelClosedByBroker) -> bool:
-    return reason.reply_code == _PRECONDITION_FAILED and "user_id" in reason.reply_text
+    return reason.reply_code == ReplyCode.PRECONDITION_FAILED and "user_id" in reason.reply_text

@@ -2,11 +2,13 @@
 
 from idalloc_client.amqp._backoff import Backoff
 from idalloc_client.amqp._cleartext import cleartext_warning, is_local, warn_of_cleartext
+from idalloc_client.amqp._confirms import Confirms
 from idalloc_client.amqp._io import (
     AsyncioSelectorLoop,
+    Callback,
     Envelope,
+    MessageChannel,
     Properties,
-    Wire,
     ignore_message_headers,
     stream_offset,
     user_of,
@@ -26,6 +28,8 @@ from idalloc_client.amqp._pika import (
     Parameters,
 )
 from idalloc_client.amqp._reason import describe, ended_by_message
+from idalloc_client.amqp._reopening_channel import ReopeningChannel
+from idalloc_client.amqp._reply_code import ReplyCode
 from idalloc_client.amqp._url import (
     MAX_TIMEOUT,
     checked_exchange,
@@ -45,21 +49,25 @@ __all__ = [
     "Backoff",
     "Basic",
     "BasicProperties",
+    "Callback",
     "Channel",
     "ChannelClosed",
     "ChannelClosedByBroker",
+    "Confirms",
     "Connection",
     "ConnectionClosed",
     "DeliveryMode",
     "Envelope",
     "Link",
     "LinkThread",
+    "MessageChannel",
     "NewLink",
     "Parameters",
     "Properties",
+    "ReopeningChannel",
+    "ReplyCode",
     "SideLink",
     "Timer",
-    "Wire",
     "checked_exchange",
     "checked_timeout",
     "cleartext_warning",

@@ -3,7 +3,6 @@
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
 from copy import copy
 from typing import Protocol
 
@@ -13,13 +12,19 @@ from pika.connection import Connection, Parameters
 from pika.exceptions import AMQPError
 
 from idalloc_client.amqp._backoff import Backoff
-from idalloc_client.amqp._io import PikaWire, PlainPika, SelectorLoop, Wire
-from idalloc_client.amqp._link_io import THIS_PROCESS, LinkIO, PikaFit
+from idalloc_client.amqp._io import (
+    THIS_PROCESS,
+    Callback,
+    Compatibility,
+    LinkIO,
+    MessageChannel,
+    PikaChannel,
+    PikaIO,
+    SelectorLoop,
+)
 from idalloc_client.amqp._reason import describe
 
 _log = logging.getLogger("idalloc.link")
-
-Callback = Callable[[], None]
 
 
 def nothing() -> None:
@@ -40,7 +45,7 @@ class Timer(Protocol):
 class LinkHandler(Protocol):
     """What the owner of a link is told, always on the thread of its loop."""
 
-    def on_ready(self, wire: Wire) -> None:
+    def on_ready(self, channel: MessageChannel) -> None:
         """Take a fresh channel. Delivery tags and consumers of earlier ones are void."""
 
     def on_lost(self, reason: BaseException) -> None:
@@ -56,7 +61,7 @@ class SideLink(Protocol):
     def connect(self) -> None:
         """Open the connection, and keep it open."""
 
-    def begin_stop(self, on_stopped: Callable[[], None]) -> None:
+    def begin_stop(self, on_stopped: Callback) -> None:
         """Close it for good."""
 
 
@@ -70,7 +75,7 @@ class NewLink(Protocol):
 class _Nobody:
     """Hears what nobody wants to hear any more."""
 
-    def on_ready(self, wire: Wire) -> None:
+    def on_ready(self, channel: MessageChannel) -> None:
         """Leave it alone."""
 
     def on_lost(self, reason: BaseException) -> None:
@@ -94,16 +99,16 @@ class Link:
         loop: SelectorLoop,
         *,
         backoff: Backoff | None = None,
-        fit: PikaFit = THIS_PROCESS,
+        compatibility: Compatibility = THIS_PROCESS,
     ) -> None:
         self._parameters = parameters
         self._handler = handler
         self._backoff = backoff or Backoff(0.1, 2.0)
         self._loop = loop
-        self._fit = fit
+        self._compatibility = compatibility
         self._loudest = logging.CRITICAL
         self._aside = False
-        self._io: LinkIO = PlainPika(loop, self._on_failure)  # for timers, until it connects
+        self._io: LinkIO = PikaIO(loop, self._on_failure)  # for timers, until it connects
         self._soon: list[Callback] = []
         self._connection: Connection | None = None
         self._channel: Channel | None = None
@@ -116,7 +121,7 @@ class Link:
         """Run callbacks, and send what they write in one piece."""
         io = self._io
         try:
-            with io.turn:
+            with io.write_batch:
                 while callbacks:
                     self.guarded(callbacks.popleft())
                 self._run_soon()
@@ -131,20 +136,20 @@ class Link:
     def call_soon(self, callback: Callback) -> None:
         """Run a callback when what was read from the socket, or handed to `run`, is done."""
         self._soon.append(callback)
-        if not self._io.turn.holding:
+        if not self._io.write_batch.holding:
             self._io.add_callback_threadsafe(self._run_soon)
 
-    def wire(self, channel: Channel) -> Wire:
+    def message_channel(self, channel: Channel) -> MessageChannel:
         """Use a further channel, which the handler opened on the present connection."""
         if channel.connection is not self._connection:
             raise ValueError("the channel belongs to an earlier connection")
         try:
-            wire = self._io.wire(channel)
+            usable = self._io.message_channel(channel)
         except Exception as error:  # noqa: BLE001  # pika alone can do it too
-            self._fit.doubt(self._io, error)
-            wire = PikaWire(channel)
-        channel.add_on_close_callback(lambda *_: wire.forget())
-        return wire
+            self._compatibility.doubt(self._io, error)
+            usable = PikaChannel(channel)
+        channel.add_on_close_callback(lambda *_: usable.forget())
+        return usable
 
     def beside(
         self,
@@ -163,7 +168,9 @@ class Link:
         given = self._parameters.client_properties or {}
         name = f"{given.get('connection_name', '')} {what}"
         parameters.client_properties = {**given, "connection_name": name}
-        link = Link(parameters, handler, self._loop, backoff=backoff, fit=self._fit)
+        link = Link(
+            parameters, handler, self._loop, backoff=backoff, compatibility=self._compatibility
+        )
         link._aside = True  # its own class
         if quiet:
             link._loudest = logging.DEBUG
@@ -220,7 +227,7 @@ class Link:
             self._on_failure(self._io, error)
 
     def _new_io(self) -> LinkIO:
-        return self._fit.new_io(self._loop, self._run_soon, self._on_failure)
+        return self._compatibility.new_io(self._loop, self._run_soon, self._on_failure)
 
     def _on_failure(self, io: LinkIO, error: Exception) -> None:
         if io is not self._io or self._on_stopped is not None:
@@ -228,7 +235,7 @@ class Link:
             _log.debug("A connection that was given up failed", exc_info=error)
             return
         _log.error("The AMQP connection failed unexpectedly: %r", error)
-        self._fit.doubt(io, error)
+        self._compatibility.doubt(io, error)
         self._discard_connection(error)
 
     def _on_open(self, connection: Connection) -> None:
@@ -281,12 +288,12 @@ class Link:
                 self._reopen_channel_later()
 
     def _on_channel_open(self, channel: Channel) -> None:
-        wire = self.wire(channel)
+        usable = self.message_channel(channel)
         channel.add_on_close_callback(self._on_channel_closed)
         self._channel = channel
         self._last_reason = None
         self._ready_since = time.monotonic()
-        self.guarded(lambda: self._handler.on_ready(wire))
+        self.guarded(lambda: self._handler.on_ready(usable))
 
     def _on_channel_closed(self, channel: Channel, reason: BaseException) -> None:
         if channel is not self._channel:

@@ -6,11 +6,14 @@ import socket
 import threading
 import time
 from collections import deque
+from functools import cached_property
+from typing import Any
 
 from pika.adapters.select_connection import IOLoop
 from pika.connection import Parameters
 
-from idalloc_client.amqp._link import Callback, Link, LinkHandler
+from idalloc_client.amqp._io import Callback
+from idalloc_client.amqp._link import Link, LinkHandler
 
 _log = logging.getLogger("idalloc.link")
 
@@ -29,7 +32,7 @@ class LinkThread:
     ) -> None:
         """`on_death` is called on the thread if its loop cannot go on."""
         self._on_death = on_death
-        self._loop = IOLoop()
+        self._loop = _LateLoop()
         self.link = Link(parameters, handler, self._loop)
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._posted: deque[Callback] = deque()
@@ -106,10 +109,23 @@ class LinkThread:
         self._loop.stop()
 
 
+class _LateLoop:
+    """pika's loop, which takes its descriptors at the first use: when `start` adds a waker."""
+
+    @cached_property
+    def _opened(self) -> IOLoop:
+        return IOLoop()
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._opened, name)
+        setattr(self, name, value)  # found at once from now on
+        return value
+
+
 class _Waker:
     """Interrupts a loop that waits. No lock is taken, so a signal handler may do it as well."""
 
-    def __init__(self, loop: IOLoop, on_wake: Callback) -> None:
+    def __init__(self, loop: _LateLoop, on_wake: Callback) -> None:
         self._loop = loop
         self._on_wake = on_wake
         self._receiver, self._sender = socket.socketpair()

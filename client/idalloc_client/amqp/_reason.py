@@ -1,17 +1,15 @@
 """Says in a few words why a connection or a channel was lost."""
 
 import re
-from typing import Final
 
 from pika import exceptions
 
 from idalloc_client._memory import MemoryRestoredError
+from idalloc_client.amqp._reply_code import ReplyCode
 
 _NOT_ALLOWED = re.compile(r"NOT_ALLOWED - ([^\\\"]+)")
 
 _QUOTE = "'"
-
-_INTERNAL_ERROR: Final = 541
 
 _WORDS = {
     exceptions.AuthenticationError: "the broker refused the user or password",
@@ -63,5 +61,5 @@ def ended_by_message(reason: BaseException) -> bool:
     It says otherwise (320) when it stops or restarts.
     """
     return isinstance(reason, exceptions.ConnectionClosedByBroker) and (
-        reason.reply_code == _INTERNAL_ERROR
+        reason.reply_code == ReplyCode.INTERNAL_ERROR
     )

@@ -12,8 +12,8 @@ from pika.adapters.utils.nbio_interface import AbstractStreamProtocol
 from pika.adapters.utils.selector_ioloop_adapter import SelectorIOServicesAdapter
 
 from idalloc_client.amqp._io._asyncio_loop import AsyncioSelectorLoop
-from idalloc_client.amqp._io._batched_stream import PlainStream
-from idalloc_client.amqp._io._write_batch import Turn
+from idalloc_client.amqp._io._batched_stream import TcpStream
+from idalloc_client.amqp._io._write_batch import WriteBatch
 
 
 class Services:
@@ -72,12 +72,12 @@ class Protocol(AbstractStreamProtocol):
 
 class Bench:
     def __init__(self) -> None:
-        self.services, self.protocol, self.turn = Services(), Protocol(), Turn()
+        self.services, self.protocol, self.batch = Services(), Protocol(), WriteBatch()
         self.ours, self.theirs = socket.socketpair()
         self.ours.settimeout(0)
         self.theirs.settimeout(5)
         self.fd = self.ours.fileno()
-        self.stream = PlainStream(self.services, self.ours, self.protocol, self.turn)
+        self.stream = TcpStream(self.services, self.ours, self.protocol, self.batch)
 
     def readable(self) -> None:
         self.services.readers[self.fd]()
@@ -96,7 +96,7 @@ def bench() -> Iterator[Bench]:
 
 def test_what_is_written_in_a_turn_leaves_in_one_piece(bench: Bench) -> None:
     """Nothing is sent before the end of the turn, and then all of it at once."""
-    with bench.turn:
+    with bench.batch:
         bench.stream.write(b"a")
         bench.stream.write(b"b")
         bench.theirs.settimeout(0)
@@ -126,7 +126,7 @@ def test_what_the_socket_does_not_take_waits_in_order(bench: Bench) -> None:
     """A peer that reads slowly gets every byte once, and in order."""
     pieces = [bytes([n]) * 300_000 for n in range(5)]
     for piece in pieces:
-        with bench.turn:
+        with bench.batch:
             bench.stream.write(piece)
     waiting = bench.stream.get_write_buffer_size()
     assert waiting > 0
@@ -157,7 +157,7 @@ def test_a_peer_that_only_stops_talking(bench: Bench) -> None:
     bench.theirs.shutdown(socket.SHUT_WR)
     bench.readable()
     assert bench.services.readers == {}
-    with bench.turn:
+    with bench.batch:
         bench.stream.write(b"bye")
     assert bench.theirs.recv(10) == b"bye"
 
@@ -165,7 +165,7 @@ def test_a_peer_that_only_stops_talking(bench: Bench) -> None:
 def test_a_connection_that_breaks_while_writing(bench: Bench) -> None:
     """The protocol learns the reason, once, and what is written later is dropped."""
     bench.theirs.close()
-    with bench.turn:
+    with bench.batch:
         bench.stream.write(b"x")
     bench.stream.write(b"y")
     bench.services.turn()
@@ -191,7 +191,7 @@ def test_an_abort_drops_what_was_not_sent(bench: Bench) -> None:
 def test_an_abort_after_a_failure(bench: Bench) -> None:
     """Told once, and as an abort."""
     bench.theirs.close()
-    with bench.turn:
+    with bench.batch:
         bench.stream.write(b"x")
     bench.stream.abort()
     bench.services.turn()
@@ -236,7 +236,7 @@ def test_a_false_alarm(bench: Bench) -> None:
 
 def _send_and_reset(bench: Bench) -> None:
     """Let the peer send something and reset the connection, before any of it is read."""
-    with bench.turn:
+    with bench.batch:
         bench.stream.write(b"x")  # a peer that does not read it cannot close in peace
     bench.theirs.sendall(b"last words")
     bench.theirs.close()
@@ -260,7 +260,7 @@ def test_a_reset_behind_the_last_data_on_uvloop(bench: Bench) -> None:
         services = SelectorIOServicesAdapter(loop)
         ended = asyncio.Event()
         bench.protocol.on_lost = ended.set
-        bench.stream = PlainStream(services, bench.ours, bench.protocol, bench.turn)
+        bench.stream = TcpStream(services, bench.ours, bench.protocol, bench.batch)
         _send_and_reset(bench)
         await asyncio.wait_for(ended.wait(), 10)
 

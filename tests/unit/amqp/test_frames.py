@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from idalloc_client.amqp._io._delivery_reader import Shortcut
+from idalloc_client.amqp._io._delivery_reader import DeliveryReader
 from idalloc_client.amqp._io._frames import (
     FRAME_HEADER,
     FRAME_OVERHEAD,
@@ -126,20 +126,20 @@ def test_a_string_that_is_too_long_is_refused() -> None:
 
 
 class Reader:
-    """A shortcut with one consumer, and what it made of the stream."""
+    """A delivery reader with one consumer, and what it made of the stream."""
 
     def __init__(self) -> None:
         self.passed = b""
         self.taken: list[tuple[int, bool, Properties, bytes]] = []
-        self.shortcut = Shortcut(self._pass)
-        self.shortcut.take(1, b"mine", self._take)
+        self.reader = DeliveryReader(self._pass)
+        self.reader.take(1, b"mine", self._take)
 
     def feed(self, stream: bytes, cuts: list[int]) -> None:
         """Feed the stream in pieces."""
         edges = [0, *sorted(cut % (len(stream) + 1) for cut in cuts), len(stream)]
         for start, end in pairwise(edges):
             if start < end:
-                self.shortcut.feed(stream[start:end])
+                self.reader.feed(stream[start:end])
 
     def _pass(self, data: bytes) -> None:
         self.passed += data
@@ -185,13 +185,13 @@ def test_deliveries_are_taken_and_the_rest_is_passed_on(
     reader.feed(stream, cuts)
     assert reader.taken == expected
     assert reader.passed == passed
-    assert reader.shortcut.taken == len(stream) - len(passed)
+    assert reader.reader.taken == len(stream) - len(passed)
 
 
 def test_messages_of_two_channels_may_interleave() -> None:
     """AMQP keeps the frames of one channel together, and no more than that."""
     reader = Reader()
-    reader.shortcut.take(2, b"mine", reader._take)
+    reader.reader.take(2, b"mine", reader._take)
     frames = {
         channel: [
             pika.frame.Method(
@@ -220,8 +220,8 @@ def test_a_channel_that_ended_is_left_to_pika() -> None:
         {},
         b"x",
     )
-    reader.shortcut.feed(stream[:30])
-    reader.shortcut.forget(1)
+    reader.reader.feed(stream[:30])
+    reader.reader.forget(1)
     reader.feed(stream, [])
     assert not reader.taken
 
@@ -229,7 +229,7 @@ def test_a_channel_that_ended_is_left_to_pika() -> None:
 def test_the_brokers_protocol_header_is_passed_on() -> None:
     """It is no frame: the broker says which version it speaks, and hangs up."""
     reader = Reader()
-    reader.shortcut.feed(b"AMQP\0\0\x09\x01")
+    reader.reader.feed(b"AMQP\0\0\x09\x01")
     assert reader.passed == b"AMQP\0\0\x09\x01"
 
 

@@ -15,7 +15,7 @@ class Handler:
     def __init__(self) -> None:
         self.heard: list[str] = []
 
-    def on_ready(self, _wire: object) -> None:
+    def on_ready(self, _channel: object) -> None:
         self.heard.append("ready")
 
     def on_lost(self, _reason: BaseException) -> None:

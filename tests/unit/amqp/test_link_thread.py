@@ -1,5 +1,6 @@
 """The thread of a link: what is posted to it is run, whatever happens to whoever posts."""
 
+import socket
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pika
 import pytest
 
+from idalloc_client.amqp import _link_thread
 from idalloc_client.amqp._link_thread import LinkThread, _Waker
 
 
@@ -57,3 +59,22 @@ def test_a_post_while_the_thread_ends_is_dropped(
         patch.setattr(LinkThread, "_waker", vanishing, raising=False)
         thread.post(lambda: None)
     assert thread._waker is waker
+
+
+def test_descriptors_are_taken_by_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Making one costs none; and a start for which there is none may be tried again."""
+
+    def no_more(*_: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    nobody: Any = None
+    with monkeypatch.context() as patch:
+        patch.setattr(_link_thread, "IOLoop", no_more)
+        patch.setattr(socket, "socketpair", no_more)
+        thread = LinkThread(pika.ConnectionParameters("127.0.0.1", 1), nobody, "test-link")
+        thread.post(lambda: None)
+        with pytest.raises(OSError, match="Too many open files"):
+            thread.start()
+    thread.start()
+    assert run_on(thread)
+    assert thread.stop(30)

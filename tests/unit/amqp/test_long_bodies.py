@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from idalloc_client.amqp._io import _delivery_reader as _shortcut
-from idalloc_client.amqp._io._delivery_reader import Shortcut
+from idalloc_client.amqp._io import _delivery_reader
+from idalloc_client.amqp._io._delivery_reader import DeliveryReader
 from idalloc_client.amqp._io._frames import MAX_BODY, TOO_LONG, Properties
 
 LIMIT = 100
@@ -21,7 +21,7 @@ PIECE = 30
 def short_limit() -> Iterator[None]:
     """Call a body long that is so only here."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_shortcut, "MAX_BODY", LIMIT)
+        patch.setattr(_delivery_reader, "MAX_BODY", LIMIT)
         yield
 
 
@@ -45,16 +45,16 @@ class Reader:
         self.bodies: list[bytes] = []
         self.properties: list[Properties] = []
         self.most = 0  # bytes of a body that were kept at any time
-        self.shortcut = Shortcut(self._pass)
-        self.shortcut.take(1, b"mine", self._take, tell_exchange=tell_exchange)
+        self.reader = DeliveryReader(self._pass)
+        self.reader.take(1, b"mine", self._take, tell_exchange=tell_exchange)
 
     def feed(self, stream: bytes, cuts: list[int]) -> None:
         """Feed the stream in pieces."""
         edges = [0, *sorted(cut % (len(stream) + 1) for cut in cuts), len(stream)]
         for start, end in pairwise(edges):
             if start < end:
-                self.shortcut.feed(stream[start:end])
-                kept = [one.body or () for one in self.shortcut._incoming.values()]
+                self.reader.feed(stream[start:end])
+                kept = [one.body or () for one in self.reader._incoming.values()]
                 self.most = max(self.most, *(sum(map(len, body)) for body in kept), 0)
 
     def _pass(self, data: bytes) -> None:

@@ -78,7 +78,7 @@ class Bench:
         self.held: tuple[int, int] | None = None
         self.set_back: list[str] = []
         self.settled = 0
-        loop: Any = self  # its channel is played, and asks for no wire
+        loop: Any = self  # its channel is played, and asks for no channel
         self.fleet = Fleet(
             self.counters,
             loop,

@@ -21,11 +21,11 @@ from tests.vouched import logged_in
 
 
 class FakeChannel:
-    """A channel and its wire; it answers at once, unless the exchange is missing or forbidden."""
+    """A channel, ours and pika's: it answers at once if the exchange is there and allowed."""
 
     def __init__(self, bench: "Bench") -> None:
         self.connection = self._bench = bench
-        self.channel = self
+        self.pika_channel = self
         self.is_open = True
         self.server_properties: dict[str, Any] = {}
         self.published: list[tuple[str, str, bytes, Any]] = []
@@ -100,7 +100,7 @@ class Bench:
         link: Any = SimpleNamespace(
             call_later=lambda delay, callback: self.later.append((delay, callback)),
             call_soon=None,
-            wire=lambda channel: channel,
+            message_channel=lambda channel: channel,
         )
         self.health = FleetHealth(
             "w",
@@ -195,6 +195,8 @@ def test_a_worker_of_an_earlier_version_vouches_for_nobody() -> None:
 def test_an_exchange_that_is_missing_is_declared() -> None:
     """Only then, as a user of few rights may not declare what is there."""
     bench = Bench(missing=True)
+    assert bench.settled == 0
+    bench.later.pop()[1]()
     assert (len(bench.channels), bench.settled, bench.health.listening) == (2, 1, True)
     assert bench.channels[0].queue == bench.channels[1].queue
 

@@ -132,7 +132,7 @@ class Bench:
     def open(self, connection: Any) -> None:
         self.channels.append(FakeChannel(self, connection))
         channel = self.channels[-1]
-        self.soon.append(lambda: self.stream.on_ready(SimpleNamespace(channel=channel)))  # type: ignore[arg-type]
+        self.soon.append(lambda: self.stream.on_ready(SimpleNamespace(pika_channel=channel)))  # type: ignore[arg-type]
 
     def begin_stop(self, on_stopped: Callback) -> None:
         self.side_open = False

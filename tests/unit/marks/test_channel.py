@@ -10,7 +10,7 @@ import pytest
 from pika.exceptions import ChannelClosedByBroker, StreamLostError
 from pika.spec import Basic, BasicProperties
 
-from idalloc_client.amqp._io._channel import PikaWire
+from idalloc_client.amqp._io._channel import PikaChannel
 from idalloc_worker.marks._channel import FleetChannel
 from idalloc_worker.rights._fleet_gate import MAX_BYTES
 from tests.vouched import WORKER_USER, gate
@@ -94,8 +94,8 @@ class Bench:
     def call_later(self, _delay: float, callback: Callable[[], None]) -> Any:
         self.later.append(callback)
 
-    def wire(self, channel: Any) -> PikaWire:
-        return PikaWire(channel)
+    def message_channel(self, channel: Any) -> PikaChannel:
+        return PikaChannel(channel)
 
     def channel(self, on_open_callback: Callable[[Any], None]) -> None:
         self.channels.append(FakeChannel(self))

@@ -31,6 +31,9 @@ class FakeChannel:
     def add_on_close_callback(self, callback: Callable[..., None]) -> None:
         self.on_closed = callback
 
+    def add_on_cancel_callback(self, callback: Callable[..., None]) -> None:
+        """Consume nothing that could be cancelled."""
+
     def add_on_return_callback(self, callback: Callable[..., None]) -> None:
         self.on_return = callback
 

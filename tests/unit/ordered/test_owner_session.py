@@ -13,13 +13,13 @@ from idalloc_worker.requests._session import Delivery
 from tests.vouched import logged_in
 
 
-class FakeWire:
+class FakeMessageChannel:
     """The channel too."""
 
     is_open = True
 
     def __init__(self) -> None:
-        self.channel = self
+        self.pika_channel = self
         self.sent: list[tuple[Any, ...]] = []
 
     def reply(
@@ -36,11 +36,11 @@ class FakeWire:
 
 class Bench:
     def __init__(self) -> None:
-        self.wire = FakeWire()
+        self.channel = FakeMessageChannel()
         self._soon: list[Callable[[], None]] = []
-        wire: Any = self.wire
+        channel: Any = self.channel
         self.session = OwnerSession(
-            wire, "worker", self._soon.append, lambda _since: None, users=logged_in()
+            channel, "worker", self._soon.append, lambda _since: None, users=logged_in()
         )
 
     def deliver(self, tag: int, size: int, *, redelivered: bool = False) -> list[BundledRequest]:
@@ -54,7 +54,7 @@ class Bench:
     def turn(self) -> list[tuple[Any, ...]]:
         while self._soon:
             self._soon.pop(0)()
-        sent, self.wire.sent = self.wire.sent, []
+        sent, self.channel.sent = self.channel.sent, []
         return list(sent)
 
 

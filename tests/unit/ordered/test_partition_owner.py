@@ -76,16 +76,16 @@ class FakeChannel:
         self.is_open = False
 
 
-class FakeWire:
+class FakeMessageChannel:
     def __init__(self, channel: Any) -> None:
-        self.channel = channel
+        self.pika_channel = channel
 
     @property
     def is_open(self) -> bool:
-        return bool(self.channel.is_open)
+        return bool(self.pika_channel.is_open)
 
     def consume(self, *args: Any, **kwargs: Any) -> None:
-        self.channel.consume(*args, **kwargs)
+        self.pika_channel.consume(*args, **kwargs)
 
 
 class FakeConnection:
@@ -115,7 +115,7 @@ class Bench:
             SimpleNamespace(
                 call_soon=lambda callback: callback(),
                 call_later=lambda delay, callback: self.later.append((delay, callback)),
-                wire=FakeWire,
+                message_channel=FakeMessageChannel,
             ),
             lambda: 0.0,
             users=logged_in(),

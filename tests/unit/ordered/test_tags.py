@@ -87,9 +87,15 @@ class BundleBench(Bench):
         if users is not None:
             self.parts._users = users
         channel = SimpleNamespace(basic_reject=lambda tag, _requeue: self.dead.append(tag))
-        wire: Any = SimpleNamespace(channel=channel, is_open=True, server_properties={})
+        fast_channel: Any = SimpleNamespace(
+            pika_channel=channel, is_open=True, server_properties={}
+        )
         self.session = OwnerSession(
-            wire, "worker", lambda _callback: None, lambda _since: None, users=logged_in()
+            fast_channel,
+            "worker",
+            lambda _callback: None,
+            lambda _since: None,
+            users=logged_in(),
         )
 
     def deliver(self, body: Any, sender: bytes | None, tag: int = 1) -> None:

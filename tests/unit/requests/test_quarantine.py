@@ -10,7 +10,7 @@ from pika.exceptions import ChannelClosedByBroker, ConnectionClosedByBroker
 from pika.spec import Basic, BasicProperties
 
 from idalloc_client.amqp._backoff import Backoff
-from idalloc_client.amqp._io._channel import PikaWire
+from idalloc_client.amqp._io._channel import PikaChannel
 from idalloc_client.amqp._io._frames import Properties
 from idalloc_client.amqp._reason import ended_by_message
 from idalloc_schemas import ALLOC_QUEUE, HEALTH_QUEUE
@@ -59,7 +59,7 @@ class Bench:
     def _later(self, delay: float, callback: Callable[[], None]) -> None:
         self.timers.append((self.now + delay, callback))
 
-    # The link, the wire and its channel
+    # The link, the channel, ours and pika's
 
     refuses = False
 
@@ -70,9 +70,11 @@ class Bench:
             params=SimpleNamespace(credentials=SimpleNamespace(username="w"))
         )
         channel = SimpleNamespace(add_callback=self._on_channel, connection=connection)
-        wire: Any = SimpleNamespace(channel=channel, get=self._get, publish=self._publish)
+        message_channel: Any = SimpleNamespace(
+            pika_channel=channel, get=self._get, publish=self._publish
+        )
         self.answer: Callable[[], None] | None = None
-        self.quarantine.on_ready(wire)
+        self.quarantine.on_ready(message_channel)
 
     def begin_stop(self, _on_stopped: Callable[[], None]) -> None:
         self.stops += 1
@@ -308,7 +310,7 @@ def test_a_message_is_gone_from_its_queue_as_it_is_sent() -> None:
         callback(None, Basic.GetOk(message_count=7), properties, b"{}")
 
     channel: Any = SimpleNamespace(basic_get=basic_get)
-    PikaWire(channel).get(ALLOC_QUEUE, lambda *message: got.append(message))
+    PikaChannel(channel).get(ALLOC_QUEUE, lambda *message: got.append(message))
     assert asked == [(ALLOC_QUEUE, True)]
     assert got == [(7, Properties(reply_to=b"caller", correlation_id=b"1"), b"{}")]
 

@@ -12,11 +12,11 @@ from idalloc_worker.tags._partitions import QUEUES
 from tests.vouched import logged_in
 
 
-class FakeWire:
+class FakeMessageChannel:
     """The channel too; a turn of the loop ends with `end_turn`."""
 
     def __init__(self) -> None:
-        self.channel = self
+        self.pika_channel = self
         self.is_open = True
         self.server_properties: dict[str, Any] = {}
         self.sent: list[tuple[Any, ...]] = []
@@ -39,14 +39,14 @@ class FakeWire:
 
 
 @pytest.fixture
-def wire() -> FakeWire:
-    return FakeWire()
+def channel() -> FakeMessageChannel:
+    return FakeMessageChannel()
 
 
 @pytest.fixture
-def session(wire: FakeWire) -> Session:
-    shown: Any = wire
-    return Session(shown, "w", wire.soon.append, lambda _since: None, users=logged_in())
+def session(channel: FakeMessageChannel) -> Session:
+    shown: Any = channel
+    return Session(shown, "w", channel.soon.append, lambda _since: None, users=logged_in())
 
 
 def delivered(session: Session, tag: int, reply_to: bytes | None = b"caller") -> Delivery:
@@ -54,34 +54,36 @@ def delivered(session: Session, tag: int, reply_to: bytes | None = b"caller") ->
     return Delivery(session, tag, ALLOC_QUEUE, reply_to, b"1", redelivered=False)
 
 
-def test_the_reply_leaves_before_the_acknowledgement(wire: FakeWire, session: Session) -> None:
+def test_the_reply_leaves_before_the_acknowledgement(
+    channel: FakeMessageChannel, session: Session
+) -> None:
     """Whoever dies between the two has the request delivered again, and never lost."""
     session.reply(delivered(session, 1), b"{}", "type")
-    assert wire.sent == [("reply", b"caller")]
-    wire.end_turn()
-    assert wire.sent == [("reply", b"caller"), ("ack", 1, False)]
+    assert channel.sent == [("reply", b"caller")]
+    channel.end_turn()
+    assert channel.sent == [("reply", b"caller"), ("ack", 1, False)]
 
 
-def test_a_request_ends_once(wire: FakeWire, session: Session) -> None:
+def test_a_request_ends_once(channel: FakeMessageChannel, session: Session) -> None:
     """Answered, it is neither answered again nor handed back."""
     delivery = delivered(session, 1)
     session.reply(delivery, b"{}", "type")
     session.reply(delivery, b"{}", "type")
     session.finish(delivery)
     session.hand_back(delivery)
-    wire.end_turn()
-    assert wire.sent == [("reply", b"caller"), ("ack", 1, False)]
+    channel.end_turn()
+    assert channel.sent == [("reply", b"caller"), ("ack", 1, False)]
 
 
-def test_a_closed_channel_is_left_alone(wire: FakeWire, session: Session) -> None:
+def test_a_closed_channel_is_left_alone(channel: FakeMessageChannel, session: Session) -> None:
     """Its delivery tags would mean other messages on the next one."""
     delivery = delivered(session, 1)
-    wire.is_open = False
+    channel.is_open = False
     session.reply(delivery, b"{}", "type")
     session.hand_back(delivery)
     session.finish(delivery)
-    wire.end_turn()
-    assert wire.sent == []
+    channel.end_turn()
+    assert channel.sent == []
 
 
 @pytest.mark.parametrize(

@@ -51,8 +51,8 @@ class Side:
 
     def open(self) -> None:
         channel = SimpleNamespace(confirm_delivery=self._on_channel)
-        wire: Any = SimpleNamespace(channel=channel, reply=self._reply)
-        self.answers.on_ready(wire)
+        message_channel: Any = SimpleNamespace(pika_channel=channel, reply=self._reply)
+        self.answers.on_ready(message_channel)
 
     def _on_channel(self, on_confirm: Callable[[object], None]) -> None:
         self.on_confirm = on_confirm

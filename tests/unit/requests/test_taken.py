@@ -5,11 +5,11 @@ import pytest
 from idalloc_client.amqp._io._frames import Properties
 from idalloc_schemas import ALLOC_QUEUE
 from idalloc_worker.requests._taken import TakenSession, as_copy
-from tests.unit.requests.test_session import FakeWire
+from tests.unit.requests.test_session import FakeMessageChannel
 from tests.vouched import logged_in
 
 
-class Wire(FakeWire):
+class MessageChannel(FakeMessageChannel):
     """Notes what is published as well."""
 
     def publish(self, routing_key: bytes, properties: Properties, body: bytes) -> None:
@@ -20,34 +20,36 @@ SENT = Properties(reply_to=b"caller", correlation_id=b"1", user_id=b"shop", expi
 
 
 @pytest.fixture
-def wire() -> Wire:
-    return Wire()
+def channel() -> MessageChannel:
+    return MessageChannel()
 
 
 @pytest.fixture
-def session(wire: Wire) -> TakenSession:
-    return TakenSession(wire, "w", wire.soon.append, lambda _since: None, users=logged_in())  # type: ignore[arg-type]
+def session(channel: MessageChannel) -> TakenSession:
+    return TakenSession(channel, "w", channel.soon.append, lambda _since: None, users=logged_in())  # type: ignore[arg-type]
 
 
-def test_it_is_answered_and_not_acknowledged(wire: Wire, session: TakenSession) -> None:
+def test_it_is_answered_and_not_acknowledged(
+    channel: MessageChannel, session: TakenSession
+) -> None:
     """The broker closes the channel over a tag that it does not know."""
     request = session.take(ALLOC_QUEUE, SENT, b"{}")
     assert (request.user_name, request.returnable) == ("shop", False)
     session.reply(request, b"{}", "type")
     session.reply(request, b"{}", "type")
-    wire.end_turn()
-    assert wire.sent == [("reply", b"caller")]
+    channel.end_turn()
+    assert channel.sent == [("reply", b"caller")]
 
 
-def test_it_is_put_away_as_a_copy(wire: Wire, session: TakenSession) -> None:
+def test_it_is_put_away_as_a_copy(channel: MessageChannel, session: TakenSession) -> None:
     """Where dead letters go, once."""
     request = session.take(ALLOC_QUEUE, SENT, b"{}")
     session.dead_letter(request)
     session.dead_letter(request)
     session.hand_back(request)
-    wire.end_turn()
+    channel.end_turn()
     copy = Properties(correlation_id=b"1", expiration=b"500")
-    assert wire.sent == [("publish", b"id.dead", copy, b"{}")]
+    assert channel.sent == [("publish", b"id.dead", copy, b"{}")]
 
 
 @pytest.mark.parametrize("expiration", [b"soon", b"-1", b"9" * 10, b"", b"\xb2"])

@@ -36,13 +36,13 @@ class Call:
         self.outcomes.append(outcome)
 
 
-class FakeWire:
+class FakeMessageChannel:
     """A channel that keeps what was sent."""
 
     is_open = True
 
     def __init__(self) -> None:
-        self.channel = self
+        self.pika_channel = self
         self.sent: list[Properties] = []
         self.exchange = b""
         self.on_confirm: Callable[[int, bool, bool], None] | None = None
@@ -92,10 +92,10 @@ class Bench:
         self.connect()
 
     def connect(self) -> None:
-        self.wire = FakeWire()
-        wire: Any = self.wire
-        self.calls.on_ready(wire)
-        self.wire.on_listening()
+        self.channel = FakeMessageChannel()
+        channel: Any = self.channel
+        self.calls.on_ready(channel)
+        self.channel.on_listening()
 
     def add(self, *calls: Call) -> list[bytes]:
         return [self.calls.add(call) for call in calls]
@@ -114,10 +114,10 @@ def test_a_reply_ends_the_call_that_it_answers(bench: Bench) -> None:
     """Whichever comes first; one that comes twice, or was not asked for, ends none."""
     first, second = Call(), Call()
     bench.add(first, second)
-    bench.wire.answer(1, b"two")
-    bench.wire.answer(1, b"two again")
-    bench.wire.on_reply(1, False, Properties(correlation_id=b"who"), b"?")  # noqa: FBT003
-    bench.wire.answer(0, b"one")
+    bench.channel.answer(1, b"two")
+    bench.channel.answer(1, b"two again")
+    bench.channel.on_reply(1, False, Properties(correlation_id=b"who"), b"?")  # noqa: FBT003
+    bench.channel.answer(0, b"one")
     assert (bodies(first), bodies(second)) == ([b"one"], [b"two"])
     assert bench.calls.tallies.late_replies == 2
 
@@ -129,12 +129,12 @@ def test_a_reply_that_no_worker_sent_ends_nothing(user: bytes | None) -> None:
     call = Call()
     (number,) = bench.add(call)
     forged = Properties(correlation_id=number, user_id=user)
-    bench.wire.on_reply(1, False, forged, b"forged")  # noqa: FBT003
+    bench.channel.on_reply(1, False, forged, b"forged")  # noqa: FBT003
     assert call.outcomes == []
     assert bench.calls.tallies.foreign_replies == 1
     assert "no user in `workers` sent" in str(bench.calls.overdue("id.alloc"))
     genuine = Properties(correlation_id=number, user_id=b"other-worker")
-    bench.wire.on_reply(2, False, genuine, b"genuine")  # noqa: FBT003
+    bench.channel.on_reply(2, False, genuine, b"genuine")  # noqa: FBT003
     assert bodies(call) == [b"genuine"]
 
 
@@ -143,7 +143,7 @@ def test_a_late_reply_ends_nothing(bench: Bench) -> None:
     gone, waiting = Call(), Call()
     bench.calls.forget(bench.add(gone)[0])
     bench.add(waiting)
-    bench.wire.answer(0, b"late")
+    bench.channel.answer(0, b"late")
     assert (gone.outcomes, waiting.outcomes) == ([], [])
 
 
@@ -153,10 +153,10 @@ def test_what_may_be_lost_is_sent_again(bench: Bench) -> None:
     bench.add(call)
     bench.calls.on_lost(ConnectionResetError())
     bench.now = 4.0
-    before = bench.wire
+    before = bench.channel
     bench.connect()
-    assert [each.correlation_id for each in bench.wire.sent] == [before.sent[0].correlation_id]
-    assert (before.sent[0].expiration, bench.wire.sent[0].expiration) == (b"10000", b"6000")
+    assert [each.correlation_id for each in bench.channel.sent] == [before.sent[0].correlation_id]
+    assert (before.sent[0].expiration, bench.channel.sent[0].expiration) == (b"10000", b"6000")
 
 
 def test_nothing_leaves_past_its_deadline(bench: Bench) -> None:
@@ -165,23 +165,23 @@ def test_nothing_leaves_past_its_deadline(bench: Bench) -> None:
     bench.calls.on_lost(ConnectionResetError())
     bench.now = 1.0
     bench.connect()
-    assert bench.wire.sent == []
+    assert bench.channel.sent == []
 
 
 def test_nothing_leaves_while_the_broker_does_not_read(bench: Bench) -> None:
     """It would leave out of date, once the broker reads again."""
     bench.calls.on_blocked(blocked=True)
     bench.add(Call())
-    assert bench.wire.sent == []
+    assert bench.channel.sent == []
     bench.calls.on_blocked(blocked=False)
-    assert len(bench.wire.sent) == 1
+    assert len(bench.channel.sent) == 1
 
 
 def test_a_request_without_a_queue_ends_at_once(bench: Bench) -> None:
     """The broker gives it back; nobody waits for a reply that cannot come."""
     call = Call()
     bench.add(call)
-    bench.wire.give_back(0)
+    bench.channel.give_back(0)
     assert [type(outcome) for outcome in call.outcomes] == [NoRouteError]
 
 
@@ -200,13 +200,13 @@ def test_a_reply_of_before_a_restore_ends_nothing(bench: Bench) -> None:
     """Another copy of this process may have had it; the call is asked again."""
     call = Call()
     bench.add(call)
-    before = bench.wire
+    before = bench.channel
     after_restore()
     before.answer(0, b"of whom?")
     assert call.outcomes == []
     bench.calls.on_lost(MemoryRestoredError())
     bench.connect()
-    bench.wire.answer(0, b"mine")
+    bench.channel.answer(0, b"mine")
     assert bodies(call) == [b"mine"]
 
 
@@ -214,14 +214,14 @@ def test_a_request_that_may_be_lost_is_sent_once_more(bench: Bench) -> None:
     """A full queue drops without a word what left before the broker was asked to say so."""
     slow, other = Call(), Call()
     ids = bench.add(slow, other)
-    assert bench.wire.on_confirm is None
+    assert bench.channel.on_confirm is None
     for _ in range(3):
         bench.calls.doubt(ids[0])
-    assert [sent.correlation_id for sent in bench.wire.sent] == [*ids, ids[0]]
+    assert [sent.correlation_id for sent in bench.channel.sent] == [*ids, ids[0]]
     later = Call()
     (last,) = bench.add(later)
     bench.calls.doubt(last)  # the broker will say of it
-    assert len(bench.wire.sent) == 4
+    assert len(bench.channel.sent) == 4
 
 
 def test_a_request_that_the_broker_does_not_take_ends_its_call(bench: Bench) -> None:
@@ -230,11 +230,11 @@ def test_a_request_that_the_broker_does_not_take_ends_its_call(bench: Bench) -> 
     ids = bench.add(first)
     bench.calls.doubt(ids[0])  # number 1
     bench.add(*calls)  # numbers 2 to 5
-    assert bench.wire.on_confirm is not None
-    bench.wire.on_confirm(1, False, True)  # noqa: FBT003
-    bench.wire.on_confirm(3, False, False)  # noqa: FBT003
-    bench.wire.on_confirm(4, True, False)  # noqa: FBT003
-    bench.wire.on_confirm(4, True, False)  # noqa: FBT003
+    assert bench.channel.on_confirm is not None
+    bench.channel.on_confirm(1, False, True)  # noqa: FBT003
+    bench.channel.on_confirm(3, False, False)  # noqa: FBT003
+    bench.channel.on_confirm(4, True, False)  # noqa: FBT003
+    bench.channel.on_confirm(4, True, False)  # noqa: FBT003
     refused = [call for call in (first, *calls) if call.outcomes]
     assert refused == [calls[0], calls[1], calls[2]]
     assert all(isinstance(call.outcomes[0], BusyError) for call in refused)
@@ -245,12 +245,12 @@ def test_a_copy_that_is_refused_leaves_the_request_where_it_is(bench: Bench) -> 
     slow = Call()
     (number,) = bench.add(slow)
     bench.calls.doubt(number)
-    assert bench.wire.on_confirm is not None
-    bench.wire.on_confirm(1, False, False)  # noqa: FBT003
+    assert bench.channel.on_confirm is not None
+    bench.channel.on_confirm(1, False, False)  # noqa: FBT003
     bench.calls.doubt(number)
-    assert (slow.outcomes, len(bench.wire.sent)) == ([], 2)
+    assert (slow.outcomes, len(bench.channel.sent)) == ([], 2)
     assert isinstance(bench.calls.overdue("id.alloc"), QueueFullError)
-    bench.wire.answer(0, b"mine")
+    bench.channel.answer(0, b"mine")
     assert bodies(slow) == [b"mine"]
 
 
@@ -259,22 +259,22 @@ def test_nothing_is_doubted_while_an_answer_of_the_broker_is_outstanding(bench: 
     bench.calls.on_lost(ConnectionResetError())
     call = Call()
     ids = bench.add(call)
-    wire: Any = FakeWire()
-    bench.calls.on_ready(wire)
+    channel: Any = FakeMessageChannel()
+    bench.calls.on_ready(channel)
     bench.calls.doubt(ids[0])
-    assert wire.on_confirm is None
-    wire.on_listening()
+    assert channel.on_confirm is None
+    channel.on_listening()
     bench.calls.doubt(ids[0])
-    assert wire.on_confirm is not None
+    assert channel.on_confirm is not None
 
 
 def test_requests_go_to_the_exchange_that_is_named() -> None:
     """And it is named where it is missing, or may not be written to."""
     calls = CallTable(max_in_flight=10, exchange="id.requests")
-    wire: Any = FakeWire()
+    channel: Any = FakeMessageChannel()
     for code, kind in ((403, AccessRefusedError), (404, NoRouteError)):
-        calls.on_ready(wire)
-        assert wire.exchange == b"id.requests"
+        calls.on_ready(channel)
+        assert channel.exchange == b"id.requests"
         call = Call(deadline=1e9)
         calls.add(call)
         calls.on_lost(ChannelClosedByBroker(code, "no"))

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from idalloc_client.amqp._io._channel import DirectWire, PikaWire
+from idalloc_client.amqp._io._channel import FastChannel, PikaChannel
 from idalloc_worker.service import _garbage
 from idalloc_worker.service._garbage import collect_if_due, collect_rarely, freeze_start
 
@@ -45,8 +45,8 @@ def test_full_collections_are_rare_while_requests_leave_no_cycles() -> None:
     assert gc.get_threshold()[2] > before[2]
     collect_rarely(rarely=False)
     assert gc.get_threshold() == before
-    assert PikaWire.leaves_cycles
-    assert not DirectWire.leaves_cycles
+    assert PikaChannel.leaves_cycles
+    assert not FastChannel.leaves_cycles
 
 
 def test_a_quiet_moment_is_used_when_one_is_due(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,10 +4,9 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from idalloc_client.amqp import Callback
 from idalloc_worker.marks import Watch
 from idalloc_worker.tags import Segment
-
-Callback = Callable[[], None]
 
 
 @dataclass(slots=True, eq=False)

@@ -6,14 +6,12 @@ from itertools import count
 from math import inf
 from typing import Final
 
-from idalloc_client.amqp import Timer
+from idalloc_client.amqp import Callback, Timer
 
 CATCH_UP_LONGEST: Final = 0.5
 """Seconds: then a row that lies too low is repaired on suspicion."""
 
 _SECRET_BITS: Final = 62
-
-Callback = Callable[[], None]
 
 
 class Echoes:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from idalloc_client.amqp import nothing
+from idalloc_client.amqp import Callback, nothing
 from idalloc_schemas import (
     Echo,
     HealthCall,
@@ -25,7 +25,6 @@ from idalloc_worker.fleet._echoes import Echoes
 from idalloc_worker.fleet._own_messages import OwnMessages
 from idalloc_worker.fleet._state import FleetState
 from idalloc_worker.marks import (
-    Callback,
     FleetChannel,
     FleetLoop,
     FleetMarks,

@@ -4,20 +4,21 @@ They have an exchange, a channel and a queue of their own, so that no claim wait
 queue holds few, and not for long, and so does what is being answered.
 """
 
-import contextlib
 import logging
 import secrets
 from collections.abc import Callable
 from typing import Any, Final
 
 from idalloc_client.amqp import (
-    AMQPError,
     Backoff,
     Basic,
     BasicProperties,
+    Callback,
     Channel,
     ChannelClosedByBroker,
     Link,
+    ReopeningChannel,
+    ReplyCode,
 )
 from idalloc_schemas import (
     CONTENT_TYPE,
@@ -44,11 +45,8 @@ QUEUE_ARGUMENTS: Final = {
 """It is as short-lived as its name. A policy with other limits may only lower these."""
 
 _SETTLE_LONGEST: Final = 2.0  # seconds after which a worker goes on without it
-_NOT_FOUND: Final = 404
 _NO_TAG: Final = 0
 _MESSAGE_TYPE: Final = "id.fleet.health"
-
-Callback = Callable[[], None]
 
 
 class CallSession(Session):
@@ -59,7 +57,7 @@ class CallSession(Session):
         if not delivery.finished:
             delivery.finished = True
             if delivery.tag != _NO_TAG and self.usable:
-                self._wire.ack(delivery.tag, multiple=False)
+                self._channel.ack(delivery.tag, multiple=False)
 
     def _reject(self, delivery: Delivery, *, requeue: bool) -> None:
         del requeue  # nobody else can answer for this worker
@@ -88,8 +86,12 @@ class FleetHealth:
         self._users = users
         self._on_call = on_call
         self._clock = clock
-        self._connection: Any = None
-        self._channel: Channel | None = None
+        self._channels = ReopeningChannel(
+            link.call_later,
+            on_open=self._on_open,
+            on_unopened=lambda error: self._do_without(str(error)),
+            on_closed=self._on_closed,
+        )
         self._session: CallSession | None = None
         self._declare_first = False
         self._queue = ""
@@ -103,26 +105,22 @@ class FleetHealth:
 
     def connect(self, connection: Any, on_settled: Callback) -> None:
         """Begin on a fresh connection; `on_settled` once it listens, or cannot."""
-        self._connection = connection
         self._declare_first = False
         # A name that nobody can guess: callers may write to any queue whose name they know.
         self._queue = f"{FLEET_HEALTH_EXCHANGE}.{secrets.token_hex(8)}"
         self._on_settled = on_settled
         self._retries.reset()
         self._link.call_later(_SETTLE_LONGEST, lambda: self._settled(on_settled))
-        self._open()
+        self._channels.connect(connection)
 
     def disconnect(self) -> None:
         """Forget the connection, which is lost, or will be given anew."""
-        channel = self._channel
-        self._connection = self._channel = self._session = self._on_settled = None
-        if channel is not None and channel.is_open:
-            with contextlib.suppress(AMQPError):  # the connection is going too
-                channel.close()
+        self._session = self._on_settled = None
+        self._channels.disconnect()
 
     def pass_on(self, delivery: Delivery, app_tag: str | None, patience: float) -> None:
         """Ask every worker, this one included; nobody answers after `patience` seconds."""
-        channel, reply_to = self._channel, delivery.reply_to
+        channel, reply_to = self._channels.channel, delivery.reply_to
         if channel is None or not self.listening or reply_to is None:
             return
         number = delivery.correlation_id
@@ -171,22 +169,7 @@ class FleetHealth:
 
     # The channel
 
-    def _open(self) -> None:
-        connection = self._connection
-        if connection is None or self._channel is not None or not connection.is_open:
-            return
-        try:
-            connection.channel(on_open_callback=self._on_open)
-        except AMQPError as error:  # no channel number is left, say
-            self._do_without(str(error))
-
     def _on_open(self, channel: Channel) -> None:
-        if channel.connection is not self._connection or self._channel is not None:
-            channel.close()  # asked for before the connection was given anew
-            return
-        self._channel = channel
-        channel.add_on_close_callback(self._on_closed)
-        channel.add_on_cancel_callback(lambda _frame: self._on_cancelled(channel))
         channel.basic_qos(prefetch_count=_PREFETCH)
         if self._declare_first:
             channel.exchange_declare(FLEET_HEALTH_EXCHANGE, "fanout", durable=True)
@@ -201,9 +184,9 @@ class FleetHealth:
         )
 
     def _on_consuming(self, channel: Channel) -> None:
-        if channel is self._channel:
+        if channel is self._channels.channel:
             self._session = CallSession(
-                self._link.wire(channel),
+                self._link.message_channel(channel),
                 self._worker,
                 self._link.call_soon,
                 _not_measured,
@@ -212,31 +195,21 @@ class FleetHealth:
             self._retries.reset()
             self._settled(self._on_settled)
 
-    def _on_cancelled(self, channel: Channel) -> None:
-        if channel is self._channel and channel.is_open:
-            channel.close()
-
-    def _on_closed(self, channel: Channel, reason: BaseException) -> None:
-        if channel is not self._channel:
-            return
-        self._channel = self._session = None
+    def _on_closed(self, reason: BaseException) -> float | None:
+        self._session = None
         self._users.refused(reason)
-        connection = self._connection
-        if connection is None or not connection.is_open:
-            return  # the link speaks
+        if not self._channels.connected:
+            return None  # the link speaks
         code = reason.reply_code if isinstance(reason, ChannelClosedByBroker) else None
-        if code == _NOT_FOUND and not self._declare_first:
-            # Declared only where it is missing, as a least-privilege user may not declare.
-            self._declare_first = True
-            self._open()
-        else:
-            self._declare_first = False
-            self._do_without(str(reason))
+        # Declared only where it is missing, as a least-privilege user may not declare.
+        self._declare_first = code == ReplyCode.NOT_FOUND and not self._declare_first
+        return 0.0 if self._declare_first else self._do_without(str(reason))
 
-    def _do_without(self, reason: str) -> None:
+    def _do_without(self, reason: str) -> float:
+        """Go on without it; returns after how many seconds to try again."""
         _log.info("This worker hears no questions to the whole fleet: %s", reason)
         self._settled(self._on_settled)
-        self._link.call_later(self._retries.next_delay(), self._open)
+        return self._retries.next_delay()
 
     def _settled(self, on_settled: Callback | None) -> None:
         if on_settled is not None and self._on_settled is on_settled:
@@ -248,7 +221,7 @@ class FleetHealth:
     def _on_message(
         self, channel: Channel, method: Basic.Deliver, _properties: BasicProperties, body: bytes
     ) -> None:
-        if channel is not self._channel:
+        if channel is not self._channels.channel:
             return
         tag: Any = method.delivery_tag
         call = _read(method, body)

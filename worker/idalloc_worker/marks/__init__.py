@@ -1,6 +1,6 @@
 """How far each tag was handed out: kept by all workers and by the broker."""
 
-from idalloc_worker.marks._channel import Callback, FleetChannel, FleetLoop
+from idalloc_worker.marks._channel import FleetChannel, FleetLoop
 from idalloc_worker.marks._fleet_protocol import FleetOwner
 from idalloc_worker.marks._marks import FleetMarks, Watch, new_key
 from idalloc_worker.marks._marks_stream import STREAM_ARGUMENTS
@@ -10,7 +10,6 @@ from idalloc_worker.marks._vouching import Vouching
 
 __all__ = [
     "STREAM_ARGUMENTS",
-    "Callback",
     "FleetChannel",
     "FleetLoop",
     "FleetMarks",

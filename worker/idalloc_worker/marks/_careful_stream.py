@@ -14,13 +14,14 @@ from idalloc_client.amqp import (
     Backoff,
     Basic,
     BasicProperties,
+    Callback,
     Channel,
+    MessageChannel,
     NewLink,
     SideLink,
-    Wire,
     ended_by_message,
 )
-from idalloc_worker.marks._marks_stream import ACK_EVERY, PREFETCH, Callback, MarksStream
+from idalloc_worker.marks._marks_stream import ACK_EVERY, PREFETCH, MarksStream
 
 _log = logging.getLogger("idalloc.fleet")
 
@@ -71,12 +72,12 @@ class CarefulStream(MarksStream):
 
     # The link's handler
 
-    def on_ready(self, wire: Wire) -> None:
+    def on_ready(self, channel: MessageChannel) -> None:
         """Begin, or go on after the last message that came."""
         if self._side is not None:
             self._failures = 0
-            self._connection = wire.channel.connection
-            self._on_open(wire.channel)
+            self._connection = channel.pika_channel.connection
+            self._on_open(channel.pika_channel)
 
     def on_lost(self, reason: BaseException) -> None:
         """Skip the message that was due, if it was the only one that was on its way."""

@@ -4,11 +4,9 @@ It is a channel of its own because the broker closes a channel on which somethin
 the one that serves requests must not suffer for it.
 """
 
-import contextlib
 import logging
 import secrets
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
@@ -19,12 +17,16 @@ from idalloc_client.amqp import (
     Backoff,
     Basic,
     BasicProperties,
+    Callback,
     Channel,
     ChannelClosedByBroker,
+    Confirms,
     DeliveryMode,
+    MessageChannel,
     Properties,
+    ReopeningChannel,
+    ReplyCode,
     Timer,
-    Wire,
 )
 from idalloc_schemas import CONTENT_TYPE, FLEET_EXCHANGE
 from idalloc_worker.marks._numbers import HeardNumbers, SentNumbers
@@ -32,16 +34,12 @@ from idalloc_worker.rights import FleetGate
 
 _log = logging.getLogger("idalloc.fleet")
 
-_NOT_FOUND = 404
 _MESSAGE_TYPE = "id.fleet"
 _EXCHANGE = FLEET_EXCHANGE.encode()
-
-Callback = Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
 class _Published:
-    number: int
     on_confirmed: Callback
     at: float
 
@@ -52,7 +50,7 @@ class FleetLoop(Protocol):
     def call_later(self, delay: float, callback: Callback) -> Timer:
         """Run a callback after `delay` seconds."""
 
-    def wire(self, channel: Channel) -> Wire:
+    def message_channel(self, channel: Channel) -> MessageChannel:
         """Use a further channel of the present connection."""
 
 
@@ -96,36 +94,40 @@ class FleetChannel:
         self._gate = gate
         self._users = gate.users
         self._clock = clock
-        self._connection: Any = None
-        self._channel: Channel | None = None
+        self._channels = ReopeningChannel(
+            loop.call_later,
+            on_open=self._on_open,
+            on_unopened=self._on_unopened,
+            on_closed=self._on_closed,
+            on_cancelled=self._on_cancelled,
+        )
         self._listening = False
         self._declare_first = False
         self._queue = ""
-        self._published = 0
         self._sent = SentNumbers()
         self._heard = HeardNumbers()
-        self._unconfirmed: deque[_Published] = deque()
+        self._confirms = Confirms[_Published]()
         self._retries = Backoff(0.2, 30.0)
 
     @property
     def connection(self) -> Any:
         """The connection that it was given; None between two of them."""
-        return self._connection
+        return self._channels.connection
 
     @property
     def waiting_since(self) -> float:
         """When the oldest message was published that is not confirmed; `inf` if all are."""
-        return self._unconfirmed[0].at if self._unconfirmed else inf
+        oldest = self._confirms.oldest
+        return inf if oldest is None else oldest.at
 
     def connect(self, connection: Any) -> None:
         """Open a channel on a fresh connection."""
-        self._connection = connection
         self._declare_first = False
         # A name that nobody can guess: callers may write to any queue whose name they know. One
         # for the whole connection, as each would stay there to its end that was not consumed.
         self._queue = f"{FLEET_EXCHANGE}.{secrets.token_hex(8)}"
         self._retries.reset()
-        self._open()
+        self._channels.connect(connection)
 
     def works(self) -> None:
         """Hear that messages get through: the next failure is a first one."""
@@ -134,51 +136,30 @@ class FleetChannel:
     def restart(self, reason: str) -> None:
         """Give the channel up for another one: it is open, and nothing comes of it."""
         _log.info("Joining the fleet anew: %s", reason)
-        if self._channel is not None and self._channel.is_open:
-            self._channel.close()
+        self._channels.close()
 
     def disconnect(self) -> None:
         """Forget the connection, which is lost, or will be given anew."""
-        self._connection = None
-        channel = self._channel
-        self._drop()
-        if channel is not None and channel.is_open:
-            with contextlib.suppress(AMQPError):  # the connection is going too
-                channel.close()
+        self._channels.disconnect()
+        self._forget()
 
     def publish(self, body: bytes, on_confirmed: Callback) -> None:
         """Send to every worker; `on_confirmed` runs once it is in all their queues, or never."""
         if self._send(FLEET_EXCHANGE, "", body, self._sent):
-            self._published += 1
-            self._unconfirmed.append(_Published(self._published, on_confirmed, self._clock()))
+            self._confirms.add(_Published(on_confirmed, self._clock()))
 
     def send(self, queue: str, body: bytes) -> None:
         """Send to one queue."""
         if self._send("", queue, body):
-            self._published += 1
+            self._confirms.count()
 
     # Opening
 
-    def _open(self) -> None:
-        connection = self._connection
-        if connection is None or self._channel is not None or not connection.is_open:
-            return
-        try:
-            connection.channel(on_open_callback=self._on_open)
-        except AMQPError as error:  # no channel number is left, say
-            self._handler.on_fleet_refused(str(error))
-            self._open_later()
-
-    def _open_later(self) -> None:
-        self._loop.call_later(self._retries.next_delay(), self._open)
+    def _on_unopened(self, error: AMQPError) -> float:
+        self._handler.on_fleet_refused(str(error))
+        return self._retries.next_delay()
 
     def _on_open(self, channel: Channel) -> None:
-        if channel.connection is not self._connection or self._channel is not None:
-            channel.close()  # asked for before the connection was given anew
-            return
-        self._channel = channel
-        channel.add_on_close_callback(self._on_closed)
-        channel.add_on_cancel_callback(lambda _frame: self._on_cancelled(channel))
         channel.confirm_delivery(self._on_confirm, lambda _frame: None)
         if self._declare_first:
             self._declare_first = False
@@ -187,7 +168,7 @@ class FleetChannel:
         channel.queue_declare(queue, exclusive=True, auto_delete=True)
         channel.queue_bind(queue, FLEET_EXCHANGE, "")
         # The short way past pika: callers can write here faster than pika can read.
-        self._loop.wire(channel).consume(
+        self._loop.message_channel(channel).consume(
             queue,
             f"{self._app_id} fleet",
             lambda _tag, _redelivered, found, body: self._on_message(channel, found, body),
@@ -199,50 +180,43 @@ class FleetChannel:
         )
 
     def _on_consuming(self, channel: Channel, queue: str) -> None:
-        if channel is self._channel:
+        if channel is self._channels.channel:
             self._listening = True
             self._handler.on_fleet_open(queue)
 
     # Closing
 
-    def _on_cancelled(self, channel: Channel) -> None:
-        if channel is self._channel and channel.is_open:
-            _log.warning("The fleet's queue of this worker was deleted; making another one")
-            channel.close()
+    def _on_cancelled(self) -> None:
+        _log.warning("The fleet's queue of this worker was deleted; making another one")
+        self._channels.close()
 
-    def _on_closed(self, channel: Channel, reason: BaseException) -> None:
-        if channel is not self._channel:
-            return
+    def _on_closed(self, reason: BaseException) -> float | None:
         listening = self._listening
-        self._drop()
-        connection = self._connection
-        if connection is None or not connection.is_open:
-            return  # the link speaks
-        by_broker = isinstance(reason, ChannelClosedByBroker)
+        self._forget()
+        if not self._channels.connected:
+            return None  # the link speaks
         self._users.refused(reason)
-        if listening or not by_broker:
+        if listening or not isinstance(reason, ChannelClosedByBroker):
             self._handler.on_fleet_lost()
-        elif isinstance(reason, ChannelClosedByBroker) and reason.reply_code == _NOT_FOUND:
+        elif reason.reply_code == ReplyCode.NOT_FOUND:
             # Declared only where it is missing, as a least-privilege user may not declare.
             self._declare_first = True
         else:
             self._handler.on_fleet_refused(str(reason))
-        self._open_later()
+        return self._retries.next_delay()
 
-    def _drop(self) -> None:
-        self._channel = None
+    def _forget(self) -> None:
         self._listening = False
-        self._published = 0
         self._sent = SentNumbers()
         self._heard.forget()
-        self._unconfirmed.clear()
+        self._confirms.reset()
 
     # Messages
 
     def _send(
         self, exchange: str, routing_key: str, body: bytes, numbers: SentNumbers | None = None
     ) -> bool:
-        channel = self._channel
+        channel = self._channels.channel
         if channel is None or not channel.is_open:
             return False
         properties = BasicProperties(
@@ -262,23 +236,12 @@ class FleetChannel:
             self._handler.on_fleet_nacked()
             self.restart("the broker could not give a message to all workers")
             return
-        due: list[Callback] = []
-        if method.multiple:
-            while self._unconfirmed and self._unconfirmed[0].number <= method.delivery_tag:
-                due.append(self._unconfirmed.popleft().on_confirmed)
-        else:
-            for position, published in enumerate(self._unconfirmed):
-                if published.number == method.delivery_tag:
-                    due.append(published.on_confirmed)
-                    del self._unconfirmed[position]
-                    break
-                if published.number > method.delivery_tag:
-                    break
-        for callback in due:
-            callback()
+        confirmed = self._confirms.settle(method.delivery_tag, multiple=method.multiple)
+        for published in confirmed.values():
+            published.on_confirmed()
 
     def _on_message(self, channel: Channel, properties: Properties, body: bytes) -> None:
-        if channel is not self._channel:
+        if channel is not self._channels.channel:
             return
         from_fleet = properties.exchange == _EXCHANGE
         if not self._gate.admits(properties.user_id, len(body), from_fleet=from_fleet):

@@ -2,9 +2,9 @@
 
 from typing import Protocol
 
+from idalloc_client.amqp import Callback
 from idalloc_schemas import HealthCall
 from idalloc_worker.engine import Range
-from idalloc_worker.marks._channel import Callback
 
 
 class FleetOwner(Protocol):

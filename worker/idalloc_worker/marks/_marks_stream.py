@@ -14,8 +14,10 @@ from idalloc_client.amqp import (
     AMQPError,
     Basic,
     BasicProperties,
+    Callback,
     Channel,
     ChannelClosedByBroker,
+    ReplyCode,
     Timer,
     stream_offset,
     user_of,
@@ -35,8 +37,10 @@ STREAM_ARGUMENTS: Final = {
 SPAN: Final = 40_000
 """Messages at its end that are read first: nearly always they hold a whole snapshot."""
 
-_REFUSALS: Final = frozenset({403, 404, 406})
-"""Access refused, not found, and a queue of other arguments than those that were declared."""
+_REFUSALS: Final = (
+    *(ReplyCode.ACCESS_REFUSED, ReplyCode.NOT_FOUND),
+    ReplyCode.PRECONDITION_FAILED,  # a queue of other arguments than those that were declared
+)
 
 PREFETCH: Final = 200
 ACK_EVERY: Final = 50
@@ -48,8 +52,6 @@ _DOWN_LONGEST: Final = 20
 _DOWN_PAUSE: Final = 0.5  # seconds; so often it is tried again, for the time that a start may take
 
 _LONGEST: Final = 120.0  # seconds for all of it, on the busiest machine
-
-Callback = Callable[[], None]
 
 
 class _Care(IntEnum):

@@ -12,7 +12,7 @@ from functools import partial
 from itertools import count, islice
 from typing import Any, Final
 
-from idalloc_client.amqp import Timer, nothing
+from idalloc_client.amqp import Callback, Timer, nothing
 from idalloc_schemas import (
     Alive,
     Echo,
@@ -24,7 +24,6 @@ from idalloc_schemas import (
     parse_fleet_message,
 )
 from idalloc_worker.marks._careful_stream import CarefulStream
-from idalloc_worker.marks._channel import Callback
 from idalloc_worker.marks._fleet_protocol import MemoryOwner
 from idalloc_worker.marks._marks import FleetMarks
 from idalloc_worker.marks._marks_stream import SPAN

@@ -3,18 +3,17 @@
 import logging
 from collections import Counter
 from collections.abc import Callable
-from itertools import count as counter
-from itertools import takewhile
 from typing import Any, Final, Protocol
 
 from idalloc_client.amqp import (
-    AMQPError,
     Basic,
     BasicProperties,
     Channel,
     ChannelClosedByBroker,
+    Confirms,
     Connection,
     DeliveryMode,
+    ReopeningChannel,
     Timer,
 )
 from idalloc_schemas import CONTENT_TYPE, RespCode
@@ -91,30 +90,30 @@ class Forwarder:
         self._throttled = ThrottledLog(_log)
         self._events = events
         self._users = users
-        self._connection: Connection | None = None
-        self._channel: Channel | None = None
+        self._channels = ReopeningChannel(
+            loop.call_later,
+            on_open=self._on_open,
+            on_unopened=lambda _error: _REOPEN_AFTER,
+            on_closed=self._on_closed,
+        )
         self._waiting: list[Delivery] = []
         self._flush_pending = False
-        self._sequence = counter(1)
-        self._unconfirmed: dict[int, list[Delivery]] = {}  # in the order of publishing
+        self._confirms = Confirms[list[Delivery]]()
         self._returned: set[int] = set()
         self._second_tries = SecondTries(loop.call_later, clock, self.add)
         self._on_idle: Callable[[], None] | None = None
 
     def open(self, connection: Connection) -> None:
         """Open a channel on a fresh connection."""
-        self._connection = connection
         self._users.log_in(connection)
-        self._reopen()
+        self._channels.connect(connection)
 
     def lose(self) -> None:
         """Forget everything: the connection is gone, and the broker delivers the requests anew."""
-        channel, self._channel, self._connection = self._channel, None, None
         self._waiting.clear()
         self._second_tries.clear()
         self._forget_unconfirmed()
-        if channel is not None and channel.is_open:
-            channel.close()
+        self._channels.disconnect()
         self._tell_idle()
 
     def add(self, delivery: Delivery) -> None:
@@ -128,21 +127,13 @@ class Forwarder:
         self._tell_idle()
 
     def _on_open(self, channel: Channel) -> None:
-        if channel.connection is not self._connection:
-            return  # it was lost meanwhile, or the next one came
-        channel.add_on_close_callback(self._on_closed)
         channel.add_on_return_callback(self._on_return)
         channel.confirm_delivery(self._on_confirm)
-        self._channel = channel
-        self._sequence = counter(1)
         self._flush_soon()
 
-    def _on_closed(self, channel: Channel, reason: Any) -> None:
-        if channel is not self._channel:
-            return
-        self._channel = None
+    def _on_closed(self, reason: BaseException) -> float | None:
         if not isinstance(reason, ChannelClosedByBroker):
-            return  # the connection is lost, or closed by this worker: `lose` follows
+            return None  # the connection is lost, or closed by this worker: `lose` follows
         _log.warning("The broker closed a channel for ordered tags: %s", reason.reply_text)
         self._users.refused(reason)  # it knows this user by another name (OAuth 2)
         for deliveries in self._forget_unconfirmed():
@@ -150,15 +141,7 @@ class Forwarder:
                 self._second_tries.forget(delivery)
                 self._desk.answer(delivery, _LOST)
         self._tell_idle()
-        self._loop.call_later(_REOPEN_AFTER, self._reopen)
-
-    def _reopen(self) -> None:
-        connection = self._connection
-        if connection is not None and connection.is_open and self._channel is None:
-            try:
-                connection.channel(on_open_callback=self._on_open)
-            except AMQPError:  # no number is free until the broker confirms that one is
-                self._loop.call_later(_REOPEN_AFTER, self._reopen)
+        return _REOPEN_AFTER
 
     # Publishing
 
@@ -169,7 +152,8 @@ class Forwarder:
 
     def _flush(self) -> None:
         self._flush_pending = False
-        if self._channel is None or not self._channel.is_open:
+        channel = self._channels.channel
+        if channel is None or not channel.is_open:
             return  # they wait for the next one: the prefetch bounds how many
         now = self._clock()
         waiting, self._waiting = self._waiting, []
@@ -179,12 +163,11 @@ class Forwarder:
                 self._second_tries.forget(delivery)
                 self._desk.expire(delivery)
         for bundle in bundled((d.request.app_tag, d.deadline - now) for d in timely):
-            self._publish(bundle, [timely[number] for number in bundle.numbers])
+            self._publish(channel, bundle, [timely[number] for number in bundle.numbers])
         self._tell_idle()
 
-    def _publish(self, bundle: Bundle, deliveries: list[Delivery]) -> None:
-        assert self._channel is not None  # noqa: S101  # `_flush` has looked
-        number = next(self._sequence)
+    def _publish(self, channel: Channel, bundle: Bundle, deliveries: list[Delivery]) -> None:
+        number = self._confirms.add(deliveries)
         properties = BasicProperties(
             content_type=CONTENT_TYPE,
             delivery_mode=DeliveryMode.Transient,
@@ -195,8 +178,7 @@ class Forwarder:
             app_id=self._worker,
         )
         body = encode_bundle([_ordered(delivery) for delivery in deliveries])
-        self._unconfirmed[number] = deliveries
-        self._channel.basic_publish("", QUEUES[bundle.partition], body, properties, mandatory=True)
+        channel.basic_publish("", QUEUES[bundle.partition], body, properties, mandatory=True)
         self._events["forwarded"] += len(deliveries)
 
     def _on_return(
@@ -216,12 +198,13 @@ class Forwarder:
     def _on_confirm(self, frame: Any) -> None:
         method = frame.method
         taken = isinstance(method, Basic.Ack)
-        for number in self._confirmed(method.delivery_tag, multiple=method.multiple):
+        settled = self._confirms.settle(method.delivery_tag, multiple=method.multiple)
+        for number, deliveries in settled.items():
             refusal = None if taken else _NOT_TAKEN
             if number in self._returned:
                 self._returned.discard(number)
                 refusal = _NOT_ROUTED
-            for delivery in self._unconfirmed.pop(number):
+            for delivery in deliveries:
                 if refusal is None:
                     self._second_tries.forget(delivery)
                     delivery.session.finish(delivery)
@@ -231,18 +214,12 @@ class Forwarder:
                     self._desk.answer(delivery, refusal)
         self._tell_idle()
 
-    def _confirmed(self, number: int, *, multiple: bool) -> list[int]:
-        if not multiple:
-            return [number] if number in self._unconfirmed else []
-        return list(takewhile(lambda each: each <= number, self._unconfirmed))
-
     def _forget_unconfirmed(self) -> list[list[Delivery]]:
-        unconfirmed, self._unconfirmed = self._unconfirmed, {}
         self._returned.clear()
-        return list(unconfirmed.values())
+        return self._confirms.reset()
 
     def _tell_idle(self) -> None:
-        busy = self._unconfirmed or self._waiting or self._second_tries
+        busy = self._confirms or self._waiting or self._second_tries
         if self._on_idle is not None and not busy:
             on_idle, self._on_idle = self._on_idle, None
             on_idle()

@@ -11,9 +11,17 @@ all that was held.
 import logging
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
-from idalloc_client.amqp import AMQPError, Channel, ChannelClosed, Connection, Properties, Wire
+from idalloc_client.amqp import (
+    Channel,
+    ChannelClosed,
+    Connection,
+    MessageChannel,
+    Properties,
+    ReopeningChannel,
+    ReplyCode,
+)
 from idalloc_worker.counters import ThrottledLog
 from idalloc_worker.ordered._forwarder import Loop
 from idalloc_worker.ordered._owner_session import OwnerSession
@@ -29,10 +37,6 @@ from idalloc_worker.tags import (
 
 _log = logging.getLogger("idalloc.ordered")
 
-_ACCESS_REFUSED: Final = 403
-_NOT_FOUND: Final = 404
-_PRECONDITION_FAILED: Final = 406
-
 _PREFETCH: Final = 256
 """Messages of each partition; each holds many requests. With fewer, a caller that writes to the
 queue itself fills it faster than it can be emptied."""
@@ -45,18 +49,18 @@ _RETRY_AFTER: Final = 5.0  # seconds
 _REOPEN_AFTER: Final = 0.1  # seconds
 
 _ADVICE: Final = {
-    _ACCESS_REFUSED: "give its user read permission on id.ordered.*",
-    _NOT_FOUND: "create the queues (deploy/rabbitmq/definitions.json), or give its user configure "
-    "permission on id.ordered.*",
-    _PRECONDITION_FAILED: "delete the queue: it is no classic queue with x-single-active-consumer, "
-    "and ids would not be in order",
+    ReplyCode.ACCESS_REFUSED: "give its user read permission on id.ordered.*",
+    ReplyCode.NOT_FOUND: "create the queues (deploy/rabbitmq/definitions.json), or give its user "
+    "configure permission on id.ordered.*",
+    ReplyCode.PRECONDITION_FAILED: "delete the queue: it is no classic queue with "
+    "x-single-active-consumer, and ids would not be in order",
 }
 
 
 class OwnerLoop(Loop, Protocol):
     """What it needs of a link."""
 
-    def wire(self, channel: Channel) -> Wire:
+    def message_channel(self, channel: Channel) -> MessageChannel:
         """Use a further channel of the present connection."""
 
 
@@ -87,8 +91,13 @@ class PartitionOwner:
         self._on_replied = on_replied
         self._on_end = on_end
         self._throttled = ThrottledLog(_log)
-        self._connection: Connection | None = None
-        self._channel: Channel | None = None
+        self._channels = ReopeningChannel(
+            loop.call_later,
+            on_open=self._on_open,
+            on_unopened=lambda _error: _REOPEN_AFTER,
+            on_closed=self._on_closed,
+            on_cancelled=self._on_cancelled_by_broker,
+        )
         self._session: OwnerSession | None = None
         self._may_declare = True
         self._declaring = False
@@ -101,17 +110,16 @@ class PartitionOwner:
 
     def start(self, connection: Connection) -> None:
         """Begin on a fresh connection."""
-        self._connection = connection
-        self._open(connection)
+        self._channels.connect(connection)
 
     def stop(self) -> None:
         """End the generation: the connection is lost, or is to be given up."""
-        self._connection = None
-        self._end()
+        if self._channels.disconnect():
+            self._end()
 
     def cancel(self, on_cancelled: Callable[[], None]) -> None:
         """Stop taking requests; those that were taken are still to be answered."""
-        self._connection = None  # no generation follows
+        self._channels.connection = None  # no generation follows
         if self._session is None or not self._session.usable:
             on_cancelled()
             return
@@ -123,20 +131,7 @@ class PartitionOwner:
         if self._session is not None:
             self._session.flush()
 
-    def _open(self, connection: Connection) -> None:
-        if connection is self._connection and connection.is_open and self._channel is None:
-            try:
-                connection.channel(on_open_callback=self._on_open)
-            except AMQPError:  # no number is free until the broker confirms that one is
-                self._open_later(_REOPEN_AFTER)
-
     def _on_open(self, channel: Channel) -> None:
-        if channel.connection is not self._connection or self._channel is not None:
-            channel.close()
-            return
-        self._channel = channel
-        channel.add_on_close_callback(self._on_closed)
-        channel.add_on_cancel_callback(lambda _frame: self._on_cancelled_by_broker(channel))
         channel.basic_qos(prefetch_count=_PREFETCH)
         self._declaring = self._may_declare
         if self._may_declare:
@@ -159,19 +154,17 @@ class PartitionOwner:
         )
 
     def _consume(self, channel: Channel) -> None:
-        if channel is not self._channel:
+        if channel is not self._channels.channel:
             return
-        session = self._session = OwnerSession(
-            *(self._loop.wire(channel), self._worker, self._loop.call_soon, self._on_replied),
-            users=self._users,
-        )
+        parts = (self._loop.message_channel(channel), self._worker, self._loop.call_soon)
+        session = self._session = OwnerSession(*parts, self._on_replied, users=self._users)
         self._to_join = len(QUEUES)
         for partition in range(len(QUEUES)):
             delay = _SPREAD * (1 - precedence(self._worker, partition) / HIGHEST_PRECEDENCE)
             self._loop.call_later(delay, partial(self._join, session, partition))
 
     def _join(self, session: OwnerSession, partition: int) -> None:
-        if session is not self._session or self._connection is None or not session.usable:
+        if session is not self._session or self._channels.connection is None or not session.usable:
             return  # the generation is over, or about to be
         queue = QUEUES[partition]
         session.consume(
@@ -196,24 +189,20 @@ class PartitionOwner:
 
     # The end of a generation
 
-    def _on_cancelled_by_broker(self, channel: Channel) -> None:
-        if channel is self._channel and channel.is_open:
-            _log.warning("The broker cancelled a consumer of ordered tags; starting anew")
-            self._end()
-            self._open_later(_REOPEN_AFTER)
+    def _on_cancelled_by_broker(self) -> None:
+        _log.warning("The broker cancelled a consumer of ordered tags; starting anew")
+        self._channels.drop()
+        self._end()
+        self._channels.open_later(_REOPEN_AFTER)
 
-    def _on_closed(self, channel: Channel, reason: Any) -> None:
-        if channel is not self._channel:
-            return
+    def _on_closed(self, reason: BaseException) -> float:
         self._end()
         if self._users.refused(reason):
-            self._open_later(_REOPEN_AFTER)
-            return
+            return _REOPEN_AFTER
         code = reason.reply_code if isinstance(reason, ChannelClosed) else None
-        if code == _ACCESS_REFUSED and self._declaring:
+        if code == ReplyCode.ACCESS_REFUSED and self._declaring:
             self._may_declare = False  # then the queues have to be there
-            self._open_later(0.0)
-            return
+            return 0.0
         self._may_declare = True
         if code in _ADVICE:
             self.problem = f"the workers cannot use the queues id.ordered.*: {_ADVICE[code]}"
@@ -224,20 +213,12 @@ class PartitionOwner:
                 getattr(reason, "reply_text", reason),
                 _ADVICE[code],
             )
-        self._open_later(_RETRY_AFTER if code in _ADVICE else _REOPEN_AFTER)
-
-    def _open_later(self, delay: float) -> None:
-        connection = self._connection
-        if connection is not None:
-            self._loop.call_later(delay, lambda: self._open(connection))
+        return _RETRY_AFTER if code in _ADVICE else _REOPEN_AFTER
 
     def _end(self) -> None:
-        channel, self._channel, self._session = self._channel, None, None
+        self._session = None
         self.delivered_to.clear()
-        if channel is not None:
-            self._on_end()
-            if channel.is_open:
-                channel.close()
+        self._on_end()
         self._tell_cancelled()
 
     def _tell_cancelled(self) -> None:

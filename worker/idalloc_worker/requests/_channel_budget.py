@@ -8,7 +8,7 @@ on which one channel too many is opened.
 
 from typing import Any, Final
 
-from idalloc_client.amqp import Backoff, ConnectionClosed
+from idalloc_client.amqp import Backoff, ConnectionClosed, ReplyCode
 
 FOR_ALL: Final = 6
 FOR_ORDERED: Final = 5
@@ -22,7 +22,6 @@ ADVICE: Final = (
 )
 
 _LEVELS: Final = (FOR_ALL, FOR_ORDERED, FOR_FLEET, FOR_REQUESTS)
-_NOT_ALLOWED: Final = 530
 _FIRST_RETRY, _LAST_RETRY = 60.0, 3600.0  # seconds
 
 
@@ -51,7 +50,7 @@ class ChannelBudget:
         """Learn from the end of a connection."""
         if (
             isinstance(reason, ConnectionClosed)
-            and reason.reply_code == _NOT_ALLOWED
+            and reason.reply_code == ReplyCode.NOT_ALLOWED
             and "channel" in reason.reply_text
         ):
             self._learned = _level(max(self.channels - 1, FOR_REQUESTS))

@@ -24,10 +24,10 @@ from idalloc_client.amqp import (
     Backoff,
     Basic,
     ChannelClosed,
+    MessageChannel,
     NewLink,
     Properties,
     SideLink,
-    Wire,
     describe,
     ended_by_message,
     nothing,
@@ -118,7 +118,7 @@ class Quarantine:
         self._backoff = Backoff(0.002, 2.0)
         self._link: SideLink | None = None
         self._failures = 0
-        self._wire: Wire | None = None
+        self._channel: MessageChannel | None = None
         self._asked: _Queue | None = None
         self._on_finished: Callable[[], None] | None = None
 
@@ -152,7 +152,7 @@ class Quarantine:
 
     def stop(self) -> None:
         """Take no more, whatever was asked for."""
-        link, self._link, self._wire, self._asked = self._link, None, None, None
+        link, self._link, self._channel, self._asked = self._link, None, None, None
         self._on_finished = None
         self._queues.clear()
         if link is not None:
@@ -160,16 +160,17 @@ class Quarantine:
 
     # The link's handler
 
-    def on_ready(self, wire: Wire) -> None:
+    def on_ready(self, channel: MessageChannel) -> None:
         """Go on."""
         if self._link is not None:
-            self._wire, self._failures = wire, 0
-            wire.channel.add_callback(partial(self._on_empty, wire), [Basic.GetEmpty], False)  # noqa: FBT003
+            self._channel, self._failures = channel, 0
+            on_empty = partial(self._on_empty, channel)
+            channel.pika_channel.add_callback(on_empty, [Basic.GetEmpty], False)  # noqa: FBT003
             self._next()
 
     def on_lost(self, reason: BaseException) -> None:
         """Blame the message that was asked for, if it is that."""
-        asked, self._asked, self._wire = self._asked, None, None
+        asked, self._asked, self._channel = self._asked, None, None
         self._failures += 1
         if self._failures >= _MOST_FAILURES:
             self._do_without(reason)
@@ -211,7 +212,7 @@ class Quarantine:
     # One by one
 
     def _next(self) -> None:
-        if self._wire is None or self._asked is not None:
+        if self._channel is None or self._asked is not None:
             return
         now = self._clock()
         for group in dict.fromkeys(queue.group for queue in self._queues):
@@ -225,24 +226,24 @@ class Quarantine:
             first = min(self._queues, key=lambda queue: queue.next_at)  # of equal ones the first
             at = first.next_at
             if at <= now:
-                self._ask(self._wire, first)
+                self._ask(self._channel, first)
                 return
-        wire = self._wire
-        self._later(at - now, lambda: self._next_on(wire))
+        channel = self._channel
+        self._later(at - now, lambda: self._next_on(channel))
 
-    def _next_on(self, wire: Wire) -> None:
-        if wire is self._wire:
+    def _next_on(self, channel: MessageChannel) -> None:
+        if channel is self._channel:
             self._next()
 
-    def _ask(self, wire: Wire, queue: _Queue) -> None:
+    def _ask(self, channel: MessageChannel, queue: _Queue) -> None:
         self._asked = queue
-        wire.get(queue.name, partial(self._on_message, wire, queue))
+        channel.get(queue.name, partial(self._on_message, channel, queue))
 
     def _on_message(
-        self, wire: Wire, queue: _Queue, left: int, properties: Properties, body: bytes
+        self, channel: MessageChannel, queue: _Queue, left: int, properties: Properties, body: bytes
     ) -> None:
         group = queue.group
-        if wire is not self._wire:  # it was stopped meanwhile
+        if channel is not self._channel:  # it was stopped meanwhile
             if group.kind != ORDERED:
                 self._owner.on_single(queue.name, properties, body)
             return
@@ -250,7 +251,7 @@ class Quarantine:
         self._backoff.reset()
         group.innocent += 1
         if group.kind == ORDERED:
-            self._put_back(wire, queue, left, properties, body)
+            self._put_back(channel, queue, left, properties, body)
         else:
             self._owner.on_single(queue.name, properties, body)
             if group.innocent >= _ENOUGH and left >= _BACKLOG:
@@ -259,18 +260,19 @@ class Quarantine:
         self._next()
 
     def _put_back(
-        self, wire: Wire, queue: _Queue, left: int, properties: Properties, body: bytes
+        self, channel: MessageChannel, queue: _Queue, left: int, properties: Properties, body: bytes
     ) -> None:
         """Send a bundle to the end of its queue: only the owner of the partition may answer it."""
         if not queue.turn:
             queue.turn_ends = left + 1
         users = self._users
         if users.trusts(properties.user_id):  # the broker lets this worker say no other name
-            wire.publish(queue.name.encode(), as_copy(properties, users.user_id, aged=_ROUND), body)
+            copy = as_copy(properties, users.user_id, aged=_ROUND)
+            channel.publish(queue.name.encode(), copy, body)
         elif users.known:  # no owner would read it
             self._events[FOREIGN] += 1
         else:
-            wire.publish(queue.name.encode(), as_copy(properties, aged=_ROUND), body)
+            channel.publish(queue.name.encode(), as_copy(properties, aged=_ROUND), body)
 
     def _count(self, queue: _Queue) -> None:
         queue.turn += 1
@@ -280,9 +282,9 @@ class Quarantine:
         elif queue.turn % _IN_A_ROW == 0:
             self._stand_behind(queue, self._clock())
 
-    def _on_empty(self, wire: Wire, _frame: object) -> None:
+    def _on_empty(self, channel: MessageChannel, _frame: object) -> None:
         queue = self._asked
-        if wire is self._wire and queue is not None:
+        if channel is self._channel and queue is not None:
             self._asked = None
             self._end_turn(queue, self._clock() + _POLL)
             self._next()

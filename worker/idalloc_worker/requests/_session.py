@@ -6,7 +6,7 @@ from functools import cached_property
 from math import inf
 from typing import Any, Protocol
 
-from idalloc_client.amqp import AMQPError, Envelope, Properties, Wire
+from idalloc_client.amqp import AMQPError, Envelope, MessageChannel, Properties
 from idalloc_schemas import CONTENT_TYPE, HEALTH_REPLY_TYPE, AllocRequest
 from idalloc_worker.requests._acks import AckTracker
 from idalloc_worker.requests._reply_address import ReplyAddresses, release_of
@@ -68,21 +68,21 @@ class Session:
     `call_soon` runs a callback once everything that was read in this turn has been handled, so
     that one acknowledgement serves all of it. `on_replied` is told then since when the requests
     had been here whose replies leave now: measured all at once, that costs next to nothing, and
-    counts the wait for the joined write. Replies carry the name of `users`, so that a caller can
+    counts the wait for the batched write. Replies carry the name of `users`, so that a caller can
     tell them from forged ones.
     """
 
     def __init__(
         self,
-        wire: Wire,
+        channel: MessageChannel,
         worker: str,
         call_soon: Callable[[Callable[[], None]], None],
         on_replied: Callable[[list[float]], None],
         *,
         users: FleetUsers,
     ) -> None:
-        self._wire = wire
-        self._channel = wire.channel
+        self._channel = channel
+        self._pika_channel = channel.pika_channel
         self._worker = worker.encode()
         self._users = users
         self._call_soon = call_soon
@@ -97,16 +97,16 @@ class Session:
     @cached_property
     def addresses(self) -> ReplyAddresses:
         """The addresses that may be answered on it."""
-        return ReplyAddresses(release_of(self._wire.server_properties))
+        return ReplyAddresses(release_of(self._channel.server_properties))
 
     @property
     def usable(self) -> bool:
         """Whether answers can still be sent: after this, the broker delivers again elsewhere."""
-        return self._wire.is_open
+        return self._channel.is_open
 
     def limit(self, prefetch: int) -> None:
         """Set how many unfinished messages each consumer has that follows."""
-        self._channel.basic_qos(prefetch_count=prefetch)
+        self._pika_channel.basic_qos(prefetch_count=prefetch)
 
     def consume(
         self,
@@ -137,7 +137,7 @@ class Session:
             )
             on_delivery(delivery, properties, body)
 
-        self._wire.consume(queue, consumer_tag, on_message, on_consuming, arguments=arguments)
+        self._channel.consume(queue, consumer_tag, on_message, on_consuming, arguments=arguments)
         self._consumer_tags.append(consumer_tag)
 
     def reply(self, delivery: Delivery, body: bytes, message_type: str) -> None:
@@ -147,7 +147,7 @@ class Session:
         envelope = self._envelopes.get(message_type) or self._new_envelope(message_type)
         # Not mandatory: up to RabbitMQ 4.1 a reply to a direct reply-to address would be
         # returned as unroutable although it was delivered.
-        self._wire.reply(delivery.reply_to, envelope, delivery.correlation_id, body)
+        self._channel.reply(delivery.reply_to, envelope, delivery.correlation_id, body)
         if delivery.since is not None:
             self._replied.append(delivery.since)
         self.finish(delivery)
@@ -186,7 +186,7 @@ class Session:
         self._flush_pending = False
         if self.usable:
             for tag, multiple in self._acks.flush():
-                self._wire.ack(tag, multiple=multiple)
+                self._channel.ack(tag, multiple=multiple)
             replied, self._replied = self._replied, []
             self._on_replied(replied)
 
@@ -204,7 +204,7 @@ class Session:
 
         try:
             for tag in self._consumer_tags:
-                self._channel.basic_cancel(tag, on_cancel_ok)
+                self._pika_channel.basic_cancel(tag, on_cancel_ok)
         except AMQPError:  # the channel is closing: nothing more will be delivered
             on_cancelled()
 
@@ -212,7 +212,7 @@ class Session:
         if self.usable and not delivery.finished:
             delivery.finished = True
             self._acks.rejected(delivery.tag)
-            self._channel.basic_reject(delivery.tag, requeue)
+            self._pika_channel.basic_reject(delivery.tag, requeue)
 
 
 def deadline_of(properties: Properties, now: float) -> float:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any, Final
 
-from idalloc_client.amqp import Envelope, Properties, SideLink, Wire, describe, nothing
+from idalloc_client.amqp import Envelope, MessageChannel, Properties, SideLink, describe, nothing
 from idalloc_schemas import CONTENT_TYPE
 from idalloc_worker.rights import FleetUsers
 
@@ -69,7 +69,7 @@ class SideAnswers:
         self._waiting: deque[SideAnswer] = deque()
         self._current: SideAnswer | None = None
         self._link: SideLink | None = None
-        self._wire: Wire | None = None
+        self._channel: MessageChannel | None = None
         self._failures = 0
         self._sent = 0
         self._on_finished: Callable[[], None] | None = None
@@ -110,22 +110,22 @@ class SideAnswers:
 
     def close(self) -> None:
         """Give the connection up."""
-        link, self._link, self._wire = self._link, None, None
+        link, self._link, self._channel = self._link, None, None
         if link is not None:
             link.begin_stop(nothing)
 
     # The link's handler
 
-    def on_ready(self, wire: Wire) -> None:
+    def on_ready(self, channel: MessageChannel) -> None:
         """Send what waits."""
         if self._link is not None:
-            self._wire, self._failures = wire, 0
-            wire.channel.confirm_delivery(self._on_confirm)
+            self._channel, self._failures = channel, 0
+            channel.pika_channel.confirm_delivery(self._on_confirm)
             self._next()
 
     def on_lost(self, reason: BaseException) -> None:
         """Blame the answer that was on its way."""
-        self._wire = None
+        self._channel = None
         if self._current is not None:
             _log.warning("An answer ended the connection that it went over: %s", describe(reason))
             self._end(Verdict.FATAL)
@@ -142,7 +142,7 @@ class SideAnswers:
         """Wait for the confirm, however long it takes."""
 
     def _next(self) -> None:
-        if self._wire is None or self._current is not None or not self._waiting:
+        if self._channel is None or self._current is not None or not self._waiting:
             return
         answer = self._current = self._waiting.popleft()
         self._sent += 1
@@ -152,7 +152,9 @@ class SideAnswers:
             user_id=self._users.user_id,
             app_id=self._worker,
         )
-        self._wire.reply(answer.reply_to, Envelope(properties), answer.correlation_id, answer.body)
+        self._channel.reply(
+            answer.reply_to, Envelope(properties), answer.correlation_id, answer.body
+        )
 
     def _on_confirm(self, _frame: Any) -> None:
         if self._current is not None:

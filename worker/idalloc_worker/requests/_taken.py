@@ -47,7 +47,7 @@ class TakenSession(Session):
             return
         self.finish(delivery)
         if self.usable and isinstance(delivery, Taken) and delivery.properties is not None:
-            self._wire.publish(_DEAD, as_copy(delivery.properties), delivery.body)
+            self._channel.publish(_DEAD, as_copy(delivery.properties), delivery.body)
 
     def hand_back(self, delivery: Delivery) -> None:
         """Leave it to its caller, who asks again."""

@@ -10,11 +10,10 @@ import re
 from collections.abc import Iterable
 from typing import Any, Final
 
-from idalloc_client.amqp import ChannelClosedByBroker
+from idalloc_client.amqp import ChannelClosedByBroker, ReplyCode
 
 _log = logging.getLogger("idalloc.fleet")
 
-_PRECONDITION_FAILED: Final = 406
 _PROPERTY: Final = "user_id"
 _KNOWN_AS: Final = re.compile(r"authenticated user was '(.+)'", re.DOTALL)
 _LONGEST: Final = 255  # bytes: AMQP's limit for a property
@@ -55,7 +54,7 @@ class FleetUsers:
         """Take in why a channel ended; True if it was the name, and another one is used now."""
         if not (
             isinstance(reason, ChannelClosedByBroker)
-            and reason.reply_code == _PRECONDITION_FAILED
+            and reason.reply_code == ReplyCode.PRECONDITION_FAILED
             and _PROPERTY in reason.reply_text
         ):
             return False

@@ -2,16 +2,12 @@
 
 import logging
 from collections.abc import Callable
-from typing import Final
 
-from idalloc_client.amqp import Channel, ChannelClosed
+from idalloc_client.amqp import Channel, ChannelClosed, ReplyCode
 from idalloc_schemas import ALLOC_QUEUE, HEALTH_QUEUE
 from idalloc_worker.counters import ThrottledLog
 
 _log = logging.getLogger("idalloc.worker")
-
-_NOT_FOUND: Final = 404
-_ACCESS_REFUSED: Final = 403
 
 
 class RequestQueues:
@@ -39,8 +35,8 @@ class RequestQueues:
         """Learn from the end of a channel."""
         if not isinstance(reason, ChannelClosed):
             return
-        self._missing = reason.reply_code == _NOT_FOUND
-        if reason.reply_code == _ACCESS_REFUSED:
+        self._missing = reason.reply_code == ReplyCode.NOT_FOUND
+        if reason.reply_code == ReplyCode.ACCESS_REFUSED:
             self._throttled.warning(
                 self._clock(),
                 "access refused",

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 
-from idalloc_client.amqp import Channel, LinkThread, Properties, Wire, ended_by_message
+from idalloc_client.amqp import Channel, LinkThread, MessageChannel, Properties, ended_by_message
 from idalloc_schemas import (
     ALLOC_QUEUE,
     HEALTH_QUEUE,
@@ -193,30 +193,32 @@ class WorkerService:
 
     # The link's life
 
-    def on_ready(self, wire: Wire) -> None:
+    def on_ready(self, channel: MessageChannel) -> None:
         """Consume both queues on a fresh channel."""
         if self._draining:
             return
         # A copy of this process, restored elsewhere, begins here: its connection was the other's.
         self._look_at_clocks(self._forget_all)
         self._tallies.connected_again()
-        collect_rarely(rarely=not wire.leaves_cycles)
-        channel = wire.channel
-        self._users.log_in(channel.connection)
-        parts = (wire, self._name, self._link.call_soon, self._desk.on_replied)
+        collect_rarely(rarely=not channel.leaves_cycles)
+        pika_channel = channel.pika_channel
+        self._users.log_in(pika_channel.connection)
+        parts = (channel, self._name, self._link.call_soon, self._desk.on_replied)
         self._session = Session(*parts, users=self._users)
         self._taken = TakenSession(*parts, users=self._users)
-        channel.add_on_cancel_callback(lambda _frame: self._on_cancelled_by_broker(channel))
-        self._queues.declare_if_missing(channel)
+        pika_channel.add_on_cancel_callback(
+            lambda _frame: self._on_cancelled_by_broker(pika_channel)
+        )
+        self._queues.declare_if_missing(pika_channel)
         session = self._session
-        self._budget.begin(channel.connection)
+        self._budget.begin(pika_channel.connection)
         self._tell_of_budget(session)
 
         def consume_requests() -> None:
             if not self._draining and session is self._session and session.usable:
                 ordered, singly = self._budget.channels >= FOR_ORDERED, self._quarantine.active
                 if ordered:
-                    self._ordered.on_ready(channel, own=not singly)
+                    self._ordered.on_ready(pika_channel, own=not singly)
                 if singly:
                     self._quarantine.begin(ordered=ordered)
                 else:
@@ -226,13 +228,13 @@ class WorkerService:
             if session is not self._session:
                 return
             if self._budget.channels >= FOR_FLEET:
-                self._fleet.connect(channel.connection, consume_requests)
+                self._fleet.connect(pika_channel.connection, consume_requests)
             else:
                 self._fleet.do_without(ADVICE % self._budget.channels, consume_requests)
 
         # Requests only once all else is in place: ids would be spent on a channel that a missing
         # queue is about to close, or on segments that others know better about.
-        self._health.begin(channel.connection)
+        self._health.begin(pika_channel.connection)
         if self._quarantine.active:
             self._listen(session, join_fleet)
         else:

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from idalloc_client.amqp._io._guarded_loop import Callback
+
 _READ, _WRITE, _ERROR = 1, 4, 8
 
 Handler = Callable[[int, int], None]
@@ -30,7 +32,7 @@ class AsyncioSelectorLoop:
     def stop(self) -> None:
         """Leave the loop alone."""
 
-    def call_later(self, delay: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
+    def call_later(self, delay: float, callback: Callback) -> asyncio.TimerHandle:
         """Run a callback after `delay` seconds."""
         return self._loop.call_later(delay, callback)
 
@@ -38,7 +40,7 @@ class AsyncioSelectorLoop:
         """Forget what `call_later` was told."""
         timeout_handle.cancel()
 
-    def add_callback(self, callback: Callable[[], None]) -> None:
+    def add_callback(self, callback: Callback) -> None:
         """Run a callback soon; may be called from any thread, as pika's resolver does."""
         # It may have ended meanwhile, with pika's resolver still at work.
         if not self._loop.is_closed():

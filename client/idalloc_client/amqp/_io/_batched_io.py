@@ -1,4 +1,4 @@
-"""pika's I/O services with streams that join writes, and a shortcut for deliveries below pika.
+"""pika's I/O services with streams that batch writes, and a reader of deliveries below pika.
 
 This sits where pika's documented I/O interface (`pika.adapters.utils.nbio_interface`) lets a user
 plug in, and leaves connecting, TLS and the protocol to pika's own.
@@ -17,17 +17,17 @@ from pika.adapters.utils.nbio_interface import (
 from pika.adapters.utils.selector_ioloop_adapter import SelectorIOServicesAdapter
 from pika.channel import Channel
 
-from idalloc_client.amqp._io._batched_stream import JoinedStream, PlainStream, WrappingStream
-from idalloc_client.amqp._io._channel import DirectWire, Wire
-from idalloc_client.amqp._io._delivery_reader import Shortcut
-from idalloc_client.amqp._io._guarded_loop import GuardedLoop, SelectorLoop
-from idalloc_client.amqp._io._write_batch import Turn
+from idalloc_client.amqp._io._batched_stream import BatchedStream, TcpStream, TlsStream
+from idalloc_client.amqp._io._channel import FastChannel, MessageChannel
+from idalloc_client.amqp._io._delivery_reader import DeliveryReader
+from idalloc_client.amqp._io._guarded_loop import Callback, GuardedLoop, SelectorLoop
+from idalloc_client.amqp._io._write_batch import WriteBatch
 
 _Done = Callable[[Any], None]
 _ProtocolFactory = Callable[[], AbstractStreamProtocol]
 
 
-class JoinedIO(SelectorIOServicesAdapter):
+class BatchedIO(SelectorIOServicesAdapter):
     """I/O services for `pika.SelectConnection(custom_ioloop=...)`: one thread, one connection.
 
     `after_read` is called after each read from the socket, with all its frames handled: what it
@@ -38,24 +38,24 @@ class JoinedIO(SelectorIOServicesAdapter):
     def __init__(
         self,
         loop: SelectorLoop,
-        after_read: Callable[[], None],
-        on_failure: Callable[["JoinedIO", Exception], None],
-        on_doubt: Callable[["JoinedIO", Exception], None],
+        after_read: Callback,
+        on_failure: Callable[["BatchedIO", Exception], None],
+        on_doubt: Callable[["BatchedIO", Exception], None],
     ) -> None:
         # "Compatible with the interface, but not necessarily derived from it", as pika says.
         guarded: Any = GuardedLoop(loop, lambda error: on_failure(self, error))
         super().__init__(guarded)
-        self.turn = Turn()
+        self.write_batch = WriteBatch()
         self._after_read = after_read
         self._on_doubt = on_doubt
-        self._protocol: _JoiningProtocol | None = None
+        self._protocol: _BatchingProtocol | None = None
 
     @property
     def services(self) -> Any:
         """What pika is to be given."""
         return self
 
-    def wire(self, channel: Channel) -> Wire:
+    def message_channel(self, channel: Channel) -> MessageChannel:
         """Use a channel of the present connection."""
         if self._protocol is None:
             raise RuntimeError("there is no connection yet")
@@ -63,13 +63,13 @@ class JoinedIO(SelectorIOServicesAdapter):
         # pika would take a connection for dead on which it sees nothing.
         connection.bytes_received += 0  # raises here and now if pika counts no more
         self._protocol.counts_for = connection
-        return DirectWire(channel, self._write, self._protocol.shortcut)
+        return FastChannel(channel, self._write, self._protocol.reader)
 
-    def take_in(self, protocol: "_JoiningProtocol", data: bytes) -> None:
+    def take_in(self, protocol: "_BatchingProtocol", data: bytes) -> None:
         """Handle what was read, and send what that makes to be sent in one piece."""
         try:
-            with self.turn:
-                protocol.shortcut.feed(data)
+            with self.write_batch:
+                protocol.reader.feed(data)
                 self._after_read()
         except Exception as error:
             self._on_doubt(self, error)
@@ -88,18 +88,18 @@ class JoinedIO(SelectorIOServicesAdapter):
         ssl_context: Any = None,
         server_hostname: str | None = None,
     ) -> AbstractIOReference:
-        """Set up a connection as the interface says, with a joining stream below its protocol."""
+        """Set up a connection as the interface says, with a batching stream below its protocol."""
 
-        def joined() -> _JoiningProtocol:
-            self._protocol = _JoiningProtocol(protocol_factory(), self)
+        def batching() -> _BatchingProtocol:
+            self._protocol = _BatchingProtocol(protocol_factory(), self)
             return self._protocol
 
         if ssl_context is None:
-            link_up = _PlainLinkUp(self, joined, sock, on_done)
-            self.add_callback_threadsafe(link_up.run)  # type: ignore[no-untyped-call]
-            return link_up
+            connect = _TcpConnect(self, batching, sock, on_done)
+            self.add_callback_threadsafe(connect.run)  # type: ignore[no-untyped-call]
+            return connect
         reference: AbstractIOReference = super().create_streaming_connection(
-            joined, sock, _unwrapped(on_done), ssl_context, server_hostname
+            batching, sock, _unwrapped(on_done), ssl_context, server_hostname
         )
         return reference
 
@@ -116,48 +116,46 @@ def _unwrapped(on_done: _Done) -> _Done:
     return done
 
 
-class _JoiningProtocol(AbstractStreamProtocol):
+class _BatchingProtocol(AbstractStreamProtocol):
     """Stands between a stream and pika's connection, which sees only what is left to it."""
 
-    def __init__(self, inner: AbstractStreamProtocol, io: JoinedIO) -> None:
+    def __init__(self, inner: AbstractStreamProtocol, io: BatchedIO) -> None:
         self.inner = inner
-        self.stream: JoinedStream | None = None
-        self.shortcut = Shortcut(inner.data_received)
+        self.stream: BatchedStream | None = None
+        self.reader = DeliveryReader(inner.data_received)
         self.counts_for: Any = None
         """The connection that is to know of all bytes, once it is open."""
         self._io = io
 
     def connection_made(self, transport: AbstractStreamTransport) -> None:
-        """Take the stream, of TLS with one above it that joins."""
-        if isinstance(transport, JoinedStream):
+        """Take the stream, of TLS with one above it that batches."""
+        if isinstance(transport, BatchedStream):
             self.stream = transport
         else:
-            self.stream = WrappingStream(self._io, transport, self.inner, self._io.turn)
+            self.stream = TlsStream(self._io, transport, self.inner, self._io.write_batch)
         self.inner.connection_made(self.stream)
 
     def connection_lost(self, error: BaseException | None) -> None:
-        """Pass it on."""
         self.inner.connection_lost(error)
 
     def eof_received(self) -> Any:
-        """Pass it on."""
         return self.inner.eof_received()
 
     def data_received(self, data: bytes) -> None:
         """Handle what is ours, and pass the rest on."""
         self._io.take_in(self, data)
-        if self.shortcut.taken and self.counts_for is not None:
-            self.counts_for.bytes_received += self.shortcut.taken
-            self.shortcut.taken = 0
+        if self.reader.taken and self.counts_for is not None:
+            self.counts_for.bytes_received += self.reader.taken
+            self.reader.taken = 0
 
 
-class _PlainLinkUp(AbstractIOReference):
-    """Joins socket, stream and protocol in a turn of its own; until then it can be cancelled."""
+class _TcpConnect(AbstractIOReference):
+    """Connects socket, stream and protocol in a turn of its own; it can be cancelled till then."""
 
     def __init__(
         self,
-        io: JoinedIO,
-        protocol_factory: Callable[[], _JoiningProtocol],
+        io: BatchedIO,
+        protocol_factory: Callable[[], _BatchingProtocol],
         sock: socket.socket,
         on_done: _Done,
     ) -> None:
@@ -174,14 +172,13 @@ class _PlainLinkUp(AbstractIOReference):
         return sock is not None
 
     def run(self) -> None:
-        """Do it."""
         sock, self._socket = self._socket, None
         if sock is None:
             return
         stream = None
         try:
             protocol = self._protocol_factory()
-            stream = PlainStream(self._io, sock, protocol, self._io.turn)
+            stream = TcpStream(self._io, sock, protocol, self._io.write_batch)
             protocol.connection_made(stream)
         except Exception as error:  # noqa: BLE001  # told as the interface says
             with contextlib.suppress(OSError):

@@ -1,13 +1,13 @@
-"""Streams for pika that read much at once and write once a turn; they know nothing of ids.
+"""Streams for pika that read much at once and write once in a turn of the loop.
 
 pika's own stream (1.4) reads 4096 bytes at a time until the socket has no more, hands each frame to
 the socket by itself (three calls for a publish, one for an acknowledgement), and waits for the loop
-to say that the socket can be written to. `PlainStream` takes all that is there in one call, joins
-what is written in one turn of the loop, and tries the socket at once. Joined, a request costs
-worker and broker about two thirds of the CPU time, and two cores serve half as many more
-(`benchmarks/races/single_requests.py`).
+to say that the socket can be written to. `TcpStream` takes all that is there in one call, sends
+what is written in one turn of the loop in one piece, and tries the socket at once. With that a
+request costs worker and broker about two thirds of the CPU time, and two cores serve half as many
+more (`benchmarks/races/single_requests.py`).
 
-Both classes implement the documented `AbstractStreamTransport` of
+The classes implement the documented `AbstractStreamTransport` of
 `pika.adapters.utils.nbio_interface`, and need only what is documented there.
 """
 
@@ -20,7 +20,7 @@ from typing import Any
 
 from pika.adapters.utils.nbio_interface import AbstractStreamProtocol, AbstractStreamTransport
 
-from idalloc_client.amqp._io._write_batch import Turn
+from idalloc_client.amqp._io._write_batch import WriteBatch
 
 _log = logging.getLogger("idalloc.stream")
 
@@ -28,22 +28,22 @@ _READ_SIZE = 65_536  # bytes: a few hundred messages
 _NOT_NOW = (BlockingIOError, InterruptedError)
 
 
-class JoinedStream(AbstractStreamTransport):
-    """Collects what is written in one turn. Subclasses send it.
+class BatchedStream(AbstractStreamTransport):
+    """Collects what is written in one turn of the loop. Subclasses send it.
 
     Args:
         services: pika's I/O services, to watch descriptors and to call back.
         protocol: what is told about the stream.
-        turn: for as long as it lasts nothing is sent.
+        batch: for as long as it lasts nothing is sent.
     """
 
-    def __init__(self, services: Any, protocol: AbstractStreamProtocol, turn: Turn) -> None:
+    def __init__(self, services: Any, protocol: AbstractStreamProtocol, batch: WriteBatch) -> None:
         self._services = services
         self._protocol = protocol
-        self._turn = turn
+        self._batch = batch
         self._pieces: list[bytes] = []
         self._size = 0
-        turn.at_end = self.flush
+        batch.at_end = self.flush
 
     def get_protocol(self) -> AbstractStreamProtocol:
         """Return what is told about the stream."""
@@ -55,14 +55,14 @@ class JoinedStream(AbstractStreamTransport):
 
     def write(self, data: bytes) -> None:
         """Send at the end of this turn."""
-        if not self._pieces and not self._turn.holding:
+        if not self._pieces and not self._batch.holding:
             self._services.add_callback_threadsafe(self.flush)
         self._pieces.append(data)
         self._size += len(data)
 
     def flush(self) -> None:
-        """Send what was collected, unless the turn lasts."""
-        if self._pieces and not self._turn.holding:
+        """Send what was collected, unless the batch lasts."""
+        if self._pieces and not self._batch.holding:
             data = b"".join(self._pieces)
             self._pieces.clear()
             self._size = 0
@@ -76,17 +76,17 @@ class JoinedStream(AbstractStreamTransport):
         raise NotImplementedError
 
 
-class WrappingStream(JoinedStream):
-    """Joins writes above another stream: pika's own, which knows TLS."""
+class TlsStream(BatchedStream):
+    """Batches writes above pika's own stream, which knows TLS."""
 
     def __init__(
         self,
         services: Any,
         inner: AbstractStreamTransport,
         protocol: AbstractStreamProtocol,
-        turn: Turn,
+        batch: WriteBatch,
     ) -> None:
-        super().__init__(services, protocol, turn)
+        super().__init__(services, protocol, batch)
         self._inner = inner
 
     def get_write_buffer_size(self) -> int:
@@ -103,13 +103,17 @@ class WrappingStream(JoinedStream):
         self._inner.write(data)
 
 
-class PlainStream(JoinedStream):
+class TcpStream(BatchedStream):
     """Owns a connected, non-blocking socket without TLS, and closes it in the end."""
 
     def __init__(
-        self, services: Any, sock: socket.socket, protocol: AbstractStreamProtocol, turn: Turn
+        self,
+        services: Any,
+        sock: socket.socket,
+        protocol: AbstractStreamProtocol,
+        batch: WriteBatch,
     ) -> None:
-        super().__init__(services, protocol, turn)
+        super().__init__(services, protocol, batch)
         self._socket = sock
         self._unsent: deque[bytes] = deque()  # what the socket did not take
         self._open = True

@@ -1,4 +1,4 @@
-"""One open channel, as a link's handler uses it: pika's, with a shortcut for what is frequent."""
+"""One open channel, as a link's handler uses it: pika's, with a fast path for what is frequent."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -8,7 +8,7 @@ from typing import Any
 from pika.channel import Channel
 from pika.spec import Basic, BasicProperties
 
-from idalloc_client.amqp._io._delivery_reader import OnDelivery, Shortcut
+from idalloc_client.amqp._io._delivery_reader import DeliveryReader, OnDelivery
 from idalloc_client.amqp._io._frames import (
     FRAME_OVERHEAD,
     Envelope,
@@ -17,6 +17,7 @@ from idalloc_client.amqp._io._frames import (
     content,
     publish_method,
 )
+from idalloc_client.amqp._io._guarded_loop import Callback
 
 OnGot = Callable[[int, Properties, bytes], None]
 """Takes one message that was asked for, and how many its queue has left."""
@@ -28,11 +29,11 @@ OnConfirm = Callable[[int, bool, bool], None]
 and whether it was taken."""
 
 
-class Wire(ABC):
+class MessageChannel(ABC):
     """Publishes, acknowledges and consumes; it belongs to the thread of its link.
 
-    All else is asked of `channel`. Both may be used side by side: bytes leave in the order of the
-    calls.
+    All else is asked of `pika_channel`. Both may be used side by side: bytes leave in the order of
+    the calls.
     """
 
     leaves_cycles = False
@@ -42,17 +43,17 @@ class Wire(ABC):
     """Where `publish` publishes to; set before the first message. Replies have no choice."""
 
     def __init__(self, channel: Channel) -> None:
-        self.channel = channel
+        self.pika_channel = channel
 
     @property
     def is_open(self) -> bool:
         """Whether what is written has an effect."""
-        return bool(self.channel.is_open)
+        return bool(self.pika_channel.is_open)
 
     @property
     def server_properties(self) -> Mapping[str, Any] | None:
         """What the broker says of itself."""
-        properties: Mapping[str, Any] | None = self.channel.connection.server_properties
+        properties: Mapping[str, Any] | None = self.pika_channel.connection.server_properties
         return properties
 
     @abstractmethod
@@ -80,7 +81,7 @@ class Wire(ABC):
         queue: str,
         consumer_tag: str,
         on_delivery: OnDelivery,
-        on_consuming: Callable[[], None] | None = None,
+        on_consuming: Callback | None = None,
         *,
         auto_ack: bool = False,
         arguments: dict[str, Any] | None = None,
@@ -90,7 +91,7 @@ class Wire(ABC):
 
         `tell_exchange`: their properties say through which exchange they came.
         """
-        self.channel.basic_consume(
+        self.pika_channel.basic_consume(
             queue,
             self._callback_for(consumer_tag, on_delivery, tell_exchange=tell_exchange),
             auto_ack=auto_ack,
@@ -105,7 +106,7 @@ class Wire(ABC):
         No answer of the broker may be outstanding on the channel: pika would let what is published
         overtake this, and the numbers would be others.
         """
-        self.channel.confirm_delivery(lambda frame: _tell(on_confirm, frame))
+        self.pika_channel.confirm_delivery(lambda frame: _tell(on_confirm, frame))
 
     def get(self, queue: str, on_message: OnGot) -> None:
         """Take one message, which is gone from its queue as soon as the broker sends it.
@@ -119,7 +120,7 @@ class Wire(ABC):
             left: Any = method.message_count
             on_message(left, _as_bytes(properties), body)
 
-        self.channel.basic_get(queue, on_got, auto_ack=True)
+        self.pika_channel.basic_get(queue, on_got, auto_ack=True)
 
     @abstractmethod
     def _callback_for(
@@ -131,16 +132,16 @@ class Wire(ABC):
         """Take no more deliveries: the channel has ended."""
 
 
-class DirectWire(Wire):
+class FastChannel(MessageChannel):
     """Writes and reads frames itself, beside pika's on the same connection."""
 
     def __init__(
-        self, channel: Channel, write: Callable[[bytes], None], shortcut: Shortcut
+        self, channel: Channel, write: Callable[[bytes], None], reader: DeliveryReader
     ) -> None:
         super().__init__(channel)
         self._number = channel.channel_number
         self._write = write
-        self._shortcut = shortcut
+        self._reader = reader
         self._body_max = channel.connection.params.frame_max - FRAME_OVERHEAD
         self._methods: tuple[dict[bytes, bytes], dict[bytes, bytes]] = ({}, {})
 
@@ -179,18 +180,18 @@ class DirectWire(Wire):
     def _callback_for(
         self, consumer_tag: str, on_delivery: OnDelivery, *, tell_exchange: bool
     ) -> Callable[..., None]:
-        # Before the consumer starts: the shortcut takes every delivery before pika sees it.
-        self._shortcut.take(
+        # Before the consumer starts: the reader takes every delivery before pika sees it.
+        self._reader.take(
             self._number, consumer_tag.encode(), on_delivery, tell_exchange=tell_exchange
         )
         return _not_taken
 
     def forget(self) -> None:
         """Leave what is still to come to pika."""
-        self._shortcut.forget(self._number)
+        self._reader.forget(self._number)
 
 
-class PikaWire(Wire):
+class PikaChannel(MessageChannel):
     """Does all of it with pika: slower, and independent of how pika is made inside."""
 
     leaves_cycles = True
@@ -198,7 +199,6 @@ class PikaWire(Wire):
     def publish(
         self, routing_key: bytes, properties: Properties, body: bytes, *, mandatory: bool = False
     ) -> None:
-        """Publish."""
         # Bytes that are no text come from callers, who get their correlation id back as it was:
         # pika writes bytes as they are, whatever its annotations say.
         given: Any = {
@@ -213,13 +213,12 @@ class PikaWire(Wire):
         }
         key: Any = routing_key
         exchange: Any = self.exchange
-        self.channel.basic_publish(
+        self.pika_channel.basic_publish(
             exchange, key, body, BasicProperties(delivery_mode=1, **given), mandatory=mandatory
         )
 
     def ack(self, delivery_tag: int, *, multiple: bool) -> None:
-        """Acknowledge."""
-        self.channel.basic_ack(delivery_tag, multiple)
+        self.pika_channel.basic_ack(delivery_tag, multiple)
 
     def _callback_for(
         self, _consumer_tag: str, on_delivery: OnDelivery, *, tell_exchange: bool

@@ -68,7 +68,7 @@ class _Incoming:
         self.on_delivery(self.tag, self.redelivered, self.properties, body)
 
 
-class Shortcut:
+class DeliveryReader:
     """Reads one connection; it belongs to the thread of its loop.
 
     `pass_on` is given whole frames, in the order in which they came.

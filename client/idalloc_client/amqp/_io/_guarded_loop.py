@@ -7,6 +7,9 @@ the loop that pika ships, for good, and on asyncio ends the connection without a
 from collections.abc import Callable
 from typing import Any, Protocol
 
+Callback = Callable[[], None]
+"""What a loop, a timer or an event runs."""
+
 
 class SelectorLoop(Protocol):
     """A loop that pika can run on, as `pika.adapters.select_connection.IOLoop`."""
@@ -52,37 +55,12 @@ class GuardedLoop:
         self._loop = loop
         self._on_failure = on_failure
 
-    @property
-    def READ(self) -> int:  # noqa: N802  # pika's name
-        return self._loop.READ
-
-    @property
-    def WRITE(self) -> int:  # noqa: N802  # pika's name
-        return self._loop.WRITE
-
-    @property
-    def ERROR(self) -> int:  # noqa: N802  # pika's name
-        return self._loop.ERROR
-
-    def close(self) -> None:
-        """Close the loop."""
-        self._loop.close()
-
-    def start(self) -> None:
-        """Run the loop."""
-        self._loop.start()
-
-    def stop(self) -> None:
-        """Stop the loop."""
-        self._loop.stop()
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loop, name)  # all that takes no callback
 
     def call_later(self, delay: float, callback: Callable[..., Any]) -> Any:
         """Run a callback after `delay` seconds."""
         return self._loop.call_later(delay, self._guard(callback))
-
-    def remove_timeout(self, timeout_handle: Any) -> None:
-        """Forget what `call_later` was told."""
-        self._loop.remove_timeout(timeout_handle)
 
     def add_callback(self, callback: Callable[..., Any]) -> None:
         """Run a callback soon; from any thread."""
@@ -91,14 +69,6 @@ class GuardedLoop:
     def add_handler(self, fd: int, handler: Callable[[int, int], None], events: int) -> None:
         """Watch a descriptor."""
         self._loop.add_handler(fd, self._guard(handler), events)
-
-    def update_handler(self, fd: int, events: int) -> None:
-        """Watch a descriptor for other events."""
-        self._loop.update_handler(fd, events)
-
-    def remove_handler(self, fd: int) -> None:
-        """Stop watching a descriptor."""
-        self._loop.remove_handler(fd)
 
     def _guard(self, callback: Callable[..., Any]) -> Callable[..., None]:
         def guarded(*args: Any) -> None:

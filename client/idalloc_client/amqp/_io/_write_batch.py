@@ -1,18 +1,18 @@
-"""One turn of a loop, at whose end what was written in it leaves."""
+"""What is written in one turn of a loop, and leaves at its end."""
 
-from collections.abc import Callable
+from idalloc_client.amqp._io._guarded_loop import Callback
 
 
-class Turn:
+class WriteBatch:
     """A context: what is written while it lasts leaves in one piece at its end.
 
-    One object for all turns, as a generator would be made anew for each.
+    One object for all turns of the loop, as a generator would be made anew for each.
     """
 
     def __init__(self) -> None:
         self.holding = False
         """Whether writes are kept back just now."""
-        self.at_end: Callable[[], None] = _nothing
+        self.at_end: Callback = _nothing
 
     def __enter__(self) -> None:
         self.holding = True

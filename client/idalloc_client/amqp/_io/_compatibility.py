@@ -7,18 +7,18 @@ from typing import Any
 from pika.adapters.select_connection import IOLoop
 from pika.adapters.utils.nbio_interface import AbstractStreamProtocol
 
-from idalloc_client.amqp._io import JoinedIO
+from idalloc_client.amqp._io._batched_io import BatchedIO
 
 _HEARTBEAT = b"\x08\x00\x00\x00\x00\x00\x00\xce"
 _ANSWER = [b"two writes", b", one piece"]
 _LIMIT = 1.0  # seconds, of which a millisecond is used
 
 
-class RehearsalError(Exception):
+class IncompatiblePikaError(Exception):
     """Something did not happen as it does with the releases of pika that idalloc knows."""
 
 
-def rehearse() -> None:
+def check_compatibility() -> None:
     """Connect, receive, answer and close. Raises whatever goes wrong."""
     with contextlib.ExitStack() as closing:
         ours, theirs = map(closing.enter_context, socket.socketpair())
@@ -26,15 +26,15 @@ def rehearse() -> None:
         closing.callback(loop.close)
         ours.settimeout(0)
         theirs.settimeout(_LIMIT)
-        part = _Part(loop, theirs)
-        io = JoinedIO(loop, _nothing, part.on_failure, part.on_failure)
-        io.create_streaming_connection(lambda: part, ours, part.on_done)
+        ends = _BothEnds(loop, theirs)
+        io = BatchedIO(loop, _nothing, ends.on_failure, ends.on_failure)
+        io.create_streaming_connection(lambda: ends, ours, ends.on_done)
         loop.call_later(_LIMIT, loop.stop)
         loop.start()
-    part.check()
+    ends.check()
 
 
-class _Part(AbstractStreamProtocol):
+class _BothEnds(AbstractStreamProtocol):
     """Plays pika's connection, and the broker at the other end."""
 
     def __init__(self, loop: IOLoop, theirs: socket.socket) -> None:
@@ -73,7 +73,7 @@ class _Part(AbstractStreamProtocol):
         return False
 
     def connection_lost(self, error: BaseException | None) -> None:
-        """End the rehearsal."""
+        """End the check."""
         self._lost = error is None
         self._loop.stop()
 
@@ -87,7 +87,7 @@ class _Part(AbstractStreamProtocol):
         if self._failure is not None:
             raise self._failure
         if (self._received, self._answer) != (_HEARTBEAT, b"".join(_ANSWER)) or not self._lost:
-            raise RehearsalError(f"received {self._received!r}, sent {self._answer!r}")
+            raise IncompatiblePikaError(f"received {self._received!r}, sent {self._answer!r}")
 
 
 def _nothing() -> None:

@@ -4,14 +4,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from idalloc_client.amqp._io._channel import Wire
+from idalloc_client.amqp._io._channel import MessageChannel
 from idalloc_client.amqp._io._frames import Envelope, Properties
 from idalloc_schemas import ALLOC_REPLY_TYPE
 from tests.simulation._broker import Consumer, Message
 from tests.simulation._channel import SimChannel
 
 
-class SimWire(Wire):
+class SimMessageChannel(MessageChannel):
     """What a session writes on; `on_reply` sees each reply as it leaves."""
 
     def __init__(self, channel: Any, on_reply: Callable[[bytes, bytes], None]) -> None:
