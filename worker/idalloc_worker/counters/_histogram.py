@@ -1,7 +1,6 @@
 """A histogram of durations with fixed buckets: cheap to fill, and counts that add up over time."""
 
 from bisect import bisect_left
-from collections.abc import Iterable
 
 REQUEST_BOUNDS = (
     *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025),
@@ -27,12 +26,3 @@ class Histogram:
         """Count one duration; a bound belongs to the bucket below it, as in Prometheus."""
         self.counts[bisect_left(self.bounds, seconds)] += 1
         self.seconds += seconds
-
-    def observe_since(self, starts: Iterable[float], now: float) -> None:
-        """Count what began at each of `starts` and ends now. On the path of every request."""
-        bounds, counts, total = self.bounds, self.counts, 0.0
-        for start in starts:
-            seconds = now - start
-            counts[bisect_left(bounds, seconds)] += 1
-            total += seconds
-        self.seconds += total

@@ -40,7 +40,6 @@ class Requests:
         self._effects = effects
         self._events = tallies.events
         self._clock = clock
-        self._last_user: bytes | None = None
 
     def take(
         self, delivery: Delivery, properties: Properties, body: bytes, came: float | None = None
@@ -50,9 +49,7 @@ class Requests:
         if came is None:
             came = now
             self._events["requests"] += 1
-            if delivery.user != self._last_user:
-                self._last_user = delivery.user
-                self._engine.places.seen(delivery.user_name, now)
+            self._engine.places.seen(delivery.user_name, now)
             if delivery.redelivered:
                 self._events["redelivered"] += 1
             turns = self.turns
