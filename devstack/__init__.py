@@ -8,6 +8,7 @@ from devstack.servers._management import Management, scratch_vhost
 from devstack.servers._mysql import PrivateMySql
 from devstack.servers._rabbitmq import PrivateRabbitMq
 from devstack.servers._replication import ReplicatedPair, set_read_only
+from devstack.servers._shared import shared_stack, stack_on_demand
 from devstack.servers._stack import (
     Stack,
     private_mysql,
@@ -35,4 +36,6 @@ __all__ = [
     "scratch_database",
     "scratch_vhost",
     "set_read_only",
+    "shared_stack",
+    "stack_on_demand",
 ]

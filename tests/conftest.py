@@ -2,22 +2,48 @@
 
 import secrets
 from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
 
 import hypothesis
 import pytest
 
-from devstack import Database, Stack, running_stack, scratch_database, scratch_vhost
+from devstack import (
+    Database,
+    Stack,
+    running_stack,
+    scratch_database,
+    scratch_vhost,
+    shared_stack,
+    stack_on_demand,
+)
+
+_ADDRESS = pytest.StashKey[str]()
 
 # A busy machine makes a slow example, not a wrong one.
 hypothesis.settings.register_profile("ci", deadline=None)
 hypothesis.settings.load_profile("ci")
 
 
+def pytest_configure_node(node: Any) -> None:
+    """Tell each process of a run where its one stack is to be had (a hook of pytest-xdist)."""
+    config: pytest.Config = node.config
+    if _ADDRESS not in config.stash:
+        held = ExitStack()
+        config.stash[_ADDRESS] = held.enter_context(stack_on_demand())
+        config.add_cleanup(held.close)
+    node.workerinput["stack"] = config.stash[_ADDRESS]
+
+
 @pytest.fixture(scope="session")
-def stack() -> Iterator[Stack]:
+def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
     """Have RabbitMQ and MySQL run for the whole session; where they cannot, the test fails."""
-    with running_stack() as running:
-        yield running
+    given: dict[str, str] = getattr(request.config, "workerinput", {})
+    if "stack" in given:
+        yield shared_stack(given["stack"])
+    else:
+        with running_stack() as running:
+            yield running
 
 
 @pytest.fixture(scope="session")

@@ -4,18 +4,20 @@ import abc
 import socket
 import time
 import urllib.error
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pika
 import pika.exceptions
 import pymysql
-from testcontainers.core.container import DockerContainer
-from testcontainers.core.docker_client import get_docker_host
 
 from devstack.servers._database import connect
 from devstack.servers._errors import ServerFailedError
 from devstack.servers._management import Management
 from devstack.servers._rabbitmq import PLUGINS
+
+if TYPE_CHECKING:
+    from testcontainers.core.container import DockerContainer
 
 RABBITMQ_IMAGE = "rabbitmq:4-management"
 MYSQL_IMAGE = "mysql:8.4"
@@ -28,12 +30,21 @@ _PING = b"GET /_ping HTTP/1.0\r\nHost: docker\r\n\r\n"
 
 
 def engine_answers() -> bool:
-    """Tell whether a Docker engine answers, without leaving anything open behind.
+    """Tell whether there are a Docker engine that answers and the library to use it."""
+    try:
+        from testcontainers.core.docker_client import get_docker_host  # noqa: PLC0415 - slow
+    except ImportError:
+        return False
+    return answers(get_docker_host() or _DEFAULT_ENGINE)
+
+
+def answers(url: str) -> bool:
+    """Tell whether a Docker engine answers there, without leaving anything open behind.
 
     The Docker client itself leaves its socket open where there is no engine.
     """
     try:
-        with _connect(get_docker_host() or _DEFAULT_ENGINE) as engine:
+        with _connect(url) as engine:
             engine.sendall(_PING)
             return b" 200 " in engine.makefile("rb").readline()
     except (OSError, ValueError):
@@ -56,13 +67,19 @@ def _connect(url: str) -> socket.socket:
     raise ValueError(f"cannot ask a Docker engine at {parts.scheme}://")
 
 
+def _container(image: str) -> "DockerContainer":
+    from testcontainers.core.container import DockerContainer  # noqa: PLC0415 - only here
+
+    return DockerContainer(image)
+
+
 class DockerServer(abc.ABC):
     """One container, from `start()` to `close()`.
 
     Should this process die before that, testcontainers' own reaper removes the container.
     """
 
-    def __init__(self, container: DockerContainer) -> None:
+    def __init__(self, container: "DockerContainer") -> None:
         self._container = container
         self._closed = False
 
@@ -107,7 +124,7 @@ class DockerRabbitMq(DockerServer):
     def __init__(self) -> None:
         # Not guest: that user may log in from the broker's own host only.
         super().__init__(
-            DockerContainer(RABBITMQ_IMAGE)
+            _container(RABBITMQ_IMAGE)
             .with_exposed_ports(5672, 15672)
             .with_envs(RABBITMQ_DEFAULT_USER=_USER, RABBITMQ_DEFAULT_PASS=_USER)
             .with_copy_into_container(
@@ -133,9 +150,7 @@ class DockerMySql(DockerServer):
 
     def __init__(self) -> None:
         super().__init__(
-            DockerContainer(MYSQL_IMAGE)
-            .with_exposed_ports(3306)
-            .with_envs(MYSQL_ROOT_PASSWORD=_USER)
+            _container(MYSQL_IMAGE).with_exposed_ports(3306).with_envs(MYSQL_ROOT_PASSWORD=_USER)
         )
 
     @property

@@ -54,6 +54,7 @@ def texts(path: Path) -> set[str]:
     return {text for element in root.iter() if (text := "".join(element.itertext()).strip())}
 
 
+@pytest.mark.usefixtures("drawing")
 def test_every_contender_is_named(tmp_path: Path) -> None:
     """With its median, as text, in well-formed XML."""
     figures, costs = plots.save(Document({}, {"one": report()}), tmp_path)
@@ -62,6 +63,7 @@ def test_every_contender_is_named(tmp_path: Path) -> None:
     assert figures.stat().st_size < SIZE
 
 
+@pytest.mark.usefixtures("drawing")
 def test_cpu_time_by_process(tmp_path: Path) -> None:
     """Parts that cost something are named, with the sum; contenders without figures are not."""
     _, costs = plots.save(Document({}, {"one": report()}), tmp_path)
@@ -71,6 +73,7 @@ def test_cpu_time_by_process(tmp_path: Path) -> None:
     assert "CPU microseconds per request, medians (less is better)" in shown
 
 
+@pytest.mark.usefixtures("drawing")
 def test_the_same_results_make_the_same_files(tmp_path: Path) -> None:
     """Byte for byte, and without a date."""
     one, two = (plots.save(Document({}, {"one": report()}), tmp_path / name) for name in "ab")
@@ -78,6 +81,7 @@ def test_the_same_results_make_the_same_files(tmp_path: Path) -> None:
     assert "dc:date" not in one[0].read_text()
 
 
+@pytest.mark.usefixtures("drawing")
 def test_a_scale_that_shows_everything(tmp_path: Path) -> None:
     """Where medians are far apart it is logarithmic, and says so."""
     [path, *_] = plots.save(Document({}, {"far": report(times=1e6)}), tmp_path)
@@ -87,6 +91,7 @@ def test_a_scale_that_shows_everything(tmp_path: Path) -> None:
     assert not plots.logarithmic([0, 100])
 
 
+@pytest.mark.usefixtures("drawing")
 def test_of_times_less_is_better(tmp_path: Path) -> None:
     """As the race's own bars say."""
     [path] = plots.save(Document({}, {"times": report(unit="us", cpu_per="")}), tmp_path)
@@ -98,6 +103,7 @@ def test_figures_of_several_kinds_share_no_axis(tmp_path: Path) -> None:
     assert plots.save(Document({}, {"mixed": report(unit="", cpu_per="")}), tmp_path) == []
 
 
+@pytest.mark.usefixtures("drawing")
 def test_plots_by_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """From the file of results; exit code 2 if there is none."""
     results, folder = tmp_path / "results.json", tmp_path / "plots"

@@ -49,6 +49,7 @@ def test_the_report_is_found_in_results() -> None:
         scaling_report({"races": {}})
 
 
+@pytest.mark.usefixtures("drawing")
 def test_each_sweep_becomes_a_drawing(tmp_path: Path) -> None:
     """A file for each, none for a sweep that was not run, and text that can be searched."""
     names = [
@@ -63,6 +64,7 @@ def test_each_sweep_becomes_a_drawing(tmp_path: Path) -> None:
     assert "AsyncIdClient: p99 ms" in drawn["scaling-latency.svg"]
 
 
+@pytest.mark.usefixtures("drawing")
 def test_the_same_figures_make_the_same_drawing(tmp_path: Path) -> None:
     """Otherwise each run of it would be a change of the documentation."""
     report = swept(*(point(_sweeps.TAGS_SERIES, number) for number in _sweeps.TAGS))
@@ -70,6 +72,7 @@ def test_the_same_figures_make_the_same_drawing(tmp_path: Path) -> None:
     assert first.read_bytes() == second.read_bytes()
 
 
+@pytest.mark.usefixtures("drawing")
 def test_drawing_from_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The command reads a report and names what it wrote."""
     source = tmp_path / "results.json"

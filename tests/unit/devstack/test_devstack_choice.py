@@ -1,6 +1,8 @@
 """Where the servers come from, and what happens when one of them does not start."""
 
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from devstack import DevStackError, ServerFailedError
-from devstack.servers import _docker, _install, _stack
+from devstack.servers import _docker, _install, _ports, _stack
 from devstack.servers._ports import free_port
 from devstack.servers._stack import AMQP_URL, MANAGEMENT_URL, MYSQL_URL, Plan, make_plan
 
 BROKER = {AMQP_URL: "amqp://a", MANAGEMENT_URL: "http://b"}
 DATABASE = {MYSQL_URL: "mysql://c"}
+ENGINE = "unix:engine"
 
 
 class FakeServer:
@@ -52,12 +55,11 @@ def no_urls(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def docker_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
-    """Be what the Docker client takes for its engine."""
+    """Be an engine at `ENGINE`."""
     monkeypatch.chdir(tmp_path)  # a socket's path must be short
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind("engine")
         listener.listen()
-        monkeypatch.setattr(_docker, "get_docker_host", lambda: "unix:engine")
         yield listener
 
 
@@ -110,7 +112,7 @@ def test_an_engine_that_answers_its_ping_is_there(docker_socket: socket.socket) 
 
     thread = threading.Thread(target=answer, name="fake-docker")
     thread.start()
-    assert _docker.engine_answers()
+    assert _docker.answers(ENGINE)
     thread.join()
 
 
@@ -123,17 +125,16 @@ def test_an_engine_that_hangs_up_is_not_there(docker_socket: socket.socket) -> N
 
     thread = threading.Thread(target=hang_up, name="fake-docker")
     thread.start()
-    assert not _docker.engine_answers()
+    assert not _docker.answers(ENGINE)
     thread.join()
 
 
 @pytest.mark.parametrize(
     "url", ["unix:///nowhere/docker.sock", "tcp://127.0.0.1:1", "ssh://somewhere", "npipe://x"]
 )
-def test_no_engine_is_not_an_error(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_engine_is_not_an_error(url: str) -> None:
     """Whatever DOCKER_HOST says, the answer is yes or no."""
-    monkeypatch.setattr(_docker, "get_docker_host", lambda: url)
-    assert not _docker.engine_answers()
+    assert not _docker.answers(url)
 
 
 @pytest.mark.usefixtures("no_urls")
@@ -184,3 +185,22 @@ def test_ports_lie_outside_the_range_of_outgoing_connections() -> None:
     ports = [free_port() for _ in range(50)]
     assert len(set(ports)) == 50
     assert all(port < lowest for port in ports)
+
+
+def test_a_port_is_given_to_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also while the server that it is for does not run."""
+    script = "from devstack.servers._ports import free_port; print(free_port()); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", script],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[3],
+    ) as other:
+        assert other.stdout is not None
+        port = int(other.stdout.readline())
+        monkeypatch.setattr(_ports, "_PORTS", [port])
+        with pytest.raises(OSError, match="no free port"):
+            free_port()
+        other.communicate("\n")
+    assert free_port() == port
