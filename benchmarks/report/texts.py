@@ -4,6 +4,7 @@ from typing import Any
 
 from benchmarks.harness.environment import one_line
 from benchmarks.harness.runner import Report, Spread, Verdict
+from idalloc_worker.cli import lined_up
 
 Row = list[str]
 
@@ -68,15 +69,7 @@ def verdict_line(verdict: Verdict) -> str:
 
 def table(rows: list[Row], right: int = 3) -> list[str]:
     """Align columns: the first to the left, `right` of them, with numbers, to the right."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        cells = [
-            cell.rjust(width) if 0 < index <= right else cell.ljust(width)
-            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append(("  " + "  ".join(cells)).rstrip())
-    return lines
+    return [f"  {line}".rstrip() for line in lined_up(rows, range(1, right + 1))]
 
 
 def number(value: float) -> str:

@@ -1,27 +1,14 @@
 """What a client counts while it works; it costs nothing per id, only per request."""
 
 import threading
-from bisect import bisect_left
 from collections import Counter
+
+from idalloc_client.histogram import Histogram
 
 ROUND_TRIP_BUCKETS = (
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
 )  # fmt: skip
-"""Upper bounds in seconds; a last bucket takes what is above."""
-
-
-class Histogram:
-    """Times by bucket, with their sum. One thread writes; reading from another is safe."""
-
-    def __init__(self, bounds: tuple[float, ...] = ROUND_TRIP_BUCKETS) -> None:
-        self.bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
-        self.sum = 0.0
-
-    def observe(self, seconds: float) -> None:
-        """Count one."""
-        self.counts[bisect_left(self.bounds, seconds)] += 1
-        self.sum += seconds
+"""Upper bounds in seconds."""
 
 
 class Tallies:
@@ -54,7 +41,7 @@ class Tallies:
         self.connections_lost = 0
         self.blocked = 0
         """Times that the broker stopped reading from publishers."""
-        self.round_trip = Histogram()
+        self.round_trip = Histogram(ROUND_TRIP_BUCKETS)
         """From handing a request to the connection to its reply."""
 
     def copy_of_failed(self) -> dict[str, int]:

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from idalloc_client._stats._counters import Histogram, LeaseTallies, Tallies
+from idalloc_client._stats._counters import LeaseTallies, Tallies
+from idalloc_client.histogram import Histogram
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +24,8 @@ class RoundTrips:
     @classmethod
     def of(cls, histogram: Histogram) -> "RoundTrips":
         """Sum a histogram up."""
-        counts, total = list(histogram.counts), 0
-        buckets = []
-        for bound, count in zip((*histogram.bounds, float("inf")), counts, strict=True):
-            total += count
-            buckets.append((bound, total))
-        return cls(total, histogram.sum, tuple(buckets))
+        buckets = tuple(histogram.cumulative())
+        return cls(buckets[-1][1], histogram.seconds, buckets)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,8 @@
-"""What a worker counts: its histograms, and how refills end."""
+"""What a worker counts, and how refills end."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from idalloc_worker.counters._counters import REFILL_FAILURES, Tallies, failure_reason
-from idalloc_worker.counters._histogram import Histogram
 from idalloc_worker.engine._effects import StartRefill
 from idalloc_worker.store._store import Reservation
 from idalloc_worker.store._threads import NotBegunError, RefillReport
@@ -23,21 +20,6 @@ from idalloc_worker.tags._segment import Segment
 from idalloc_worker.tags._settings import TagExhaustedError, TagSettings
 
 REFILL = StartRefill("order", 1, 1, 0)
-
-
-@given(st.lists(st.floats(0, 10)))
-def test_a_histogram_counts_each_duration_once(durations: list[float]) -> None:
-    """Each falls into the first bucket whose bound is not below it."""
-    histogram = Histogram((0.1, 1.0))
-    for duration in durations:
-        histogram.observe(duration)
-    expected = [
-        sum(duration <= 0.1 for duration in durations),
-        sum(0.1 < duration <= 1 for duration in durations),
-        sum(duration > 1 for duration in durations),
-    ]
-    assert histogram.counts == expected
-    assert histogram.seconds == pytest.approx(sum(durations))
 
 
 @pytest.mark.parametrize(

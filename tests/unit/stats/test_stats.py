@@ -6,8 +6,9 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from idalloc_client import AppTagNotFoundError, IdClient
-from idalloc_client._stats._counters import Histogram, Tallies
+from idalloc_client._stats._counters import Tallies
 from idalloc_client._stats._stats import RoundTrips, SequenceStats, snapshot
+from idalloc_client.histogram import Histogram
 from idalloc_client.prometheus import ClientCollector
 from idalloc_client.testing import AsyncFakeIdClient, FakeIdClient
 from idalloc_schemas import RespCode

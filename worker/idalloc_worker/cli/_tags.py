@@ -16,6 +16,7 @@ from idalloc_worker.cli._options import (
     settings_of_command,
 )
 from idalloc_worker.cli._tag_options import settings_options, values_of
+from idalloc_worker.cli._text_table import lined_up
 from idalloc_worker.store import AdminSession, TagAdmin, TagRow, create_schema
 from idalloc_worker.store import migrate as migrate_table
 
@@ -23,7 +24,7 @@ _app_tag = click.argument("app_tag", metavar="TAG", type=app_tag_name)
 _json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 _STEP = click.IntRange(1, MAX_ID)
 _MARK = click.IntRange(0, MAX_ID)
-_RIGHT = frozenset({1, 2})  # columns of numbers; the optional ones are few and stand left
+_NUMBERS = (1, 2)  # which columns hold them; the optional ones are few and stand left
 _ZERO_DATE = "0000-00-00"
 _SHOWN = (
     *("max_step", "target_cover", "ceiling", "ordered", "max_count", "user_rate"),
@@ -272,13 +273,8 @@ def _print_table(rows: Sequence[TagRow]) -> None:
         needed = (row.app_tag, row.max_id, row.step)
         cells = ["NULL" if value is None else str(value) for value in needed]
         lines.append([*cells, _shown(row.update_time), *settings])
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        cells = [
-            f"{cell:>{width}}" if position in _RIGHT else f"{cell:<{width}}"
-            for position, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ]
-        click.echo("  ".join(cells).rstrip())
+    for line in lined_up(lines, _NUMBERS):
+        click.echo(line)
 
 
 def _shown(value: object) -> str:

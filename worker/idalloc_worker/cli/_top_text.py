@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from idalloc_worker.cli._text_table import lined_up
 from idalloc_worker.cli._top_table import Table, TagRow, WorkerRow
 
 _HINT: Final = "q quits"
@@ -130,18 +131,9 @@ def _count(number: int, noun: str) -> str:
 def _block(heads: Sequence[str], body: Iterable[tuple[Sequence[str], bool]]) -> list[Line]:
     """Line up cells in columns: the first to the left, numbers to the right, the rest as is."""
     rows = [(tuple(head.upper() for head in heads), False), *body]
-    widths = [max(len(cells[column]) for cells, _ in rows) for column in range(len(heads))]
     words = heads.index("state") if "state" in heads else len(heads) - 1
-    return [
-        Line(
-            "  ".join(
-                cell.rjust(width) if 0 < column < words else cell.ljust(width)
-                for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
-            ).rstrip(),
-            alarm,
-        )
-        for cells, alarm in rows
-    ]
+    texts = lined_up([cells for cells, _ in rows], range(1, words))
+    return [Line(text, alarm) for text, (_, alarm) in zip(texts, rows, strict=True)]
 
 
 def _cut(block: list[Line], room: int | None, noun: str, unlisted: int) -> list[Line]:

@@ -14,7 +14,6 @@ from idalloc_worker.counters._counters import (
     REFILL_FAILURES,
     Tallies,
 )
-from idalloc_worker.counters._histogram import Histogram
 from idalloc_worker.counters._throttle import ThrottledLog
 
 __all__ = [
@@ -29,7 +28,6 @@ __all__ = [
     "ORDERED_QUEUES",
     "OUTCOMES",
     "REFILL_FAILURES",
-    "Histogram",
     "Tallies",
     "ThrottledLog",
 ]

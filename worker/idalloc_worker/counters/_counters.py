@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Final
 
+from idalloc_client.histogram import Histogram
 from idalloc_schemas import ALLOC_QUEUE, HEALTH_QUEUE, RespCode
-from idalloc_worker.counters._histogram import REFILL_BOUNDS, REQUEST_BOUNDS, Histogram
 from idalloc_worker.counters._user_counts import UserCounts
 from idalloc_worker.store import NotBegunError, RefillReport, Reservation
 from idalloc_worker.tags import (
@@ -24,6 +24,15 @@ from idalloc_worker.tags import (
     TagIsOrderedError,
     TagNotFoundError,
 )
+
+REQUEST_BOUNDS: Final = (
+    *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025),
+    *(0.05, 0.1, 0.25, 0.5, 1.0, 2.5),
+)
+"""Upper bounds in seconds: answers from memory lie far left, those that wait for a refill right."""
+
+REFILL_BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+"""Upper bounds in seconds; IDALLOC_REFILL_TIMEOUT, 2 s by default, ends an attempt."""
 
 GRANTED: Final = "granted"
 ANSWERED: Final = "answered"

@@ -4,7 +4,6 @@ import importlib.metadata
 import platform
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import accumulate
 
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -16,6 +15,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from idalloc_client.histogram import bound_label
 from idalloc_worker.metrics._names import (
     BUILD_INFO,
     HISTOGRAMS,
@@ -29,7 +29,7 @@ from idalloc_worker.metrics._names import (
     Metric,
     TagMetric,
 )
-from idalloc_worker.metrics._snapshot import HistogramSnapshot, Snapshot
+from idalloc_worker.metrics._snapshot import Snapshot
 from idalloc_worker.metrics._sources import ProcessState, Source
 
 Answered = Sequence[tuple[str, Snapshot]]
@@ -105,13 +105,9 @@ def _histogram_family(metric: HistogramMetric, answered: Answered) -> Family:
     family = HistogramMetricFamily(metric.name, metric.help, labels=("process",))
     for process, snapshot in answered:
         histogram = metric.read(snapshot)
-        family.add_metric((process,), _cumulative(histogram), histogram.seconds)
+        buckets = [(bound_label(bound), count) for bound, count in histogram.cumulative()]
+        family.add_metric((process,), buckets, histogram.seconds)
     return family
-
-
-def _cumulative(histogram: HistogramSnapshot) -> list[tuple[str, float]]:
-    bounds = [*map(str, histogram.bounds), "+Inf"]
-    return list(zip(bounds, accumulate(histogram.counts), strict=True))
 
 
 def _tag_family(metric: TagMetric, answered: Answered) -> Family:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
+from idalloc_client.histogram import Histogram
 from idalloc_worker.counters import OUTCOMES, REFILL_FAILURES
-from idalloc_worker.metrics._snapshot import HistogramSnapshot, Snapshot, TagSnapshot
+from idalloc_worker.metrics._snapshot import Snapshot, TagSnapshot
 
 OTHER_TAGS: Final = "all others"
 """The `tag` of those without series of their own; no tag has a space in its name."""
@@ -44,7 +45,7 @@ class HistogramMetric:
 
     name: str
     help: str
-    read: Callable[[Snapshot], HistogramSnapshot]
+    read: Callable[[Snapshot], Histogram]
 
 
 @dataclass(frozen=True, slots=True)

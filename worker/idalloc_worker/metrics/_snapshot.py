@@ -5,6 +5,8 @@ from typing import Final
 from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass
 
+from idalloc_client.histogram import Histogram
+
 
 @dataclass(frozen=True, slots=True)
 class TagSnapshot:
@@ -27,15 +29,6 @@ class TagSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
-class HistogramSnapshot:
-    """Counts per bucket, the last without an upper bound, and the sum of what was counted."""
-
-    bounds: tuple[float, ...]
-    counts: tuple[int, ...]
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
 class Snapshot:
     """One process. Times in seconds; `started_at` since the epoch."""
 
@@ -45,8 +38,8 @@ class Snapshot:
     events: dict[str, int]
     refill_failures: dict[str, int]
     limited: dict[str, int]
-    latency: HistogramSnapshot
-    refill_time: HistogramSnapshot
+    latency: Histogram
+    refill_time: Histogram
     connected: bool
     blocked: bool
     database_reachable: bool | None

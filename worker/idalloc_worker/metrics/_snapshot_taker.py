@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Final
 
-from idalloc_worker.counters import Histogram, Tallies
+from idalloc_worker.counters import Tallies
 from idalloc_worker.engine import TagPool
-from idalloc_worker.metrics._snapshot import HistogramSnapshot, Snapshot
+from idalloc_worker.metrics._snapshot import Snapshot
 from idalloc_worker.metrics._tag_series import TagSeries
 
 _SLICE: Final = 250  # tags per turn: about a millisecond
@@ -72,8 +72,8 @@ class SnapshotTaker:
             events=dict(tallies.events),
             refill_failures=dict(tallies.refill_failures),
             limited=tallies.limited.by_user(),
-            latency=_frozen(tallies.latency),
-            refill_time=_frozen(tallies.refill_time),
+            latency=tallies.latency.copy(),
+            refill_time=tallies.refill_time.copy(),
             connected=tallies.connected,
             blocked=tallies.blocked,
             database_reachable=tallies.database_reachable,
@@ -88,7 +88,3 @@ class SnapshotTaker:
             waiters=series.waiters,
             tags=tags,
         )
-
-
-def _frozen(histogram: Histogram) -> HistogramSnapshot:
-    return HistogramSnapshot(histogram.bounds, tuple(histogram.counts), histogram.seconds)
