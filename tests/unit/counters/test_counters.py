@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from idalloc_worker.counters._counters import REFILL_FAILURES, Tallies, failure_reason
 from idalloc_worker.counters._histogram import Histogram
 from idalloc_worker.engine._effects import StartRefill
-from idalloc_worker.store._store import Reservation
-from idalloc_worker.store._threads import NotBegunError, RefillReport
+from idalloc_worker.store._reservation import Reservation
+from idalloc_worker.store._threads import NotBegunError, RefillOutcome
 from idalloc_worker.tags._errors import (
     InvalidRowError,
     OutcomeUnknownError,
@@ -22,7 +22,7 @@ from idalloc_worker.tags._errors import (
 from idalloc_worker.tags._segment import Segment
 from idalloc_worker.tags._settings import TagExhaustedError, TagSettings
 
-REFILL = StartRefill("order", 1, 1, 0)
+REFILL = StartRefill("order", 1, 0, attempt=1)
 
 
 @given(st.lists(st.floats(0, 10)))
@@ -78,7 +78,7 @@ def test_the_database_is_reachable_if_it_answers() -> None:
         (StoreUnavailableError(StoreReason.READ_ONLY, "no"), False),
         (SegmentContestedError("order", 5, 9), True),
     ):
-        tallies.refilled(RefillReport(REFILL, outcome, 0.1), {})
+        tallies.refilled(RefillOutcome(REFILL, outcome, 0.1), {})
         assert tallies.database_reachable is reachable
     assert sum(tallies.refill_time.counts) == 6, "two never reached it"
 
