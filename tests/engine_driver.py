@@ -8,6 +8,7 @@ from idalloc_worker.engine._effects import (
     AbandonRefill,
     Answer,
     Answered,
+    Denial,
     Expired,
     Range,
     Refused,
@@ -189,7 +190,7 @@ class Driver:
         )
         self._collect()
 
-    def refuse(self, refusal: Refused) -> None:
+    def refuse(self, refusal: Denial) -> None:
         """Let the database say that there is nothing for the tag."""
         self.engine.refill_refused(self.refills.pop(0).attempt, refusal, self.now)
         self._collect()

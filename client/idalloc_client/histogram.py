@@ -1,7 +1,6 @@
 """A histogram of durations with fixed buckets: cheap to fill, and counts that add up over time."""
 
 from bisect import bisect_left
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import accumulate
 from math import inf
@@ -24,15 +23,6 @@ class Histogram:
         """Count one duration; a bound belongs to the bucket below it, as in Prometheus."""
         self.counts[bisect_left(self.bounds, seconds)] += 1
         self.seconds += seconds
-
-    def observe_since(self, starts: Iterable[float], now: float) -> None:
-        """Count what began at each of `starts` and ends now. On the path of every request."""
-        bounds, counts, total = self.bounds, self.counts, 0.0
-        for start in starts:
-            seconds = now - start
-            counts[bisect_left(bounds, seconds)] += 1
-            total += seconds
-        self.seconds += total
 
     def copy(self) -> "Histogram":
         """Copy what was counted so far."""

@@ -10,6 +10,7 @@ import pytest
 from devstack import Database
 from devstack.servers._database import connect
 from idalloc_worker.cli._main import run as idalloc_run
+from idalloc_worker.engine._effects import ReservationRequest
 from idalloc_worker.mysql._sql import OPTIONAL_COLUMNS
 from tests.integration.stores import TABLE, address_of, mark_of, opened, run
 
@@ -92,7 +93,7 @@ def test_any_time_will_do(
         (100, 20, 1000)
     ]
     with opened(address_of(database)) as store:
-        assert store.reserve("order", 1).segment.left == 100
+        assert store.reserve(ReservationRequest("order", 1)).segment.left == 100
 
 
 # Marks and steps

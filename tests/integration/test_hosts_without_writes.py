@@ -10,6 +10,7 @@ import pytest
 from devstack import Database, PrivateMySql
 from devstack.servers._database import create_database, drop_database, scratch_name
 from devstack.stalled_commits import commits_hang
+from idalloc_worker.engine._effects import ReservationRequest
 from idalloc_worker.mysql._url import MySqlAddress
 from idalloc_worker.store._admin_session import AdminSession
 from idalloc_worker.store._store import SegmentStore
@@ -75,7 +76,7 @@ def two(servers: tuple[PrivateMySql, PrivateMySql]) -> Iterator[Two]:
 
 
 def reserve(store: SegmentStore) -> Segment:
-    return store.reserve("order", 1).segment
+    return store.reserve(ReservationRequest("order", 1)).segment
 
 
 def refuse_writes(database: Database, errno: int) -> None:
@@ -158,13 +159,13 @@ def test_a_row_that_is_at_fault_moves_nobody(two: Two) -> None:
         run(other, f"SELECT * FROM {TABLE} WHERE app_tag = 'locked' FOR UPDATE")
         for _ in range(2):
             with pytest.raises(TagNotFoundError):
-                store.reserve("nobody", 1)
+                store.reserve(ReservationRequest("nobody", 1))
             with pytest.raises(InvalidRowError):
-                store.reserve("broken", 1)
+                store.reserve(ReservationRequest("broken", 1))
             with pytest.raises(TagExhaustedError):
-                store.reserve("small", 1)
-            assert failure(lambda: store.reserve("refused", 1)).errno == 31415
-            assert failure(lambda: store.reserve("locked", 1)).errno == 1205
+                store.reserve(ReservationRequest("small", 1))
+            assert failure(lambda: store.reserve(ReservationRequest("refused", 1))).errno == 31415
+            assert failure(lambda: store.reserve(ReservationRequest("locked", 1))).errno == 1205
         run(other, "ROLLBACK")
         assert reserve(store) == Segment(10, 20)
     assert two.connections_to_second == 0

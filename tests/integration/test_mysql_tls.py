@@ -12,6 +12,7 @@ import pytest
 
 from devstack import Database, private_mysql
 from devstack.certificates import Authority
+from idalloc_worker.engine._effects import ReservationRequest
 from idalloc_worker.mysql._url import MySqlAddress
 from idalloc_worker.store._admin_session import AdminSession
 from idalloc_worker.tags._errors import StoreReason, StoreUnavailableError
@@ -135,4 +136,4 @@ def test_tls_is_used_where_it_is_offered(with_tls: Database, folder: Path) -> No
         )
         session.change(f"INSERT INTO ids.segments VALUES ('{TAG}', 0, 10)")
     with opened(replace(address, database="ids")) as store:
-        assert store.reserve(TAG, 1).segment.right > 1
+        assert store.reserve(ReservationRequest(TAG, 1)).segment.right > 1

@@ -247,8 +247,8 @@ ENGINE: Final = (
     Rule(
         "A refill names the floor below which no segment may lie.",
         _ENGINE,
-        "attempt, want, pool.mark, demand",
-        "attempt, want, 0, demand",
+        "want, pool.mark, demand",
+        "want, 0, demand",
         (_UNIT,),
     ),
     Rule(
@@ -310,8 +310,8 @@ ENGINE: Final = (
     Rule(
         "A row that says ordered ends what is held of it.",
         _ENGINE,
-        "        elif isinstance(refusal, Redirected):\n            pool.drop_all()\n",
-        "",
+        "        if isinstance(refusal, Redirected):\n            pool.drop_all()\n        elif",
+        "        if isinstance(refusal, Redirected):\n            pass\n        elif",
         (_ORDERED,),
     ),
     Rule(

@@ -395,15 +395,15 @@ FLEET: Final = (
     Rule(
         "A row is repaired only if it says again what it said before.",
         _REFILLS,
-        "suspected=row))",
-        "suspected=floor - 1))",
+        "suspected=row)\n",
+        "suspected=floor - 1)\n",
         (_REFILLS_TESTS, SIMULATION),
     ),
     Rule(
         "A segment is claimed before the engine hears of it.",
         _REFILLS,
-        "            self._claim(attempt, outcome)",
-        "            self._end(attempt, outcome)",
+        "            self._claim(attempt, result)",
+        "            self._end(attempt, result)",
         (_REFILLS_TESTS, SIMULATION),
     ),
     Rule(
@@ -535,7 +535,7 @@ FLEET: Final = (
         "            if isinstance(outcome, Exception):\n",
         "            if isinstance(outcome, Exception) and not self._over:\n"
         "                job = GiveBack(pool.app_tag, pool.next, pool.mark, bool)\n"
-        "                self._refiller.give_back(job)\n",
+        "                self._refill_threads.give_back(job)\n",
         (_GIVE_BACK_TESTS,),
     ),
     Rule(

@@ -233,7 +233,7 @@ ORDERED: Final = (
     Rule(
         "An owner hears what its own worker reserves for a tag as an ordinary one.",
         _SERVICE,
-        "if isinstance(report.outcome, Reservation) and not report.refill.ordered:",
+        "if isinstance(result, Reservation) and not refill.ordered:",
         "if False:",
         (_TAGS_TESTS,),
     ),

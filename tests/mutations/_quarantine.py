@@ -117,8 +117,8 @@ QUARANTINE: Final = (
     Rule(
         "A worker that stops first sends what it answers aside.",
         _SERVICE,
-        "            self._desk.side.finish(give_back)\n",
-        "            self._desk.side.close()\n            give_back()\n",
+        "            self._responder.side.finish(give_back)\n",
+        "            self._responder.side.close()\n            give_back()\n",
         (_WHOLE,),
     ),
     Rule(

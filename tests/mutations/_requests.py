@@ -8,7 +8,7 @@ _SESSION = "worker/idalloc_worker/requests/_session.py"
 _SERVICE = "worker/idalloc_worker/service/_service.py"
 _TAKER = "worker/idalloc_worker/service/_requests.py"
 _ACKS = "worker/idalloc_worker/requests/_acks.py"
-_DESK = "worker/idalloc_worker/requests/_responder.py"
+_RESPONDER = "worker/idalloc_worker/requests/_responder.py"
 _ADDRESS = "worker/idalloc_worker/requests/_reply_address.py"
 _HEALTH = "worker/idalloc_worker/health/_requests.py"
 _SUPERVISOR = "worker/idalloc_worker/process/_supervisor.py"
@@ -101,21 +101,21 @@ REQUESTS: Final = (
     ),
     Rule(
         "After a connection ended for it, what is delivered again is answered aside.",
-        _DESK,
+        _RESPONDER,
         "delivery.reply_to in delivery.session.addresses.admitted and not suspect:",
         "delivery.reply_to in delivery.session.addresses.admitted:",
         (_SIDE_TESTS,),
     ),
     Rule(
         "An answer about health that comes too late is dropped.",
-        _DESK,
+        _RESPONDER,
         "        elif delivery.deadline <= self._clock():\n",
         "        elif False:\n",
         ("tests/unit/requests/test_responder.py",),
     ),
     Rule(
         "What is beyond the share of one user is not counted as trouble for all.",
-        _DESK,
+        _RESPONDER,
         "        if isinstance(refusal, OverShare):\n",
         "        if False:\n",
         ("tests/unit/requests/test_responder.py",),
@@ -223,7 +223,7 @@ REQUESTS: Final = (
         _TAKER,
         """\
         if deadline <= now:
-            self._desk.expire(delivery)
+            self._responder.expire(delivery)
             return
 """,
         "",
@@ -253,7 +253,7 @@ REQUESTS: Final = (
     ),
     Rule(
         "A message that may have aged unseen is handed back.",
-        _DESK,
+        _RESPONDER,
         "doubtful = self.stalls.may_be_dead(deadline, now) and not delivery.redelivered",
         "doubtful = False",
         ("tests/unit/requests/test_responder.py",),

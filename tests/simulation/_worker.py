@@ -21,7 +21,7 @@ from tests.simulation._database import Database
 from tests.simulation._flows import Callback, Flow, Flows
 from tests.simulation._judge import Judge
 from tests.simulation._message_channel import SimMessageChannel
-from tests.simulation._refiller import SimRefiller
+from tests.simulation._refill_threads import SimRefillThreads
 from tests.simulation._weather import Weather
 
 _RECONNECT_AFTER = 0.2
@@ -129,18 +129,17 @@ class SimWorker:
             clock=clock,
             clocks=ClockWatch(clock, clock),
         )
-        self.refiller = SimRefiller(
+        self.refill_threads = SimRefillThreads(
             self.name,
             world.database,
             world.choices,
             weather,
             world.judge,
             world.statements,
-            self.service.report,
         )
         thread: Any = self
-        refiller: Any = self.refiller
-        self.run(lambda: self.service.attach(thread, refiller))
+        refill_threads: Any = self.refill_threads
+        self.run(lambda: self.service.attach(thread, refill_threads))
 
     # The link and its thread
 
@@ -229,7 +228,7 @@ class SimWorker:
 
     def _on_drained(self) -> None:
         self._left = True
-        self.refiller.die()
+        self.refill_threads.die()
         if self.connection is None:
             self.die()
         else:
@@ -240,7 +239,7 @@ class SimWorker:
         if not self.alive:
             return
         self.alive = False
-        self.refiller.die()
+        self.refill_threads.die()
         if self.connection is not None:
             self.world.broker.cut(self.connection)
         for flow in self._flows:
@@ -250,7 +249,7 @@ class SimWorker:
     def freeze(self, *, frozen: bool) -> None:
         """Stand still, or go on."""
         self.frozen = frozen
-        self.refiller.hold(held=frozen)
+        self.refill_threads.hold(held=frozen)
         for flow in self._flows:
             flow.hold(held=frozen)
         if not frozen:

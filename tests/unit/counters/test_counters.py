@@ -4,8 +4,8 @@ import pytest
 
 from idalloc_worker.counters._counters import REFILL_FAILURES, Tallies, failure_reason
 from idalloc_worker.engine._effects import StartRefill
-from idalloc_worker.store._store import Reservation
-from idalloc_worker.store._threads import NotBegunError, RefillReport
+from idalloc_worker.store._reservation import Reservation
+from idalloc_worker.store._threads import NotBegunError, RefillOutcome
 from idalloc_worker.tags._errors import (
     InvalidRowError,
     OutcomeUnknownError,
@@ -19,7 +19,7 @@ from idalloc_worker.tags._errors import (
 from idalloc_worker.tags._segment import Segment
 from idalloc_worker.tags._settings import TagExhaustedError, TagSettings
 
-REFILL = StartRefill("order", 1, 1, 0)
+REFILL = StartRefill("order", 1, 0, attempt=1)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_the_database_is_reachable_if_it_answers() -> None:
         (StoreUnavailableError(StoreReason.READ_ONLY, "no"), False),
         (SegmentContestedError("order", 5, 9), True),
     ):
-        tallies.refilled(RefillReport(REFILL, outcome, 0.1), {})
+        tallies.refilled(RefillOutcome(REFILL, outcome, 0.1), {})
         assert tallies.database_reachable is reachable
     assert sum(tallies.refill_time.counts) == 6, "two never reached it"
 

@@ -88,7 +88,7 @@ def test_a_tag_that_became_ordered_is_served_no_longer() -> None:
     assert waiting.waiting
     d.engine.redirect("order", d.now)
     d._collect()
-    assert isinstance(waiting.refusal, Redirected)
+    assert isinstance(waiting.outcome, Redirected)
     assert d.health().left == 0
     d.settle()  # the refill in flight brings a segment, which is too late
     assert d.health().left == 0
@@ -103,11 +103,11 @@ def test_a_row_that_says_ordered_sends_everybody_to_the_owner() -> None:
     assert d.health().left == 8
     d.refuse(REDIRECTED)
     assert d.health().left == 0
-    assert isinstance(d.ask().refusal, Redirected)
+    assert isinstance(d.ask().outcome, Redirected)
     cold = Driver(rows={"order": Row(10)})
     waiting = cold.ask()
     cold.refuse(REDIRECTED)
-    assert isinstance(waiting.refusal, Redirected)
+    assert isinstance(waiting.outcome, Redirected)
 
 
 def test_engines_that_share_refill_threads_share_their_numbers() -> None:

@@ -13,7 +13,7 @@ from idalloc_worker.counters._counters import Tallies
 from idalloc_worker.engine._effects import Refused
 from idalloc_worker.health._requests import HealthRequests
 from idalloc_worker.ordered._tags import OrderedTags
-from idalloc_worker.requests._responder import Desk
+from idalloc_worker.requests._responder import Responder
 from idalloc_worker.requests._session import Delivery
 from idalloc_worker.rights._health_rights import NOBODY, HealthRights
 from tests.engine_driver import Driver, OwnerDriver, Row
@@ -51,7 +51,7 @@ class Bench:
         self.plain.get("bills", user="billing")
         self.tallies = Tallies()
         ordered = OrderedTags(owner.engine, self.plain.engine, "w", self.tallies)
-        desk = Desk(self.tallies, SimpleNamespace(), lambda: 100.0, lambda _: None)  # type: ignore[arg-type]
+        responder = Responder(self.tallies, SimpleNamespace(), lambda: 100.0, lambda _: None)  # type: ignore[arg-type]
         self.soon: list[Callable[[], None]] = []
         fleet: Any = SimpleNamespace(speaking=True, key="key")
         link: Any = SimpleNamespace(
@@ -62,7 +62,7 @@ class Bench:
             "w",
             fleet=fleet,
             ordered=ordered,
-            desk=desk,
+            responder=responder,
             tallies=self.tallies,
             link=link,
             rights=HealthRights(logged_in(), ["carol"]),

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from idalloc_worker.engine._effects import ReservationRequest
 from idalloc_worker.mysql._host_choice import MySqlHosts
 from idalloc_worker.mysql._url import MySqlAddress
 from idalloc_worker.store._admin_session import AdminSession
@@ -21,7 +22,7 @@ def failure(then: Script) -> StoreError:
         store = SegmentStore(MySqlHosts(address), "segments", 300)
         try:
             with pytest.raises(StoreError) as raised:
-                store.reserve("order", 1)
+                store.reserve(ReservationRequest("order", 1))
         finally:
             store.close()
     return raised.value

@@ -113,9 +113,9 @@ class FakeDesk:
 class Bench:
     def __init__(self) -> None:
         self.now = NOW
-        self.loop, self.desk, self.session = FakeLoop(), FakeDesk(), FakeSession()
+        self.loop, self.responder, self.session = FakeLoop(), FakeDesk(), FakeSession()
         self.forwarder = Forwarder(
-            "worker", self.loop, self.desk, lambda: self.now, Counter(), FleetUsers()
+            "worker", self.loop, self.responder, lambda: self.now, Counter(), FleetUsers()
         )
         self.connection: Any = FakeConnection()
 
@@ -196,17 +196,17 @@ def test_a_message_that_was_returned_or_refused_is_answered_with_an_error(bench:
     channel.confirm(1)
     bench.now += LONGEST / 2
     channel.confirm(2, ack=False)
-    assert [delivery for delivery, _ in bench.desk.refused] == missing
+    assert [delivery for delivery, _ in bench.responder.refused] == missing
     bench.now += LONGEST
     bench.later()
     channel.confirm(3, ack=False)
-    assert [delivery for delivery, _ in bench.desk.refused] == missing + full
-    assert [refusal.code for _, refusal in bench.desk.refused] == [
+    assert [delivery for delivery, _ in bench.responder.refused] == missing + full
+    assert [refusal.code for _, refusal in bench.responder.refused] == [
         RespCode.NO_AVAILABLE_ID,
         RespCode.NO_AVAILABLE_ID,
         RespCode.BUSY,
     ]
-    assert all(refusal.retry_after for _, refusal in bench.desk.refused)
+    assert all(refusal.retry_after for _, refusal in bench.responder.refused)
     assert bench.session.finished == []
 
 
@@ -216,11 +216,11 @@ def test_a_request_is_passed_on_again_while_its_queue_is_full(bench: Bench) -> N
     added, idle = bench.add(), []
     channel.confirm(1, ack=False)
     bench.forwarder.when_idle(lambda: idle.append(True))
-    assert (bench.desk.refused, len(channel.published), idle) == ([], 1, [])
+    assert (bench.responder.refused, len(channel.published), idle) == ([], 1, [])
     bench.later()
     assert len(channel.published) == 2
     channel.confirm(2)
-    assert (bench.session.finished, bench.desk.refused, idle) == (added, [], [True])
+    assert (bench.session.finished, bench.responder.refused, idle) == (added, [], [True])
 
 
 def test_not_too_many_are_passed_on_again_at_a_time(bench: Bench) -> None:
@@ -229,7 +229,7 @@ def test_not_too_many_are_passed_on_again_at_a_time(bench: Bench) -> None:
     for _ in range(MOST + 1):
         bench.add()
     channel.confirm(len(channel.published), multiple=True, ack=False)
-    assert [refusal.code for _, refusal in bench.desk.refused] == [RespCode.BUSY]
+    assert [refusal.code for _, refusal in bench.responder.refused] == [RespCode.BUSY]
 
 
 def test_nothing_is_passed_on_again_after_its_connection(bench: Bench) -> None:
@@ -248,7 +248,7 @@ def test_what_is_too_late_is_not_sent(bench: Bench) -> None:
     channel = bench.open()
     late = bench.add(seconds=0.0005)
     assert channel.published == []
-    assert bench.desk.expired == late
+    assert bench.responder.expired == late
 
 
 def test_requests_wait_for_the_channel(bench: Bench) -> None:
@@ -269,7 +269,7 @@ def test_a_lost_connection_voids_everything(bench: Bench) -> None:
     bench.forwarder.lose()
     channel.confirm(1)
     assert not bench.session.finished
-    assert not bench.desk.refused
+    assert not bench.responder.refused
     again = bench.open()
     assert again.published == []
 
@@ -280,7 +280,7 @@ def test_a_channel_that_the_broker_closes_is_replaced(bench: Bench) -> None:
     lost = bench.add()
     channel.is_open = False
     channel.on_closed(channel, ChannelClosedByBroker(406, "PRECONDITION_FAILED - user_id"))
-    assert [(d, r.code) for d, r in bench.desk.refused] == [(lost[0], RespCode.SHUTTING_DOWN)]
+    assert [(d, r.code) for d, r in bench.responder.refused] == [(lost[0], RespCode.SHUTTING_DOWN)]
     waiting = bench.add()
     bench.loop.later.pop()()
     replacement = bench.connection.last
@@ -303,7 +303,7 @@ def test_a_channel_that_this_worker_closes_is_nothing_to_tell(
     channel.on_closed(channel, ChannelClosedByClient(200, "Normal shutdown"))
     assert caplog.messages == []
     assert not bench.loop.later
-    assert not bench.desk.refused
+    assert not bench.responder.refused
 
 
 def test_idle_is_told_when_all_is_with_the_owners(bench: Bench) -> None:

@@ -20,8 +20,8 @@ from idalloc_worker.requests._sample import SHOWN
 from idalloc_worker.requests._session import Delivery
 from idalloc_worker.rights._fleet_users import FleetUsers
 from idalloc_worker.service._service import WorkerService
-from idalloc_worker.store._store import Reservation
-from idalloc_worker.store._threads import RefillReport
+from idalloc_worker.store._reservation import Reservation
+from idalloc_worker.store._threads import RefillOutcome
 from idalloc_worker.tags._partitions import QUEUES, partition_of
 from idalloc_worker.tags._segment import Segment
 from idalloc_worker.tags._settings import TagSettings
@@ -83,7 +83,7 @@ class BundleBench(Bench):
         self.dead: list[int] = []
         self.asked: list[str | None] = []
         self.parts._take = lambda _request, _now, user: self.asked.append(user)
-        self.parts._desk = SimpleNamespace(doubts=lambda *_: False)
+        self.parts._responder = SimpleNamespace(doubts=lambda *_: False)
         if users is not None:
             self.parts._users = users
         channel = SimpleNamespace(basic_reject=lambda tag, _requeue: self.dead.append(tag))
@@ -248,11 +248,11 @@ def test_a_service_tells_its_owner_who_reserves() -> None:
     assert owner.health().left == 0
     owner.rows["order"].max_id = 30
     assert owner.get().id == 30
-    own = StartRefill("order", 1, 1, 0, ordered=True)
+    own = StartRefill("order", 1, 0, ordered=True, attempt=1)
     with pytest.raises(KeyError):  # the engine knows nothing of this attempt
-        service._record(RefillReport(own, Reservation(Segment(50, 60), TagSettings(step=10))))
+        service._record(RefillOutcome(own, Reservation(Segment(50, 60), TagSettings(step=10))))
     assert owner.health().left == 19
     plain.ask()
     (refill,) = plain.refills
-    service._record(RefillReport(refill, Reservation(Segment(50, 60), TagSettings(step=10))))
+    service._record(RefillOutcome(refill, Reservation(Segment(50, 60), TagSettings(step=10))))
     assert owner.health().left == 0

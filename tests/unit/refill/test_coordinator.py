@@ -10,10 +10,10 @@ from idalloc_schemas import MAX_ID
 from idalloc_worker.engine._effects import StartRefill
 from idalloc_worker.marks._marks import FleetMarks, Watch
 from idalloc_worker.marks._vouching import Vouching
-from idalloc_worker.refill._coordinator import Refills
-from idalloc_worker.refill._lookup_queue import LookupLane
-from idalloc_worker.store._store import Reservation
-from idalloc_worker.store._threads import Errand, NotBegunError, RefillReport
+from idalloc_worker.refill._coordinator import RefillCoordinator
+from idalloc_worker.refill._lookup_queue import LookupQueue
+from idalloc_worker.store._reservation import Reservation
+from idalloc_worker.store._threads import Job, NotBegunError, RefillOutcome
 from idalloc_worker.tags._errors import (
     MarksNotVouchedError,
     RewindSuspectedError,
@@ -24,7 +24,7 @@ from idalloc_worker.tags._segment import Segment
 from idalloc_worker.tags._settings import TagSettings
 
 SETTINGS = TagSettings(step=10)
-REFILL = StartRefill("order", 1, 5, 0, users=frozenset({"alice"}))
+REFILL = StartRefill("order", 5, 0, users=frozenset({"alice"}), attempt=1)
 
 
 class FakeFleet:
@@ -67,34 +67,36 @@ class FakeRefiller:
         self.requests: list[StartRefill] = []
         self.row: int | Exception = 0
 
-    def request(self, refill: StartRefill) -> None:
+    def refill(self, refill: StartRefill, report: Callable[[RefillOutcome], None]) -> None:
         self.requests.append(refill)
+        self.report = report
 
-    def run(self, errand: Errand) -> None:
-        errand.report(self.row if isinstance(self.row, Exception) else {"order": self.row})
+    def run(self, job: Job) -> None:
+        job.report(self.row if isinstance(self.row, Exception) else {"order": self.row})
 
 
 class Bench:
-    """Refills with their surroundings."""
+    """A coordinator with its surroundings."""
 
     def __init__(self) -> None:
-        self.fleet, self.refiller, self.counters = FakeFleet(), FakeRefiller(), Counter[str]()
-        self.records: list[RefillReport] = []
-        self.refills = Refills(
+        self.fleet, self.refill_threads, self.counters = FakeFleet(), FakeRefiller(), Counter[str]()
+        self.records: list[RefillOutcome] = []
+        self.refills = RefillCoordinator(
             self.fleet,  # type: ignore[arg-type]  # the parts that are used
-            self.refiller,  # type: ignore[arg-type]
+            self.refill_threads,  # type: ignore[arg-type]
             self.records.append,
             self.counters,
             lambda callback: callback(),
-            LookupLane(
-                self.refiller,  # type: ignore[arg-type]
+            LookupQueue(
+                self.refill_threads,  # type: ignore[arg-type]
                 lambda callback: callback(),
                 lambda _delay, callback: callback(),
             ),
         )
 
-    def answer(self, outcome: Reservation | Exception, seconds: float = 0.0) -> None:
-        self.refills.on_report(RefillReport(self.refiller.requests.pop(), outcome, seconds))
+    def answer(self, result: Reservation | Exception, seconds: float = 0.0) -> None:
+        refill = self.refill_threads.requests.pop()
+        self.refill_threads.report(RefillOutcome(refill, result, seconds))
 
 
 @pytest.fixture
@@ -110,8 +112,8 @@ def test_a_segment_is_claimed_before_the_engine_hears_of_it(bench: Bench) -> Non
     bench.answer(Reservation(Segment(10, 20), SETTINGS))
     assert bench.fleet.claimed == [Segment(10, 20)]
     (record,) = bench.records
-    assert isinstance(record.outcome, SegmentContestedError)
-    assert record.outcome.possibly_reserved == 10
+    assert isinstance(record.result, SegmentContestedError)
+    assert record.result.possibly_reserved == 10
     assert bench.counters["claims_contested"] == 1
 
 
@@ -120,13 +122,13 @@ def test_nothing_is_claimed_where_nothing_was_reserved(bench: Bench) -> None:
     empty = Reservation(Segment(10, 10), SETTINGS)
     bench.answer(empty)
     assert bench.fleet.claimed == []
-    assert [record.outcome for record in bench.records] == [empty]
+    assert [record.result for record in bench.records] == [empty]
 
 
 def test_a_suspicion_is_looked_into_with_all_that_the_engine_asked_for(bench: Bench) -> None:
     """The second look names what the first one saw, and their times are one refill's."""
     bench.answer(RewindSuspectedError("order", 7, 100), 0.25)
-    (again,) = bench.refiller.requests
+    (again,) = bench.refill_threads.requests
     assert (again.suspected, again.users, again.want) == (7, REFILL.users, REFILL.want)
     bench.answer(Reservation(Segment(100, 110), SETTINGS, rewound_from=7), 0.5)
     (record,) = bench.records
@@ -141,12 +143,12 @@ def test_a_row_is_not_raised_further_than_is_plausible(bench: Bench, end: int) -
     far = min(end, 7 + 2 * LEAP + 1) - 1
     bench.fleet.on_catch_up = lambda: bench.fleet.marks.reserved("other", "order", 0, far)
     bench.answer(RewindSuspectedError("order", 7, 100, end))
-    assert [request.suspected for request in bench.refiller.requests] == [None]
+    assert [request.suspected for request in bench.refill_threads.requests] == [None]
     bench.answer(RewindSuspectedError("order", 7, far, end))
-    assert bench.refiller.requests == []
+    assert bench.refill_threads.requests == []
     (record,) = bench.records
-    assert isinstance(record.outcome, MarkImplausibleError)
-    assert f"tags raise order --to {far}" in str(record.outcome)
+    assert isinstance(record.result, MarkImplausibleError)
+    assert f"tags raise order --to {far}" in str(record.result)
     assert (bench.counters["marks_implausible"], bench.counters["rewinds_repaired"]) == (1, 0)
 
 
@@ -156,7 +158,7 @@ def test_a_row_that_others_moved_while_it_was_looked_into_is_read_again(bench: B
     bench.answer(RewindSuspectedError("order", 7, 100, 1000))
     bench.answer(Reservation(Segment(900, 910), SETTINGS))
     (record,) = bench.records
-    assert isinstance(record.outcome, Reservation)
+    assert isinstance(record.result, Reservation)
     assert bench.counters["marks_implausible"] == 0
 
 
@@ -165,27 +167,27 @@ def test_what_cannot_be_claimed_is_not_reserved() -> None:
     bench = Bench()
     bench.fleet.waiting = []
     bench.refills.start(REFILL)
-    assert bench.refiller.requests == []
+    assert bench.refill_threads.requests == []
     bench.fleet.marks.reserved("other", "order", 0, 40)
     (go_on,) = bench.fleet.waiting
     go_on()
-    assert bench.refiller.requests[0].floor == 40  # of what was heard meanwhile
+    assert bench.refill_threads.requests[0].floor == 40  # of what was heard meanwhile
     bench.refills.start(replace(REFILL, attempt=2))
     bench.refills.abandon(2)
     (record,) = bench.records
-    assert isinstance(record.outcome, NotBegunError)
+    assert isinstance(record.result, NotBegunError)
     bench.fleet.waiting[1]()
-    assert len(bench.refiller.requests) == 1
+    assert len(bench.refill_threads.requests) == 1
 
 
 def test_a_repair_that_cannot_be_claimed_is_not_made(bench: Bench) -> None:
     """The second look waits until the others can be told, as the first one does."""
     bench.fleet.waiting = []
     bench.answer(RewindSuspectedError("order", 7, 100))
-    assert bench.refiller.requests == []
+    assert bench.refill_threads.requests == []
     bench.fleet.marks.reserved("other", "order", 0, 200)
     bench.fleet.waiting[0]()
-    (again,) = bench.refiller.requests
+    (again,) = bench.refill_threads.requests
     assert (again.suspected, again.floor) == (7, 200)
 
 
@@ -197,7 +199,7 @@ def test_a_claim_that_is_given_up_is_recorded_with_what_it_had(bench: Bench) -> 
     assert bench.records == []
     bench.refills.abandon(1)
     assert bench.fleet.forgotten == [Segment(10, 20)]
-    assert [record.outcome for record in bench.records] == [reservation]
+    assert [record.result for record in bench.records] == [reservation]
 
 
 def test_a_tag_that_nobody_vouches_for_waits_for_an_operator() -> None:
@@ -206,20 +208,20 @@ def test_a_tag_that_nobody_vouches_for_waits_for_an_operator() -> None:
     bench.fleet.vouching = Vouching(60.0)
     marks: list[int | Exception] = [700, 700, OSError("away"), 701]
     for attempt, mark in enumerate(marks, 1):
-        bench.refiller.row = mark
+        bench.refill_threads.row = mark
         bench.refills.start(replace(REFILL, attempt=attempt))
-    outcomes = [type(record.outcome) for record in bench.records]
+    outcomes = [type(record.result) for record in bench.records]
     assert outcomes == [MarksNotVouchedError, MarksNotVouchedError, OSError]
-    assert [request.attempt for request in bench.refiller.requests] == [4]
+    assert [request.attempt for request in bench.refill_threads.requests] == [4]
 
 
 def test_a_row_that_keeps_moving_ends_the_attempt(bench: Bench) -> None:
     """No attempt goes on for ever; the engine tries again later."""
     looks = 0
-    while bench.refiller.requests:
+    while bench.refill_threads.requests:
         bench.answer(RewindSuspectedError("order", looks, 100))
         looks += 1
         assert looks < 20
     (record,) = bench.records
-    assert isinstance(record.outcome, RewindSuspectedError)
+    assert isinstance(record.result, RewindSuspectedError)
     assert bench.counters["rewinds_repaired"] == 0

@@ -50,12 +50,12 @@ class Stop:
     """A stop of a worker that holds some tags."""
 
     def __init__(self, fleet: FakeFleet, *pools: TagPool) -> None:
-        self.fleet, self.refiller, self.counters = fleet, FakeRefiller(), Counter[str]()
+        self.fleet, self.refill_threads, self.counters = fleet, FakeRefiller(), Counter[str]()
         self.done = 0
         self.pools = pools
         self._give_backs = GiveBacks(
             fleet,  # type: ignore[arg-type]  # the parts that are used
-            self.refiller,  # type: ignore[arg-type]
+            self.refill_threads,  # type: ignore[arg-type]
             lambda callback: callback(),
             self.counters,
         )
@@ -90,7 +90,7 @@ def test_ids_that_hang_together_go_back_at_once() -> None:
     assert stop.fleet.surrendered == [("order", 13, 30)]
     assert books(pool) == (0, 0, 0)
     assert not pool.full
-    stop.refiller.answer(outcome=True)
+    stop.refill_threads.answer(outcome=True)
     assert books(pool) == (0, 0, 17)
     assert stop.done == 1
 
@@ -100,10 +100,10 @@ def test_what_lies_below_another_worker_goes_back_after_what_lies_above() -> Non
     pool = tag_pool((10, 20), (50, 60))
     stop = Stop(FakeFleet(), pool)
     stop.start()
-    stop.refiller.answer(outcome=True)
+    stop.refill_threads.answer(outcome=True)
     assert stop.fleet.surrendered == [("order", 50, 60), ("order", 10, 20)]
     assert (books(pool), stop.done) == ((0, 0, 10), 0)
-    stop.refiller.answer(outcome=False)
+    stop.refill_threads.answer(outcome=False)
     assert (books(pool), stop.done) == ((0, 10, 10), 1)
     assert stop.counters == {"give_backs": 1, "give_backs_failed": 1}
     assert stop.fleet.kept == [("order", 10, 20)]  # the row is to stay above it
@@ -115,7 +115,7 @@ def test_the_others_are_told_what_still_counts() -> None:
     stop = Stop(FakeFleet(), pool, other)
     stop.start()
     assert stop.fleet.rests == [20, 20]  # [50, 60) of the one, [2, 8) of the other
-    stop.refiller.answer(outcome=True)
+    stop.refill_threads.answer(outcome=True)
     assert stop.fleet.rests == [20, 20, 0]
     used = tag_pool((10, 20), (50, 60))
     used.take(12)
@@ -137,8 +137,8 @@ def test_what_could_not_be_given_back_is_lost(*, outcome: bool | Exception) -> N
     pool = tag_pool((10, 20), (50, 60))
     stop = Stop(FakeFleet(), pool)
     stop.start()
-    stop.refiller.answer(outcome)
-    assert stop.refiller.jobs == []
+    stop.refill_threads.answer(outcome)
+    assert stop.refill_threads.jobs == []
     assert (books(pool), stop.done) == ((10, 10, 0), 1)
     # Where the outcome is not known, the row may yet be lowered, and that is to be no rewind.
     assert stop.fleet.kept == ([("order", 50, 60)] if outcome is False else [])
@@ -149,13 +149,13 @@ def test_many_tags_go_back_a_few_at_a_time() -> None:
     pools = [tag_pool((10, 20 + number), app_tag=f"tag-{number}") for number in range(100)]
     stop = Stop(FakeFleet(), *pools)
     stop.start()
-    assert stop.refiller.jobs[0].app_tag == "tag-99"
-    at_once = len(stop.refiller.jobs)
+    assert stop.refill_threads.jobs[0].app_tag == "tag-99"
+    at_once = len(stop.refill_threads.jobs)
     assert at_once < 100
-    while stop.refiller.jobs:
+    while stop.refill_threads.jobs:
         assert stop.done == 0
-        assert len(stop.refiller.jobs) <= at_once
-        stop.refiller.answer(outcome=True)
+        assert len(stop.refill_threads.jobs) <= at_once
+        stop.refill_threads.answer(outcome=True)
     assert stop.done == 1
     assert all(books(pool) == (0, 0, 10 + number) for number, pool in enumerate(pools))
 
@@ -167,7 +167,7 @@ def test_what_is_under_way_when_time_is_up_counts_as_lost() -> None:
     stop.start()
     stop.give_up()
     assert (books(pool), stop.done) == ((0, 10, 0), 1)
-    stop.refiller.answer(outcome=True)
+    stop.refill_threads.answer(outcome=True)
     stop.give_up()
     assert (books(pool), stop.done) == ((0, 10, 0), 1)
 
@@ -177,8 +177,8 @@ def test_nothing_is_given_back_where_the_others_cannot_be_told() -> None:
     silent, alone = tag_pool((10, 20)), tag_pool((10, 20))
     stop = Stop(FakeFleet(speaking=False), silent)
     stop.start()
-    assert (stop.refiller.jobs, stop.done) == ([], 1)
+    assert (stop.refill_threads.jobs, stop.done) == ([], 1)
     stop = Stop(FakeFleet(speaking=False, unprotected=True), alone)
     stop.start()
     assert stop.fleet.surrendered == []
-    assert len(stop.refiller.jobs) == 1
+    assert len(stop.refill_threads.jobs) == 1

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 import pytest
 
 from idalloc_worker.engine._effects import StartRefill
-from idalloc_worker.refill._coordinator import Refills
-from idalloc_worker.refill._lookup_queue import DIRECT, MOST, PAUSE, Lookup, LookupLane
-from idalloc_worker.store._threads import Errand, RefillReport
+from idalloc_worker.refill._coordinator import RefillCoordinator
+from idalloc_worker.refill._lookup_queue import DIRECT, MOST, PAUSE, Lookup, LookupQueue
+from idalloc_worker.store._threads import Job, RefillOutcome
 from idalloc_worker.tags._errors import StoreReason, StoreUnavailableError, TagNotFoundError
 from tests.engine_driver import Driver, Row
 from tests.unit.refill.test_coordinator import FakeFleet
@@ -20,23 +20,23 @@ class Surroundings:
     """The refill threads' queue, the table, and a clock that stands still."""
 
     rows: frozenset[str] = frozenset()
-    queue: list[StartRefill | Errand] = field(default_factory=list)
+    queue: list[StartRefill | Job] = field(default_factory=list)
     later: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
     asked: list[tuple[str, ...]] = field(default_factory=list)
     error: Exception | None = None
 
-    def request(self, refill: StartRefill) -> None:
+    def refill(self, refill: StartRefill, _report: object) -> None:
         self.queue.append(refill)
 
-    def run(self, errand: Errand) -> None:
-        self.queue.append(errand)
+    def run(self, job: Job) -> None:
+        self.queue.append(job)
 
     def existing(self, app_tags: tuple[str, ...]) -> frozenset[str]:
         self.asked.append(app_tags)
         return self.rows.intersection(app_tags)
 
-    def lane(self) -> LookupLane:
-        return LookupLane(
+    def lookups(self) -> LookupQueue:
+        return LookupQueue(
             self,  # type: ignore[arg-type]  # the parts that are used
             lambda callback: callback(),
             lambda delay, callback: self.later.append((delay, callback)),
@@ -44,9 +44,9 @@ class Surroundings:
 
     def look(self) -> None:
         """Let a thread do the first look that is queued."""
-        errand = next(job for job in self.queue if isinstance(job, Errand))
-        self.queue.remove(errand)
-        errand.report(self.error or errand.work(self))  # type: ignore[arg-type]
+        job = next(job for job in self.queue if isinstance(job, Job))
+        self.queue.remove(job)
+        job.report(self.error or job.work(self))  # type: ignore[arg-type]
 
     def wake(self) -> None:
         """Let the time of a pause pass."""
@@ -57,15 +57,15 @@ class Surroundings:
 class Outcomes:
     """What became of lookups."""
 
-    def __init__(self, lane: LookupLane) -> None:
-        self.lane = lane
+    def __init__(self, lookups: LookupQueue) -> None:
+        self.lookups = lookups
         self.found: list[str] = []
         self.failed: dict[str, Exception] = {}
         self._attempts = 0
 
     def add(self, app_tag: str, user: str | None = "shop") -> None:
         self._attempts += 1
-        self.lane.add(
+        self.lookups.add(
             Lookup(
                 *(self._attempts, app_tag, user),
                 on_found=lambda: self.found.append(app_tag),
@@ -77,15 +77,15 @@ class Outcomes:
 def test_a_flood_of_unknown_tags_leaves_the_refill_threads_alone() -> None:
     """Of any number of them, two refills and one look are queued; so a known tag is next."""
     around = Surroundings()
-    lane = around.lane()
-    records: list[RefillReport] = []
-    refills = Refills(
+    lookups = around.lookups()
+    records: list[RefillOutcome] = []
+    refills = RefillCoordinator(
         FakeFleet(),  # type: ignore[arg-type]
         around,  # type: ignore[arg-type]
         records.append,
         Counter(),
         lambda callback: callback(),
-        lane,
+        lookups,
     )
     d = Driver(rows={"order": Row(10)})
     d.get("order", count=9)
@@ -105,7 +105,7 @@ def test_a_flood_of_unknown_tags_leaves_the_refill_threads_alone() -> None:
 def test_the_first_ones_are_refilled_at_once() -> None:
     """A look would only take the time of a statement more."""
     around = Surroundings(rows=frozenset({"a", "b", "c"}))
-    outcomes = Outcomes(around.lane())
+    outcomes = Outcomes(around.lookups())
     outcomes.add("a")
     outcomes.add("b")
     assert outcomes.found == ["a", "b"]
@@ -113,7 +113,7 @@ def test_the_first_ones_are_refilled_at_once() -> None:
     assert outcomes.found == ["a", "b"]
     around.look()
     assert outcomes.found == ["a", "b", "c"]
-    outcomes.lane.ended(1)
+    outcomes.lookups.ended(1)
     outcomes.add("nope")
     assert outcomes.found[-1] == "nope"
 
@@ -121,7 +121,7 @@ def test_the_first_ones_are_refilled_at_once() -> None:
 def test_many_are_looked_up_in_one_statement() -> None:
     """Those that are there are refilled; the others' callers learn that there is no such tag."""
     around = Surroundings(rows=frozenset({"new"}))
-    outcomes = Outcomes(around.lane())
+    outcomes = Outcomes(around.lookups())
     for number in range(DIRECT + 1 + MOST - 1):
         outcomes.add(f"made-up-{number}")
     outcomes.add("new")
@@ -137,7 +137,7 @@ def test_many_are_looked_up_in_one_statement() -> None:
 def test_looks_at_many_names_keep_a_pace() -> None:
     """Between two of them is a pause; what is added meanwhile goes with the next one."""
     around = Surroundings()
-    outcomes = Outcomes(around.lane())
+    outcomes = Outcomes(around.lookups())
     for number in range(1000):
         outcomes.add(f"made-up-{number}")
     around.look()
@@ -153,7 +153,7 @@ def test_looks_at_many_names_keep_a_pace() -> None:
 def test_users_take_turns() -> None:
     """One new tag of somebody else is in the next look, however many one user made up before."""
     around = Surroundings(rows=frozenset({"new"}))
-    outcomes = Outcomes(around.lane())
+    outcomes = Outcomes(around.lookups())
     for number in range(5 * MOST):
         outcomes.add(f"made-up-{number}", "greedy")
     outcomes.add("new", "shop")
@@ -165,7 +165,7 @@ def test_users_take_turns() -> None:
 def test_a_look_that_fails_fails_what_it_was_for() -> None:
     """An outage is told as that, and what comes later is looked up anew."""
     around = Surroundings(rows=frozenset({"new"}))
-    outcomes = Outcomes(around.lane())
+    outcomes = Outcomes(around.lookups())
     for number in range(DIRECT):
         outcomes.add(f"{number}")
     outcomes.add("new")
@@ -182,32 +182,32 @@ def test_a_look_that_fails_fails_what_it_was_for() -> None:
 def test_what_was_abandoned_is_recorded_once(when: str) -> None:
     """It waited longer than a refill may take; what the look finds is of no use any more."""
     around = Surroundings(rows=frozenset({"new"}))
-    lane = around.lane()
-    records: list[RefillReport] = []
-    refills = Refills(
+    lookups = around.lookups()
+    records: list[RefillOutcome] = []
+    refills = RefillCoordinator(
         FakeFleet(),  # type: ignore[arg-type]
         around,  # type: ignore[arg-type]
         records.append,
         Counter(),
         lambda callback: callback(),
-        lane,
+        lookups,
     )
     blockers = DIRECT + (when == "while it waits")
     for number in range(blockers):
-        refills.start(StartRefill(f"made-up-{number}", number, 1, 0, stranger=True))
-    refills.start(StartRefill("new", 99, 1, 0, stranger=True))
+        refills.start(StartRefill(f"made-up-{number}", 1, 0, stranger=True, attempt=number))
+    refills.start(StartRefill("new", 1, 0, stranger=True, attempt=99))
     refills.abandon(99)
     assert [record.refill.app_tag for record in records] == ["new"]
-    while any(isinstance(job, Errand) for job in around.queue):
+    while any(isinstance(job, Job) for job in around.queue):
         around.look()
     assert [record.refill.app_tag for record in records].count("new") == 1
 
 
 def test_what_ended_meanwhile_is_not_kept() -> None:
     """A database that hangs takes no look, and attempts are given up after two seconds each."""
-    lane = Surroundings().lane()
-    outcomes = Outcomes(lane)
+    lookups = Surroundings().lookups()
+    outcomes = Outcomes(lookups)
     for number in range(10_000):
         outcomes.add(f"made-up-{number}")
-        lane.ended(number - 500)
-    assert sum(map(len, lane._waiting.values())) <= 1500
+        lookups.ended(number - 500)
+    assert sum(map(len, lookups._waiting.values())) <= 1500

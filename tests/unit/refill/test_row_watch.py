@@ -9,7 +9,7 @@ import pytest
 from idalloc_worker.counters._counters import Tallies
 from idalloc_worker.marks._marks import FleetMarks
 from idalloc_worker.refill._row_watch import LATEST, LOOK_INTERVAL, TAGS_AT_A_TIME, RowWatch
-from idalloc_worker.store._threads import Errand
+from idalloc_worker.store._threads import Job
 from idalloc_worker.tags._plausible import LEAP
 from tests.engine_driver import Driver, Row
 
@@ -37,13 +37,13 @@ class FakeStore:
 
 
 class Bench:
-    """A watch with its surroundings; errands are run when the watch has said all it wants."""
+    """A watch with its surroundings; jobs are run when the watch has said all it wants."""
 
     def __init__(self, tags: int) -> None:
         self.driver = Driver(rows={f"tag-{number}": Row(step=10) for number in range(tags)})
         self.store, self.marks, self.tallies = FakeStore(), FleetMarks("me"), Tallies()
         self.timers: list[tuple[float, Callback]] = []
-        self.errands: list[Errand] = []
+        self.jobs: list[Job] = []
         self.link = self
         self.on_catch_up: Callback = lambda: None
         self.watch = RowWatch(
@@ -69,8 +69,8 @@ class Bench:
         ((_, callback),) = self.timers
         self.timers.clear()
         callback()
-        while self.errands:
-            self._do(self.errands.pop(0))
+        while self.jobs:
+            self._do(self.jobs.pop(0))
         ((pause, _),) = self.timers
         return pause
 
@@ -90,16 +90,16 @@ class Bench:
         self.on_catch_up()
         on_done()
 
-    def run(self, errand: Errand) -> None:
-        self.errands.append(errand)
+    def run(self, job: Job) -> None:
+        self.jobs.append(job)
 
-    def _do(self, errand: Errand) -> None:
+    def _do(self, job: Job) -> None:
         result: Any
         try:
-            result = errand.work(self.store)  # type: ignore[arg-type]
+            result = job.work(self.store)  # type: ignore[arg-type]
         except OSError as error:
             result = error
-        errand.report(result)
+        job.report(result)
 
 
 def test_a_row_is_not_raised_further_than_is_plausible() -> None:
@@ -195,7 +195,7 @@ def test_a_watch_that_was_stopped_looks_no_more() -> None:
     ((_, callback),) = bench.timers
     bench.timers.clear()
     callback()
-    assert not bench.errands
+    assert not bench.jobs
     assert not bench.timers
 
 

@@ -1,4 +1,4 @@
-"""How a request ends at the desk: passed on, handed back once, or told."""
+"""How a request ends at the responder: passed on, handed back once, or told."""
 
 import logging
 from collections import Counter
@@ -13,13 +13,13 @@ from idalloc_worker.counters._user_counts import NOBODY
 from idalloc_worker.engine._effects import REDIRECTED
 from idalloc_worker.engine._refusals import SHUTTING_DOWN, busy, over_share
 from idalloc_worker.requests._reply_address import ReplyAddresses
-from idalloc_worker.requests._responder import Desk
+from idalloc_worker.requests._responder import Responder
 from idalloc_worker.requests._sample import SHOWN
 from idalloc_worker.requests._session import Delivery
 
 
 class Bench:
-    """A desk, and what becomes of requests there; it is their session too."""
+    """A responder, and what becomes of requests there; it is their session too."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -27,7 +27,7 @@ class Bench:
         self.ends: list[str] = []
         self.addresses = ReplyAddresses(None)
         self.tallies = Tallies()
-        self.desk = Desk(
+        self.responder = Responder(
             self.tallies,
             ThrottledLog(logging.getLogger("idalloc.test")),
             lambda: self.now,
@@ -62,22 +62,22 @@ def bench() -> Bench:
 
 def test_a_tag_that_proves_ordered_is_for_its_owner(bench: Bench) -> None:
     """The caller is not told of it: the request is passed on."""
-    bench.desk.answer(bench.delivery(), REDIRECTED)
+    bench.responder.answer(bench.delivery(), REDIRECTED)
     assert bench.ends == ["passed on"]
 
 
 def test_a_request_is_handed_back_once(bench: Bench) -> None:
     """By a worker that stops; the second one tells the caller."""
-    bench.desk.answer(bench.delivery(), SHUTTING_DOWN)
-    bench.desk.answer(bench.delivery(redelivered=True), SHUTTING_DOWN)
+    bench.responder.answer(bench.delivery(), SHUTTING_DOWN)
+    bench.responder.answer(bench.delivery(redelivered=True), SHUTTING_DOWN)
     assert bench.ends == ["handed back", "told"]
 
 
 def test_a_user_beyond_its_share_is_counted_apart(bench: Bench) -> None:
     """It is no trouble of the fleet's, so that nobody is woken for it."""
-    bench.desk.refuse(bench.delivery(), busy("no place for anybody", 0.1))
+    bench.responder.refuse(bench.delivery(), busy("no place for anybody", 0.1))
     assert (bench.outcomes, bench.tallies.limited.by_user()) == ({"busy": 1}, {})
-    bench.desk.refuse(bench.delivery(), over_share("this user has had its share", 0.1))
+    bench.responder.refuse(bench.delivery(), over_share("this user has had its share", 0.1))
     assert bench.outcomes == {"busy": 1, "limited": 1}
     assert bench.tallies.limited.by_user() == {NOBODY: 1}
 
@@ -86,26 +86,26 @@ def test_an_answer_about_health_that_comes_too_late_is_dropped(bench: Bench) -> 
     """It is made some time after it was asked for, and nobody waits for it any more."""
     delivery = bench.delivery()
     delivery.deadline = bench.now + 1
-    bench.desk.report(delivery, b"{}")
+    bench.responder.report(delivery, b"{}")
     bench.now += 1
-    bench.desk.report(delivery, b"{}")
+    bench.responder.report(delivery, b"{}")
     assert bench.ends == ["told", "dropped"]
 
 
 def test_what_may_have_aged_unseen_is_handed_back(bench: Bench) -> None:
     """After a stall a deadline counts from too late; the broker knows better, and is asked once."""
-    bench.desk.stalls.beat(bench.now)
+    bench.responder.stalls.beat(bench.now)
     bench.now += 10
-    assert bench.desk.doubts(bench.delivery(), bench.now + 5, bench.now)
+    assert bench.responder.doubts(bench.delivery(), bench.now + 5, bench.now)
     assert bench.ends == ["handed back"]
-    assert not bench.desk.doubts(bench.delivery(redelivered=True), bench.now + 5, bench.now)
-    assert not bench.desk.doubts(bench.delivery(), bench.now + 50, bench.now)
+    assert not bench.responder.doubts(bench.delivery(redelivered=True), bench.now + 5, bench.now)
+    assert not bench.responder.doubts(bench.delivery(), bench.now + 50, bench.now)
 
 
 def test_of_a_flood_that_cannot_be_answered_some_is_kept_to_look_at(bench: Bench) -> None:
     """The broker has more to do with a dead letter than with all else of a request."""
     for _ in range(3 * SHOWN):
-        bench.desk.dead_letter(bench.delivery(), bench.now)
+        bench.responder.dead_letter(bench.delivery(), bench.now)
     assert Counter(bench.ends) == {"dead-lettered": SHOWN, "dropped": 2 * SHOWN}
-    bench.desk.dead_letter(bench.delivery(), bench.now + 1)
+    bench.responder.dead_letter(bench.delivery(), bench.now + 1)
     assert bench.ends[-1] == "dead-lettered"

@@ -13,7 +13,7 @@ from idalloc_worker.counters._counters import Tallies
 from idalloc_worker.counters._throttle import ThrottledLog
 from idalloc_worker.engine._effects import Refused
 from idalloc_worker.requests._reply_address import ReplyAddresses
-from idalloc_worker.requests._responder import Desk
+from idalloc_worker.requests._responder import Responder
 from idalloc_worker.requests._session import Delivery
 from idalloc_worker.requests._side_answers import SideAnswer, SideAnswers, Verdict
 from tests.vouched import logged_in
@@ -162,55 +162,55 @@ class FakeSession:
         self.ended.append("dead-lettered")
 
 
-def refuse(desk: Desk, session: FakeSession, *, redelivered: bool = False) -> None:
+def refuse(responder: Responder, session: FakeSession, *, redelivered: bool = False) -> None:
     given: Any = session
     delivery = Delivery(given, 1, ALLOC_QUEUE, ADDRESS, None, redelivered)
     assert delivery.answerable
-    desk.refuse(delivery, Refused(RespCode.BUSY, "why"))
+    responder.refuse(delivery, Refused(RespCode.BUSY, "why"))
 
 
 @pytest.fixture
-def desk(side: Side) -> Desk:
-    made = Desk(Tallies(), ThrottledLog(logging.getLogger()), lambda: side.now, lambda _: None)
+def responder(side: Side) -> Responder:
+    made = Responder(Tallies(), ThrottledLog(logging.getLogger()), lambda: side.now, lambda _: None)
     made.side = side.answers
     return made
 
 
-def test_a_broker_that_checks_nodes_is_answered_at_once(side: Side, desk: Desk) -> None:
+def test_a_broker_that_checks_nodes_is_answered_at_once(side: Side, responder: Responder) -> None:
     for release in ((4, 3, 6), (3, 10, 12), (3, 11, 4), (3, 13, 7)):
         session = FakeSession(release)
-        refuse(desk, session, redelivered=True)
+        refuse(responder, session, redelivered=True)
         assert session.ended == ["replied"]
     assert not side.connects
 
 
 @pytest.mark.parametrize("release", [(3, 10, 8), (3, 11, 3)])
 def test_a_node_is_tried_where_the_broker_fails_over_others(
-    side: Side, desk: Desk, release: tuple[int, int, int]
+    side: Side, responder: Responder, release: tuple[int, int, int]
 ) -> None:
     """Once; then what goes there takes the short way."""
     session = FakeSession(release)
-    refuse(desk, session)
+    refuse(responder, session)
     assert not session.ended
     side.open()
     side.confirm()
-    refuse(desk, session)
+    refuse(responder, session)
     assert session.ended == ["finished", "replied"]
     assert ADDRESS in session.addresses.admitted
 
 
-def test_what_ended_a_connection_is_put_away(side: Side, desk: Desk) -> None:
+def test_what_ended_a_connection_is_put_away(side: Side, responder: Responder) -> None:
     """After the worker's own connection died: only what is delivered again, and for a while."""
     session = FakeSession((4, 3, 6))
-    desk.beware()
-    refuse(desk, session)
+    responder.beware()
+    refuse(responder, session)
     assert session.ended == ["replied"]
-    refuse(desk, session, redelivered=True)
+    refuse(responder, session, redelivered=True)
     side.open()
     side.end()
     assert session.ended == ["replied", "dead-lettered"]
     side.now += 61.0
-    refuse(desk, session, redelivered=True)
+    refuse(responder, session, redelivered=True)
     assert session.ended[-1] == "replied"
 
 

@@ -95,14 +95,14 @@ class Worker:
         """Begin a look, and end it; what it found is told later."""
         if not self.jobs:
             return
-        errand, began, world = self.jobs.popleft(), self.world.now, self.world
+        job, began, world = self.jobs.popleft(), self.world.now, self.world
         store = SimpleNamespace(
             ordered_tags=lambda: {"order": world.max_id} if world.ordered else {}
         )
-        found = errand.work(store)
+        found = job.work(store)
 
         def tell() -> None:
-            errand.report(found)
+            job.report(found)
             self.looked = began
 
         self.found.append(tell)

@@ -6,6 +6,7 @@ import pytest
 from pymysql.err import OperationalError
 
 from idalloc_schemas import MAX_ID
+from idalloc_worker.engine._effects import ReservationRequest
 from idalloc_worker.mysql import _host_choice as _mysql_hosts
 from idalloc_worker.mysql._host_choice import MySqlHosts
 from idalloc_worker.mysql._url import MySqlAddress
@@ -44,7 +45,7 @@ class Bench:
 
     def prove(self) -> None:
         """Reserve once, so that what follows takes the short way."""
-        self.store.reserve("order", 1)
+        self.store.reserve(ReservationRequest("order", 1))
         self.server.statements.clear()
 
     def once(self, word: str, callback: Callable[[], None], *, after: bool = False) -> None:
@@ -93,10 +94,10 @@ def bench() -> Bench:
 
 def test_the_first_reservation_is_seen_to_stay(bench: Bench) -> None:
     """Under a lock, and read again; those that follow take a read and one statement."""
-    assert bench.store.reserve("order", 1).segment == Segment(0, 10)
+    assert bench.store.reserve(ReservationRequest("order", 1)).segment == Segment(0, 10)
     assert (bench.server.sent("BEGIN"), bench.server.sent("COMMIT")) == (1, 1)
     bench.server.statements.clear()
-    assert bench.store.reserve("order", 1).segment == Segment(10, 20)
+    assert bench.store.reserve(ReservationRequest("order", 1)).segment == Segment(10, 20)
     assert [sql.split()[0] for sql in bench.server.statements] == ["SELECT", "UPDATE"]
 
 
@@ -109,7 +110,7 @@ def test_a_trigger_that_changes_the_mark_is_noticed(bench: Bench) -> None:
 
     bench.server.after = trigger
     with pytest.raises(InvalidRowError, match="trigger"):
-        bench.store.reserve("order", 1)
+        bench.store.reserve(ReservationRequest("order", 1))
     assert bench.row["max_id"] == 0
 
 
@@ -117,7 +118,7 @@ def test_a_row_that_others_moved_meanwhile_is_reserved_from_where_it_is(bench: B
     """What was read says no more than where it was: the statement moves it from there only."""
     bench.prove()
     bench.once("UPDATE", lambda: bench.row.update(max_id=50))
-    assert bench.store.reserve("order", 1).segment == Segment(50, 60)
+    assert bench.store.reserve(ReservationRequest("order", 1)).segment == Segment(50, 60)
     assert bench.row["max_id"] == 60
 
 
@@ -132,10 +133,10 @@ def test_a_row_that_allows_less_meanwhile_is_looked_at_again(
     bench.once("UPDATE", lambda: bench.row.update({column: value}))
     users = frozenset({"caller"})
     if column == "allowed_users":
-        assert bench.store.reserve("order", 1, users=users).segment.size == 0
+        assert bench.store.reserve(ReservationRequest("order", 1, users=users)).segment.size == 0
     else:
         with pytest.raises((TagIsOrderedError, TagExhaustedError)):
-            bench.store.reserve("order", 1, users=users)
+            bench.store.reserve(ReservationRequest("order", 1, users=users))
     assert bench.row["max_id"] == 10
 
 
@@ -152,7 +153,7 @@ def test_a_statement_that_a_proxy_repeats_reserves_once(bench: Bench) -> None:
             repeated.execute(sql, {**given, "ordered": 0, **names})
 
     bench.server.after = repeat
-    bench.store.reserve("order", 1)
+    bench.store.reserve(ReservationRequest("order", 1))
     assert bench.row["max_id"] == 20
 
 
@@ -160,11 +161,11 @@ def test_a_low_row_is_a_suspicion_first(bench: Bench) -> None:
     """It is repaired if it still says the same, and suspected anew if it has moved."""
     bench.prove()
     with pytest.raises(RewindSuspectedError):
-        bench.store.reserve("order", 1, floor=40)
+        bench.store.reserve(ReservationRequest("order", 1, floor=40))
     bench.row["max_id"] = 30
     with pytest.raises(RewindSuspectedError):
-        bench.store.reserve("order", 1, floor=40, suspected=10)
-    reservation = bench.store.reserve("order", 1, floor=40, suspected=30)
+        bench.store.reserve(ReservationRequest("order", 1, floor=40, suspected=10))
+    reservation = bench.store.reserve(ReservationRequest("order", 1, floor=40, suspected=30))
     assert (reservation.segment, reservation.rewound_from) == (Segment(40, 50), 30)
     assert bench.row["max_id"] == 50
 
@@ -173,7 +174,7 @@ def test_a_repair_is_decided_by_the_row_under_the_lock(bench: Bench) -> None:
     """Another worker has repaired it meanwhile: this one reserves above that."""
     bench.prove()
     bench.once("SELECT *, CONNECTION_ID", lambda: bench.row.update(max_id=100))
-    reservation = bench.store.reserve("order", 1, floor=40, suspected=10)
+    reservation = bench.store.reserve(ReservationRequest("order", 1, floor=40, suspected=10))
     assert (reservation.segment, reservation.rewound_from) == (Segment(100, 110), None)
 
 
@@ -184,7 +185,7 @@ def test_a_read_from_a_replica_that_lags_repairs_nothing(bench: Bench) -> None:
     bench.once("SELECT * FROM", lambda: None)
     bench.once("BEGIN", lambda: bench.row.update(max_id=35))
     with pytest.raises(RewindSuspectedError):
-        bench.store.reserve("order", 1, floor=40, suspected=10)
+        bench.store.reserve(ReservationRequest("order", 1, floor=40, suspected=10))
     assert bench.row["max_id"] == 35
 
 
@@ -192,19 +193,23 @@ def test_who_may_not_draw_moves_no_row(bench: Bench) -> None:
     """If none of those who wait may; an ordered tag's row only its owner moves."""
     bench.row["allowed_users"] = "alice"
     for users, size in ((frozenset({"bob"}), 0), (frozenset({"alice", "bob"}), 10)):
-        assert bench.store.reserve("order", 1, users=users).segment.size == size
+        assert bench.store.reserve(ReservationRequest("order", 1, users=users)).segment.size == size
     bench.row["ordered"] = 1
     with pytest.raises(TagIsOrderedError):
-        bench.store.reserve("order", 1)
-    assert bench.store.reserve("order", 1, ordered=True).segment == Segment(10, 20)
+        bench.store.reserve(ReservationRequest("order", 1))
+    assert bench.store.reserve(ReservationRequest("order", 1, ordered=True)).segment == Segment(
+        10, 20
+    )
 
 
 def test_no_mark_goes_above_the_end_of_the_space(bench: Bench) -> None:
     """The last segment is smaller, and then there is none."""
     bench.row["max_id"] = MAX_ID - 3
-    assert bench.store.reserve("order", 1).segment == Segment(MAX_ID - 3, MAX_ID)
+    assert bench.store.reserve(ReservationRequest("order", 1)).segment == Segment(
+        MAX_ID - 3, MAX_ID
+    )
     with pytest.raises(TagExhaustedError):
-        bench.store.reserve("order", 1)
+        bench.store.reserve(ReservationRequest("order", 1))
     assert bench.row["max_id"] == MAX_ID
 
 
@@ -212,7 +217,7 @@ def test_two_rows_of_a_tag_are_refused(bench: Bench) -> None:
     """Without a primary key there may be more than one."""
     bench.server.rows["twin"] = dict(bench.row)
     with pytest.raises(InvalidRowError, match="more than one"):
-        bench.store.reserve("order", 1)
+        bench.store.reserve(ReservationRequest("order", 1))
 
 
 def test_tags_compare_byte_for_byte(bench: Bench) -> None:
@@ -220,7 +225,7 @@ def test_tags_compare_byte_for_byte(bench: Bench) -> None:
     for other in ("Order", "order "):
         bench.server.rows[other] = {**bench.row, "app_tag": other}
     bench.prove()
-    bench.store.reserve("order", 1)
+    bench.store.reserve(ReservationRequest("order", 1))
     assert bench.store.give_back("order", 15, 20)
     assert bench.store.raise_mark("order", 15, 30)
     assert [row["max_id"] for row in bench.server.rows.values()] == [30, 0, 0]
@@ -231,7 +236,7 @@ def test_a_mark_that_is_none_is_refused(bench: Bench, mark: object) -> None:
     """The table may be anything."""
     bench.row["max_id"] = mark
     with pytest.raises(InvalidRowError, match="max_id"):
-        bench.store.reserve("order", 1)
+        bench.store.reserve(ReservationRequest("order", 1))
 
 
 # Answers that do not come
@@ -245,7 +250,7 @@ def test_a_lost_answer_may_have_been_a_commit(bench: Bench, word: str) -> None:
     before = int(str(bench.row["max_id"]))
     bench.lose_answer(word)
     with pytest.raises(OutcomeUnknownError) as error:
-        bench.store.reserve("order", 1)
+        bench.store.reserve(ReservationRequest("order", 1))
     assert error.value.possibly_reserved == 10
     assert bench.row["max_id"] == before + 10
     assert bench.server.sent(word) == 1
@@ -255,9 +260,9 @@ def test_what_is_lost_before_the_commit_has_reserved_nothing(bench: Bench) -> No
     """The server undoes it with the connection; the next one is seen to keep what is written."""
     bench.lose_answer("UPDATE")
     with pytest.raises(StoreUnavailableError) as error:
-        bench.store.reserve("order", 1)
+        bench.store.reserve(ReservationRequest("order", 1))
     assert not isinstance(error.value, OutcomeUnknownError)
-    assert bench.store.reserve("order", 1).segment == Segment(0, 10)
+    assert bench.store.reserve(ReservationRequest("order", 1)).segment == Segment(0, 10)
     assert bench.server.sent("COMMIT") == 1
 
 
@@ -265,7 +270,7 @@ def test_a_new_connection_is_to_be_proven_again(bench: Bench) -> None:
     """It may lead to another server, of which nobody knows what its triggers do."""
     bench.prove()
     bench.once("SELECT * FROM", fail)
-    bench.store.reserve("order", 1)
+    bench.store.reserve(ReservationRequest("order", 1))
     assert bench.server.sent("BEGIN") == 1
 
 
@@ -276,9 +281,9 @@ def test_much_is_reserved_in_two_parts(bench: Bench) -> None:
     demand = Demand(rate=10_000.0, previous=10_000)
     bench.lose_answer("UPDATE")
     with pytest.raises(OutcomeUnknownError) as error:
-        bench.store.reserve("order", 1, demand=demand)
+        bench.store.reserve(ReservationRequest("order", 1, demand=demand))
     assert error.value.possibly_reserved == 10
-    reservation = bench.store.reserve("order", 1, demand=demand)
+    reservation = bench.store.reserve(ReservationRequest("order", 1, demand=demand))
     assert reservation.segment.size > 1000
     assert bench.row["max_id"] == reservation.segment.right
 
@@ -295,7 +300,9 @@ def test_others_who_reserve_between_two_parts_end_the_first(bench: Bench) -> Non
 
     bench.server.after = other
     demand = Demand(rate=10_000.0, previous=10_000)
-    assert bench.store.reserve("order", 1, demand=demand).segment == Segment(10, 20)
+    assert bench.store.reserve(ReservationRequest("order", 1, demand=demand)).segment == Segment(
+        10, 20
+    )
     assert bench.row["max_id"] == 500
 
 
@@ -309,7 +316,7 @@ def test_nothing_is_begun_once_the_time_is_up(bench: Bench) -> None:
 
     bench.server.before = take_time
     with pytest.raises(StoreUnavailableError):
-        bench.store.reserve("order", 1)
+        bench.store.reserve(ReservationRequest("order", 1))
     assert bench.row["max_id"] == 10
 
 
@@ -353,8 +360,8 @@ def test_a_host_that_refused_a_write_is_not_used_again_untried() -> None:
     """Its connections are given up, and its login proves nothing until it has taken a write."""
     bench = new_bench(TWO_HOSTS)
     other = bench.another()
-    bench.store.reserve("order", 1)
-    other.reserve("order", 1)
+    bench.store.reserve(ReservationRequest("order", 1))
+    other.reserve(ReservationRequest("order", 1))
 
     def refuse(sql: str) -> None:
         if sql.startswith("UPDATE"):
@@ -362,8 +369,8 @@ def test_a_host_that_refused_a_write_is_not_used_again_untried() -> None:
 
     bench.server.before = refuse
     with pytest.raises(StoreUnavailableError):
-        bench.store.reserve("order", 1)
+        bench.store.reserve(ReservationRequest("order", 1))
     bench.server.before = lambda _sql: None
     sessions = next(bench.server.sessions)
-    other.reserve("order", 1)  # moves along, to a connection of its own
+    other.reserve(ReservationRequest("order", 1))  # moves along, to a connection of its own
     assert next(bench.server.sessions) == sessions + 2

@@ -6,13 +6,12 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from idalloc_worker.engine._effects import StartRefill
+from idalloc_worker.engine._effects import ReservationRequest, StartRefill
 from idalloc_worker.mysql._lifeline import Lifeline
-from idalloc_worker.store._store import Reservation
-from idalloc_worker.store._threads import Errand, GiveBack, NotBegunError, Refiller, RefillReport
+from idalloc_worker.store._reservation import Reservation
+from idalloc_worker.store._threads import GiveBack, Job, NotBegunError, RefillOutcome, RefillThreads
 from idalloc_worker.tags._segment import Segment
 from idalloc_worker.tags._settings import TagSettings
-from idalloc_worker.tags._step_size import NO_DEMAND, Demand
 
 
 class FakeStore:
@@ -44,25 +43,15 @@ class FakeStore:
             raise TimeoutError("aborted")
         return {"ordered": 7}
 
-    def reserve(  # all that one refill is about
-        self,
-        app_tag: str,
-        want: int,
-        floor: int = 0,
-        *,
-        demand: Demand = NO_DEMAND,
-        users: frozenset[str | None] | None = None,
-        suspected: int | None = None,
-        ordered: bool = False,
-    ) -> Reservation:
-        del demand, users, suspected, ordered
+    def reserve(self, request: ReservationRequest) -> Reservation:
         self.entered.set()
         self.release.wait(10)
         if self.aborted:
             raise TimeoutError("aborted")
-        if app_tag == "bug":
+        if request.app_tag == "bug":
             raise ZeroDivisionError
-        return Reservation(Segment(floor, floor + want), TagSettings(step=want))
+        segment = Segment(request.floor, request.floor + request.want)
+        return Reservation(segment, TagSettings(step=request.want))
 
     def give_back(self, app_tag: str, left: int, right: int) -> bool:
         self.given_back.append((left, right))
@@ -86,13 +75,15 @@ def store() -> FakeStore:
 
 
 @pytest.fixture
-def reports() -> "queue.SimpleQueue[RefillReport]":
+def reports() -> "queue.SimpleQueue[RefillOutcome]":
     return queue.SimpleQueue()
 
 
 @pytest.fixture
-def refiller(store: FakeStore, reports: "queue.SimpleQueue[RefillReport]") -> Iterator[Refiller]:
-    running = Refiller(lambda: store, 1, reports.put)
+def refill_threads(
+    store: FakeStore, reports: "queue.SimpleQueue[RefillOutcome]"
+) -> Iterator[RefillThreads]:
+    running = RefillThreads(lambda: store, 1)
     running.start()
     yield running
     assert running.stop(10)
@@ -100,70 +91,70 @@ def refiller(store: FakeStore, reports: "queue.SimpleQueue[RefillReport]") -> It
 
 
 def test_reports_each_attempt_once(
-    refiller: Refiller, store: FakeStore, reports: "queue.SimpleQueue[RefillReport]"
+    refill_threads: RefillThreads, store: FakeStore, reports: "queue.SimpleQueue[RefillOutcome]"
 ) -> None:
     """A reservation, a failure and a bug all become a report, and the thread goes on."""
     store.release.set()
     for attempt, app_tag in enumerate(["a", "bug", "b"]):
-        refiller.request(StartRefill(app_tag, attempt, 10, 5))
-    outcomes = [reports.get(timeout=10).outcome for _ in range(3)]
+        refill_threads.refill(StartRefill(app_tag, 10, 5, attempt=attempt), reports.put)
+    outcomes = [reports.get(timeout=10).result for _ in range(3)]
     assert outcomes[0] == Reservation(Segment(5, 15), TagSettings(step=10))
     assert isinstance(outcomes[1], ZeroDivisionError)
     assert isinstance(outcomes[2], Reservation)
 
 
 def test_interrupts_what_runs(
-    refiller: Refiller, store: FakeStore, reports: "queue.SimpleQueue[RefillReport]"
+    refill_threads: RefillThreads, store: FakeStore, reports: "queue.SimpleQueue[RefillOutcome]"
 ) -> None:
     """An attempt that is abandoned while it runs fails, and is still reported."""
-    refiller.request(StartRefill("a", 1, 10, 0))
+    refill_threads.refill(StartRefill("a", 10, 0, attempt=1), reports.put)
     assert store.entered.wait(10)
-    refiller.abandon(1)
-    assert isinstance(reports.get(timeout=10).outcome, TimeoutError)
+    refill_threads.abandon(1)
+    assert isinstance(reports.get(timeout=10).result, TimeoutError)
 
 
 def test_what_was_not_begun_reserves_nothing(
-    refiller: Refiller, store: FakeStore, reports: "queue.SimpleQueue[RefillReport]"
+    refill_threads: RefillThreads, store: FakeStore, reports: "queue.SimpleQueue[RefillOutcome]"
 ) -> None:
     """An attempt that is abandoned in the queue never reaches the database."""
-    refiller.request(StartRefill("a", 1, 10, 0))
+    refill_threads.refill(StartRefill("a", 10, 0, attempt=1), reports.put)
     assert store.entered.wait(10)
-    refiller.request(StartRefill("b", 2, 10, 0))
-    refiller.abandon(2)
+    refill_threads.refill(StartRefill("b", 10, 0, attempt=2), reports.put)
+    refill_threads.abandon(2)
     store.release.set()
-    assert isinstance(reports.get(timeout=10).outcome, Reservation)
-    assert isinstance(reports.get(timeout=10).outcome, NotBegunError)
-    assert not refiller._abandoned
+    assert isinstance(reports.get(timeout=10).result, Reservation)
+    assert isinstance(reports.get(timeout=10).result, NotBegunError)
+    assert not refill_threads._queued
 
 
-def test_stop_interrupts(store: FakeStore, reports: "queue.SimpleQueue[RefillReport]") -> None:
+def test_stop_interrupts(store: FakeStore, reports: "queue.SimpleQueue[RefillOutcome]") -> None:
     """Stopping does not wait for a database that hangs."""
-    running = Refiller(lambda: store, 1, reports.put)
+    running = RefillThreads(lambda: store, 1)
     running.start()
-    running.request(StartRefill("a", 1, 10, 0))
+    running.refill(StartRefill("a", 10, 0, attempt=1), reports.put)
     assert store.entered.wait(10)
     assert running.stop(10)
 
 
 def test_gives_back_beside_refills(
-    refiller: Refiller, store: FakeStore, reports: "queue.SimpleQueue[RefillReport]"
+    refill_threads: RefillThreads, store: FakeStore, reports: "queue.SimpleQueue[RefillOutcome]"
 ) -> None:
     """Each is done once, and told to whoever asked for it; then the thread goes on."""
     outcomes: queue.SimpleQueue[bool | Exception] = queue.SimpleQueue()
     store.release.set()
-    refiller.give_back(GiveBack("a", 3, 10, outcomes.put))
-    refiller.give_back(GiveBack("a", 3, 11, outcomes.put))
-    refiller.request(StartRefill("a", 1, 10, 0))
+    refill_threads.give_back(GiveBack("a", 3, 10, outcomes.put))
+    refill_threads.give_back(GiveBack("a", 3, 11, outcomes.put))
+    refill_threads.refill(StartRefill("a", 10, 0, attempt=1), reports.put)
     assert [outcomes.get(timeout=10) for _ in range(2)] == [True, False]
-    assert isinstance(reports.get(timeout=10).outcome, Reservation)
+    assert isinstance(reports.get(timeout=10).result, Reservation)
     assert store.given_back == [(3, 10), (3, 11)]
 
 
 def test_stop_interrupts_a_give_back(
-    store: FakeStore, reports: "queue.SimpleQueue[RefillReport]"
+    store: FakeStore, reports: "queue.SimpleQueue[RefillOutcome]"
 ) -> None:
     """One that runs is cut off, with an unknown outcome; one that waits is not begun."""
-    running = Refiller(lambda: store, 1, reports.put)
+    running = RefillThreads(lambda: store, 1)
     running.start()
     outcomes: queue.SimpleQueue[bool | Exception] = queue.SimpleQueue()
     running.give_back(GiveBack("a", 3, 10, outcomes.put))
@@ -174,24 +165,24 @@ def test_stop_interrupts_a_give_back(
     assert isinstance(outcomes.get(timeout=10), NotBegunError)
 
 
-def test_looks_which_tags_are_ordered(refiller: Refiller, store: FakeStore) -> None:
+def test_looks_which_tags_are_ordered(refill_threads: RefillThreads, store: FakeStore) -> None:
     """What was found is told to whoever asked."""
     found: queue.SimpleQueue[dict[str, int] | Exception] = queue.SimpleQueue()
     store.release.set()
-    refiller.run(Errand(lambda store: store.ordered_tags(), found.put))
+    refill_threads.run(Job(lambda store: store.ordered_tags(), found.put))
     assert found.get(timeout=10) == {"ordered": 7}
 
 
 def test_stop_interrupts_a_look_at_the_ordered_tags(
-    store: FakeStore, reports: "queue.SimpleQueue[RefillReport]"
+    store: FakeStore, reports: "queue.SimpleQueue[RefillOutcome]"
 ) -> None:
     """One that runs is cut off, and one that waits does not hold the stop up either."""
-    running = Refiller(lambda: store, 1, reports.put)
+    running = RefillThreads(lambda: store, 1)
     running.start()
     found: queue.SimpleQueue[dict[str, int] | Exception] = queue.SimpleQueue()
-    running.run(Errand(lambda store: store.ordered_tags(), found.put))
+    running.run(Job(lambda store: store.ordered_tags(), found.put))
     assert store.entered.wait(10)
-    running.run(Errand(lambda store: store.ordered_tags(), found.put))
+    running.run(Job(lambda store: store.ordered_tags(), found.put))
     assert running.stop(10)
     assert isinstance(found.get(timeout=10), TimeoutError)
     assert isinstance(found.get(timeout=10), NotBegunError)
@@ -210,11 +201,11 @@ def test_an_abort_before_the_operation_counts() -> None:
 
 def test_threads_that_cannot_be_had_are_started_later(
     store: FakeStore,
-    reports: "queue.SimpleQueue[RefillReport]",
+    reports: "queue.SimpleQueue[RefillOutcome]",
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Those that there are do the work meanwhile."""
-    refiller = Refiller(lambda: store, 2, reports.put)
+    refill_threads = RefillThreads(lambda: store, 2)
     start, failures = threading.Thread.start, iter([False, True])
 
     def sometimes(thread: threading.Thread) -> None:
@@ -224,11 +215,11 @@ def test_threads_that_cannot_be_had_are_started_later(
 
     monkeypatch.setattr(threading.Thread, "start", sometimes)
     with pytest.raises(RuntimeError):
-        refiller.start()
+        refill_threads.start()
     store.release.set()
-    refiller.request(StartRefill("order", 1, 10, 0))
+    refill_threads.refill(StartRefill("order", 10, 0, attempt=1), reports.put)
     assert reports.get(timeout=30).refill.attempt == 1
-    refiller.start()
+    refill_threads.start()
     names = {thread.name for thread in threading.enumerate()}
     assert {"idalloc-refill-1", "idalloc-refill-2"} <= names
-    assert refiller.stop(30)
+    assert refill_threads.stop(30)

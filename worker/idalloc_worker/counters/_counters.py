@@ -10,7 +10,7 @@ from typing import Final
 from idalloc_client.histogram import Histogram
 from idalloc_schemas import ALLOC_QUEUE, HEALTH_QUEUE, RespCode
 from idalloc_worker.counters._user_counts import UserCounts
-from idalloc_worker.store import NotBegunError, RefillReport, Reservation
+from idalloc_worker.store import NotBegunError, RefillOutcome, Reservation
 from idalloc_worker.tags import (
     InvalidRowError,
     MarkImplausibleError,
@@ -133,18 +133,18 @@ class Tallies:
         self.events["blocked"] += blocked
         self.blocked = blocked
 
-    def refilled(self, report: RefillReport, events: Mapping[str, int]) -> None:
-        """Note how a refill ended; `events` are what `record_report` made of it."""
+    def refilled(self, outcome: RefillOutcome, events: Mapping[str, int]) -> None:
+        """Note how a refill ended; `events` are what `record_outcome` made of it."""
         self.events.update(events)
-        outcome = report.outcome
-        if not isinstance(outcome, NotBegunError):
-            self.refill_time.observe(report.seconds)
-            if isinstance(outcome, StoreUnavailableError):
+        result = outcome.result
+        if not isinstance(result, NotBegunError):
+            self.refill_time.observe(outcome.seconds)
+            if isinstance(result, StoreUnavailableError):
                 self.database_reachable = False
-            elif isinstance(outcome, (Reservation, StoreError)):
+            elif isinstance(result, (Reservation, StoreError)):
                 self.database_reachable = True
-        if isinstance(outcome, Exception):
-            self.refill_failures[failure_reason(outcome)] += 1
+        if isinstance(result, Exception):
+            self.refill_failures[failure_reason(result)] += 1
 
 
 def failure_reason(error: Exception) -> str:

@@ -1,6 +1,7 @@
 """What the engine says: answers to requests, and work that it wants done outside."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from idalloc_schemas import RespCode
 from idalloc_worker.tags import NO_DEMAND, Demand
@@ -33,13 +34,19 @@ class OverShare(Refused):
 
 
 @dataclass(frozen=True, slots=True)
-class Redirected(Refused):
-    """The tag is ordered, so that only the owner of its partition may answer."""
+class Redirected:
+    """Where a request has to go: its tag is ordered, so only its partition's owner may answer."""
+
+    msg: str = "this app_tag is ordered"
+    detail: None = None
 
 
-REDIRECTED = Redirected(RespCode.INTERNAL, "this app_tag is ordered")
+REDIRECTED: Final = Redirected()
 
-Answer = Ranges | Refused
+Denial = Refused | Redirected
+"""Why this engine has no ids for a tag."""
+
+Answer = Ranges | Denial
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,29 +65,34 @@ class Expired:
 
 
 @dataclass(frozen=True, slots=True)
-class StartRefill:
-    """Reserve a segment of at least `want` ids that begins at or above `floor`.
+class ReservationRequest:
+    """Reserve at least `want` ids, none below `floor`: see `SegmentStore.reserve`."""
 
-    `users` are those who wait: unless one of them may draw from the tag, reserve nothing and report
-    the row's settings. None: nobody waits, reserve in any case.
+    app_tag: str
+    want: int
+    floor: int = 0
+    """The highest end of any segment of the tag that is known."""
+    demand: Demand = NO_DEMAND
+    users: frozenset[str | None] | None = None
+    """Who waits: unless one of them may draw from the tag, reserve nothing and report the row's
+    settings. None: nobody waits, reserve in any case."""
+    ordered: bool = False
+    """For the owner of an ordered tag, of which nobody else may reserve anything."""
+    suspected: int | None = None
+    """What the row said when it was found to lie below the floor, and nothing explained that."""
 
-    `ordered`: for the owner of an ordered tag, of which nobody else may reserve anything.
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartRefill(ReservationRequest):
+    """Reserve, as attempt number `attempt`.
 
     Each attempt is to be reported once, with `Engine.segment_arrived`, `settings_arrived`,
     `refill_failed` or `refill_refused`, however late.
     """
 
-    app_tag: str
     attempt: int
-    want: int
-    floor: int
-    demand: Demand = NO_DEMAND
-    users: frozenset[str | None] | None = None
-    ordered: bool = False
     stranger: bool = False
     """Nobody has ever seen a row of the tag: it may be any name that somebody sends."""
-    suspected: int | None = None
-    """What the row said when it was found to lie below the floor, and nothing explained that."""
 
 
 @dataclass(frozen=True, slots=True)

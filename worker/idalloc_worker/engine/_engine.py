@@ -15,6 +15,7 @@ from idalloc_worker.engine._effects import (
     AbandonRefill,
     Answer,
     Answered,
+    Denial,
     Effect,
     Expired,
     Range,
@@ -99,7 +100,7 @@ class Engine:
         """Report one tag."""
         pool = self._pools.get(app_tag)
         refusal = refusal_in_force(pool, now) if pool else self._refusals.in_force(app_tag, now)
-        if refusal and refusal.code is RespCode.APP_TAG_NOT_FOUND:
+        if isinstance(refusal, Refused) and refusal.code is RespCode.APP_TAG_NOT_FOUND:
             return refusal
         return describe(pool, now) if pool else describe_unknown(app_tag, refusal)
 
@@ -194,7 +195,7 @@ class Engine:
             self._fail(pool, reason, now, costly=possibly_reserved > 0)
 
     def refill_refused(
-        self, attempt: int, refusal: Refused, now: float, settings: TagSettings | None = None
+        self, attempt: int, refusal: Denial, now: float, settings: TagSettings | None = None
     ) -> None:
         """Note that the database has nothing for the tag: told to all, remembered for a while.
 
@@ -209,11 +210,11 @@ class Engine:
         pool.refusal = refusal
         pool.last_error = refusal.detail or refusal.msg
         pool.retry_at = now + self._limits.refusal_ttl
-        if refusal.code is RespCode.APP_TAG_NOT_FOUND:
+        if isinstance(refusal, Redirected):
+            pool.drop_all()
+        elif refusal.code is RespCode.APP_TAG_NOT_FOUND:
             pool.drop_all()  # a deleted tag is not served on
             pool.allowed_users = None  # whoever adds it again says anew who may draw
-        elif isinstance(refusal, Redirected):
-            pool.drop_all()
         self._refuse_waiters(pool, refusal, now)
         if not pool.known:
             self._forget(pool, refusal)
@@ -298,7 +299,7 @@ class Engine:
             pool.dismiss(waiter)
             self._effects.append(effect)
 
-    def _refuse_waiters(self, pool: TagPool, refusal: Refused, now: float) -> None:
+    def _refuse_waiters(self, pool: TagPool, refusal: Denial, now: float) -> None:
         """Answer everybody who waits: with ids as far as they go, else with the refusal."""
         self._serve(pool, now)
         while (waiter := pool.first_waiter()) is not None:
@@ -345,8 +346,8 @@ class Engine:
         self._refilling[attempt] = pool
         want = max(1, min(pool.shortage, self._limits.max_count))
         demand = pool.measure(now)
-        about = (pool.app_tag, attempt, want, pool.mark, demand, users, self._ordered)
-        self._effects.append(StartRefill(*about, stranger=not pool.known))
+        about = (pool.app_tag, want, pool.mark, demand, users, self._ordered)
+        self._effects.append(StartRefill(*about, attempt=attempt, stranger=not pool.known))
         self._timers.set(now + self._limits.refill_timeout, (attempt, pool))
 
     def _end_attempt(self, attempt: int) -> tuple[TagPool, bool]:
@@ -386,7 +387,7 @@ class Engine:
             self._strangers.settle(pool.app_tag)
             pool.lose(ids)
 
-    def _forget(self, pool: TagPool, refusal: Refused) -> None:
+    def _forget(self, pool: TagPool, refusal: Denial) -> None:
         """Keep of a tag that never had a segment only why it was refused, and that not for long."""
         del self._pools[pool.app_tag]
         self._strangers.settle(pool.app_tag)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import inf
 
 from idalloc_schemas import MAX_ID
-from idalloc_worker.engine._effects import Ranges, Refused
+from idalloc_worker.engine._effects import Denial, Ranges
 from idalloc_worker.engine._fair_share import FairShare
 from idalloc_worker.engine._held_ids import HeldIds
 from idalloc_worker.tags import (
@@ -90,7 +90,7 @@ class TagPool(HeldIds):
         # Until when refills rest unless somebody waits; None unless the last ones cost ids and
         # brought none.
         self.calm_until: float | None = None
-        self.refusal: Refused | None = None
+        self.refusal: Denial | None = None
         self.last_error: str | None = None
         self.known = False  # whether the table ever had a row for the tag
         self.mark = 0  # no segment below it is accepted any more

@@ -3,13 +3,13 @@
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 
-from idalloc_worker.engine._effects import Refused
+from idalloc_worker.engine._effects import Denial, Redirected
 
 
 @dataclass(frozen=True, slots=True)
 class _Remembered:
     until: float
-    refusal: Refused
+    refusal: Denial
     failures: int
 
 
@@ -23,20 +23,20 @@ class RefusalMemory:
     def __len__(self) -> int:
         return len(self._refusals)
 
-    def remember(self, app_tag: str, refusal: Refused, until: float, failures: int) -> None:
+    def remember(self, app_tag: str, refusal: Denial, until: float, failures: int) -> None:
         """Keep a refusal, and how many refills in a row had failed by then."""
         self._refusals[app_tag] = _Remembered(until, refusal, failures)
         while len(self._refusals) > self._limit:
             self._refusals.popitem(last=False)
 
-    def in_force(self, app_tag: str, now: float) -> Refused | None:
+    def in_force(self, app_tag: str, now: float) -> Denial | None:
         """Tell why a tag is refused, with the time that is left of it."""
         remembered = self._refusals.get(app_tag)
         if remembered is None:
             return None
         refusal = remembered.refusal
         if now < remembered.until:
-            if refusal.retry_after is None:
+            if isinstance(refusal, Redirected) or refusal.retry_after is None:
                 return refusal
             return replace(refusal, retry_after=remembered.until - now)
         if not remembered.failures:

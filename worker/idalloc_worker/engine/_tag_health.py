@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from idalloc_schemas import RespCode, TagHealth, TagState
-from idalloc_worker.engine._effects import Refused
+from idalloc_worker.engine._effects import Denial, Refused
 from idalloc_worker.engine._pool import TagPool
 
 _DIGITS: Final = 3
@@ -55,16 +55,16 @@ def describe(pool: TagPool, now: float) -> TagHealth:
     )
 
 
-def describe_unknown(app_tag: str, refusal: Refused | None) -> TagHealth:
+def describe_unknown(app_tag: str, refusal: Denial | None) -> TagHealth:
     """Describe a tag of which no more is known than why it was refused, if it was."""
     if refusal is None:
         return TagHealth(app_tag=app_tag, state=TagState.COLD)
-    outage = refusal.code is RespCode.NO_AVAILABLE_ID
+    outage = isinstance(refusal, Refused) and refusal.code is RespCode.NO_AVAILABLE_ID
     state = TagState.FAILING if outage else TagState.REFUSED
     return TagHealth(app_tag=app_tag, state=state, last_error=refusal.detail or refusal.msg)
 
 
-def without_details(tag: TagHealth, refusals: Iterable[Refused | None]) -> TagHealth:
+def without_details(tag: TagHealth, refusals: Iterable[Denial | None]) -> TagHealth:
     """Leave out what names database, table or row: that is for operators.
 
     `refusals` are what callers of the tag are told, if anything.
@@ -75,7 +75,7 @@ def without_details(tag: TagHealth, refusals: Iterable[Refused | None]) -> TagHe
     return tag.model_copy(update={"last_error": told})
 
 
-def refusal_in_force(pool: TagPool, now: float) -> Refused | None:
+def refusal_in_force(pool: TagPool, now: float) -> Denial | None:
     """Tell why the database has nothing for a tag, as long as that is not too old."""
     return pool.refusal if now < pool.retry_at else None
 

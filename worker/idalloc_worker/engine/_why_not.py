@@ -3,7 +3,7 @@
 from typing import Final
 
 from idalloc_schemas import RespCode
-from idalloc_worker.engine._effects import Refused
+from idalloc_worker.engine._effects import Denial, Refused
 from idalloc_worker.engine._limits import EngineLimits
 from idalloc_worker.engine._pool import TagPool, Waiter
 from idalloc_worker.engine._refusals import busy, forbidden, over_share, too_many
@@ -30,7 +30,7 @@ def no_available_id(pool: TagPool, limits: EngineLimits, now: float) -> Refused:
 
 def no_reason_to_wait(
     pool: TagPool, request: Waiter, limits: EngineLimits, now: float
-) -> Refused | None:
+) -> Denial | None:
     """Say why a request that cannot be served from memory should not even wait."""
     if not pool.allows(request.user):
         return forbidden(request.user)

@@ -6,7 +6,7 @@ from typing import Any, Final
 from idalloc_client.amqp import Link, Properties
 from idalloc_schemas import HEALTH_QUEUE, HealthCall, RespCode, parse_health_request
 from idalloc_worker.counters import ANSWERED, DROPPED, Tallies
-from idalloc_worker.engine import Listing, Refused, forbidden, over_share, without_details
+from idalloc_worker.engine import Denial, Listing, Refused, forbidden, over_share, without_details
 from idalloc_worker.fleet import Fleet
 from idalloc_worker.health._answers import Bodies, HealthAnswers
 from idalloc_worker.health._budget import HealthBudget
@@ -15,7 +15,7 @@ from idalloc_worker.ordered import OrderedTags
 from idalloc_worker.requests import (
     FOR_ALL,
     Delivery,
-    Desk,
+    Responder,
     deadline_of,
     health_reply,
     health_reply_in_slices,
@@ -34,7 +34,7 @@ class HealthRequests:
         *,
         fleet: Fleet,
         ordered: OrderedTags,
-        desk: Desk,
+        responder: Responder,
         tallies: Tallies,
         link: Link,
         rights: HealthRights,
@@ -43,7 +43,7 @@ class HealthRequests:
         self._worker = worker
         self._fleet = fleet
         self._ordered = ordered
-        self._desk = desk
+        self._responder = responder
         self._tallies = tallies
         self._outcomes = tallies.outcomes[HEALTH_QUEUE]
         self._rights = rights
@@ -79,7 +79,7 @@ class HealthRequests:
         """Answer a request. Raises InvalidMessageError."""
         delivery.deadline = deadline_of(properties, now)
         if delivery.deadline <= now:
-            self._desk.expire(delivery)
+            self._responder.expire(delivery)
             return
         viewer = self._rights.viewer(delivery.user_name)
         if not self._admitted(delivery, viewer):
@@ -99,7 +99,7 @@ class HealthRequests:
             return True
         if self._budget.word(viewer):
             wait = max(self._budget.wait(viewer), 0.1)
-            self._desk.refuse(delivery, over_share(_TOO_MANY, wait))
+            self._responder.refuse(delivery, over_share(_TOO_MANY, wait))
         else:
             self._drop(delivery)
         return False
@@ -125,14 +125,14 @@ class HealthRequests:
             return
         answer = self._of(app_tag, viewer)
         if isinstance(answer, Refused):
-            self._desk.refuse(delivery, answer)
+            self._responder.refuse(delivery, answer)
         else:
             self._report(delivery, viewer, answer)
 
     def _report(self, delivery: Delivery, viewer: Viewer, body: bytes | None) -> None:
         if body is not None:
             self._budget.charge(viewer, len(body))
-        self._desk.report(delivery, body)
+        self._responder.report(delivery, body)
 
     def _of(self, app_tag: str, viewer: Viewer) -> bytes | Refused:
         pools = self._ordered.pools(app_tag)
@@ -174,5 +174,5 @@ class HealthRequests:
         tags = [without_details(tag, self._refusals(tag.app_tag)) for tag in found.tags]
         return Listing(tags, found.total, found.left)
 
-    def _refusals(self, app_tag: str) -> list[Refused | None]:
+    def _refusals(self, app_tag: str) -> list[Denial | None]:
         return [pool.refusal for pool in self._ordered.pools(app_tag) if pool is not None]

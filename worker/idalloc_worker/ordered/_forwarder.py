@@ -58,7 +58,7 @@ class Loop(Protocol):
         """Run a callback after `delay` seconds."""
 
 
-class Desk(Protocol):
+class Responder(Protocol):
     """Where a request goes that could not be passed on."""
 
     def answer(self, delivery: Delivery, refusal: Refused) -> None:
@@ -78,14 +78,14 @@ class Forwarder:
         self,
         worker: str,
         loop: Loop,
-        desk: Desk,
+        responder: Responder,
         clock: Callable[[], float],
         events: Counter[str],
         users: FleetUsers,
     ) -> None:
         self._worker = worker
         self._loop = loop
-        self._desk = desk
+        self._responder = responder
         self._clock = clock
         self._throttled = ThrottledLog(_log)
         self._events = events
@@ -139,7 +139,7 @@ class Forwarder:
         for deliveries in self._forget_unconfirmed():
             for delivery in deliveries:  # whether their owner has them is unknown
                 self._second_tries.forget(delivery)
-                self._desk.answer(delivery, _LOST)
+                self._responder.answer(delivery, _LOST)
         self._tell_idle()
         return _REOPEN_AFTER
 
@@ -161,7 +161,7 @@ class Forwarder:
         for delivery in waiting:
             if delivery.deadline - now < 0.001:  # AMQP's shortest expiration
                 self._second_tries.forget(delivery)
-                self._desk.expire(delivery)
+                self._responder.expire(delivery)
         for bundle in bundled((d.request.app_tag, d.deadline - now) for d in timely):
             self._publish(channel, bundle, [timely[number] for number in bundle.numbers])
         self._tell_idle()
@@ -211,7 +211,7 @@ class Forwarder:
                 elif refusal is not _NOT_TAKEN or not self._second_tries.admits(delivery):
                     self._second_tries.forget(delivery)
                     self._events["unroutable"] += 1
-                    self._desk.answer(delivery, refusal)
+                    self._responder.answer(delivery, refusal)
         self._tell_idle()
 
     def _forget_unconfirmed(self) -> list[list[Delivery]]:

@@ -17,9 +17,9 @@ from idalloc_worker.ordered._forwarder import RETRY_AFTER, Forwarder
 from idalloc_worker.ordered._ordered_engine import OwnerEngine
 from idalloc_worker.ordered._owner_session import BundledRequest, OwnerSession
 from idalloc_worker.ordered._partition_owner import OwnerLoop, PartitionOwner
-from idalloc_worker.requests import Delivery, Desk, Sample, deadline_of
+from idalloc_worker.requests import Delivery, Responder, Sample, deadline_of
 from idalloc_worker.rights import FOREIGN, FleetUsers, Steps, Viewer, listing, named_users
-from idalloc_worker.store import Errand, NotBegunError, Refiller, Store
+from idalloc_worker.store import Job, NotBegunError, RefillThreads, Store
 from idalloc_worker.tags import QUEUES, partition_of
 
 _log = logging.getLogger("idalloc.ordered")
@@ -75,8 +75,8 @@ class OrderedTags:
         self,
         loop: OwnerLoop,
         post: Callable[[Callable[[], None]], None],
-        refiller: Refiller,
-        desk: Desk,
+        refill_threads: RefillThreads,
+        responder: Responder,
         run_effects: Callable[[], None],
         users: FleetUsers,
     ) -> None:
@@ -86,19 +86,19 @@ class OrderedTags:
         """
         self._loop = loop
         self._post = post
-        self._refiller = refiller
-        self._desk = desk
+        self._refill_threads = refill_threads
+        self._responder = responder
         self._run_effects = run_effects
         self._users = users
         events = self._tallies.events
-        self._forwarder = Forwarder(self._worker, loop, desk, self._clock, events, users)
+        self._forwarder = Forwarder(self._worker, loop, responder, self._clock, events, users)
         self._owner = PartitionOwner(
             self._worker,
             loop,
             self._clock,
             users=users,
             on_bundle=self._on_bundle,
-            on_replied=desk.on_replied,
+            on_replied=responder.on_replied,
             on_end=self._on_end,
         )
         post(self._survey)
@@ -147,12 +147,12 @@ class OrderedTags:
     def forward(self, delivery: Delivery) -> None:
         """Pass a request on to the owner of its tag."""
         if self._giving_up:  # nobody waits for the broker to confirm it any more
-            self._desk.answer(delivery, SHUTTING_DOWN)
+            self._responder.answer(delivery, SHUTTING_DOWN)
         elif self._owner.problem is None:
             self._forwarder.add(delivery)
         else:
             refusal = Refused(RespCode.NO_AVAILABLE_ID, self._owner.problem, RETRY_AFTER)
-            self._desk.answer(delivery, refusal)
+            self._responder.answer(delivery, refusal)
 
     def redirect(self, delivery: Delivery) -> None:
         """Pass a request on whose tag is ordered, as its row says."""
@@ -182,7 +182,7 @@ class OrderedTags:
             session.finish(delivery)
             self._tallies.outcomes[ALLOC_QUEUE][EXPIRED] += len(requests)
             return
-        if not isinstance(session, OwnerSession) or self._desk.doubts(delivery, deadline, now):
+        if not isinstance(session, OwnerSession) or self._responder.doubts(delivery, deadline, now):
             return
         self._tallies.events["owned"] += len(requests)
         for request in session.unpack(delivery, requests):
@@ -207,7 +207,7 @@ class OrderedTags:
             wanted.app_tag, wanted.count, now, owner=request, deadline=request.deadline, user=user
         )
         if answer is not None:
-            self._desk.answer(request, answer)
+            self._responder.answer(request, answer)
         else:
             self._tallies.events["waited"] += 1
 
@@ -235,7 +235,7 @@ class OrderedTags:
         def report(found: Survey | Exception) -> None:
             self._post(lambda: self._on_survey(found, began))
 
-        self._refiller.run(Errand(Survey.by, report))
+        self._refill_threads.run(Job(Survey.by, report))
 
     def _on_survey(self, found: Survey | Exception, began: float) -> None:
         now = self._clock()

@@ -23,7 +23,7 @@ from idalloc_worker.process._starter import Starter
 from idalloc_worker.rights import FleetUsers
 from idalloc_worker.service import WorkerService, freeze_start
 from idalloc_worker.settings import Settings
-from idalloc_worker.store import Refiller, SegmentStore
+from idalloc_worker.store import RefillThreads, SegmentStore
 
 _log = logging.getLogger("idalloc.worker")
 
@@ -61,12 +61,11 @@ def run_worker(
     parameters = connection_parameters(settings.amqp_url.get_secret_value(), name)
     link = LinkThread(parameters, service, "idalloc-worker-io", on_death=exit_now)
     hosts = MySqlHosts(address)
-    refiller = Refiller(
+    refill_threads = RefillThreads(
         lambda: SegmentStore(hosts, settings.table, settings.refill_timeout),
         settings.refill_threads,
-        service.report,
     )
-    service.attach(link, refiller)
+    service.attach(link, refill_threads)
     taker = SnapshotTaker(
         lambda: merged_pools(engine.by_tag, owner.by_tag), tallies, link.link.call_later
     )
@@ -75,13 +74,13 @@ def run_worker(
         starter.start(
             "metrics", lambda: serve_metrics(lambda taken: link.post(lambda: taker.take(taken)))
         )
-    starter.start("the refill threads", refiller.start)
+    starter.start("the refill threads", refill_threads.start)
     freeze_start()
     starter.start("the thread that serves", link.start)
     _log.info("%s started: table %s on %s", name, settings.table, address)
     while not wait_for_stop(starter.pause):
         starter.retry()
-    return _drain(link, service, refiller, (engine, owner), settings.drain_timeout)
+    return _drain(link, service, refill_threads, (engine, owner), settings.drain_timeout)
 
 
 def _limits(settings: Settings) -> EngineLimits:
@@ -97,7 +96,7 @@ def _limits(settings: Settings) -> EngineLimits:
 def _drain(
     link: LinkThread,
     service: WorkerService,
-    refiller: Refiller,
+    refill_threads: RefillThreads,
     engines: tuple[Engine, ...],
     timeout: float,
 ) -> int:
@@ -107,7 +106,7 @@ def _drain(
     drained = threading.Event()
     link.post(lambda: service.drain(drained.set, timeout * _GIVE_BACK_SHARE))
     clean = drained.wait(timeout)
-    clean &= refiller.stop(max(deadline - time.monotonic(), 0.5))
+    clean &= refill_threads.stop(max(deadline - time.monotonic(), 0.5))
     clean &= link.stop(max(deadline - time.monotonic(), 0.5))
     # The thread that owned the engines has ended.
     given_back = sum(pool.given_back for engine in engines for pool in engine.by_tag.values())

@@ -13,8 +13,8 @@ from typing import Any
 from idalloc_worker.engine import StartRefill
 from idalloc_worker.fleet import Fleet
 from idalloc_worker.marks import Watch
-from idalloc_worker.refill._lookup_queue import Lookup, LookupLane
-from idalloc_worker.store import Errand, NotBegunError, Refiller, RefillReport, Reservation
+from idalloc_worker.refill._lookup_queue import Lookup, LookupQueue
+from idalloc_worker.store import Job, NotBegunError, RefillOutcome, RefillThreads, Reservation
 from idalloc_worker.tags import (
     MarkImplausibleError,
     MarksNotVouchedError,
@@ -45,24 +45,24 @@ class _Attempt:
     abandoned: bool = False
 
 
-class Refills:
+class RefillCoordinator:
     """Every attempt that the engine started is recorded once, with `record`."""
 
     def __init__(  # noqa: PLR0913, PLR0917  # its surroundings
         self,
         fleet: Fleet,
-        refiller: Refiller,
-        record: Callable[[RefillReport], None],
+        refill_threads: RefillThreads,
+        record: Callable[[RefillOutcome], None],
         counters: Counter[str],
         post: Callable[[Callable[[], None]], None],
-        lane: LookupLane,
+        lookups: LookupQueue,
     ) -> None:
         self._fleet = fleet
-        self._refiller = refiller
+        self._refill_threads = refill_threads
         self._record = record
         self._counters = counters
         self._post = post  # reaches the link's thread
-        self._lane = lane
+        self._lookups = lookups
         self._attempts: dict[int, _Attempt] = {}
         self._on_idle: Callable[[], None] | None = None
 
@@ -85,7 +85,7 @@ class Refills:
                 self._end(attempt, error)
 
         user = next(iter(refill.users), None) if refill.users else None
-        self._lane.add(
+        self._lookups.add(
             Lookup(
                 *(refill.attempt, refill.app_tag, user),
                 on_found=lambda: self._begin(attempt),
@@ -118,7 +118,8 @@ class Refills:
             row = read if is_plausible(read, floor, refill.floor, suspected.end) else None
         attempt.floor = floor
         attempt.in_database = True
-        self._refiller.request(replace(refill, floor=floor, suspected=row))
+        refill = replace(refill, floor=floor, suspected=row)
+        self._refill_threads.refill(refill, lambda end: self._post(lambda: self._on_end(end)))
 
     def _read_row(self, attempt: _Attempt) -> None:
         """See whether an operator has raised a tag of which the marks are not certain."""
@@ -137,7 +138,7 @@ class Refills:
             else:
                 self._end(attempt, MarksNotVouchedError(app_tag, rows[app_tag]))
 
-        self._refiller.run(Errand(lambda store: store.read_marks((app_tag,)), report))
+        self._refill_threads.run(Job(lambda store: store.read_marks((app_tag,)), report))
 
     def abandon(self, number: int) -> None:
         """Cut an attempt short; it is recorded nevertheless."""
@@ -146,27 +147,26 @@ class Refills:
             return
         attempt.abandoned = True
         if attempt.in_database:
-            self._refiller.abandon(number)
+            self._refill_threads.abandon(number)
         elif attempt.reservation is not None:
             self._fleet.forget(attempt.claim)
             self._end(attempt, attempt.reservation)
         else:  # it waits for the fleet, or looks into what the row says
             self._end(attempt, NotBegunError())
 
-    def on_report(self, report: RefillReport) -> None:
+    def _on_end(self, end: RefillOutcome) -> None:
         """Take what the database said."""
-        attempt = self._attempts[report.refill.attempt]
+        attempt, result = self._attempts[end.refill.attempt], end.result
         attempt.in_database = False
-        attempt.seconds += report.seconds
-        outcome = report.outcome
-        if isinstance(outcome, Reservation):
-            self._note_rewind(attempt, outcome)
-        if isinstance(outcome, RewindSuspectedError) and not attempt.abandoned:
-            self._suspect(attempt, outcome)
-        elif isinstance(outcome, Reservation) and outcome.segment.size and not attempt.abandoned:
-            self._claim(attempt, outcome)
+        attempt.seconds += end.seconds
+        if isinstance(result, Reservation):
+            self._note_rewind(attempt, result)
+        if isinstance(result, RewindSuspectedError) and not attempt.abandoned:
+            self._suspect(attempt, result)
+        elif isinstance(result, Reservation) and result.segment.size and not attempt.abandoned:
+            self._claim(attempt, result)
         else:  # also an empty reservation, for those who may not draw: there is nothing to claim
-            self._end(attempt, outcome)
+            self._end(attempt, result)
 
     def when_idle(self, on_idle: Callable[[], None]) -> None:
         """Call back once no attempt is under way."""
@@ -213,11 +213,11 @@ class Refills:
             attempt.watch.floor,
         )
 
-    def _end(self, attempt: _Attempt, outcome: Reservation | Exception) -> None:
+    def _end(self, attempt: _Attempt, result: Reservation | Exception) -> None:
         del self._attempts[attempt.refill.attempt]
         self._fleet.marks.unwatch(attempt.watch)
-        self._lane.ended(attempt.refill.attempt)
-        self._record(RefillReport(attempt.refill, outcome, attempt.seconds))
+        self._lookups.ended(attempt.refill.attempt)
+        self._record(RefillOutcome(attempt.refill, result, attempt.seconds))
         self._tell_if_idle()
 
     def _tell_if_idle(self) -> None:

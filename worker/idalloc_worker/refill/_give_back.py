@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 
 from idalloc_worker.engine import Range, TagPool
 from idalloc_worker.fleet import Fleet
-from idalloc_worker.store import GiveBack, Refiller
+from idalloc_worker.store import GiveBack, RefillThreads
 
 _log = logging.getLogger("idalloc.refill")
 
@@ -27,12 +27,12 @@ class GiveBacks:
     def __init__(
         self,
         fleet: Fleet,
-        refiller: Refiller,
+        refill_threads: RefillThreads,
         post: Callable[[Callable[[], None]], None],
         counters: Counter[str],
     ) -> None:
         self._fleet = fleet
-        self._refiller = refiller
+        self._refill_threads = refill_threads
         self._post = post
         self._counters = counters
         self._waiting: deque[TagPool] = deque()
@@ -81,7 +81,7 @@ class GiveBacks:
         self._under_way[pool] = right - left
 
         def lower_row() -> None:
-            self._refiller.give_back(
+            self._refill_threads.give_back(
                 GiveBack(
                     pool.app_tag,
                     left,

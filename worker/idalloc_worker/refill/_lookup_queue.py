@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from idalloc_worker.store import Errand, Refiller
+from idalloc_worker.store import Job, RefillThreads
 from idalloc_worker.tags import TagNotFoundError
 
 DIRECT: Final = 2
@@ -35,16 +35,16 @@ class Lookup:
     on_failed: Callable[[Exception], None]
 
 
-class LookupLane:
+class LookupQueue:
     """Owned by the link's thread, which `post` reaches. Engines bound how many wait."""
 
     def __init__(
         self,
-        refiller: Refiller,
+        refill_threads: RefillThreads,
         post: Callable[[Callable[[], None]], None],
         call_later: Callable[[float, Callable[[], None]], object],
     ) -> None:
-        self._refiller = refiller
+        self._refill_threads = refill_threads
         self._post = post
         self._call_later = call_later
         self._direct: set[int] = set()
@@ -91,7 +91,7 @@ class LookupLane:
         def report(found: Any) -> None:
             self._post(lambda: self._on_found(batch, found))
 
-        self._refiller.run(Errand(lambda store: store.existing(names), report))
+        self._refill_threads.run(Job(lambda store: store.existing(names), report))
 
     def _next_batch(self) -> list[Lookup]:
         """Take one of each user in turn."""

@@ -4,8 +4,8 @@ import logging
 
 from idalloc_schemas import RespCode
 from idalloc_worker.counters import ThrottledLog
-from idalloc_worker.engine import INTERNAL, REDIRECTED, Engine, Refused, StartRefill
-from idalloc_worker.store import NotBegunError, RefillReport, Reservation
+from idalloc_worker.engine import INTERNAL, REDIRECTED, Denial, Engine, Refused, StartRefill
+from idalloc_worker.store import NotBegunError, RefillOutcome, Reservation
 from idalloc_worker.tags import (
     InvalidRowError,
     MarkImplausibleError,
@@ -30,26 +30,26 @@ _UNCERTAIN = (
 _BAD_ROW = "the row of this app_tag is invalid: see the worker's log"
 
 
-def record_report(
-    engine: Engine, report: RefillReport, now: float, log: ThrottledLog
+def record_outcome(
+    engine: Engine, outcome: RefillOutcome, now: float, log: ThrottledLog
 ) -> dict[str, int]:
     """Tell the engine how a refill ended, log what an operator should know, return the counts."""
-    refill, outcome = report.refill, report.outcome
-    if isinstance(outcome, Reservation):
-        return _record_reservation(engine, refill, outcome, now, log)
-    if isinstance(outcome, TagError):
-        if not isinstance(outcome, (TagNotFoundError, TagIsOrderedError)):  # none of the operator's
-            log.warning(now, "refused", "No ids: %s", outcome)
-        settings = outcome.settings if isinstance(outcome, TagExhaustedError) else None
-        engine.refill_refused(refill.attempt, _refusal(outcome), now, settings)
+    refill, result = outcome.refill, outcome.result
+    if isinstance(result, Reservation):
+        return _record_reservation(engine, refill, result, now, log)
+    if isinstance(result, TagError):
+        if not isinstance(result, (TagNotFoundError, TagIsOrderedError)):  # none of the operator's
+            log.warning(now, "refused", "No ids: %s", result)
+        settings = result.settings if isinstance(result, TagExhaustedError) else None
+        engine.refill_refused(refill.attempt, _refusal(result), now, settings)
         return {"refills_refused": 1}
-    unknown = isinstance(outcome, OutcomeUnknownError)
+    unknown = isinstance(result, OutcomeUnknownError)
     lost = 0
-    if isinstance(outcome, OutcomeUnknownError | SegmentContestedError):
-        lost = outcome.possibly_reserved
-    engine.refill_failed(refill.attempt, str(outcome), now, possibly_reserved=lost)
-    if not isinstance(outcome, NotBegunError):
-        log.warning(now, "refill failed", "Refill of %s failed: %s", refill.app_tag, outcome)
+    if isinstance(result, OutcomeUnknownError | SegmentContestedError):
+        lost = result.possibly_reserved
+    engine.refill_failed(refill.attempt, str(result), now, possibly_reserved=lost)
+    if not isinstance(result, NotBegunError):
+        log.warning(now, "refill failed", "Refill of %s failed: %s", refill.app_tag, result)
     return {"refills_failed": 1, "refills_unknown": int(unknown)}
 
 
@@ -86,7 +86,7 @@ def _warn_of_the_end(engine: Engine, app_tag: str) -> None:
         )
 
 
-def _refusal(error: TagError) -> Refused:
+def _refusal(error: TagError) -> Denial:
     match error:
         case TagNotFoundError():
             return Refused(RespCode.APP_TAG_NOT_FOUND, "app_tag not found")

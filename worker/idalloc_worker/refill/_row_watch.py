@@ -17,7 +17,7 @@ from idalloc_schemas import MAX_ID
 from idalloc_worker.counters import Tallies
 from idalloc_worker.engine import Engine, TagPool
 from idalloc_worker.fleet import Fleet
-from idalloc_worker.store import Errand, Refiller
+from idalloc_worker.store import Job, RefillThreads
 from idalloc_worker.tags import is_plausible
 
 _log = logging.getLogger("idalloc.refill")
@@ -51,14 +51,14 @@ class RowWatch:
         self,
         engines: Sequence[Engine],
         fleet: Fleet,
-        refiller: Refiller,
+        refill_threads: RefillThreads,
         thread: LinkThread,
         tallies: Tallies,
         clock: Callable[[], float],
     ) -> None:
         self._engines = engines
         self._fleet = fleet
-        self._refiller = refiller
+        self._refill_threads = refill_threads
         self._loop = thread.link
         self._post = thread.post
         self._counters = tallies.events
@@ -91,7 +91,7 @@ class RowWatch:
             self._post(lambda: self._on_rows(rows, floors, began))
 
         tags = tuple(floors)
-        self._refiller.run(Errand(lambda store: store.read_marks(tags), report))
+        self._refill_threads.run(Job(lambda store: store.read_marks(tags), report))
 
     def _next_floors(self) -> dict[str, int]:
         """Choose tags, and give the end of all that is known to be reserved of each."""
@@ -175,7 +175,7 @@ class RowWatch:
             if not self._raising:
                 self._later()
 
-        self._refiller.run(Errand(lambda store: store.raise_mark(app_tag, mark, floor), report))
+        self._refill_threads.run(Job(lambda store: store.raise_mark(app_tag, mark, floor), report))
 
     def _note(self, app_tag: str, mark: int, floor: int) -> None:
         self._counters["rewinds_repaired"] += 1

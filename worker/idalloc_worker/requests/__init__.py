@@ -9,7 +9,7 @@ from idalloc_worker.requests._channel_budget import (
 )
 from idalloc_worker.requests._quarantine import ORDERED, Quarantine
 from idalloc_worker.requests._replies import health_reply, health_reply_in_slices
-from idalloc_worker.requests._responder import Desk
+from idalloc_worker.requests._responder import Responder
 from idalloc_worker.requests._sample import Sample
 from idalloc_worker.requests._session import Delivery, OnDelivery, Session, deadline_of
 from idalloc_worker.requests._side_answers import SideAnswers
@@ -25,9 +25,9 @@ __all__ = [
     "ORDERED",
     "ChannelBudget",
     "Delivery",
-    "Desk",
     "OnDelivery",
     "Quarantine",
+    "Responder",
     "Sample",
     "Session",
     "SideAnswers",

@@ -36,7 +36,7 @@ _SHED_BODY: Final = error_reply(SHED).encode()
 _WARY_FOR: Final = 60.0  # seconds
 
 
-class Desk:
+class Responder:
     """Owned by the link's thread. `on_redirected` takes a request whose tag proved ordered."""
 
     def __init__(

@@ -6,8 +6,8 @@ from math import inf
 from idalloc_client.amqp import Timer
 from idalloc_worker.engine import AbandonRefill, Answered, Effect, Engine, Expired, StartRefill
 from idalloc_worker.ordered import Loop
-from idalloc_worker.refill import Refills
-from idalloc_worker.requests import Delivery, Desk
+from idalloc_worker.refill import RefillCoordinator
+from idalloc_worker.requests import Delivery, Responder
 from idalloc_worker.service._turns import Turns
 
 
@@ -17,13 +17,13 @@ class EffectRunner:
     def __init__(
         self,
         engines: Sequence[Engine],
-        desk: Desk,
-        refills: Refills,
+        responder: Responder,
+        refills: RefillCoordinator,
         loop: Loop,
         clock: Callable[[], float],
     ) -> None:
         self._engines = engines
-        self._desk = desk
+        self._responder = responder
         self._refills = refills
         self._loop = loop
         self._clock = clock
@@ -53,9 +53,9 @@ class EffectRunner:
     def _run(self, effect: Effect) -> None:
         match effect:
             case Answered(Delivery() as delivery, answer):
-                self._desk.answer(delivery, answer)
+                self._responder.answer(delivery, answer)
             case Expired(Delivery() as delivery):
-                self._desk.expire(delivery)
+                self._responder.expire(delivery)
             case StartRefill():
                 self._refills.start(effect)
             case AbandonRefill(attempt):

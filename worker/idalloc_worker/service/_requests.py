@@ -9,7 +9,7 @@ from idalloc_worker.counters import Tallies
 from idalloc_worker.engine import INTERNAL, Engine, Refused
 from idalloc_worker.health import HealthRequests
 from idalloc_worker.ordered import OrderedTags
-from idalloc_worker.requests import Delivery, Desk, deadline_of
+from idalloc_worker.requests import Delivery, Responder, deadline_of
 from idalloc_worker.service._effect_runner import EffectRunner
 from idalloc_worker.service._turns import SLICE, Turns
 
@@ -28,7 +28,7 @@ class Requests:
         ordered: OrderedTags,
         health: HealthRequests,
         *,
-        desk: Desk,
+        responder: Responder,
         effects: EffectRunner,
         tallies: Tallies,
         clock: Callable[[], float],
@@ -36,7 +36,7 @@ class Requests:
         self._engine = engine
         self._ordered = ordered
         self._health = health
-        self._desk = desk
+        self._responder = responder
         self._effects = effects
         self._events = tallies.events
         self._clock = clock
@@ -58,7 +58,7 @@ class Requests:
                 turns.hold(delivery, properties, body, now)
                 return
         if not delivery.answerable:
-            self._desk.dead_letter(delivery, now)
+            self._responder.dead_letter(delivery, now)
             return
         try:
             if delivery.queue == ALLOC_QUEUE:
@@ -66,10 +66,10 @@ class Requests:
             else:
                 self._health.take(delivery, body, now, properties)
         except InvalidMessageError as error:
-            self._desk.refuse(delivery, Refused(RespCode.INVALID_REQUEST, str(error)))
+            self._responder.refuse(delivery, Refused(RespCode.INVALID_REQUEST, str(error)))
         except Exception:  # noqa: BLE001  # pika would end the connection: a crash loop
             _log.exception("A request on %s failed", delivery.queue)
-            self._desk.refuse(delivery, INTERNAL)
+            self._responder.refuse(delivery, INTERNAL)
         self._effects.run_soon()
 
     def _alloc(
@@ -78,9 +78,9 @@ class Requests:
         request = parse_alloc_request(body)
         deadline = deadline_of(properties, came)
         if deadline <= now:
-            self._desk.expire(delivery)
+            self._responder.expire(delivery)
             return
-        if self._desk.doubts(delivery, deadline, now):
+        if self._responder.doubts(delivery, deadline, now):
             return
         delivery.request, delivery.deadline, delivery.since = request, deadline, came
         if request.app_tag in self._ordered.known:
@@ -97,4 +97,4 @@ class Requests:
         if answer is None:
             self._events["waited"] += 1
         else:
-            self._desk.answer(delivery, answer)
+            self._responder.answer(delivery, answer)

@@ -19,7 +19,13 @@ from idalloc_worker.fleet import Fleet
 from idalloc_worker.health import HealthRequests
 from idalloc_worker.marks import Vouching
 from idalloc_worker.ordered import OrderedTags
-from idalloc_worker.refill import GiveBacks, LookupLane, Refills, RowWatch, record_report
+from idalloc_worker.refill import (
+    GiveBacks,
+    LookupQueue,
+    RefillCoordinator,
+    RowWatch,
+    record_outcome,
+)
 from idalloc_worker.requests import (
     ADVICE,
     BEAT,
@@ -27,8 +33,8 @@ from idalloc_worker.requests import (
     FOR_ORDERED,
     ORDERED,
     ChannelBudget,
-    Desk,
     Quarantine,
+    Responder,
     Session,
     SideAnswers,
     TakenSession,
@@ -40,7 +46,7 @@ from idalloc_worker.service._garbage import collect_if_due, collect_rarely
 from idalloc_worker.service._request_queues import RequestQueues
 from idalloc_worker.service._requests import Requests
 from idalloc_worker.service._turns import Turns
-from idalloc_worker.store import Refiller, RefillReport, Reservation
+from idalloc_worker.store import RefillOutcome, RefillThreads, Reservation
 
 _log = logging.getLogger("idalloc.worker")
 
@@ -52,7 +58,7 @@ requests for ids have to wait for them."""
 class WorkerService:
     """One worker: a link's handler that owns the engines, of ordered tags and of all others.
 
-    `report` may be called from any thread; the rest belongs to the link's thread.
+    All of it belongs to the link's thread.
     """
 
     def __init__(  # noqa: PLR0913  # the parts of a worker
@@ -81,13 +87,13 @@ class WorkerService:
         self._clocks = clocks or ClockWatch()
         self._throttled = ThrottledLog(_log)
         self._tallies = tallies
-        self._desk = Desk(tallies, self._throttled, clock, ordered.redirect)
+        self._responder = Responder(tallies, self._throttled, clock, ordered.redirect)
         self._session: Session | None = None
         self._budget = ChannelBudget()
         self._queues = RequestQueues(clock)
         self._draining: Callable[[], None] | None = None
 
-    def attach(self, thread: LinkThread, refiller: Refiller) -> None:
+    def attach(self, thread: LinkThread, refill_threads: RefillThreads) -> None:
         """Say on which thread it runs, and who runs the refills."""
         self._post = thread.post
         self._link = thread.link
@@ -101,23 +107,23 @@ class WorkerService:
             vouching=self._vouching,
             clock=self._clock,
         )
-        lane = LookupLane(refiller, thread.post, thread.link.call_later)
-        self._refills = Refills(
-            self._fleet, refiller, self._record, tallies.events, thread.post, lane
+        lookups = LookupQueue(refill_threads, thread.post, thread.link.call_later)
+        self._refills = RefillCoordinator(
+            self._fleet, refill_threads, self._record, tallies.events, thread.post, lookups
         )
         self._effects = EffectRunner(
-            self._engines, self._desk, self._refills, thread.link, self._clock
+            self._engines, self._responder, self._refills, thread.link, self._clock
         )
-        self._give_backs = GiveBacks(self._fleet, refiller, thread.post, tallies.events)
+        self._give_backs = GiveBacks(self._fleet, refill_threads, thread.post, tallies.events)
         self._row_watch = RowWatch(
-            self._engines, self._fleet, refiller, thread, tallies, self._clock
+            self._engines, self._fleet, refill_threads, thread, tallies, self._clock
         )
         self._fleet.marks.on_reserved = self._ordered.reserved_elsewhere
         self._health = HealthRequests(
             self._name,
             fleet=self._fleet,
             ordered=self._ordered,
-            desk=self._desk,
+            responder=self._responder,
             tallies=tallies,
             link=thread.link,
             rights=self._rights,
@@ -125,20 +131,20 @@ class WorkerService:
         )
         link = thread.link
         self._ordered.attach(
-            link, thread.post, refiller, self._desk, self._effects.run, self._users
+            link, thread.post, refill_threads, self._responder, self._effects.run, self._users
         )
         self._requests = Requests(
             self._engine,
             self._ordered,
             self._health,
-            desk=self._desk,
+            responder=self._responder,
             effects=self._effects,
             tallies=tallies,
             clock=self._clock,
         )
-        turns = Turns(self._requests.take, self._desk.shed, thread, self._prefetch)
+        turns = Turns(self._requests.take, self._responder.shed, thread, self._prefetch)
         self._turns = self._effects.turns = self._requests.turns = turns
-        self._desk.side = SideAnswers(
+        self._responder.side = SideAnswers(
             self._name,
             lambda handler: link.beside(handler, "(suspects)"),
             link.call_later,
@@ -158,7 +164,7 @@ class WorkerService:
         thread.post(self._beat)
 
     def _beat(self) -> None:
-        self._desk.stalls.beat(self._clock())
+        self._responder.stalls.beat(self._clock())
         self._look_at_clocks(self.on_memory_set_back)
         self._tallies.marks_in_broker = self._fleet.memory.in_broker
         self._link.call_later(BEAT, self._beat)
@@ -203,7 +209,7 @@ class WorkerService:
         collect_rarely(rarely=not channel.leaves_cycles)
         pika_channel = channel.pika_channel
         self._users.log_in(pika_channel.connection)
-        parts = (channel, self._name, self._link.call_soon, self._desk.on_replied)
+        parts = (channel, self._name, self._link.call_soon, self._responder.on_replied)
         self._session = Session(*parts, users=self._users)
         self._taken = TakenSession(*parts, users=self._users)
         pika_channel.add_on_cancel_callback(
@@ -274,10 +280,10 @@ class WorkerService:
         self._quarantine.stop()
         self._users.refused(reason)
         self._budget.on_lost(reason)
-        if self._desk.side is not None:
-            self._desk.side.distrust()
+        if self._responder.side is not None:
+            self._responder.side.distrust()
         if ended_by_message(reason):
-            self._desk.beware()
+            self._responder.beware()
             self._quarantine.suspect()
             self._fleet.memory.stream.beware()
         self._tallies.connected = False
@@ -315,7 +321,7 @@ class WorkerService:
 
     def unsent(self) -> int:
         """Tell how many answers wait to be sent."""
-        return 0 if self._desk.side is None else self._desk.side.waiting
+        return 0 if self._responder.side is None else self._responder.side.waiting
 
     def on_health_call(self, call: HealthCall) -> None:
         """Answer a caller who asked the whole fleet through a worker of an earlier version."""
@@ -323,20 +329,14 @@ class WorkerService:
 
     # Refills
 
-    def report(self, report: RefillReport) -> None:
-        """Take the end of a refill from its thread."""
-        self._post(lambda: self._on_report(report))
-
-    def _on_report(self, report: RefillReport) -> None:
-        self._refills.on_report(report)
-
-    def _record(self, report: RefillReport) -> None:
+    def _record(self, outcome: RefillOutcome) -> None:
         """Tell the engine how a refill ended."""
         now = self._clock()
-        engine = self._engines[report.refill.ordered]
-        if isinstance(report.outcome, Reservation) and not report.refill.ordered:
-            self._ordered.reserved_elsewhere(report.refill.app_tag, report.outcome.segment.right)
-        self._tallies.refilled(report, record_report(engine, report, now, self._throttled))
+        refill, result = outcome.refill, outcome.result
+        if isinstance(result, Reservation) and not refill.ordered:
+            self._ordered.reserved_elsewhere(refill.app_tag, result.segment.right)
+        engine = self._engines[refill.ordered]
+        self._tallies.refilled(outcome, record_outcome(engine, outcome, now, self._throttled))
         self._effects.run_soon()
 
     # Stopping
@@ -383,10 +383,10 @@ class WorkerService:
         def give_back() -> None:
             self._refills.when_idle(lambda: self._give_backs.start(pools, on_drained))
 
-        if self._desk.side is None:
+        if self._responder.side is None:
             give_back()
         else:
-            self._desk.side.finish(give_back)
+            self._responder.side.finish(give_back)
 
 
 def _already_drained() -> None:

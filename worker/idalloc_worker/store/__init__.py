@@ -2,25 +2,26 @@
 
 from idalloc_worker.store._admin_session import AdminSession
 from idalloc_worker.store._migrate import migrate
+from idalloc_worker.store._reservation import Reservation
 from idalloc_worker.store._schema import create_schema
-from idalloc_worker.store._store import Reservation, SegmentStore
+from idalloc_worker.store._store import SegmentStore
 from idalloc_worker.store._tags import TagAdmin, TagRow, Values
 from idalloc_worker.store._threads import (
-    Errand,
     GiveBack,
+    Job,
     NotBegunError,
-    Refiller,
-    RefillReport,
+    RefillOutcome,
+    RefillThreads,
     Store,
 )
 
 __all__ = [
     "AdminSession",
-    "Errand",
     "GiveBack",
+    "Job",
     "NotBegunError",
-    "RefillReport",
-    "Refiller",
+    "RefillOutcome",
+    "RefillThreads",
     "Reservation",
     "SegmentStore",
     "Store",

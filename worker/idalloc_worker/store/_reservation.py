@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from idalloc_worker.engine import ReservationRequest
 from idalloc_worker.tags import (
-    Demand,
     InvalidRowError,
     RewindSuspectedError,
     Segment,
@@ -92,33 +92,21 @@ class Plan:
         return Reservation(segment, self.row.settings, self.rewound_from)
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What one refill asks for; see `SegmentStore.reserve`."""
+def plan_for(request: ReservationRequest, row: Row) -> Plan:
+    """Decide by what the row says; nothing is to be reserved where nobody may draw.
 
-    app_tag: str
-    want: int
-    floor: int
-    demand: Demand
-    users: frozenset[str | None] | None
-    suspected: int | None
-    ordered: bool
-
-    def plan(self, row: Row) -> Plan:
-        """Decide by what the row says; nothing is to be reserved where nobody may draw.
-
-        Raises TagIsOrderedError, RewindSuspectedError and TagExhaustedError.
-        """
-        settings = row.settings
-        if settings.ordered and not self.ordered:
-            raise TagIsOrderedError(self.app_tag)
-        if self.users is not None and not any(map(settings.allows, self.users)):
-            return Plan(row, row.max_id, 0, 0)
-        if row.max_id < self.floor and row.max_id != self.suspected:
-            raise RewindSuspectedError(self.app_tag, row.max_id, self.floor, row.end)
-        left = max(row.max_id, self.floor)
-        space = row.end - left
-        if space < 1:
-            raise TagExhaustedError(self.app_tag, settings)
-        count = reservation_size(settings, self.demand, self.want, space)
-        return Plan(row, left, first_part(settings, self.want, count), count)
+    Raises TagIsOrderedError, RewindSuspectedError and TagExhaustedError.
+    """
+    settings = row.settings
+    if settings.ordered and not request.ordered:
+        raise TagIsOrderedError(request.app_tag)
+    if request.users is not None and not any(map(settings.allows, request.users)):
+        return Plan(row, row.max_id, 0, 0)
+    if row.max_id < request.floor and row.max_id != request.suspected:
+        raise RewindSuspectedError(request.app_tag, row.max_id, request.floor, row.end)
+    left = max(row.max_id, request.floor)
+    space = row.end - left
+    if space < 1:
+        raise TagExhaustedError(request.app_tag, settings)
+    count = reservation_size(settings, request.demand, request.want, space)
+    return Plan(row, left, first_part(settings, request.want, count), count)

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from idalloc_worker.engine import ReservationRequest
 from idalloc_worker.mysql import (
     GIVE_BACK,
     LOCK_ROW,
@@ -16,19 +17,15 @@ from idalloc_worker.mysql import (
     RESERVE,
     MySqlHosts,
 )
-from idalloc_worker.store._reservation import Plan, Reservation, Row, Wish
+from idalloc_worker.store._reservation import Plan, Reservation, Row, plan_for
 from idalloc_worker.store._session import StoreSession
 from idalloc_worker.tags import (
-    NO_DEMAND,
-    Demand,
     InvalidRowError,
     OutcomeUnknownError,
     StoreUnavailableError,
     TagExhaustedError,
     TagNotFoundError,
 )
-
-__all__ = ["Reservation", "SegmentStore"]
 
 _DISTURBED: Final = (
     "max_id was set to {mark} and then was {found}: a trigger on the table changes it. Drop that "
@@ -64,37 +61,26 @@ class SegmentStore:
         self._read_marks_sql = READ_MARKS.on(table)
         self._raise_sql = RAISE_MARK.on(table)
 
-    def reserve(  # noqa: PLR0913  # all that one refill is about
-        self,
-        app_tag: str,
-        want: int,
-        floor: int = 0,
-        *,
-        demand: Demand = NO_DEMAND,
-        users: frozenset[str | None] | None = None,
-        suspected: int | None = None,
-        ordered: bool = False,
-    ) -> Reservation:
-        """Reserve at least `want` ids, none below `floor`: a whole number of steps.
+    def reserve(self, request: ReservationRequest) -> Reservation:
+        """Reserve at least as many ids as are wanted: a whole number of steps.
 
-        `floor` is the highest end of any segment of the tag that the caller knows of. A row that
-        lies below it is repaired if it still says `suspected`, else `RewindSuspectedError` asks
-        the caller to make sure. `demand` and the row decide how much more than `want` it is. The
-        last segment before the end of the id space, or the tag's ceiling, may be smaller. `users`
-        are those who wait for the ids: nothing is reserved unless one of them may draw from the
-        tag. `ordered`: the caller owns the tag's partition.
+        A row that lies below the floor is repaired if it still says `suspected`, else
+        `RewindSuspectedError` asks the caller to make sure. The demand and the row decide how much
+        more than `want` it is. The last segment before the end of the id space, or the tag's
+        ceiling, may be smaller.
 
         Raises TagNotFoundError, TagExhaustedError, InvalidRowError or, unless `ordered`,
         TagIsOrderedError for the row,
         StoreUnavailableError where nothing was reserved, and OutcomeUnknownError where that is
         not known. Ends within the timeout if each read does; `abort` ends it where none does.
         """
-        wish = Wish(app_tag, want, floor, demand, users, suspected, ordered)
+        app_tag = request.app_tag
         with self._session.operation():
             self._session.find_lock(self._probe_sql, {"app_tag": app_tag})
-            plan = wish.plan(_only_row(app_tag, self._read(self._read_row_sql, app_tag)))
+            row = _only_row(app_tag, self._read(self._read_row_sql, app_tag))
+            plan = plan_for(request, row)
             if plan.count and not self._reserved_quickly(app_tag, plan):
-                plan = self._reserve_under_lock(wish)
+                plan = self._reserve_under_lock(request)
             return plan.reserved(plan.first + self._reserve_rest(app_tag, plan))
 
     def give_back(self, app_tag: str, left: int, right: int) -> bool:
@@ -171,21 +157,21 @@ class SegmentStore:
         self._session.check_time()
         return self._move(app_tag, plan, plan.row.max_id, plan.left + plan.first, plan.first)
 
-    def _reserve_under_lock(self, wish: Wish) -> Plan:
+    def _reserve_under_lock(self, request: ReservationRequest) -> Plan:
         """Reserve the first part while nobody else can touch the row, and see that it stays."""
         session = self._session
         with session.transaction():
-            row, _ = self._lock(wish.app_tag)
-            plan = wish.plan(row)
+            row, _ = self._lock(request.app_tag)
+            plan = plan_for(request, row)
             if plan.count:
                 session.check_time()
                 mark = plan.left + plan.first
-                arguments = {"app_tag": wish.app_tag, "seen": plan.row.max_id, "mark": mark}
+                arguments = {"app_tag": request.app_tag, "seen": plan.row.max_id, "mark": mark}
                 session.change(RESERVE.on(self._table), arguments)
-                found, _ = self._lock(wish.app_tag)
+                found, _ = self._lock(request.app_tag)
                 if found.max_id != mark:
                     problem = _DISTURBED.format(mark=mark, found=found.max_id)
-                    raise InvalidRowError(wish.app_tag, problem)
+                    raise InvalidRowError(request.app_tag, problem)
                 session.commit(plan.first)
                 session.proven = True
         return plan

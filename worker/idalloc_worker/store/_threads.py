@@ -6,11 +6,11 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Protocol
 
-from idalloc_worker.engine import StartRefill
-from idalloc_worker.store._store import Reservation
-from idalloc_worker.tags import NO_DEMAND, Demand
+from idalloc_worker.engine import ReservationRequest, StartRefill
+from idalloc_worker.store._reservation import Reservation
 
 _log = logging.getLogger("idalloc.refill")
 
@@ -18,17 +18,7 @@ _log = logging.getLogger("idalloc.refill")
 class Store(Protocol):
     """What a refill thread needs; see `SegmentStore`."""
 
-    def reserve(  # noqa: PLR0913  # all that one refill is about
-        self,
-        app_tag: str,
-        want: int,
-        floor: int = 0,
-        *,
-        demand: Demand = NO_DEMAND,
-        users: frozenset[str | None] | None = None,
-        suspected: int | None = None,
-        ordered: bool = False,
-    ) -> Reservation:
+    def reserve(self, request: ReservationRequest) -> Reservation:
         """Reserve a segment or raise."""
 
     def give_back(self, app_tag: str, left: int, right: int) -> bool:
@@ -57,11 +47,11 @@ class Store(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class RefillReport:
+class RefillOutcome:
     """How one attempt ended, and how many seconds the store had it."""
 
     refill: StartRefill
-    outcome: Reservation | Exception
+    result: Reservation | Exception
     seconds: float = 0.0
 
 
@@ -76,11 +66,11 @@ class GiveBack:
     """Called on a refill thread, unless the threads are stopped before one gets to it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Errand:
-    """Something else to be done with a store; `report` is called on a refill thread."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Job:
+    """What is to be done with a store; `report` is called on a refill thread."""
 
-    work: Callable[["Store"], object]
+    work: Callable[[Store], object]
     report: Callable[[Any], None]
 
 
@@ -91,30 +81,24 @@ class NotBegunError(Exception):
         super().__init__("abandoned while it waited for a refill thread")
 
 
-_Job = StartRefill | GiveBack | Errand
+_Key = int | Job
+"""Names a job: refills go by the numbers of their attempts."""
 
 
-class Refiller:
+class RefillThreads:
     """A fixed number of threads, each with a store of its own.
 
-    `start`, `request`, `abandon` and `stop` never block and belong to the engine's owner (`stop`
-    waits for the threads). `report` is called on a refill thread, once for each request.
+    `start`, `refill`, `give_back`, `run`, `abandon` and `stop` never block and belong to the
+    engine's thread (`stop` waits for the threads). What a job reports is reported once, on a refill
+    thread.
     """
 
-    def __init__(
-        self,
-        make_store: Callable[[], Store],
-        threads: int,
-        report: Callable[[RefillReport], None],
-    ) -> None:
+    def __init__(self, make_store: Callable[[], Store], threads: int) -> None:
         self._make_store = make_store
-        self._report = report
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._lock = threading.Lock()  # guards the four below
-        self._running: dict[int | Errand, Store] = {}
-        self._abandoned: set[int] = set()
-        self._stopping = False
-        self._next_give_back = 0  # attempts count from 1, give-backs from -1 downwards
+        self._jobs: queue.SimpleQueue[tuple[_Key, Job] | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()  # guards the two below
+        self._queued: set[_Key] = set()  # less what was abandoned
+        self._running: dict[_Key, Store] = {}
         self._wanted = threads
         self._threads: list[threading.Thread] = []
 
@@ -130,26 +114,40 @@ class Refiller:
             thread.start()
             self._threads.append(thread)
 
-    def request(self, refill: StartRefill) -> None:
+    def refill(self, refill: StartRefill, report: Callable[[RefillOutcome], None]) -> None:
         """Queue an attempt."""
-        self._jobs.put(refill)
+        began = inf
 
-    def give_back(self, job: GiveBack) -> None:
+        def reserve(store: Store) -> Reservation:
+            nonlocal began
+            began = time.monotonic()
+            return store.reserve(refill)
+
+        def end(result: Reservation | Exception) -> None:
+            report(RefillOutcome(refill, result, max(time.monotonic() - began, 0.0)))
+
+        self._put(refill.attempt, Job(reserve, end))
+
+    def give_back(self, ids: GiveBack) -> None:
         """Queue a give-back; it cannot be abandoned."""
-        self._jobs.put(job)
+        self.run(Job(lambda store: store.give_back(ids.app_tag, ids.left, ids.right), ids.report))
 
-    def run(self, errand: Errand) -> None:
-        """Queue an errand."""
-        self._jobs.put(errand)
+    def run(self, job: Job) -> None:
+        """Queue anything else."""
+        self._put(job, job)
+
+    def _put(self, key: _Key, job: Job) -> None:
+        with self._lock:
+            self._queued.add(key)
+        self._jobs.put((key, job))
 
     def abandon(self, attempt: int) -> None:
         """Interrupt an attempt, or take it out of the queue."""
         with self._lock:
-            store = self._running.get(attempt)
-            if store is not None:
-                store.abort()  # under the lock, so that it cannot hit the thread's next attempt
-            else:
-                self._abandoned.add(attempt)
+            self._queued.discard(attempt)
+            if attempt in self._running:
+                # Under the lock, so that it cannot hit the thread's next attempt.
+                self._running[attempt].abort()
 
     def stop(self, timeout: float) -> bool:
         """Interrupt what runs, end the threads; False if one did not end in `timeout` seconds."""
@@ -157,7 +155,7 @@ class Refiller:
         for _ in self._threads:
             self._jobs.put(None)
         with self._lock:
-            self._stopping = True
+            self._queued.clear()
             for store in self._running.values():
                 store.abort()
         for thread in self._threads:
@@ -171,72 +169,23 @@ class Refiller:
     def _run(self) -> None:
         store = self._make_store()
         try:
-            while (job := self._jobs.get()) is not None:
-                if isinstance(job, Errand):
-                    job.report(self._do(store, job))
-                elif isinstance(job, GiveBack):
-                    job.report(self._give_back(store, job))
-                else:
-                    self._refill(store, job)
+            while (queued := self._jobs.get()) is not None:
+                key, job = queued
+                job.report(self._do(store, key, job))
         finally:
             store.close()
 
-    def _refill(self, store: Store, refill: StartRefill) -> None:
-        began = time.monotonic()
-        outcome = self._attempt(store, refill)
-        seconds = time.monotonic() - began
+    def _do(self, store: Store, key: _Key, job: Job) -> object:
         with self._lock:
-            self._abandoned.discard(refill.attempt)  # it came when the attempt had ended
-        self._report(RefillReport(refill, outcome, seconds))
-
-    def _do(self, store: Store, errand: Errand) -> object:
-        with self._lock:
-            if self._stopping:
+            if key not in self._queued:
                 return NotBegunError()
-            self._running[errand] = store  # `stop` ends it
-            store.arm()
+            self._queued.remove(key)
+            self._running[key] = store
+            store.arm()  # from here on `abandon` and `stop` rely on it
         try:
-            return errand.work(store)
+            return job.work(store)
         except Exception as error:  # noqa: BLE001  # the report carries it
             return error
         finally:
             with self._lock:
-                del self._running[errand]
-
-    def _attempt(self, store: Store, refill: StartRefill) -> Reservation | Exception:
-        with self._lock:
-            if refill.attempt in self._abandoned:
-                self._abandoned.discard(refill.attempt)
-                return NotBegunError()
-            self._running[refill.attempt] = store
-            store.arm()  # from here on `abandon` relies on it
-        try:
-            return store.reserve(
-                refill.app_tag,
-                refill.want,
-                refill.floor,
-                demand=refill.demand,
-                users=refill.users,
-                suspected=refill.suspected,
-                ordered=refill.ordered,
-            )
-        except Exception as error:  # noqa: BLE001  # the report carries it
-            return error
-        finally:
-            with self._lock:
-                del self._running[refill.attempt]
-
-    def _give_back(self, store: Store, job: GiveBack) -> bool | Exception:
-        with self._lock:
-            if self._stopping:
-                return NotBegunError()
-            number = self._next_give_back = self._next_give_back - 1
-            self._running[number] = store  # so that `stop` can interrupt it
-            store.arm()
-        try:
-            return store.give_back(job.app_tag, job.left, job.right)
-        except Exception as error:  # noqa: BLE001  # the report carries it
-            return error
-        finally:
-            with self._lock:
-                del self._running[number]
+                del self._running[key]

@@ -10,8 +10,8 @@ from functools import partial
 from typing import Final
 
 from idalloc_worker.engine._effects import StartRefill
-from idalloc_worker.store._reservation import Plan, Reservation, Row, Wish
-from idalloc_worker.store._threads import Errand, GiveBack, NotBegunError, RefillReport
+from idalloc_worker.store._reservation import Plan, Reservation, Row, plan_for
+from idalloc_worker.store._threads import GiveBack, Job, NotBegunError, RefillOutcome
 from idalloc_worker.tags._errors import (
     OutcomeUnknownError,
     StoreError,
@@ -41,7 +41,7 @@ BUSY: Final = StoreUnavailableError(StoreReason.OTHER, "others change the row al
 
 
 @dataclass(slots=True, eq=False)
-class Job:
+class SimJob:
     """What a thread has to do; each step takes one turn in the schedule."""
 
     flow: Flow
@@ -53,7 +53,7 @@ class Job:
 
 
 class SimStore:
-    """What an errand sees of the database."""
+    """What a job sees of the database."""
 
     def __init__(self, database: Database, judge: Judge, worker: str) -> None:
         self._database = database
@@ -82,8 +82,8 @@ class SimStore:
         return {tag: self._database.rows[tag] for tag in self._database.ordered}
 
 
-class SimRefiller:
-    """As many threads as there are jobs. `report` may be called at any time."""
+class SimRefillThreads:
+    """As many threads as there are jobs. What they report may come at any time."""
 
     def __init__(  # noqa: PLR0917  # its surroundings
         self,
@@ -93,7 +93,6 @@ class SimRefiller:
         weather: Weather,
         judge: Judge,
         flows: Flows,
-        report: Callable[[RefillReport], None],
     ) -> None:
         self._worker = worker
         self._database = database
@@ -101,28 +100,27 @@ class SimRefiller:
         self._weather = weather
         self._judge = judge
         self._flows = flows
-        self._report = report
         self._store = SimStore(database, judge, worker)
-        self._jobs: dict[Flow, Job] = {}
+        self._jobs: dict[Flow, SimJob] = {}
         self._held = False
 
     # What a worker asks for
 
-    def request(self, refill: StartRefill) -> None:
+    def refill(self, refill: StartRefill, report: Callable[[RefillOutcome], None]) -> None:
         """Reserve."""
         job = self._new_job()
         job.attempt = refill.attempt
-        job.abort = lambda: self._report(RefillReport(refill, NotBegunError()))
-        self._start(job, self._reserve(job, refill))
+        job.abort = lambda: report(RefillOutcome(refill, NotBegunError()))
+        self._start(job, self._reserve(job, refill, report))
 
     def give_back(self, give_back: GiveBack) -> None:
         """Lower a row."""
         job = self._new_job()
         self._start(job, self._lower(job, give_back))
 
-    def run(self, errand: Errand) -> None:
+    def run(self, job: Job) -> None:
         """Do something else."""
-        self._start(self._new_job(), self._do(errand))
+        self._start(self._new_job(), self._do(job))
 
     def abandon(self, attempt: int) -> None:
         """Interrupt an attempt."""
@@ -145,13 +143,13 @@ class SimRefiller:
 
     # How it is done
 
-    def _new_job(self) -> Job:
+    def _new_job(self) -> SimJob:
         flow = Flow(self._flows)
         flow.held = self._held
-        job = self._jobs[flow] = Job(flow)
+        job = self._jobs[flow] = SimJob(flow)
         return job
 
-    def _start(self, job: Job, steps: Steps) -> None:
+    def _start(self, job: SimJob, steps: Steps) -> None:
         def go_on() -> None:
             if next(steps, steps) is None:
                 job.flow.push(go_on)
@@ -160,29 +158,23 @@ class SimRefiller:
 
         job.flow.push(go_on)
 
-    def _interrupt(self, job: Job) -> None:
+    def _interrupt(self, job: SimJob) -> None:
         job.flow.clear()
         self._jobs.pop(job.flow, None)
         if job.sent is not None and self._choices.below(2):
             self._database.late.append(job.sent)
 
-    def _reserve(self, job: Job, refill: StartRefill) -> Steps:
+    def _reserve(
+        self, job: SimJob, refill: StartRefill, report: Callable[[RefillOutcome], None]
+    ) -> Steps:
         def end(outcome: Reservation | Exception) -> None:
-            self._report(RefillReport(refill, outcome))
+            report(RefillOutcome(refill, outcome))
 
-        wish = Wish(
-            refill.app_tag,
-            refill.want,
-            refill.floor,
-            refill.demand,
-            None,
-            refill.suspected,
-            refill.ordered,
-        )
+        wanted = replace(refill, users=None)
         # At first in one statement, unless it is a repair; then while the row is locked.
         for locked in (False, True):
             try:
-                plan = self._plan(wish)
+                plan = self._plan(wanted)
                 if plan.rewound_from is not None and not locked:
                     continue
                 job.sent = None if locked else self._reservation(refill.app_tag, plan)
@@ -190,7 +182,7 @@ class SimRefiller:
                 yield
                 change = job.sent
                 if change is None:
-                    plan = self._plan(wish)
+                    plan = self._plan(wanted)
                     change = self._reservation(refill.app_tag, plan)
             except StoreError as error:
                 return end(error)
@@ -205,9 +197,9 @@ class SimRefiller:
                 return end(plan.reserved(plan.count))
         return end(BUSY)
 
-    def _plan(self, wish: Wish) -> Plan:
-        database, tag = self._database, wish.app_tag
-        return wish.plan(Row(database.rows[tag], database.settings[tag], {}))
+    def _plan(self, wanted: StartRefill) -> Plan:
+        database, tag = self._database, wanted.app_tag
+        return plan_for(wanted, Row(database.rows[tag], database.settings[tag], {}))
 
     def _reservation(self, app_tag: str, plan: Plan) -> Change:
         def on_changed(before: int, after: int) -> None:
@@ -219,7 +211,7 @@ class SimRefiller:
         seen, mark = plan.row.max_id, plan.left + plan.count
         return self._database.statement("reserve", app_tag, on_changed, seen=seen, mark=mark)
 
-    def _lower(self, job: Job, give_back: GiveBack) -> Steps:
+    def _lower(self, job: SimJob, give_back: GiveBack) -> Steps:
         if self._database.rows[give_back.app_tag] != give_back.right:
             return give_back.report(False)  # noqa: FBT003  # as the real one
         change = job.sent = self._database.statement(
@@ -243,13 +235,13 @@ class SimRefiller:
         if self._choices.chance(self._weather.statements_repeated):
             self._database.late.append(change)
 
-    def _do(self, errand: Errand) -> Steps:
+    def _do(self, job: Job) -> Steps:
         if self._choices.chance(self._weather.statements_fail):
             outcome: object = FAILED
         else:
-            outcome = errand.work(self._store)  # type: ignore[arg-type]  # the parts it uses
+            outcome = job.work(self._store)  # type: ignore[arg-type]  # the parts it uses
         yield
-        errand.report(outcome)
+        job.report(outcome)
 
     def _send(self, change: Change) -> bool | StoreUnavailableError:
         """Execute a statement; if its answer is lost it may be executed now, later or never."""
