@@ -20,16 +20,14 @@ from idalloc_client.amqp._pika import (
     Basic,
     BasicProperties,
     Channel,
-    ChannelClosed,
     ChannelClosedByBroker,
     Connection,
     ConnectionClosed,
     DeliveryMode,
     Parameters,
 )
-from idalloc_client.amqp._reason import describe, ended_by_message
+from idalloc_client.amqp._reason import ReplyCode, describe, ended_by_message
 from idalloc_client.amqp._reopening_channel import ReopeningChannel
-from idalloc_client.amqp._reply_code import ReplyCode
 from idalloc_client.amqp._url import (
     MAX_TIMEOUT,
     checked_exchange,
@@ -51,7 +49,6 @@ __all__ = [
     "BasicProperties",
     "Callback",
     "Channel",
-    "ChannelClosed",
     "ChannelClosedByBroker",
     "Confirms",
     "Connection",

@@ -13,9 +13,6 @@ class Confirms(Generic[Item]):
         self._last = 0
         self._waiting: dict[int, Item] = {}  # in the order of publishing
 
-    def __len__(self) -> int:
-        return len(self._waiting)
-
     @property
     def oldest(self) -> Item | None:
         """What waits for the longest time."""

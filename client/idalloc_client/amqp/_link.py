@@ -3,6 +3,7 @@
 import logging
 import time
 from collections import deque
+from collections.abc import Callable
 from copy import copy
 from typing import Protocol
 
@@ -75,14 +76,8 @@ class NewLink(Protocol):
 class _Nobody:
     """Hears what nobody wants to hear any more."""
 
-    def on_ready(self, channel: MessageChannel) -> None:
-        """Leave it alone."""
-
-    def on_lost(self, reason: BaseException) -> None:
-        """Let it go."""
-
-    def on_blocked(self, *, blocked: bool) -> None:
-        """Wait for nothing."""
+    def __getattr__(self, _name: str) -> Callable[..., None]:
+        return lambda *_args, **_kwargs: None
 
 
 class Link:

@@ -102,11 +102,8 @@ class LinkThread:
         self.link.run(self._posted)
 
     def _begin_stop(self, deadline: float) -> None:
-        self.link.begin_stop(self._end)
-        self.link.call_later(deadline - time.monotonic(), self._end)
-
-    def _end(self) -> None:
-        self._loop.stop()
+        self.link.begin_stop(self._loop.stop)
+        self.link.call_later(deadline - time.monotonic(), self._loop.stop)
 
 
 class _LateLoop:

@@ -3,7 +3,7 @@
 from pika import DeliveryMode
 from pika.channel import Channel
 from pika.connection import Connection, Parameters
-from pika.exceptions import AMQPError, ChannelClosed, ChannelClosedByBroker, ConnectionClosed
+from pika.exceptions import AMQPError, ChannelClosedByBroker, ConnectionClosed
 from pika.spec import Basic, BasicProperties
 
 __all__ = [
@@ -11,7 +11,6 @@ __all__ = [
     "Basic",
     "BasicProperties",
     "Channel",
-    "ChannelClosed",
     "ChannelClosedByBroker",
     "Connection",
     "ConnectionClosed",

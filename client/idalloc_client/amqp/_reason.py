@@ -1,11 +1,22 @@
-"""Says in a few words why a connection or a channel was lost."""
+"""Says why a connection or a channel was lost: in a few words, or with the broker's code."""
 
 import re
+from enum import IntEnum
 
 from pika import exceptions
 
 from idalloc_client._memory import MemoryRestoredError
-from idalloc_client.amqp._reply_code import ReplyCode
+
+
+class ReplyCode(IntEnum):
+    """With which code a broker closes either (AMQP 0-9-1, section 1.2); those that matter here."""
+
+    ACCESS_REFUSED = 403
+    NOT_FOUND = 404
+    PRECONDITION_FAILED = 406
+    NOT_ALLOWED = 530
+    INTERNAL_ERROR = 541
+
 
 _NOT_ALLOWED = re.compile(r"NOT_ALLOWED - ([^\\\"]+)")
 

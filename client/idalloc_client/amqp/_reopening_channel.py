@@ -16,10 +16,9 @@ class ReopeningChannel:
     Args:
         call_later: runs a callback after some seconds.
         on_open: takes each fresh channel.
-        on_unopened: hears why no channel could be asked for (no number is free, say); returns
-            after how many seconds to try again.
-        on_closed: hears why a channel ended that was not given up here; returns after how many
-            seconds another one is to follow, or None.
+        on_unopened: hears why none could be asked for, and returns when to try again.
+        on_closed: hears why one ended that was not given up here, and returns when another one is
+            to follow: in how many seconds, or None.
         on_cancelled: hears that the broker cancelled a consumer; else the channel is closed then.
     """
 

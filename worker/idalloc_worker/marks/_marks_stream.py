@@ -37,10 +37,8 @@ STREAM_ARGUMENTS: Final = {
 SPAN: Final = 40_000
 """Messages at its end that are read first: nearly always they hold a whole snapshot."""
 
-_REFUSALS: Final = (
-    *(ReplyCode.ACCESS_REFUSED, ReplyCode.NOT_FOUND),
-    ReplyCode.PRECONDITION_FAILED,  # a queue of other arguments than those that were declared
-)
+_REFUSALS: Final = (ReplyCode.ACCESS_REFUSED, ReplyCode.NOT_FOUND, ReplyCode.PRECONDITION_FAILED)
+"""The last: a queue of other arguments than those that were declared."""
 
 PREFETCH: Final = 200
 ACK_EVERY: Final = 50

@@ -219,7 +219,7 @@ class Forwarder:
         return self._confirms.reset()
 
     def _tell_idle(self) -> None:
-        busy = self._confirms or self._waiting or self._second_tries
+        busy = self._confirms.oldest or self._waiting or self._second_tries
         if self._on_idle is not None and not busy:
             on_idle, self._on_idle = self._on_idle, None
             on_idle()

@@ -15,7 +15,7 @@ from typing import Final, Protocol
 
 from idalloc_client.amqp import (
     Channel,
-    ChannelClosed,
+    ChannelClosedByBroker,
     Connection,
     MessageChannel,
     Properties,
@@ -199,7 +199,7 @@ class PartitionOwner:
         self._end()
         if self._users.refused(reason):
             return _REOPEN_AFTER
-        code = reason.reply_code if isinstance(reason, ChannelClosed) else None
+        code = reason.reply_code if isinstance(reason, ChannelClosedByBroker) else None
         if code == ReplyCode.ACCESS_REFUSED and self._declaring:
             self._may_declare = False  # then the queues have to be there
             return 0.0

@@ -23,7 +23,7 @@ from typing import Final, Protocol
 from idalloc_client.amqp import (
     Backoff,
     Basic,
-    ChannelClosed,
+    ChannelClosedByBroker,
     MessageChannel,
     NewLink,
     Properties,
@@ -178,7 +178,7 @@ class Quarantine:
             return
         elif ended_by_message(reason):
             self._set_aside(asked)
-        elif isinstance(reason, ChannelClosed):  # no such queue, or no right to it
+        elif isinstance(reason, ChannelClosedByBroker):  # no such queue, or no right to it
             _log.info("Cannot look into %s: %s", asked.name, describe(reason))
             self._release(asked.group)
 

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable
 
-from idalloc_client.amqp import Channel, ChannelClosed, ReplyCode
+from idalloc_client.amqp import Channel, ChannelClosedByBroker, ReplyCode
 from idalloc_schemas import ALLOC_QUEUE, HEALTH_QUEUE
 from idalloc_worker.counters import ThrottledLog
 
@@ -33,7 +33,7 @@ class RequestQueues:
 
     def on_lost(self, reason: BaseException) -> None:
         """Learn from the end of a channel."""
-        if not isinstance(reason, ChannelClosed):
+        if not isinstance(reason, ChannelClosedByBroker):
             return
         self._missing = reason.reply_code == ReplyCode.NOT_FOUND
         if reason.reply_code == ReplyCode.ACCESS_REFUSED:

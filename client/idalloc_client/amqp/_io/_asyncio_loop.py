@@ -33,11 +33,9 @@ class AsyncioSelectorLoop:
         """Leave the loop alone."""
 
     def call_later(self, delay: float, callback: Callback) -> asyncio.TimerHandle:
-        """Run a callback after `delay` seconds."""
         return self._loop.call_later(delay, callback)
 
     def remove_timeout(self, timeout_handle: Any) -> None:
-        """Forget what `call_later` was told."""
         timeout_handle.cancel()
 
     def add_callback(self, callback: Callback) -> None:
@@ -47,16 +45,13 @@ class AsyncioSelectorLoop:
             self._loop.call_soon_threadsafe(callback)
 
     def add_handler(self, fd: int, handler: Handler, events: int) -> None:
-        """Watch a descriptor."""
         self._handlers[fd] = handler
         self._watch(fd, events)
 
     def update_handler(self, fd: int, events: int) -> None:
-        """Watch a descriptor for other events."""
         self._watch(fd, events)
 
     def remove_handler(self, fd: int) -> None:
-        """Stop watching a descriptor."""
         self._watch(fd, 0)
         del self._handlers[fd]
         del self._events[fd]

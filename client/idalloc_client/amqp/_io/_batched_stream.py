@@ -46,7 +46,6 @@ class BatchedStream(AbstractStreamTransport):
         batch.at_end = self.flush
 
     def get_protocol(self) -> AbstractStreamProtocol:
-        """Return what is told about the stream."""
         return self._protocol
 
     def get_write_buffer_size(self) -> int:
@@ -67,10 +66,6 @@ class BatchedStream(AbstractStreamTransport):
             self._pieces.clear()
             self._size = 0
             self._send(data)
-
-    def abort(self) -> None:
-        """Close the connection; what was not sent is dropped."""
-        raise NotImplementedError
 
     def _send(self, data: bytes) -> None:
         raise NotImplementedError

@@ -148,7 +148,6 @@ class FastChannel(MessageChannel):
     def publish(
         self, routing_key: bytes, properties: Properties, body: bytes, *, mandatory: bool = False
     ) -> None:
-        """Write the frames of a message."""
         method = self._method(routing_key, mandatory=mandatory)
         self._write(method + content(self._number, properties, body, self._body_max))
 
@@ -174,7 +173,6 @@ class FastChannel(MessageChannel):
         return method
 
     def ack(self, delivery_tag: int, *, multiple: bool) -> None:
-        """Write the frame of an acknowledgement."""
         self._write(ack(self._number, delivery_tag, multiple=multiple))
 
     def _callback_for(
@@ -184,7 +182,7 @@ class FastChannel(MessageChannel):
         self._reader.take(
             self._number, consumer_tag.encode(), on_delivery, tell_exchange=tell_exchange
         )
-        return _not_taken
+        return lambda *_: None
 
     def forget(self) -> None:
         """Leave what is still to come to pika."""
@@ -255,7 +253,3 @@ def _as_bytes(properties: BasicProperties) -> Properties:
 def _tell(on_confirm: OnConfirm, frame: Any) -> None:
     method = frame.method
     on_confirm(method.delivery_tag, bool(method.multiple), isinstance(method, Basic.Ack))
-
-
-def _not_taken(*_: object) -> None:
-    """Stand where pika wants a callback."""

@@ -27,7 +27,7 @@ def check_compatibility() -> None:
         ours.settimeout(0)
         theirs.settimeout(_LIMIT)
         ends = _BothEnds(loop, theirs)
-        io = BatchedIO(loop, _nothing, ends.on_failure, ends.on_failure)
+        io = BatchedIO(loop, lambda: None, ends.on_failure, ends.on_failure)
         io.create_streaming_connection(lambda: ends, ours, ends.on_done)
         loop.call_later(_LIMIT, loop.stop)
         loop.start()
@@ -53,7 +53,6 @@ class _BothEnds(AbstractStreamProtocol):
             self._theirs.sendall(_HEARTBEAT)
 
     def connection_made(self, transport: Any) -> None:
-        """Take the stream."""
         self._stream = transport
 
     def data_received(self, data: bytes) -> None:
@@ -73,22 +72,15 @@ class _BothEnds(AbstractStreamProtocol):
         return False
 
     def connection_lost(self, error: BaseException | None) -> None:
-        """End the check."""
         self._lost = error is None
         self._loop.stop()
 
     def on_failure(self, _io: object, error: BaseException) -> None:
-        """Keep what went wrong."""
         self._failure = self._failure or error
         self._loop.stop()
 
     def check(self) -> None:
-        """Raise what went wrong."""
         if self._failure is not None:
             raise self._failure
         if (self._received, self._answer) != (_HEARTBEAT, b"".join(_ANSWER)) or not self._lost:
             raise IncompatiblePikaError(f"received {self._received!r}, sent {self._answer!r}")
-
-
-def _nothing() -> None:
-    """Stand where nothing is to be done after a read."""

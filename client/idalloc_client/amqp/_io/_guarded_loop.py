@@ -29,23 +29,17 @@ class SelectorLoop(Protocol):
 
     def stop(self) -> None: ...
 
-    def call_later(self, delay: float, callback: Callable[[], Any]) -> Any:
-        """Run a callback after `delay` seconds."""
+    def call_later(self, delay: float, callback: Callable[[], Any]) -> Any: ...
 
-    def remove_timeout(self, timeout_handle: Any) -> None:
-        """Forget what `call_later` was told."""
+    def remove_timeout(self, timeout_handle: Any) -> None: ...
 
-    def add_callback(self, callback: Callable[[], Any]) -> None:
-        """Run a callback soon; from any thread."""
+    def add_callback(self, callback: Callable[[], Any]) -> None: ...
 
-    def add_handler(self, fd: int, handler: Callable[[int, int], None], events: int) -> None:
-        """Watch a descriptor."""
+    def add_handler(self, fd: int, handler: Callable[[int, int], None], events: int) -> None: ...
 
-    def update_handler(self, fd: int, events: int) -> None:
-        """Watch a descriptor for other events."""
+    def update_handler(self, fd: int, events: int) -> None: ...
 
-    def remove_handler(self, fd: int) -> None:
-        """Stop watching a descriptor."""
+    def remove_handler(self, fd: int) -> None: ...
 
 
 class GuardedLoop:

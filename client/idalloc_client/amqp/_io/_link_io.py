@@ -32,14 +32,11 @@ class LinkIO(Protocol):
     def services(self) -> Any:
         """What pika is to be given as its loop."""
 
-    def message_channel(self, channel: Channel) -> MessageChannel:
-        """Use a channel of the present connection."""
+    def message_channel(self, channel: Channel) -> MessageChannel: ...
 
-    def add_callback_threadsafe(self, callback: Callback) -> Any:
-        """Run a callback soon; from any thread."""
+    def add_callback_threadsafe(self, callback: Callback) -> Any: ...
 
-    def call_later(self, delay: float, callback: Callback) -> Any:
-        """Run a callback after `delay` seconds."""
+    def call_later(self, delay: float, callback: Callback) -> Any: ...
 
 
 class Compatibility:

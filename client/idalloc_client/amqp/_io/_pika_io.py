@@ -28,7 +28,6 @@ class PikaIO:
         return self._loop
 
     def message_channel(self, channel: Channel) -> MessageChannel:
-        """Use a channel."""
         return PikaChannel(channel)
 
     def add_callback_threadsafe(self, callback: Callback) -> None:
@@ -48,7 +47,6 @@ class _Timer:
         self._handle = handle
 
     def cancel(self) -> None:
-        """Forget the callback."""
         loop, self._loop = self._loop, None
         if loop is not None:
             loop.remove_timeout(self._handle)

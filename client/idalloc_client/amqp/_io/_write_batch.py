@@ -12,7 +12,7 @@ class WriteBatch:
     def __init__(self) -> None:
         self.holding = False
         """Whether writes are kept back just now."""
-        self.at_end: Callback = _nothing
+        self.at_end: Callback = lambda: None
 
     def __enter__(self) -> None:
         self.holding = True
@@ -20,7 +20,3 @@ class WriteBatch:
     def __exit__(self, *_: object) -> None:
         self.holding = False
         self.at_end()
-
-
-def _nothing() -> None:
-    """Stand where there is no stream yet."""
