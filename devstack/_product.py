@@ -20,8 +20,8 @@ from devstack.servers._management import scratch_vhost
 from devstack.servers._server import tail
 from devstack.servers._stack import AMQP_URL, MYSQL_URL, Stack
 
-COMMAND_SECONDS = 60.0
-WAIT_SECONDS = 30.0
+COMMAND_SECONDS = 120.0
+WAIT_SECONDS = 120.0
 _BETWEEN_TRIES = 0.2
 
 

@@ -14,7 +14,7 @@ _SASL_INIT, _SASL_OUTCOME = 0x41, 0x44
 _OPEN, _BEGIN, _ATTACH, _FLOW, _TRANSFER, _DISPOSITION = 0x10, 0x11, 0x12, 0x13, 0x14, 0x15
 _ANNOTATIONS, _PROPERTIES, _DATA = 0x72, 0x73, 0x75
 _ACCEPTED: Final = b"\x00\x53\x24"
-_PATIENCE: Final = 10.0  # seconds
+_PATIENCE: Final = 60.0  # seconds
 
 
 def symbol(text: str) -> bytes:

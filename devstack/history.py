@@ -16,6 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+_TAIL = 2000  # bytes
+
 Range = tuple[int, int]
 """A half-open range of ids: `[left, right)`."""
 
@@ -171,6 +173,17 @@ def load(folder: Path) -> list[Reply]:
         for line in path.read_bytes().splitlines(keepends=True)
         if line.endswith(b"\n")
     ]
+
+
+def latest(folder: Path) -> list[Reply]:
+    """Read the end of what each recorder has written as yet."""
+    replies: list[Reply] = []
+    for path in folder.glob("replies-*.jsonl"):
+        with path.open("rb") as file:
+            file.seek(max(path.stat().st_size - _TAIL, 0))
+            lines = file.read().splitlines(keepends=True)[1:]
+        replies += [Reply.parse(line) for line in lines if line.endswith(b"\n")]
+    return replies
 
 
 def check(replies: Iterable[Reply]) -> Report:

@@ -12,7 +12,7 @@ from devstack import Database, Management
 from idalloc_worker.tags._partitions import QUEUES, partition_of
 from tests.foreign import ForeignClient
 
-PATIENCE = 30.0
+PATIENCE = 120.0
 
 
 def add_ordered_tag(

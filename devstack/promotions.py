@@ -15,7 +15,7 @@ STEP = 1000
 LOAD = ("--pause=0.01", "--batch=2", f"--tags={TAG}")
 """How each of four callers draws ids: slowly enough for a segment to last for some seconds."""
 
-_PATIENCE = 60.0  # seconds for what is expected to happen, so that a failing run ends
+_PATIENCE = 120.0  # seconds for what is expected to happen, so that a failing run ends
 
 
 @dataclass(frozen=True)

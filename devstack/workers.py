@@ -18,7 +18,9 @@ import pika
 
 from devstack import TcpProxy
 
-_START_TIMEOUT = 30.0
+PATIENCE = 120.0
+"""Seconds for what is expected to happen: with any number of others on the machine it does."""
+
 _LIBC = ctypes.CDLL(None)
 
 
@@ -83,13 +85,13 @@ class Worker:
     def resume(self) -> None:
         self.signal(signal.SIGCONT)
 
-    def terminate(self, timeout: float = 30) -> int:
+    def terminate(self, timeout: float = PATIENCE) -> int:
         """Ask for a clean stop and return the exit status."""
         if self.running:
             self.signal(signal.SIGTERM)
         return self.wait(timeout)
 
-    def wait(self, timeout: float = 30) -> int:
+    def wait(self, timeout: float = PATIENCE) -> int:
         """Wait for the end and return the exit status."""
         assert self._process is not None
         try:
@@ -111,11 +113,11 @@ class Worker:
     def count_in_log(self, text: str) -> int:
         return self.log.read_text(errors="replace").count(text)
 
-    def wait_for_log(self, text: str, timeout: float = 30) -> None:
+    def wait_for_log(self, text: str, timeout: float = PATIENCE) -> None:
         """Wait until a log line contains `text`."""
         self.wait_for_logs(text, 1, timeout)
 
-    def wait_for_logs(self, text: str, times: int, timeout: float = 30) -> None:
+    def wait_for_logs(self, text: str, times: int, timeout: float = PATIENCE) -> None:
         """Wait until the log contains `text` so often."""
         deadline = time.monotonic() + timeout
         while self.count_in_log(text) < times:
@@ -153,14 +155,15 @@ class Fleet:
     def alive(self) -> list[Worker]:
         return [worker for worker in self.workers if worker.running]
 
-    def wait_ready(self, consumers: int, timeout: float = _START_TIMEOUT) -> None:
+    def wait_ready(self, consumers: int, timeout: float = PATIENCE) -> None:
         """Wait until so many consume `id.alloc` and `id.health`."""
         deadline = time.monotonic() + timeout
-        while min(consumer_counts(self.amqp_url)) < consumers:
-            if time.monotonic() > deadline:
-                logs = "\n".join(worker.tail() for worker in self.workers)
-                raise WorkerFailedError(f"fewer than {consumers} consumers:\n{logs}")
-            time.sleep(0.05)
+        with blocking_connection(self.amqp_url) as connection:
+            while min(_all_consumers(connection)) < consumers:
+                if time.monotonic() > deadline:
+                    logs = "\n".join(worker.tail() for worker in self.workers)
+                    raise WorkerFailedError(f"fewer than {consumers} consumers:\n{logs}")
+                time.sleep(0.05)
 
     def __enter__(self) -> Self:
         return self
@@ -198,7 +201,7 @@ def through(proxy: TcpProxy, amqp_url: str) -> str:
 def consumer_counts(amqp_url: str) -> tuple[int, int]:
     """Count the consumers of `id.alloc` and `id.health`; 0 for a queue that does not exist."""
     with blocking_connection(amqp_url) as connection:
-        return _consumers(connection, "id.alloc"), _consumers(connection, "id.health")
+        return _all_consumers(connection)
 
 
 def queue_depth(amqp_url: str, queue: str) -> int:
@@ -211,13 +214,18 @@ def queue_depth(amqp_url: str, queue: str) -> int:
 def blocking_connection(amqp_url: str) -> Iterator[pika.BlockingConnection]:
     """Open a plain connection for looking at things."""
     parameters = pika.URLParameters(amqp_url)
-    parameters.socket_timeout = 5
+    parameters.socket_timeout = PATIENCE
+    parameters.stack_timeout = PATIENCE
     connection = pika.BlockingConnection(parameters)
     try:
         yield connection
     finally:
         if connection.is_open:
             connection.close()
+
+
+def _all_consumers(connection: pika.BlockingConnection) -> tuple[int, int]:
+    return _consumers(connection, "id.alloc"), _consumers(connection, "id.health")
 
 
 def _consumers(connection: pika.BlockingConnection, queue: str) -> int:

@@ -4,19 +4,27 @@ import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
+from urllib.parse import urlsplit
 
 import hypothesis
 import pytest
 
 from devstack import (
     Database,
+    PrivateRabbitMq,
     Stack,
+    TcpProxy,
+    private_rabbitmq,
     running_stack,
     scratch_database,
     scratch_vhost,
     shared_stack,
     stack_on_demand,
 )
+from devstack.workers import Fleet
+
+PATIENT = {"IDALLOC_WAIT_TIMEOUT": "20", "IDALLOC_REFILL_TIMEOUT": "20"}
+"""Settings of workers whose requests are answered however long the database takes for a refill."""
 
 _ADDRESS = pytest.StashKey[str]()
 
@@ -76,3 +84,25 @@ def vhost(stack: Stack) -> Iterator[str]:
     name = f"idalloc-test-{secrets.token_hex(6)}"
     with scratch_vhost(stack.amqp_url, stack.management_url, name) as url:
         yield url
+
+
+@pytest.fixture
+def fleet(vhost: str, database: Database) -> Iterator[Fleet]:
+    """Workers of this test alone, on its own virtual host and database."""
+    with Fleet(vhost, database.url, PATIENT) as running:
+        yield running
+
+
+@pytest.fixture
+def proxy(vhost: str) -> Iterator[TcpProxy]:
+    """Stand in front of the broker; `through` turns an AMQP URL towards it."""
+    parts = urlsplit(vhost)
+    with TcpProxy(parts.hostname or "", parts.port or 5672) as running:
+        yield running
+
+
+@pytest.fixture
+def own_rabbitmq() -> Iterator[PrivateRabbitMq]:
+    """Give a broker to break."""
+    with private_rabbitmq() as running:
+        yield running

@@ -10,7 +10,7 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-TIMEOUT = 10.0
+TIMEOUT = 60.0
 
 
 class Management:

@@ -23,7 +23,7 @@ PLUGINS = ("rabbitmq_management", "rabbitmq_consistent_hash_exchange")
 # Not the one that Debian puts in the PATH: that changes to the user and the folder of the system's
 # own broker, and does not run for anybody but root and that user.
 _KNOWN_PLACES = ("/usr/lib/rabbitmq/bin/rabbitmq-server", "/opt/rabbitmq/sbin/rabbitmq-server")
-_CTL_SECONDS = 60
+_CTL_SECONDS = 180
 
 _CONFIG = """\
 listeners.tcp.1 = 127.0.0.1:{amqp}

@@ -11,7 +11,7 @@ from typing import ClassVar, Self
 from devstack.servers._errors import DevStackError, ServerFailedError
 from devstack.servers._guarded import STOP_GRACE, Guarded
 
-READY_SECONDS = 60.0
+READY_SECONDS = 180.0
 _PROBE_SECONDS = 0.05
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -39,7 +39,7 @@ class PrivateServer(abc.ABC):
         """Start the server and return when it speaks its protocol.
 
         Raises ServerFailedError, with the tail of the server's log, if it ends or is not ready
-        within 60 seconds.
+        within 180 seconds.
         """
         try:
             guarded = self._guardian()

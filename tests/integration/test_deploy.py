@@ -43,7 +43,7 @@ from idalloc_worker.tags._partitions import QUEUES as ORDERED_QUEUES
 ROOT = Path(__file__).resolve().parents[2]
 DEFINITIONS = ROOT / "deploy/rabbitmq/definitions.json"
 REPLY_TO = "amq.rabbitmq.reply-to"
-PATIENCE = 20.0
+PATIENCE = 120.0
 PASSWORD = secrets.token_hex(8)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = 60.0
+PATIENCE = 120.0
 SERVERS = re.compile("_guard.py|beam|mariadbd|mysqld")
 
 # Prints a line when the stack runs, and then waits for its end.

@@ -24,7 +24,7 @@ from devstack import (
 from devstack.servers import _guarded
 from devstack.servers._database import connect
 
-PATIENCE = 20.0
+PATIENCE = 120.0
 
 
 @pytest.fixture(scope="module")

@@ -38,7 +38,7 @@ from tests.foreign import ForeignClient
 TAG = "test_business"
 FAR = 2**63 - 2**20
 MEBIBYTE = 2**20
-PATIENCE = 30.0
+PATIENCE = 120.0
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from tests.scrapes import scrape, scrape_until
 
 CROWD = 1250
 DESCRIPTORS = 256  # of the worker: less than the crowd would take
-PATIENCE = 60.0
+PATIENCE = 120.0
 TAG = "test_business"
 
 

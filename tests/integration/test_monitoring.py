@@ -23,7 +23,7 @@ import yaml
 from devstack import Database, PrivateRabbitMq, private_rabbitmq
 from devstack.servers import _rabbitmq
 from devstack.servers._ports import free_port
-from devstack.workers import Fleet, blocking_connection, end_with_parent
+from devstack.workers import PATIENCE, Fleet, blocking_connection, end_with_parent
 from idalloc_client import BusyError, IdAllocError, IdClient
 from tests.integration.test_worker_settings import add
 from tests.queries import (
@@ -36,7 +36,7 @@ from tests.queries import (
     dashboard_queries,
     filled_in,
 )
-from tests.scrapes import PATIENCE, Scrape, parse, scrape, scrape_until
+from tests.scrapes import Scrape, parse, scrape, scrape_until
 
 ADDED_BY_PROMETHEUS = {"job", "instance"}
 SEARCHED = os.pathsep.join(

@@ -12,7 +12,7 @@ import pytest
 
 from devstack import Database, TcpProxy
 
-PATIENCE = 20.0
+PATIENCE = 120.0
 BRIEF = 0.3  # long enough to see that nothing comes
 
 

@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 
 from devstack import Database, TcpProxy
+from devstack.workers import PATIENCE
 from idalloc_schemas import MAX_ID
-from tests.integration.stores import PATIENCE, TABLE, add_tag, address_of, mark_of, wait_until
+from tests.integration.stores import TABLE, add_tag, address_of, mark_of, wait_until
 
 COMMAND = [sys.executable, "-m", "idalloc_worker"]
 

@@ -129,6 +129,7 @@ def test_a_stream_remembers(bounds: Bounds) -> None:
     assert found.repairs > 0
 
 
+@pytest.mark.long
 def test_a_stream_and_a_surrender() -> None:
     """What it stores of a worker that has given back is not taken for a rewind."""
     found = explore(replace(STOP_AND_JOIN, stream=True, patient=False))

@@ -28,7 +28,7 @@ from idalloc_client._sequences._sequence import IdSequence, new_sequence
 from tests.forks import in_child
 
 LIMITS = LeaseLimits(floor=10, cap=10, cover=1.0)
-PATIENCE = 10.0  # seconds
+PATIENCE = 60.0  # seconds
 
 OnAnswer = Callable[[IdBatch | IdAllocError], None]
 

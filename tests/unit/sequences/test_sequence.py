@@ -28,7 +28,7 @@ from idalloc_client._sequences._sequence import new_sequence
 from idalloc_schemas import ErrorReply, RespCode
 
 LIMITS = LeaseLimits(floor=10, cap=10, cover=1.0)
-PATIENCE = 10.0  # seconds
+PATIENCE = 60.0  # seconds
 PAUSE = 0.01  # seconds: more than the error asks for before the next attempt
 SHORTLY = 0.02  # seconds: after the caller has begun to wait
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from devstack import Database, PrivateMySql
+from devstack import Database
 from devstack.workers import Fleet
 from tests.foreign import ForeignClient, ReturnedError
 
@@ -107,17 +107,12 @@ def test_a_row_that_cannot_be_worked_with(
         assert word in last_error(caller, app_tag, operator)
 
 
-def test_no_available_id_and_busy(
-    fleet: Fleet, own_mysql: PrivateMySql, database: Database
-) -> None:
+def test_no_available_id_and_busy(vhost: str, silent_database: str) -> None:
     """-1 when the database is away, -6 at once beyond the limit; both say when to retry."""
-    del database
-    with Fleet(fleet.amqp_url, f"{own_mysql.url}/id_alloc_db") as workers:
-        own_mysql.pause()  # takes connections, answers nothing: requests wait their whole time
-        workers.start(1, max_waiters=3)
+    with Fleet(vhost, silent_database) as workers:
+        workers.start(1, max_waiters=3, wait_timeout=10)  # all eight ask within that
         with ThreadPoolExecutor(8) as threads:
-            replies = list(threads.map(_ask_once, [fleet.amqp_url] * 8))
-        own_mysql.resume()
+            replies = list(threads.map(_ask_once, [vhost] * 8))
     codes = sorted(reply["resp_code"] for reply in replies)
     assert codes == [-6] * 5 + [-1] * 3
     assert all(reply["retry_after_ms"] > 0 for reply in replies)

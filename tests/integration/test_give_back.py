@@ -2,13 +2,10 @@
 
 import json
 import time
-from pathlib import Path
 
 from devstack import Database
-from devstack.history import check, load
 from devstack.rewinds import max_id, whole_fleet
 from devstack.workers import Fleet, Worker
-from tests.acceptance.conftest import StartCallers
 from tests.foreign import ForeignClient
 from tests.integration.test_worker import _locked
 
@@ -108,27 +105,3 @@ def fill_one(fleet: Fleet, database: Database, full: list[Worker]) -> Worker:
         if worker not in full and any(name.endswith(f":{worker.pid}") for name in holders)
     ]
     return worker
-
-
-def test_a_rolling_restart_under_load_wastes_little(
-    fleet: Fleet, database: Database, start_callers: StartCallers, tmp_path: Path
-) -> None:
-    """Four workers, each replaced in turn: no duplicate, no error, no rewind where none was."""
-    add_tag(database)
-    fleet.start(4)
-    callers = start_callers(
-        3, fleet.amqp_url, "--seconds=20", "--tags=order", "--batch=20", "--pause=0.005"
-    )
-    for _ in range(4):
-        old = fleet.alive()[0]
-        fleet.start()
-        assert old.terminate() == 0
-    summaries = [caller.result(120) for caller in callers]
-    assert [summary.errors for summary in summaries if summary.errors] == []
-    assert sum(r.counters.get("rewinds_repaired", 0) for r in whole_fleet(fleet)) == 0
-    for worker in fleet.alive():
-        assert worker.terminate() == 0
-    report = check(load(tmp_path))
-    report.assert_clean()
-    unheard = sum(worker.log.read_text().count("left unused") for worker in fleet.workers)
-    assert unheard == 8

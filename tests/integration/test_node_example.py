@@ -1,7 +1,7 @@
 """The Node example of the documentation against real workers.
 
 It needs Node and amqplib: name the `node_modules` folder of an `npm install` in docs/examples/node
-with IDALLOC_TEST_NODE_MODULES. `tests/acceptance/test_foreign.py` holds the same contract without.
+with IDALLOC_TEST_NODE_MODULES. `tests/integration/test_foreign.py` holds the same contract without.
 """
 
 import json
@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from devstack import Database, PrivateMySql
+from devstack import Database
 from devstack.workers import Fleet
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "node"
@@ -98,13 +98,11 @@ def test_ids_that_json_parse_would_round_are_refused(
 
 
 @needs_node
-def test_no_available_id_and_busy(fleet: Fleet, node: RunScript, own_mysql: PrivateMySql) -> None:
+def test_no_available_id_and_busy(fleet: Fleet, node: RunScript, silent_database: str) -> None:
     """-1 and -6 tell when to retry."""
-    with Fleet(fleet.amqp_url, f"{own_mysql.url}/id_alloc_db") as workers:
-        own_mysql.pause()  # takes connections, answers nothing: requests wait their whole time
+    with Fleet(fleet.amqp_url, silent_database) as workers:
         workers.start(1, max_waiters=3)
         refused = said(node(script=EIGHT_AT_ONCE))
-        own_mysql.resume()
     assert sorted(code for code, _ in refused) == [-6] * 5 + [-1] * 3
     assert all(retry_after > 0 for _, retry_after in refused)
 

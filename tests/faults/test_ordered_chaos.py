@@ -13,16 +13,15 @@ import pytest
 
 from devstack import Database, Management, PrivateRabbitMq, TcpProxy
 from devstack.caller import Caller
-from devstack.history import Reply, check, fleet_disorders, load
+from devstack.history import Reply, check, fleet_disorders, latest, load
 from devstack.ordered import add_ordered_tag
-from devstack.workers import Fleet, Worker, through
+from devstack.workers import PATIENCE, Fleet, Worker, through
 
 ROUNDS = int(os.environ.get("IDALLOC_TEST_ROUNDS", "8"))
 """Kills, and as many switches, of the owner. The bar of the project is 50."""
 
 CALLERS = 4
 HEARTBEAT = 2  # seconds: a worker that is stopped is given up by the broker within two of them
-PATIENCE = 60.0
 
 READY = "Ready for ordered tags"
 LOST = "No connection to the broker"
@@ -46,7 +45,7 @@ class Run:
         """Wait for a reply whose request is sent from now on."""
         now = time.monotonic()
         while time.monotonic() < now + PATIENCE:
-            for reply in self._latest():
+            for reply in latest(self._folder):
                 if reply.sent_at > now and wanted(reply):
                     return reply
             time.sleep(0.02)
@@ -85,15 +84,6 @@ class Run:
     def kill(self) -> None:
         for caller in self._callers:
             caller.kill()
-
-    def _latest(self) -> list[Reply]:
-        replies: list[Reply] = []
-        for path in self._folder.glob("replies-*.jsonl"):
-            with path.open("rb") as file:
-                file.seek(max(path.stat().st_size - 2000, 0))
-                lines = file.read().splitlines(keepends=True)[1:]
-            replies += [Reply.parse(line) for line in lines if line.endswith(b"\n")]
-        return replies
 
 
 @pytest.fixture

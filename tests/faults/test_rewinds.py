@@ -3,35 +3,33 @@
 from pathlib import Path
 
 from devstack import Database
-from devstack.history import check, load
+from devstack.history import check
+from devstack.history import load as read
 from devstack.rewinds import repaired, set_back, wait_for_repair
 from devstack.workers import Fleet
 from idalloc_client import IdClient
-from tests.acceptance.conftest import StartCallers
+from tests.faults.conftest import Load
 
 STEP = 200
 REWINDS = 5
 
 
 def test_the_row_is_set_back_under_load(
-    fleet: Fleet, database: Database, start_callers: StartCallers, tmp_path: Path
+    fleet: Fleet, database: Database, load: Load, tmp_path: Path
 ) -> None:
     """Three workers, the row five segments back, several times: each is repaired and counted."""
     database.query(  # a fixed step, so that there are refills all the time
         "INSERT INTO segments (app_tag, step, target_cover) VALUES ('order', %s, 0)", STEP
     )
     fleet.start(3)
-    callers = start_callers(
-        3, fleet.amqp_url, "--seconds=25", "--tags=order", "--batch=20", "--pause=0.002"
-    )
+    load.begin(3, fleet.amqp_url, "--timeout=60", "--tags=order", "--batch=20", "--pause=0.002")
     for _ in range(REWINDS):
         before = repaired(fleet)
         set_back(database, "order", 5 * STEP)
         wait_for_repair(fleet, before)
-    assert all(caller.running for caller in callers), "the load ended before the last event"
-    summaries = [caller.result(120) for caller in callers]
-    assert [summary.errors for summary in summaries if summary.errors] == []
-    check(load(tmp_path)).assert_clean()
+    load.go_on()
+    load.end_without_errors()
+    check(read(tmp_path)).assert_clean()
     assert repaired(fleet) >= REWINDS
 
 

@@ -2,33 +2,19 @@
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from devstack import ReplicatedPair, replicated_pair, set_read_only
-from devstack.caller import Caller, Summary
-from devstack.history import check, load
+from devstack.history import check
+from devstack.history import load as read
 from devstack.promotions import LOAD, STEP, TAG, Site, replicated_site, rewinds_repaired
-from devstack.workers import Fleet
+from devstack.workers import PATIENCE, Fleet
 from idalloc_client import IdClient, NoAvailableIdError
-from tests.acceptance.conftest import StartCallers
+from tests.faults.conftest import Load
 
 CALLERS = 4
-PATIENCE = 60.0  # seconds for what is expected to happen, so that a failing test ends
-
-
-@dataclass
-class Load:
-    """Callers at work."""
-
-    callers: list[Caller]
-    enough: Path
-
-    def end(self) -> list[Summary]:
-        self.enough.touch()
-        return [caller.result(240) for caller in self.callers]
 
 
 @pytest.fixture
@@ -49,45 +35,28 @@ def workers(vhost: str, site: Site) -> Iterator[Fleet]:
         yield running
 
 
-@pytest.fixture
-def load_on(workers: Fleet, start_callers: StartCallers, tmp_path: Path) -> Callable[[], Load]:
-    """Start callers, who go on until they are told to end."""
-
-    def start() -> Load:
-        enough = tmp_path / "enough"
-        callers = start_callers(CALLERS, workers.amqp_url, *LOAD, f"--until={enough}")
-        return Load(callers, enough)
-
-    return start
-
-
-def errors(summaries: list[Summary]) -> list[object]:
-    return [s.errors | {"first": s.first_errors} for s in summaries if s.errors]
-
-
 @pytest.mark.parametrize("count", [1, 3])
 def test_a_replica_without_the_last_commits_is_promoted(
-    count: int, site: Site, workers: Fleet, load_on: Callable[[], Load], tmp_path: Path
+    count: int, site: Site, workers: Fleet, load: Load, tmp_path: Path
 ) -> None:
     """The new primary offers ids that went out: none goes out twice, and no caller notices."""
     workers.start(count)
-    callers = load_on()
+    load.begin(CALLERS, workers.amqp_url, "--timeout=60", *LOAD)
     site.wait_for_mark(2 * count * STEP)
     lost = site.lose_commits_and_promote()
     site.wait_for_mark(lost + 3 * count * STEP)  # until what was held at that time has gone out
     with IdClient(workers.amqp_url) as client:
         assert rewinds_repaired(client, count) >= 1
-    summaries = callers.end()
-    assert errors(summaries) == []
-    check(load(tmp_path)).assert_clean()
+    load.end_without_errors()
+    check(read(tmp_path)).assert_clean()
 
 
 def test_a_switch_of_roles_is_not_noticed(
-    site: Site, workers: Fleet, load_on: Callable[[], Load], tmp_path: Path
+    site: Site, workers: Fleet, load: Load, tmp_path: Path
 ) -> None:
     """When the primary becomes read-only and the replica takes over, the workers move, and back."""
     workers.start(2)
-    callers = load_on()
+    load.begin(CALLERS, workers.amqp_url, "--timeout=60", *LOAD)
     site.wait_for_mark(4 * STEP)
     for _ in range(2):
         site.switch_over()
@@ -95,17 +64,16 @@ def test_a_switch_of_roles_is_not_noticed(
         site.wait_for_mark(site.mark() + 2 * STEP)
     with IdClient(workers.amqp_url) as client:
         assert rewinds_repaired(client, 2) == 0
-    summaries = callers.end()
-    assert errors(summaries) == []
-    check(load(tmp_path)).assert_clean()
+    load.end_without_errors()
+    check(read(tmp_path)).assert_clean()
 
 
 def test_no_host_takes_writes_for_a_while(
-    site: Site, workers: Fleet, load_on: Callable[[], Load], tmp_path: Path
+    site: Site, workers: Fleet, load: Load, tmp_path: Path
 ) -> None:
     """With both read-only callers are told in time; ids flow again when one takes writes."""
     workers.start(2)
-    callers = load_on()
+    load.begin(CALLERS, workers.amqp_url, "--timeout=60", *LOAD)
     site.wait_for_mark(4 * STEP)
     set_read_only(site.pair.primary, on=True)
     with IdClient(workers.amqp_url) as client:
@@ -113,11 +81,11 @@ def test_no_host_takes_writes_for_a_while(
         promoted = time.monotonic()
         site.pair.promote()
         draw_until(lambda: not fails(client))
-    site.wait_for_mark(site.mark() + STEP)
-    for summary in callers.end():
+    load.go_on()
+    for summary in load.end().values():
         assert set(summary.errors) <= {"NoAvailableIdError"}, summary.first_errors
         assert summary.success_times[-1] > promoted
-    check(load(tmp_path)).assert_clean()
+    check(read(tmp_path)).assert_clean()
 
 
 def fails(client: IdClient) -> bool:
