@@ -117,10 +117,10 @@ def test_cancelled_calls_leave_nothing_behind(fleet: Fleet) -> None:
             ids = await asyncio.gather(*patient)
             assert len(set(ids)) == 2000
             session: Any = client._session
-            while session.coalescer.calls:
+            while session.batcher.calls:
                 await client.next_id("test_business")
-            assert not list(session.coalescer.waiters())
-            assert not len(session._calls)
+            assert not list(session.batcher.waiters())
+            assert not len(session._pending)
             assert len(asyncio.all_tasks()) == 1
             assert open_descriptors() == descriptors
 
@@ -205,10 +205,10 @@ def test_one_loop_only(fleet: Fleet) -> None:
 
 def goodbye(client: AsyncIdClient) -> list[str]:
     """Note how the connection ends, as the broker is told."""
-    assert client._session is not None
-    link, told = client._session._link, []
+    session: Any = client._session
+    link, told = session._link, []
     lost = link._tell_lost
-    link._tell_lost = lambda reason: (told.append(type(reason).__name__), lost(reason))  # type: ignore[method-assign,assignment,func-returns-value]
+    link._tell_lost = lambda reason: (told.append(type(reason).__name__), lost(reason))  # type: ignore[func-returns-value]
     return told
 
 

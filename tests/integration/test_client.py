@@ -55,8 +55,9 @@ def declare(amqp_url: str) -> None:
 
 def in_flight(client: IdClient) -> int:
     """Count the calls that wait."""
-    running = client._rpc._running
-    return running.coalescer.calls if running else 0
+    session: Any = client._session
+    running = session._running
+    return int(running.batcher.calls) if running else 0
 
 
 def test_single_ids_and_batches(vhost: str) -> None:
@@ -350,7 +351,7 @@ def test_a_name_that_the_broker_does_not_vouch_for_is_left_out(
 ) -> None:
     """A user may go by another name at the broker: the first request finds out, the rest work."""
     monkeypatch.setattr(
-        "idalloc_client._clients._session.user_id", lambda _parameters: "somebody else"
+        "idalloc_client._rpc._pending_calls.user_id", lambda _parameters: "somebody else"
     )
     with StubWorker(vhost, Counter()), IdClient(vhost) as client:
         assert [client.next_id("order"), client.next_id("order")] == [1, 2]
@@ -384,7 +385,8 @@ def test_only_calls_for_ids_are_counted(fleet: Fleet) -> None:
             worker.resume()
         client.next_id("test_business", timeout=30)
         stats = client.stats()
-    assert (stats.calls, stats.failed, client._rpc._tallies.left) == (2, {}, 0)
+    session: Any = client._session
+    assert (stats.calls, stats.failed, session._counters.abandoned) == (2, {}, 0)
 
 
 def test_an_interrupted_entry_leaves_the_client_usable(

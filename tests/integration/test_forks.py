@@ -26,7 +26,7 @@ def park(client):
     def read():
         number.append(threading.get_native_id())
         os.read(reader, 1)
-    client._rpc._running.thread.post(read)
+    client._session._running.thread.post(read)
     while not number or "pipe_read" not in Path(f"/proc/self/task/{number[0]}/wchan").read_text():
         pass
     return lambda: os.write(writer, b"go on")
@@ -113,7 +113,7 @@ def test_parent_and_child_both_go_on(fleet: Fleet, program: str, kind: str) -> N
 IN_FLIGHT = """
 client = IdClient(url)
 client.next_id("test_business")
-running = client._rpc._running
+running = client._session._running
 enter = running.enter
 
 def fork_now(*_):
@@ -146,7 +146,7 @@ client = AsyncIdClient(url)
 
 async def draw():
     await client.next_id("test_business")
-    create_future = client._session.create_future
+    create_future = client._session._create_future
 
     def fork_now(_):
         if child := fork():
@@ -157,7 +157,7 @@ async def draw():
         promise.add_done_callback(fork_now)
         return promise
 
-    client._session.create_future = fork_before_it_wakes
+    client._session._create_future = fork_before_it_wakes
     try:
         await client.next_id("test_business", timeout=timeout)
     except IdAllocError as error:

@@ -4,83 +4,83 @@ from typing import Final
 
 from tests.mutations._rule import Rule
 
-_CALLS = "client/idalloc_client/_rpc/_pending_calls.py"
-_LANE = "client/idalloc_client/_batching/_tag_queue.py"
-_COALESCER = "client/idalloc_client/_batching/_batcher.py"
+_PENDING = "client/idalloc_client/_rpc/_pending_calls.py"
+_TAG_QUEUE = "client/idalloc_client/_batching/_tag_queue.py"
+_BATCHER = "client/idalloc_client/_batching/_batcher.py"
 _SEQUENCE = "client/idalloc_client/_sequences/_sequence.py"
-_BOOK = "client/idalloc_client/_sequences/_lease_book.py"
-_RPC = "client/idalloc_client/_clients/_session.py"
+_BUFFER = "client/idalloc_client/_sequences/_lease_buffer.py"
+_SESSION = "client/idalloc_client/_clients/_session.py"
 _MEMORY = "client/idalloc_client/_memory.py"
 
-_COALESCER_TESTS = "tests/unit/batching/test_batcher.py"
+_BATCHER_TESTS = "tests/unit/batching/test_batcher.py"
 _MEMORY_TESTS = "tests/unit/marks/test_memory.py"
-_RPC_TESTS = "tests/unit/clients/test_session.py"
+_SESSION_TESTS = "tests/unit/clients/test_session.py"
 _SECRETS = "tests/unit/settings/test_secrets.py"
-_CALLS_TESTS = "tests/unit/rpc/test_pending_calls.py"
+_PENDING_TESTS = "tests/unit/rpc/test_pending_calls.py"
 
 CLIENT: Final = (
     Rule(
         "A reply completes the call that it answers, and no other.",
-        _CALLS,
+        _PENDING,
         '        call = self._calls.pop(properties.correlation_id or b"", None)\n',
         "        call = self._calls.popitem()[1] if self._calls else None\n",
-        (_CALLS_TESTS,),
+        (_PENDING_TESTS,),
     ),
     Rule(
         "A reply that no worker sent completes no call, where the caller knows whom to expect.",
-        _CALLS,
+        _PENDING,
         "        if self._workers and properties.user_id not in self._workers:",
         "        if False:",
-        (_CALLS_TESTS,),
+        (_PENDING_TESTS,),
     ),
     Rule(
         "A call that was ended is not completed by a late reply.",
-        _CALLS,
+        _PENDING,
         "        self._calls.pop(correlation_id, None)\n",
         "",
-        (_CALLS_TESTS, _COALESCER_TESTS),
+        (_PENDING_TESTS, _BATCHER_TESTS),
     ),
     Rule(
         "What may have been lost with a connection is sent again.",
-        _CALLS,
+        _PENDING,
         "        self._restores = self._process.restores\n        self._send_all()\n",
         "        self._restores = self._process.restores\n",
-        (_CALLS_TESTS,),
+        (_PENDING_TESTS,),
     ),
     Rule(
         "A request does not leave past its deadline.",
-        _CALLS,
+        _PENDING,
         "or self._blocked or remaining_ms <= 0:",
         "or self._blocked:",
-        (_CALLS_TESTS,),
+        (_PENDING_TESTS,),
     ),
     Rule(
         "Requests are held back while the broker does not read.",
-        _CALLS,
+        _PENDING,
         "or self._blocked or remaining_ms <= 0:",
         "or remaining_ms <= 0:",
-        (_CALLS_TESTS,),
+        (_PENDING_TESTS,),
     ),
     Rule(
         "A request carries its deadline.",
-        _CALLS,
+        _PENDING,
         'expiration=b"%d" % min(remaining_ms, _MAX_EXPIRATION_MS)',
         "expiration=None",
-        (_CALLS_TESTS,),
+        (_PENDING_TESTS,),
     ),
     Rule(
         "A request that reaches no queue ends its call at once.",
-        _CALLS,
+        _PENDING,
         "            call.finish(NoRouteError(str(method.routing_key), self._exchange))\n",
         "            pass\n",
-        (_CALLS_TESTS,),
+        (_PENDING_TESTS,),
     ),
     Rule(
         "A request that the broker does not take ends its call, and no other one.",
-        _CALLS,
+        _PENDING,
         "if self._copies.told(correlation_id, now, taken=taken) or taken:",
         "if self._copies.told(correlation_id, now, taken=taken):",
-        (_CALLS_TESTS,),
+        (_PENDING_TESTS,),
     ),
     Rule(
         "What may not have been taken is sent again once, not at every look.",
@@ -91,28 +91,28 @@ CLIENT: Final = (
     ),
     Rule(
         "A copy that the broker refuses does not end the call: the request may be in the queue.",
-        _CALLS,
+        _PENDING,
         "if self._copies.told(correlation_id, now, taken=taken) or taken:",
         "if taken:",
-        (_CALLS_TESTS,),
+        (_PENDING_TESTS,),
     ),
     Rule(
         "The broker is not asked to confirm while pika would let requests overtake the question.",
-        _CALLS,
+        _PENDING,
         "if channel is None or not self._listening or not channel.is_open or self._blocked:",
         "if channel is None or not channel.is_open or self._blocked:",
-        (_CALLS_TESTS,),
+        (_PENDING_TESTS,),
     ),
     Rule(
         "A closed client ends every call.",
-        _CALLS,
+        _PENDING,
         "        self._closed = True\n        self._end_all(error)\n",
         "        self._closed = True\n",
-        (_CALLS_TESTS,),
+        (_PENDING_TESTS,),
     ),
     Rule(
         "The ids of a caller that has left go to nobody else.",
-        _LANE,
+        _TAG_QUEUE,
         "            taken += count or 1\n            if not settle(promise, mine):\n",
         "            if not promise.done():\n                taken += count or 1\n"
         "            if not settle(promise, mine):\n",
@@ -120,48 +120,48 @@ CLIENT: Final = (
     ),
     Rule(
         "Each caller of a request gets ids of its own.",
-        _LANE,
+        _TAG_QUEUE,
         "            taken += count or 1\n",
         "            taken += 1\n",
-        (_COALESCER_TESTS,),
+        (_BATCHER_TESTS,),
     ),
     Rule(
         "Callers are served first come, first served.",
-        _LANE,
+        _TAG_QUEUE,
         "        self.waiting[:0] = waiters\n",
         "        self.waiting += waiters\n",
         ("tests/unit/batching/test_tag_queue.py",),
     ),
     Rule(
         "A worker that leaves is asked again only in time.",
-        _COALESCER,
+        _BATCHER,
         "in_time = self._clock() + pause",
         "in_time = self._clock()",
-        (_COALESCER_TESTS,),
+        (_BATCHER_TESTS,),
     ),
     Rule(
         "Leases that come after the end are given up.",
         _SEQUENCE,
         """\
                 if self._closed_by is not None:
-                    self._book.give_up()
+                    self._buffer.give_up()
 """,
         "",
         ("tests/unit/sequences/test_sequence.py",),
     ),
     Rule(
         "A closed sequence hands out nothing more.",
-        _BOOK,
+        _BUFFER,
         "        self._ready.clear()\n",
         "",
-        ("tests/unit/sequences/test_leases.py", "tests/unit/sequences/test_sequence.py"),
+        ("tests/unit/sequences/test_lease_buffer.py", "tests/unit/sequences/test_sequence.py"),
     ),
     Rule(
         "What is left of the range in use is given up, too.",
-        _BOOK,
+        _BUFFER,
         "        given_up += sum(1 for _ in self._chunk)\n",
         "",
-        ("tests/unit/sequences/test_leases.py", "tests/unit/sequences/test_sequence.py"),
+        ("tests/unit/sequences/test_lease_buffer.py", "tests/unit/sequences/test_sequence.py"),
     ),
     Rule(
         "A sequence cannot be copied.",
@@ -215,24 +215,24 @@ CLIENT: Final = (
     ),
     Rule(
         "A lease that was on its way at a restore is void.",
-        _BOOK,
-        "        if page is not self._page:\n            self._tallies",
-        "        if False:\n            self._tallies",
+        _BUFFER,
+        "        if page is not self._page:\n            self._counters",
+        "        if False:\n            self._counters",
         (_MEMORY_TESTS,),
     ),
     Rule(
         "A reply that may have come before a restore is not used.",
-        _CALLS,
+        _PENDING,
         "        if self._restores != self._process.restores:\n",
         "        if False:\n",
-        (_CALLS_TESTS,),
+        (_PENDING_TESTS,),
     ),
     Rule(
         "After a restore a client begins with another connection.",
         "client/idalloc_client/_rpc/_restore_watch.py",
         "            self._link.reset_connection(MemoryRestoredError())\n",
         "            pass\n",
-        (_RPC_TESTS,),
+        (_SESSION_TESTS,),
     ),
     Rule(
         "A child has locks of its own.",
@@ -243,17 +243,17 @@ CLIENT: Final = (
     ),
     Rule(
         "A child does not share its parent's connection.",
-        _RPC,
+        _SESSION,
         "if running is None or not running.alive[0]:",
         "if running is None:",
-        (_RPC_TESTS,),
+        (_SESSION_TESTS,),
     ),
     Rule(
         "What a child has of its parent's it leaves to it.",
-        _RPC,
+        _SESSION,
         "        self._running = None\n        self._process = MEMORY.process()\n\n    def _wait",
         "        self._process = MEMORY.process()\n\n    def _wait",
-        (_RPC_TESTS,),
+        (_SESSION_TESTS,),
     ),
     Rule(
         "Where there is no global lock, threads take one for each id.",
@@ -265,37 +265,37 @@ CLIENT: Final = (
     # What a fault leaves behind
     Rule(
         "A tag is not left full by a fault while requests leave.",
-        _COALESCER,
+        _BATCHER,
         """\
         finally:
-            lane.flush_pending = lane.flushing = False
-            lane.full = lane.in_flight >= REQUESTS_IN_FLIGHT
-            lane.eager = not lane.full
+            queue.flush_pending = queue.flushing = False
+            queue.full = queue.in_flight >= REQUESTS_IN_FLIGHT
+            queue.eager = not queue.full
 """,
         """\
         except ZeroDivisionError:
             raise
         else:
-            lane.flush_pending = lane.flushing = False
-            lane.full = lane.in_flight >= REQUESTS_IN_FLIGHT
-            lane.eager = not lane.full
+            queue.flush_pending = queue.flushing = False
+            queue.full = queue.in_flight >= REQUESTS_IN_FLIGHT
+            queue.eager = not queue.full
 """,
-        (_COALESCER_TESTS,),
+        (_BATCHER_TESTS,),
     ),
     Rule(
         "A tag goes on, whatever becomes of an answer.",
-        _COALESCER,
+        _BATCHER,
         """\
-            self._end_left_over(call, unexpected(error))
+            self._end_forgotten(request, unexpected(error))
         finally:
-            self._flush(call.lane)
+            self._flush(request.tag_queue)
 """,
         """\
-            self._end_left_over(call, unexpected(error))
+            self._end_forgotten(request, unexpected(error))
         else:
-            self._flush(call.lane)
+            self._flush(request.tag_queue)
 """,
-        (_COALESCER_TESTS,),
+        (_BATCHER_TESTS,),
     ),
     # Passwords
     Rule(

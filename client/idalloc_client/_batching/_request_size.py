@@ -1,11 +1,6 @@
 """How many ids a request that was gathered asks for at most."""
 
-from typing import Final
-
-from idalloc_client._errors import BusyError, IdAllocError, InvalidRequestError
-
-TOO_LARGE: Final = (InvalidRequestError, BusyError)
-"""What a worker may say to a request that it might have granted in pieces."""
+from idalloc_client._errors import BusyError, IdAllocError
 
 MAX_GATHERED = 10_000
 """Ids in a request that was gathered; a call for more goes out by itself."""
@@ -18,7 +13,7 @@ _SUCCESSES_TO_WIDEN = 50
 
 
 class RequestSize:
-    """Learns what workers allow for a tag. It belongs to a lane."""
+    """Learns what workers allow for a tag. It belongs to a tag queue."""
 
     def __init__(self) -> None:
         self.limit = MAX_GATHERED

@@ -11,7 +11,7 @@ from idalloc_client._stats import Carrier
 Waiter = tuple[Promise, int | None, float]
 """A caller: its promise, how many ids it wants (None: one, as an int), and its deadline.
 
-A plain tuple, since one is made for each call.
+A tuple, since one is made for each call.
 """
 
 deadline_of: Callable[[Waiter], float] = itemgetter(2)
@@ -22,8 +22,8 @@ def size_of(waiter: Waiter) -> int:
     return waiter[1] or 1
 
 
-class Book:
-    """How many callers all lanes of a client hold, and how many they may."""
+class CallLimit:
+    """How many callers all queues of a client hold, and how many they may."""
 
     __slots__ = ("calls", "max_calls")
 
@@ -32,16 +32,16 @@ class Book:
         self.max_calls = max_calls
 
 
-class Group:
+class Batch:
     """Callers who leave together."""
 
-    __slots__ = ("plain", "size", "waiters")
+    __slots__ = ("single", "size", "waiters")
 
-    def __init__(self, waiters: list[Waiter], *, plain: bool) -> None:
+    def __init__(self, waiters: list[Waiter], *, single: bool) -> None:
         self.waiters = waiters
-        self.plain = plain
+        self.single = single
         """Whether each of them wants one id, as an int."""
-        self.size = len(waiters) if plain else sum(map(size_of, waiters))
+        self.size = len(waiters) if single else sum(map(size_of, waiters))
         """The ids that they want."""
 
     def hand_out(self, ids: IdBatch) -> tuple[int, int]:
@@ -50,7 +50,7 @@ class Group:
         Their ids go to nobody else: whoever came later may have seen higher ones.
         """
         gone = unused = 0
-        if self.plain:
+        if self.single:
             for (promise, _, _), value in zip(self.waiters, ids, strict=True):
                 try:
                     promise.set_result(value)
@@ -67,14 +67,14 @@ class Group:
         return gone, unused
 
 
-class Lane:
-    """The callers of one tag who have about the same time. It belongs to the coalescer.
+class TagQueue:
+    """The callers of one tag who have about the same time. It belongs to the batcher.
 
     Only `full` is read by other threads.
     """
 
     __slots__ = (
-        "_book",
+        "_limit",
         "_on_wanted",
         "app_tag",
         "carrier",
@@ -84,18 +84,20 @@ class Lane:
         "flushing",
         "full",
         "in_flight",
-        "plain",
         "request_size",
+        "single",
         "waiting",
     )
 
-    def __init__(self, app_tag: str, book: Book, on_wanted: Callable[["Lane"], None]) -> None:
-        self._book = book
+    def __init__(
+        self, app_tag: str, limit: CallLimit, on_wanted: Callable[["TagQueue"], None]
+    ) -> None:
+        self._limit = limit
         self._on_wanted = on_wanted
         self.app_tag = app_tag
         self.request_size = RequestSize()
         self.waiting: list[Waiter] = []
-        self.plain = True
+        self.single = True
         """Whether all who wait want one id, as an int, and nobody is known to have gone."""
         self.extra = 0
         """Ids wanted beyond one for each who waits."""
@@ -121,10 +123,10 @@ class Lane:
 
     def join(self, promise: Promise, deadline: float) -> bool:
         """Take a caller in who wants one id, unless there are too many."""
-        book = self._book
-        if book.calls >= book.max_calls:
+        limit = self._limit
+        if limit.calls >= limit.max_calls:
             return False
-        book.calls += 1
+        limit.calls += 1
         self.waiting.append((promise, None, deadline))
         if self.eager:
             self.eager = False
@@ -136,15 +138,15 @@ class Lane:
         if not self.join(promise, deadline):
             return False
         self.waiting[-1] = (promise, count, deadline)
-        self.plain = False
+        self.single = False
         self.extra += count - 1
         self._on_wanted(self)
         return True
 
-    def take(self, limit: int) -> Group:
+    def take(self, limit: int) -> Batch:
         """Let the first ones go: as many as want no more than `limit` ids, and one at least."""
         waiting = self.waiting
-        plain = self.plain
+        single = self.single
         if self.wanted <= limit:
             number = len(waiting)
         elif not self.extra:
@@ -153,51 +155,51 @@ class Lane:
             number = _how_many(waiting, limit)
         taken = waiting[:number]
         del waiting[:number]
-        if not plain:
+        if not single:
             self.extra -= sum(map(size_of, taken)) - len(taken)
-            self.plain = not waiting
+            self.single = not waiting
             taken = [waiter for waiter in taken if not waiter[0].done()]
-            plain = all(waiter[1] is None for waiter in taken)
-        return Group(taken, plain=plain)
+            single = all(waiter[1] is None for waiter in taken)
+        return Batch(taken, single=single)
 
     def stand_in_front(self, waiters: list[Waiter]) -> None:
         """Take callers in again, before all others."""
         self.waiting[:0] = waiters
-        self.plain = False
+        self.single = False
         self.extra += sum(map(size_of, waiters)) - len(waiters)
 
 
 class Resting:
-    """Callers who will be asked for again after a pause, while their lanes go on without them."""
+    """Callers who will be asked for again after a pause, while their queues go on without them."""
 
     def __init__(self) -> None:
-        self._groups: dict[object, tuple[Lane, list[Waiter]]] = {}
+        self._by_key: dict[object, tuple[TagQueue, list[Waiter]]] = {}
 
-    def add(self, lane: Lane, waiters: list[Waiter]) -> object:
-        """Let callers of a lane rest; return the key to them."""
+    def add(self, queue: TagQueue, waiters: list[Waiter]) -> object:
+        """Let callers of a queue rest; return the key to them."""
         key = object()
-        self._groups[key] = (lane, waiters)
+        self._by_key[key] = (queue, waiters)
         return key
 
     def take(self, key: object) -> list[Waiter]:
         """Return those of a key, once; nobody after `take_all`."""
-        _, waiters = self._groups.pop(key, (None, []))
+        _, waiters = self._by_key.pop(key, (None, []))
         return waiters
 
     def take_all(self) -> list[Waiter]:
         """Return everybody."""
         waiters = list(self.waiters())
-        self._groups.clear()
+        self._by_key.clear()
         return waiters
 
     def waiters(self) -> Iterator[Waiter]:
         """Walk through all of them."""
-        for _, waiters in self._groups.values():
+        for _, waiters in self._by_key.values():
             yield from waiters
 
-    def lanes(self) -> set[Lane]:
-        """Tell which lanes they will stand in again."""
-        return {lane for lane, _ in self._groups.values()}
+    def queues(self) -> set[TagQueue]:
+        """Tell which queues they will stand in again."""
+        return {queue for queue, _ in self._by_key.values()}
 
 
 def _how_many(waiting: list[Waiter], limit: int) -> int:

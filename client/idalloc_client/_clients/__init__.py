@@ -1,8 +1,6 @@
 """The clients and their sessions."""
 
-from idalloc_client._clients._async_client import AsyncIdClient
-from idalloc_client._clients._async_session import AsyncSession
-from idalloc_client._clients._client import IdClient
-from idalloc_client._clients._session import RpcClient
+from idalloc_client._clients._async_client import AsyncIdClient, AsyncSession
+from idalloc_client._clients._client import IdClient, Session
 
-__all__ = ["AsyncIdClient", "AsyncSession", "IdClient", "RpcClient"]
+__all__ = ["AsyncIdClient", "AsyncSession", "IdClient", "Session"]

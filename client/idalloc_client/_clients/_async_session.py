@@ -2,126 +2,122 @@
 
 import asyncio
 import contextlib
-import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from threading import get_ident
+from time import monotonic
 from typing import Any
 
-from idalloc_client._batching import Coalescer, settle
+from idalloc_client._batching import Batcher, settle
+from idalloc_client._clients._lone_call import LoneCall
 from idalloc_client._errors import ClientClosedError, IdAllocError
 from idalloc_client._memory import MEMORY
-from idalloc_client._rpc import CallTable, Exchange, FleetReplies, RawReply, RestoreWatch
-from idalloc_client._stats import Carrier, Tallies, capture
-from idalloc_client.amqp import AsyncioSelectorLoop, Link, Parameters, nothing, user_id
+from idalloc_client._options import ClientOptions
+from idalloc_client._rpc import FleetReplies, PendingCalls, RawReply, RequestSpec, RestoreWatch
+from idalloc_client._stats import ClientCounters, capture
+from idalloc_client.amqp import AsyncioSelectorLoop, Link, nothing
 from idalloc_schemas import ALLOC_QUEUE
 
 _CLOSE_TIMEOUT = 5.0  # seconds
 
 
-@dataclass(slots=True, eq=False)
-class _Call:
-    request: Exchange[Any]
-    deadline: float
-    reply: "asyncio.Future[RawReply]"
-    carrier: Carrier | None = None
+class AsyncLinkSession:
+    """An `AsyncSession` over a link; it belongs to its loop."""
 
-    def finish(self, outcome: RawReply | IdAllocError) -> None:
-        """End the call; the first outcome stands."""
-        settle(self.reply, outcome)
-
-
-class AsyncSession:
-    """What exists once the client is used; it belongs to its loop."""
-
-    def __init__(  # noqa: PLR0913  # each is another part of its surroundings
+    def __init__(
         self,
-        parameters: Parameters,
-        max_in_flight: int,
-        timeout: float,
-        tallies: Tallies,
+        options: ClientOptions,
+        counters: ClientCounters,
         loop: asyncio.AbstractEventLoop,
-        *,
-        exchange: str = "",
-        workers: frozenset[bytes] = frozenset(),
     ) -> None:
-        """`timeout` is that of calls that do not say, in seconds."""
         self.loop = loop
-        self.thread_id = get_ident()
-        self.process = MEMORY.process()
-        self.alive = self.process.alive
-        """At index 0, whether this is still the process of the loop."""
-        self.create_future = loop.create_future
-        self._calls = CallTable(
-            max_in_flight=max_in_flight,
-            user_id=user_id(parameters),
-            exchange=exchange,
-            workers=workers,
-            tallies=tallies,
-        )
+        self._thread_id = get_ident()
+        self._process = MEMORY.process()
+        self.alive = self._process.alive
+        self._create_future = loop.create_future
+        self._pending = PendingCalls(options, counters)
         self._selector = AsyncioSelectorLoop(loop)
-        self._link = Link(parameters, self._calls, self._selector)
+        self._link = Link(options.parameters, self._pending, self._selector)
         self._due: deque[Callable[[], None]] = deque()
-        self.coalescer = Coalescer(
-            calls=self._calls,
+        self.batcher = Batcher(
+            pending=self._pending,
             call_soon=self._call_soon,
             call_later=self._link.call_later,
-            max_calls=max_in_flight,
+            max_calls=options.max_in_flight,
         )
-        self.lanes = self.coalescer.lanes(timeout)
+        self._timeout = options.timeout
+        self._queues = self.batcher.queues(options.timeout)
         """Where calls that do not say otherwise wait, by tag."""
-        self.sweep_at = float("inf")
-        """The first deadline that a timer is set for; `sweep_no_later_than` brings it forward."""
+        self._sweep_at = float("inf")
+        """The first deadline that a timer is set for; `_sweep_no_later_than` brings it forward."""
         self._sweep: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
         self._link.connect()
-        RestoreWatch(self._link, self.process).look()
+        RestoreWatch(self._link, self._process).look()
 
     @property
     def connected(self) -> bool:
-        """Whether requests leave at once."""
-        return self._calls.connected
+        return self._pending.connected
 
     @property
     def waiting(self) -> int:
-        """How many calls wait."""
-        return self.coalescer.calls
+        return self.batcher.calls
 
     def overdue(self) -> IdAllocError:
-        """Say why ids that were asked for are not there in time."""
-        return self._calls.overdue(ALLOC_QUEUE)
+        return self._pending.overdue(ALLOC_QUEUE)
 
-    def draw(self, app_tag: str, count: int | None, timeout: float) -> "asyncio.Future[Any]":
-        """Draw ids: an int where `count` is None, else an `IdBatch`. `app_tag` is valid."""
-        promise = self.create_future()
-        deadline = time.monotonic() + timeout
-        carrier = None if capture is None else capture()
-        self.coalescer.add(app_tag, (promise, count, deadline), timeout, carrier)
-        if deadline < self.sweep_at:
-            self.sweep_no_later_than(deadline)
+    def ask(self, app_tag: str) -> "asyncio.Future[int] | None":
+        """Draw one id as `draw` does; None where the tag was not met yet, or `draw` has to say why.
+
+        The way of most calls, as short as it can be made: each step here costs every caller.
+        """
+        if self._thread_id != get_ident() or not self.alive[0] or type(app_tag) is not str:
+            return None
+        queue = self._queues.get(app_tag)
+        if queue is None:
+            return None
+        promise: asyncio.Future[int] = self._create_future()
+        deadline = monotonic() + self._timeout
+        if capture is not None and not queue.waiting:
+            queue.carrier = capture()
+        if not queue.join(promise, deadline):
+            self.batcher.refuse(promise)
+        elif deadline < self._sweep_at:
+            self._sweep_no_later_than(deadline)
         return promise
 
-    async def call(self, request: Exchange[Any], timeout: float) -> RawReply:  # noqa: ASYNC109  # it travels along
-        """Send a request by itself."""
-        promise: asyncio.Future[RawReply] = self.create_future()
-        call = _Call(request, time.monotonic() + timeout, promise)
-        if capture is not None:
-            call.carrier = capture()
-        correlation_id = self._calls.add(call)
+    def cancel(self, app_tag: str, promise: "asyncio.Future[int]") -> None:
+        promise.cancel()
+        queue = self._queues.get(app_tag)
+        if queue is not None:
+            queue.single = False  # one who waits has gone
+
+    def draw(self, app_tag: str, count: int | None, timeout: float) -> "asyncio.Future[Any]":
+        promise = self._create_future()
+        deadline = monotonic() + timeout
+        carrier = None if capture is None else capture()
+        self.batcher.add(app_tag, (promise, count, deadline), timeout, carrier)
+        if deadline < self._sweep_at:
+            self._sweep_no_later_than(deadline)
+        return promise
+
+    async def call(self, spec: RequestSpec[Any], timeout: float) -> RawReply:  # noqa: ASYNC109  # it travels along
+        promise: asyncio.Future[RawReply] = self._create_future()
+        carrier = None if capture is None else capture()
+        correlation_id = self._pending.add(LoneCall(spec, monotonic() + timeout, promise, carrier))
         timer = self.loop.call_later(
-            timeout,
-            lambda: settle(promise, self._calls.overdue(request.queue)),
+            timeout, lambda: settle(promise, self._pending.overdue(spec.queue))
         )
         try:
             return await promise
         finally:
             timer.cancel()
-            self._calls.forget(correlation_id)
+            self._pending.forget(correlation_id)
 
-    async def gather(self, request: Exchange[Any], within: float) -> list[RawReply]:
-        """Send a request that several answer, and collect replies for so many seconds."""
+    async def gather(self, spec: RequestSpec[Any], within: float) -> list[RawReply]:
         ended = asyncio.Event()
-        collecting = FleetReplies(self._calls, request, time.monotonic() + within, ended.set)
+        collecting = FleetReplies(self._pending, spec, monotonic() + within, ended.set)
         collecting.start()
         try:
             await asyncio.wait_for(ended.wait(), within)
@@ -159,15 +155,14 @@ class AsyncSession:
         await asyncio.wait([stopped], timeout=_CLOSE_TIMEOUT)
 
     def _end_calls(self) -> None:
-        for end in (self.coalescer.close, self._calls.close):
+        for end in (self.batcher.close, self._pending.close):
             with contextlib.suppress(RuntimeError):  # callers of a loop that is closed
                 end(ClientClosedError("the client was closed during the call"))
         if self._sweep is not None:
             self._sweep.cancel()
 
     def abandon(self) -> None:
-        """Disconnect without waiting; the garbage collector may call it, on any thread."""
-        if not self.process.gone and not self.loop.is_closed():
+        if self.alive[0] and not self.loop.is_closed():
             self.loop.call_soon_threadsafe(self._link.begin_stop, nothing)
 
     def _call_soon(self, callback: Callable[[], None]) -> None:
@@ -181,25 +176,25 @@ class AsyncSession:
 
     # One timer for all callers: most calls end long before their deadline.
 
-    def sweep_no_later_than(self, deadline: float) -> None:
+    def _sweep_no_later_than(self, deadline: float) -> None:
         if self._sweep is not None:
             self._sweep.cancel()
-        self.sweep_at = deadline
-        self._sweep = self.loop.call_later(deadline - time.monotonic(), self._end_overdue)
+        self._sweep_at = deadline
+        self._sweep = self.loop.call_later(deadline - monotonic(), self._end_overdue)
 
     def _end_overdue(self) -> None:
-        self._sweep, self.sweep_at = None, float("inf")
-        now = time.monotonic()
+        self._sweep, self._sweep_at = None, float("inf")
+        now = monotonic()
         earliest = float("inf")
-        for promise, _, deadline in self.coalescer.waiters():
+        for promise, _, deadline in self.batcher.waiters():
             if promise.done():
                 continue
             if deadline <= now:
-                error = self._calls.overdue(ALLOC_QUEUE)
-                self.coalescer.tallies.overdue(error)
+                error = self._pending.overdue(ALLOC_QUEUE)
+                self.batcher.counters.overdue(error)
                 settle(promise, error)
-                self.coalescer.some_have_left()
+                self.batcher.some_have_gone()
             elif deadline < earliest:
                 earliest = deadline
         if earliest < float("inf"):
-            self.sweep_no_later_than(earliest)
+            self._sweep_no_later_than(earliest)

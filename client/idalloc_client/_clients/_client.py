@@ -1,71 +1,72 @@
 """The client that threads share."""
 
 import weakref
-from collections.abc import Callable, Iterable
-from typing import Self
+from collections.abc import Callable
+from typing import Any, Protocol, Self
 
 from idalloc_client._batch import IdBatch
-from idalloc_client._clients._session import RpcClient
+from idalloc_client._clients._session import LinkSession
 from idalloc_client._errors import IdAllocError
-from idalloc_client._rpc import check_draw, health_exchange
-from idalloc_client._sequences import IdSequence, LeaseLimits, SequenceRoll, new_sequence
-from idalloc_client._stats import ClientStats
-from idalloc_client.amqp import (
-    checked_exchange,
-    checked_timeout,
-    connection_parameters,
-    process_name,
-    unencrypted_login,
-    user_ids,
-    warn_of_cleartext,
-)
+from idalloc_client._options import ConfiguredClient
+from idalloc_client._rpc import RawReply, RequestSpec, check_draw, health_request
+from idalloc_client._sequences import IdSequence, LeaseLimits, SequenceRegistry, new_sequence
+from idalloc_client._stats import ClientStats, SequenceStats
+from idalloc_client.amqp import checked_timeout
 from idalloc_schemas import HealthReply
 
 _CLOSE_TIMEOUT = 5.0  # seconds
 _LEASE_TIMEOUT = 30.0  # seconds: nobody waits for it in vain, the sequence has its own patience
 
 
-class IdClient:
+class Session(Protocol):
+    """Whoever answers an `IdClient`: a connection, or a fake. Threads share it."""
+
+    def draw(self, app_tag: str, count: int | None, timeout: float) -> Any:
+        """Draw ids: an int where `count` is None, else an `IdBatch`."""
+
+    def draw_later(
+        self,
+        app_tag: str,
+        count: int,
+        timeout: float,
+        on_answer: Callable[[IdBatch | IdAllocError], None],
+    ) -> None:
+        """Draw ids in the background; `on_answer` is called once, on whatever thread."""
+
+    def call(self, spec: RequestSpec[Any], timeout: float) -> RawReply:
+        """Send a request and wait so many seconds for its reply."""
+
+    def gather(self, spec: RequestSpec[Any], within: float) -> list[RawReply]:
+        """Send a request that several answer, and collect replies for so many seconds."""
+
+    def overdue(self) -> IdAllocError:
+        """Say why ids that were asked for are not there in time."""
+
+    def stats(self, sequences: SequenceStats) -> ClientStats:
+        """Say what was done so far."""
+
+    def close(self, timeout: float) -> None:
+        """End every call with `ClientClosedError`, then the connection. Safe to repeat."""
+
+
+class IdClient(ConfiguredClient):
     """Asks idalloc for ids. One client serves all threads of a process over one connection.
 
     Use it as a context manager, or call `close`. It connects at the first call, reconnects by
     itself, and sends a call that was in flight again within its deadline; a repeat can only waste
     ids. After a fork it serves the child as well, with a connection of its own.
-
-    Args:
-        url: `amqp://user:password@host:port/vhost`, with pika's URL options.
-        timeout: seconds that a call may take when it does not say so itself.
-        name: what the management UI shows; by default product, role, host and process id.
-        max_in_flight: calls that may wait at one time; one more raises `TooManyCallsError`.
-        exchange: where requests go; `id.requests` for a user who may write to nothing else, by
-            default the default exchange.
-        workers: the RabbitMQ users that workers log in with, one name or several. A reply that the
-            broker does not vouch for as one of theirs is ignored then; without it all count.
     """
 
-    def __init__(  # noqa: PLR0913  # a user's options
-        self,
-        url: str,
-        *,
-        timeout: float = 5.0,
-        name: str | None = None,
-        max_in_flight: int = 10_000,
-        exchange: str = "",
-        workers: str | Iterable[str] = (),
-    ) -> None:
-        self._timeout = checked_timeout(timeout)
-        parameters = connection_parameters(url, name or process_name("client"))
-        warn_of_cleartext(unencrypted_login(parameters))
-        self._rpc = RpcClient(
-            parameters,
-            max_in_flight=max_in_flight,
-            timeout=timeout,
-            exchange=checked_exchange(exchange),
-            workers=user_ids(workers),
-        )
-        self._sequences = SequenceRoll()
+    _MAX_IN_FLIGHT = 10_000
+
+    def _begin(self) -> None:
+        self._session = self._new_session()
+        self._sequences = SequenceRegistry()
         # Also at exit and when nobody refers to the client any more: the broker gets a goodbye.
-        self._finalizer = weakref.finalize(self, self._rpc.close, _CLOSE_TIMEOUT)
+        self._finalizer = weakref.finalize(self, self._session.close, _CLOSE_TIMEOUT)
+
+    def _new_session(self) -> Session:
+        return LinkSession(self._options)
 
     def next_id(self, app_tag: str, *, timeout: float | None = None) -> int:
         """Return one id, higher than every earlier one of the same worker.
@@ -77,7 +78,7 @@ class IdClient:
         Raises:
             IdAllocError: one of its subclasses, by the deadline at the latest.
         """
-        drawn: int = self._rpc.draw(app_tag, None, self._time(timeout))
+        drawn: int = self._session.draw(app_tag, None, self._time(timeout))
         return drawn
 
     def next_ids(self, app_tag: str, count: int, *, timeout: float | None = None) -> IdBatch:
@@ -91,7 +92,7 @@ class IdClient:
         Raises:
             IdAllocError: one of its subclasses, by the deadline at the latest.
         """
-        drawn: IdBatch = self._rpc.draw(app_tag, count, self._time(timeout))
+        drawn: IdBatch = self._session.draw(app_tag, count, self._time(timeout))
         return drawn
 
     def sequence(
@@ -125,10 +126,11 @@ class IdClient:
         limits = LeaseLimits(floor, cap, cover)
 
         def lease(count: int, on_answer: Callable[[IdBatch | IdAllocError], None]) -> None:
-            self._rpc.draw_later(app_tag, count, _LEASE_TIMEOUT, on_answer)
+            self._session.draw_later(app_tag, count, _LEASE_TIMEOUT, on_answer)
 
-        patience = self._timeout if timeout is None else checked_timeout(timeout)
-        return new_sequence(lease, limits, patience, self._sequences, self._rpc.overdue)
+        return new_sequence(
+            lease, limits, self._time(timeout), self._sequences, self._session.overdue
+        )
 
     def health(self, app_tag: str | None = None, *, timeout: float | None = None) -> HealthReply:
         """Return what one worker holds of a tag, or of every tag that this user may draw from.
@@ -138,8 +140,8 @@ class IdClient:
         Raises:
             IdAllocError: one of its subclasses, by the deadline at the latest.
         """
-        exchange = health_exchange(app_tag)
-        return exchange.read(self._rpc.call(exchange, self._time(timeout)))
+        spec = health_request(app_tag)
+        return spec.read(self._session.call(spec, self._time(timeout)))
 
     def fleet_health(self, app_tag: str | None = None, *, within: float = 1.0) -> list[HealthReply]:
         """Return what every worker holds, in the order of their names.
@@ -154,12 +156,12 @@ class IdClient:
         Raises:
             IdAllocError: one of its subclasses, if no worker answered, or one could not.
         """
-        exchange = health_exchange(app_tag, fleet=True)
-        return [exchange.read(raw) for raw in self._rpc.gather(exchange, checked_timeout(within))]
+        spec = health_request(app_tag, fleet=True)
+        return [spec.read(raw) for raw in self._session.gather(spec, checked_timeout(within))]
 
     def stats(self) -> ClientStats:
         """Return what this client has done so far, and what waits now. It costs no message."""
-        return self._rpc.stats(self._sequences.stats())
+        return self._session.stats(self._sequences.stats())
 
     def close(self) -> None:
         """End every call in flight with `ClientClosedError` and disconnect. Safe to repeat."""
@@ -170,6 +172,3 @@ class IdClient:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _time(self, timeout: float | None) -> float:
-        return self._timeout if timeout is None else checked_timeout(timeout)

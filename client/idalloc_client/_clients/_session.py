@@ -5,17 +5,32 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from typing import Any
 
 from idalloc_client._batch import IdBatch
-from idalloc_client._batching import Coalescer, ThreadPromise, Waiter, settle
+from idalloc_client._batching import Batcher, ThreadPromise, Waiter, settle
+from idalloc_client._clients._lone_call import LoneCall
 from idalloc_client._errors import ClientClosedError, ForkedClientError, IdAllocError, unexpected
 from idalloc_client._memory import MEMORY, Locks
-from idalloc_client._rpc import CallTable, Exchange, RawReply, RestoreWatch, check_draw, gather
+from idalloc_client._options import ClientOptions
+from idalloc_client._rpc import (
+    PendingCalls,
+    RawReply,
+    RequestSpec,
+    RestoreWatch,
+    check_draw,
+    gather,
+)
 from idalloc_client._sequences import no_lease_in_time
-from idalloc_client._stats import Carrier, ClientStats, SequenceStats, Tallies, capture, snapshot
-from idalloc_client.amqp import LinkThread, Parameters, user_id
+from idalloc_client._stats import (
+    Carrier,
+    ClientCounters,
+    ClientStats,
+    SequenceStats,
+    capture,
+    snapshot,
+)
+from idalloc_client.amqp import LinkThread
 from idalloc_schemas import ALLOC_QUEUE
 
 _log = logging.getLogger("idalloc.client")
@@ -23,57 +38,29 @@ _log = logging.getLogger("idalloc.client")
 _THREAD = "idalloc-client-io"
 
 
-@dataclass(slots=True, eq=False)
-class _BlockingCall:
-    request: Exchange[Any]
-    deadline: float
-    correlation_id: bytes = b""
-    reply: ThreadPromise = field(default_factory=ThreadPromise)
-    carrier: Carrier | None = None
-
-    def finish(self, outcome: RawReply | IdAllocError) -> None:
-        """End the call; the first outcome stands."""
-        settle(self.reply, outcome)
-
-
 class _Running:
     """What exists once the client is used: the thread, and what belongs to it."""
 
-    def __init__(  # noqa: PLR0913, PLR0917  # what a client is made with
-        self,
-        parameters: Parameters,
-        max_in_flight: int,
-        timeout: float,
-        tallies: Tallies,
-        exchange: str,
-        workers: frozenset[bytes],
-    ) -> None:
+    def __init__(self, options: ClientOptions, counters: ClientCounters) -> None:
         self._process = MEMORY.process()
         self.alive = self._process.alive
         """At index 0, whether this is still the process that the thread is in."""
-        self.calls = CallTable(
-            max_in_flight=max_in_flight,
-            user_id=user_id(parameters),
-            exchange=exchange,
-            workers=workers,
-            tallies=tallies,
-        )
-        self.thread = LinkThread(parameters, self.calls, _THREAD)
-        self.coalescer = Coalescer(
-            calls=self.calls,
+        self.pending = PendingCalls(options, counters)
+        self.thread = LinkThread(options.parameters, self.pending, _THREAD)
+        self.batcher = Batcher(
+            pending=self.pending,
             call_soon=self.thread.link.call_soon,
             call_later=self.thread.link.call_later,
-            max_calls=max_in_flight,
+            max_calls=options.max_in_flight,
             before_flush=self._take_in,
         )
-        self._timeout = timeout
-        self.lanes = self.coalescer.lanes(timeout)
+        self._timeout = options.timeout
+        self.queues = self.batcher.queues(options.timeout)
         """Where calls that do not say otherwise wait, by tag."""
-        self._door: deque[tuple[str, Waiter, float, Carrier | None]] = deque()
+        self._inbox: deque[tuple[str, Waiter, float, Carrier | None]] = deque()
         self._woken = False
 
     def start(self) -> None:
-        """Start the thread."""
         self.thread.post(RestoreWatch(self.thread.link, self._process).look)
         self.thread.start()
 
@@ -81,13 +68,13 @@ class _Running:
         """Let a caller in, from any thread.
 
         Where the tag's requests are all on their way, the thread is not woken: it looks here when
-        the first of them comes back. It marks the lane as not full before it looks, and callers
-        come in before they look at the lane, so that nobody is overlooked.
+        the first of them comes back. It marks the queue as not full before it looks, and callers
+        come in before they look at the queue, so that nobody is overlooked.
         """
         carrier = None if capture is None else capture()
-        self._door.append((app_tag, waiter, timeout, carrier))
-        lane = self.lanes.get(app_tag)
-        if lane is not None and lane.full and timeout == self._timeout and waiter[1] is None:
+        self._inbox.append((app_tag, waiter, timeout, carrier))
+        queue = self.queues.get(app_tag)
+        if queue is not None and queue.full and timeout == self._timeout and waiter[1] is None:
             return
         if not self._woken:
             try:
@@ -101,52 +88,36 @@ class _Running:
         """End every call, on the thread."""
         self._take_in()
         error = ClientClosedError("the client was closed during the call")
-        self.coalescer.close(error)
-        self.calls.close(error)
+        self.batcher.close(error)
+        self.pending.close(error)
 
     def _take_in(self) -> None:
         self._woken = False  # first, so that who comes in from now on wakes the thread again
-        door, add = self._door, self.coalescer.add
-        while door:
-            caller = door.popleft()
+        inbox, add = self._inbox, self.batcher.add
+        while inbox:
+            caller = inbox.popleft()
             try:
                 add(*caller)
             except Exception as error:  # noqa: BLE001  # those behind this one are not at fault
                 settle(caller[1][0], unexpected(error))
 
 
-class RpcClient:
-    """Sends requests and waits for replies; every method may be called from any thread.
+class LinkSession:
+    """A `Session` over a link; every method may be called from any thread."""
 
-    `timeout` is that of most calls, in seconds; requests go to `exchange`.
-    """
-
-    def __init__(
-        self,
-        parameters: Parameters,
-        *,
-        max_in_flight: int,
-        timeout: float,
-        exchange: str = "",
-        workers: frozenset[bytes] = frozenset(),
-    ) -> None:
-        self._parameters = parameters
-        self._exchange = exchange
-        self._max_in_flight = max_in_flight
-        self._timeout = timeout
-        self._workers = workers
+    def __init__(self, options: ClientOptions) -> None:
+        self._options = options
         self._locks = Locks()
         self._closed = False
-        self._tallies = Tallies()
+        self._counters = ClientCounters()
         self._running: _Running | None = None
         self._process = MEMORY.process()
 
     def draw(self, app_tag: str, count: int | None, timeout: float) -> Any:
-        """Draw ids: an int where `count` is None, else an `IdBatch`."""
         running = self._running
         if running is None or not running.alive[0]:
             running = self._start()
-        if count is not None or type(app_tag) is not str or app_tag not in running.lanes:
+        if count is not None or type(app_tag) is not str or app_tag not in running.queues:
             check_draw(app_tag, 1 if count is None else count)
         promise = ThreadPromise()
         deadline = time.monotonic() + timeout
@@ -160,7 +131,6 @@ class RpcClient:
         timeout: float,
         on_answer: Callable[[IdBatch | IdAllocError], None],
     ) -> None:
-        """Draw ids in the background; `on_answer` is called once, on whatever thread."""
         promise: Future[IdBatch] = Future()
         promise.add_done_callback(lambda done: on_answer(_outcome(done)))
         try:
@@ -172,45 +142,40 @@ class RpcClient:
         if self._closed:  # meanwhile, so that the thread may not get to it any more
             settle(promise, ClientClosedError("the client is closed"))
 
-    def call(self, request: Exchange[Any], timeout: float) -> RawReply:
-        """Send a request and wait so many seconds for its reply."""
+    def call(self, spec: RequestSpec[Any], timeout: float) -> RawReply:
         running = self._mine() or self._start()
-        call = _BlockingCall(request, time.monotonic() + timeout)
-        if capture is not None:
-            call.carrier = capture()
+        promise = ThreadPromise()
+        carrier = None if capture is None else capture()
+        call = LoneCall(spec, time.monotonic() + timeout, promise, carrier)
 
         def add() -> None:
-            call.correlation_id = running.calls.add(call)
+            call.correlation_id = running.pending.add(call)
 
         running.thread.post(add)
         try:
-            reply: RawReply = self._wait(running, call.reply, timeout, request.queue)
+            reply: RawReply = self._wait(running, promise, timeout, spec.queue)
         finally:
-            running.thread.post(lambda: running.calls.forget(call.correlation_id))
+            running.thread.post(lambda: running.pending.forget(call.correlation_id))
         return reply
 
-    def gather(self, request: Exchange[Any], within: float) -> list[RawReply]:
-        """Send a request that several answer, and collect replies for so many seconds."""
+    def gather(self, spec: RequestSpec[Any], within: float) -> list[RawReply]:
         running = self._mine() or self._start()
-        return gather(running.thread.post, running.calls, request, within, time.monotonic())
+        return gather(running.thread.post, running.pending, spec, within, time.monotonic())
 
     def overdue(self) -> IdAllocError:
-        """Say why ids that were asked for are not there in time."""
         running = self._mine()
-        return running.calls.overdue(ALLOC_QUEUE) if running else no_lease_in_time()
+        return running.pending.overdue(ALLOC_QUEUE) if running else no_lease_in_time()
 
     def stats(self, sequences: SequenceStats) -> ClientStats:
-        """Say what was done so far."""
         running = self._mine()
         return snapshot(
-            self._tallies,
-            waiting=running.coalescer.calls if running else 0,
-            connected=running is not None and running.calls.connected,
+            self._counters,
+            waiting=running.batcher.calls if running else 0,
+            connected=running is not None and running.pending.connected,
             sequences=sequences,
         )
 
     def close(self, timeout: float) -> None:
-        """End every call with `ClientClosedError`, then the connection. Safe to repeat."""
         if self._closed:
             return
         self._mine()
@@ -233,7 +198,7 @@ class RpcClient:
 
     def _leave_to_parent(self) -> None:
         """Begin anew: what there is belongs to the process that forked this one."""
-        self._tallies = Tallies()
+        self._counters = ClientCounters()
         self._running = None
         self._process = MEMORY.process()
 
@@ -248,9 +213,9 @@ class RpcClient:
             raise ForkedClientError
         if answered:
             return promise.outcome()
-        error = running.calls.overdue(queue)
+        error = running.pending.overdue(queue)
         if queue == ALLOC_QUEUE:  # only calls for ids are counted
-            running.thread.post(lambda: running.calls.tallies.overdue(error))
+            running.thread.post(lambda: running.pending.counters.overdue(error))
         raise error from error.__cause__
 
     def _start(self) -> _Running:
@@ -259,14 +224,7 @@ class RpcClient:
             if self._closed:
                 raise ClientClosedError("the client is closed")
             if self._running is None:
-                running = _Running(
-                    self._parameters,
-                    self._max_in_flight,
-                    self._timeout,
-                    self._tallies,
-                    self._exchange,
-                    self._workers,
-                )
+                running = _Running(self._options, self._counters)
                 running.start()
                 self._running = running
             return self._running

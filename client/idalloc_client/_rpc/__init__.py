@@ -1,24 +1,24 @@
 """One request and its reply: what is pending, what is sent again, what comes back."""
 
 from idalloc_client._rpc._fleet_replies import FleetReplies, gather
-from idalloc_client._rpc._pending_calls import CallTable
+from idalloc_client._rpc._pending_calls import PendingCalls
 from idalloc_client._rpc._request_spec import (
-    Exchange,
     RawReply,
-    alloc_exchange,
+    RequestSpec,
+    alloc_request,
     check_draw,
-    health_exchange,
+    health_request,
 )
 from idalloc_client._rpc._restore_watch import RestoreWatch
 
 __all__ = [
-    "CallTable",
-    "Exchange",
     "FleetReplies",
+    "PendingCalls",
     "RawReply",
+    "RequestSpec",
     "RestoreWatch",
-    "alloc_exchange",
+    "alloc_request",
     "check_draw",
     "gather",
-    "health_exchange",
+    "health_request",
 ]

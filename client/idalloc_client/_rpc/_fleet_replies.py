@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 from idalloc_client._errors import IdAllocError
-from idalloc_client._rpc._pending_calls import CallTable
-from idalloc_client._rpc._request_spec import Exchange, RawReply
+from idalloc_client._rpc._pending_calls import PendingCalls
+from idalloc_client._rpc._request_spec import RawReply, RequestSpec
 from idalloc_client._stats import Carrier
 
 
@@ -19,16 +19,16 @@ class FleetReplies:
 
     def __init__(
         self,
-        calls: CallTable,
-        request: Exchange[Any],
+        pending: PendingCalls,
+        spec: RequestSpec[Any],
         deadline: float,
         on_end: Callable[[], object],
     ) -> None:
         """`on_end` is called if it ends before it is told to: the client is closed, say."""
-        self._calls = calls
+        self._pending = pending
         self._on_end = on_end
         self._correlation_id = b""
-        self.request = request
+        self.spec = spec
         self.deadline = deadline
         self.carrier: Carrier | None = None
         self.replies: dict[str, RawReply] = {}
@@ -37,17 +37,17 @@ class FleetReplies:
 
     def start(self) -> None:
         """Send the request."""
-        self._correlation_id = self._calls.add(self)
+        self._correlation_id = self._pending.add(self)
 
     def stop(self) -> None:
         """Take no further reply."""
-        self._calls.forget(self._correlation_id)
+        self._pending.forget(self._correlation_id)
 
     def finish(self, outcome: RawReply | IdAllocError) -> None:
         """Take a reply and wait for the next, or the error that ends it."""
         if isinstance(outcome, RawReply):
             self.replies[outcome.worker] = outcome
-            self._calls.keep(self._correlation_id, self)
+            self._pending.keep(self._correlation_id, self)
         else:
             self.error = outcome
             self._on_end()
@@ -55,20 +55,20 @@ class FleetReplies:
     def outcome(self) -> list[RawReply]:
         """Tell what came, in the order of the workers' names. Raises if nothing did."""
         if not self.replies:
-            raise self.error or self._calls.overdue(self.request.queue)
+            raise self.error or self._pending.overdue(self.spec.queue)
         return [reply for _, reply in sorted(self.replies.items())]
 
 
 def gather(
     post: Callable[[Callable[[], None]], None],
-    calls: CallTable,
-    request: Exchange[Any],
+    pending: PendingCalls,
+    spec: RequestSpec[Any],
     within: float,
     now: float,
 ) -> list[RawReply]:
     """Send a request from any thread, and block for `within` seconds; see `FleetReplies`."""
     ended, stopped = threading.Event(), threading.Event()
-    collecting = FleetReplies(calls, request, now + within, ended.set)
+    collecting = FleetReplies(pending, spec, now + within, ended.set)
     post(collecting.start)
     ended.wait(within)
 

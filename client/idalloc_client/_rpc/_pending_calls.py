@@ -21,9 +21,10 @@ from idalloc_client._errors import (
     fresh,
 )
 from idalloc_client._memory import MEMORY
+from idalloc_client._options import ClientOptions
 from idalloc_client._rpc._copies import Copies
-from idalloc_client._rpc._request_spec import Exchange, RawReply
-from idalloc_client._stats import Carrier, Tallies
+from idalloc_client._rpc._request_spec import RawReply, RequestSpec
+from idalloc_client._stats import Carrier, ClientCounters
 from idalloc_client.amqp import (
     Basic,
     BasicProperties,
@@ -34,6 +35,7 @@ from idalloc_client.amqp import (
     Properties,
     ReplyCode,
     describe,
+    user_id,
 )
 from idalloc_schemas import ALLOC_QUEUE, CONTENT_TYPE
 
@@ -45,12 +47,12 @@ _CONTENT_TYPE = CONTENT_TYPE.encode()
 _MAX_EXPIRATION_MS = 2**32 - 1  # the broker refuses a longer one
 
 
-class Call(Protocol):
+class PendingCall(Protocol):
     """A request on its way, and whoever waits for it."""
 
-    request: Exchange[Any]
+    spec: RequestSpec[Any]
     deadline: float
-    """On the clock of the call table."""
+    """On the clock of `PendingCalls`."""
     carrier: Carrier | None
     """The trace context to pass on."""
 
@@ -58,32 +60,27 @@ class Call(Protocol):
         """End the call; may come twice, and the first outcome stands."""
 
 
-class CallTable:
+class PendingCalls:
     """A link's handler, over RabbitMQ's direct reply-to. It belongs to the link's thread."""
 
-    def __init__(  # noqa: PLR0913  # what a client is made with
+    def __init__(
         self,
+        options: ClientOptions,
+        counters: ClientCounters,
         *,
-        max_in_flight: int,
-        user_id: str | None = None,
-        exchange: str = "",
-        workers: frozenset[bytes] = frozenset(),
-        tallies: Tallies | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`user_id` is the broker's user, whom it vouches for to workers that ask for one.
-
-        Requests go to `exchange`. `workers` are those whose replies count; none: all do.
-        """
-        self._exchange = exchange
-        self._max_in_flight = max_in_flight
-        self._user_id = None if user_id is None else user_id.encode()
-        self._workers = workers
+        self._exchange = options.exchange
+        self._max_in_flight = options.max_in_flight
+        user = user_id(options.parameters)
+        self._user_id = None if user is None else user.encode()
+        """Whom the broker vouches for to workers that ask for a user."""
+        self._workers = options.workers
         self._clock = clock
-        self.tallies = tallies or Tallies()
+        self.counters = counters
         self._numbers = count(1)
         self._prefix = uuid.uuid4().hex.encode()
-        self._calls: dict[bytes, Call] = {}
+        self._calls: dict[bytes, PendingCall] = {}
         self._channel: MessageChannel | None = None
         self._listening = False
         self._confirms = False
@@ -108,7 +105,7 @@ class CallTable:
     def __len__(self) -> int:
         return len(self._calls)
 
-    def add(self, call: Call) -> bytes:
+    def add(self, call: PendingCall) -> bytes:
         """Take a call, send it as soon as there is a channel, and return its correlation id."""
         correlation_id = b"%s-%d" % (self._prefix, next(self._numbers))
         if self._closed:
@@ -126,7 +123,7 @@ class CallTable:
         """Stop waiting for a reply."""
         self._calls.pop(correlation_id, None)
 
-    def keep(self, correlation_id: bytes, call: Call) -> None:
+    def keep(self, correlation_id: bytes, call: PendingCall) -> None:
         """Wait for one more reply to a request that several answer."""
         if not self._closed:
             self._calls[correlation_id] = call
@@ -153,7 +150,7 @@ class CallTable:
         foreign = "; replies came that no user in `workers` sent"
         return CallTimeoutError(
             f"no reply from queue {queue!r} in time: does a worker run and keep up?"
-            f"{foreign if self.tallies.foreign_replies else ''}"
+            f"{foreign if self.counters.foreign_replies else ''}"
         )
 
     # A queue that is full
@@ -179,7 +176,7 @@ class CallTable:
             self._copies.begin(deadlines, correlation_id, now)
             channel.confirm(self._on_confirm)
         if self._copies.wants(correlation_id, now):
-            self.tallies.resent += 1
+            self.counters.resent += 1
             self._send(correlation_id, call)
 
     def _on_listening(self, channel: MessageChannel) -> None:
@@ -190,7 +187,7 @@ class CallTable:
 
     def on_ready(self, channel: MessageChannel) -> None:
         """Listen for replies, then send what waited or may have been lost with the connection."""
-        self.tallies.connects += 1
+        self.counters.connects += 1
         channel.exchange = self._exchange.encode()
         channel.pika_channel.add_on_return_callback(self._on_return)
         on_listening = partial(self._on_listening, channel)
@@ -206,8 +203,8 @@ class CallTable:
     def on_lost(self, reason: BaseException) -> None:
         """Keep the calls: they are sent again as soon as there is a channel."""
         if self._channel is not None:
-            self.tallies.connections_lost += 1
-            self.tallies.resent += len(self._calls)
+            self.counters.connections_lost += 1
+            self.counters.resent += len(self._calls)
         self._channel = None
         self._listening = self._confirms = False
         self._unconfirmed.reset()
@@ -238,7 +235,7 @@ class CallTable:
     def on_blocked(self, *, blocked: bool) -> None:
         """Hold requests back while the broker does not read: they would leave out of date."""
         self._blocked = blocked
-        self.tallies.blocked += blocked
+        self.counters.blocked += blocked
         if not blocked:
             self._send_all()
 
@@ -254,35 +251,35 @@ class CallTable:
         for call in calls:
             call.finish(fresh(error))
 
-    def _send(self, correlation_id: bytes, call: Call) -> None:
+    def _send(self, correlation_id: bytes, call: PendingCall) -> None:
         """Send a call if that is possible now; else it waits for the next channel, or its end."""
         try:
             self._publish(correlation_id, call)
         except Exception:  # noqa: BLE001  # one call must not keep the others from leaving
             _log.exception("A request could not be sent")
 
-    def _publish(self, correlation_id: bytes, call: Call) -> None:
+    def _publish(self, correlation_id: bytes, call: PendingCall) -> None:
         remaining_ms = math.ceil((call.deadline - self._clock()) * 1000)
         channel = self._channel
         if channel is None or not channel.is_open or self._blocked or remaining_ms <= 0:
             return
-        request = call.request
+        spec = call.spec
         properties = Properties(
             content_type=_CONTENT_TYPE,
             correlation_id=correlation_id,
             reply_to=_REPLY_TO,
             expiration=b"%d" % min(remaining_ms, _MAX_EXPIRATION_MS),
-            type=request.message_type.encode(),
+            type=spec.message_type.encode(),
             user_id=self._user_id,
             headers=call.carrier,
         )
-        queue = request.queue.encode()
+        queue = spec.queue.encode()
         try:
-            channel.publish(queue, properties, request.body, mandatory=True)
+            channel.publish(queue, properties, spec.body, mandatory=True)
         except ValueError as error:  # a trace context that is no text, or fits into no frame
             _log.debug("A request goes without its trace context: %s", error)
             call.carrier = properties.headers = None
-            channel.publish(queue, properties, request.body, mandatory=True)
+            channel.publish(queue, properties, spec.body, mandatory=True)
         if self._confirms:
             self._unconfirmed.add(correlation_id)
 
@@ -296,12 +293,12 @@ class CallTable:
         if self._restores != self._process.restores:
             return  # it may have come before memory was set back, and the call is asked again
         if self._workers and properties.user_id not in self._workers:
-            self.tallies.foreign_replies += 1
+            self.counters.foreign_replies += 1
             _log.debug("Ignored a reply that no worker sent")
             return
         call = self._calls.pop(properties.correlation_id or b"", None)
         if call is None:
-            self.tallies.late_replies += 1
+            self.counters.late_replies += 1
             _log.debug("Ignored a reply that is late or was not asked for")
         else:
             call.finish(RawReply(body, (properties.app_id or b"").decode(errors="replace")))

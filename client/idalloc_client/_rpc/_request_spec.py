@@ -38,7 +38,7 @@ class RawReply:
 
 
 @dataclass(frozen=True, slots=True)
-class Exchange(Generic[_Result]):
+class RequestSpec(Generic[_Result]):
     """A request ready to be sent; `read` turns the reply into the result or raises."""
 
     queue: str
@@ -47,7 +47,7 @@ class Exchange(Generic[_Result]):
     read: Callable[[RawReply], _Result]
 
 
-def alloc_exchange(app_tag: str, count: int) -> Exchange[IdBatch]:
+def alloc_request(app_tag: str, count: int) -> RequestSpec[IdBatch]:
     """Ask for `count` ids of a tag; both have passed `check_draw`, or are sums of what has."""
 
     def read(raw: RawReply) -> IdBatch:
@@ -56,7 +56,7 @@ def alloc_exchange(app_tag: str, count: int) -> Exchange[IdBatch]:
             raise BadReplyError(f"asked for {count} ids of {app_tag!r}, got {reply.count}")
         return IdBatch(reply.ranges, raw.worker)
 
-    return Exchange(ALLOC_QUEUE, ALLOC_REQUEST_TYPE, encode_alloc_request(app_tag, count), read)
+    return RequestSpec(ALLOC_QUEUE, ALLOC_REQUEST_TYPE, encode_alloc_request(app_tag, count), read)
 
 
 def check_draw(app_tag: str, count: int = 1) -> AllocRequest:
@@ -67,7 +67,7 @@ def check_draw(app_tag: str, count: int = 1) -> AllocRequest:
         raise _invalid(error, app_tag) from None
 
 
-def health_exchange(app_tag: str | None, *, fleet: bool = False) -> Exchange[HealthReply]:
+def health_request(app_tag: str | None, *, fleet: bool = False) -> RequestSpec[HealthReply]:
     """Ask how a worker stands, or each of them. Raises `InvalidRequestError` before it is sent."""
     asked = {"fleet": True} if fleet else {}
     try:
@@ -78,7 +78,7 @@ def health_exchange(app_tag: str | None, *, fleet: bool = False) -> Exchange[Hea
     def read(raw: RawReply) -> HealthReply:
         return _checked(parse_health_reply, raw.body, app_tag)
 
-    return Exchange(HEALTH_QUEUE, HEALTH_REQUEST_TYPE, request.encode(), read)
+    return RequestSpec(HEALTH_QUEUE, HEALTH_REQUEST_TYPE, request.encode(), read)
 
 
 _Reply = TypeVar("_Reply", AllocReply, HealthReply)

@@ -13,9 +13,14 @@ from idalloc_client._errors import (
     fresh,
 )
 from idalloc_client._memory import MEMORY, LeasePage
-from idalloc_client._sequences._lease_book import FINAL, LeaseBook, no_lease_in_time, retry_pause
+from idalloc_client._sequences._lease_buffer import (
+    FINAL,
+    LeaseBuffer,
+    no_lease_in_time,
+    retry_pause,
+)
 from idalloc_client._sequences._lease_size import LeaseLimits
-from idalloc_client._sequences._registry import SequenceRoll
+from idalloc_client._sequences._registry import SequenceRegistry
 
 AsyncLease = Callable[[int], "asyncio.Future[IdBatch]"]
 """Asks for so many ids."""
@@ -34,7 +39,7 @@ class AsyncIdSequence:
         lease: AsyncLease,
         limits: LeaseLimits,
         timeout: float,
-        roll: SequenceRoll | None = None,
+        registry: SequenceRegistry | None = None,
         overdue: Callable[[], IdAllocError] = no_lease_in_time,
     ) -> None:
         """`overdue` says why no lease came in time."""
@@ -42,16 +47,16 @@ class AsyncIdSequence:
         self._overdue = overdue
         self._timeout = timeout
         self._limits = limits
-        self._roll = roll or SequenceRoll()
+        self._registry = registry or SequenceRegistry()
         self._closed_by: IdAllocError | None = None
         self._start()
-        self._roll.add(self)
+        self._registry.add(self)
 
     def _start(self) -> None:
         """Begin with nothing leased, in this process."""
         self._process = MEMORY.process()
         page = self._process.page
-        self._book = LeaseBook(self._limits, time.monotonic(), page, self._roll.tallies)
+        self._buffer = LeaseBuffer(self._limits, time.monotonic(), page, self._registry.counters)
         self._waiting: set[asyncio.Future[None]] = set()
         self._retry_at = 0.0
 
@@ -59,19 +64,19 @@ class AsyncIdSequence:
     def left(self) -> int:
         """How many ids can be handed out without asking a worker."""
         self._drop_copies()
-        return self._book.left
+        return self._buffer.remaining
 
     @property
     def cover(self) -> float:
         """Seconds that they last at the rate of late: how long an outage goes unnoticed."""
         self._drop_copies()
-        return self._book.cover(time.monotonic())
+        return self._buffer.cover(time.monotonic())
 
     @property
     def unused(self) -> int:
         """How many leased ids were given up: by `close`, or as memory was set back."""
         self._drop_copies()
-        return self._book.unused
+        return self._buffer.unused
 
     @property
     def closed(self) -> bool:
@@ -82,7 +87,7 @@ class AsyncIdSequence:
         """Give up what is left; every later `anext` raises `ClientClosedError`. Safe to repeat."""
         self._drop_copies()
         self._closed_by = self._closed_by or ClientClosedError("the sequence is closed")
-        self._book.give_up()
+        self._buffer.give_up()
         self._wake()
 
     def after_fork(self) -> None:
@@ -92,7 +97,7 @@ class AsyncIdSequence:
         return self
 
     async def __anext__(self) -> int:
-        for value in self._book.current:
+        for value in self._buffer.current:
             return value
         return await self._first_of_next_range()
 
@@ -110,10 +115,10 @@ class AsyncIdSequence:
         deadline = time.monotonic() + self._timeout
         while self._closed_by is None:
             self._drop_copies()
-            ready = self._book.turn_page(time.monotonic())
+            ready = self._buffer.turn_page(time.monotonic())
             self._ask(ready=ready)
             if ready:
-                return next(self._book.current)
+                return next(self._buffer.current)
             await self._wait(deadline)
         raise fresh(self._closed_by)
 
@@ -122,14 +127,14 @@ class AsyncIdSequence:
         if self._process.gone:
             self._start()
         self._process.look_at_clocks()
-        self._book.start_page(self._process.page)
+        self._buffer.start_page(self._process.page)
 
     def _ask(self, *, ready: bool) -> None:
-        if time.monotonic() < self._retry_at and (ready or self._book.error is not None):
+        if time.monotonic() < self._retry_at and (ready or self._buffer.error is not None):
             return
-        for count in iter(self._book.want, None):
+        for count in iter(self._buffer.want, None):
             try:
-                answer = partial(self._on_answer, self._book.page)
+                answer = partial(self._on_answer, self._buffer.page)
                 self._lease(count).add_done_callback(answer)
             except IdAllocError as error:  # the client is closed
                 self._on_failure(error)
@@ -146,14 +151,14 @@ class AsyncIdSequence:
         finally:
             self._waiting.discard(changed)
         # Before anybody asks again: what failed while this task waited is its to hear.
-        if self._closed_by is None and not self._book.turn_page(time.monotonic()):
+        if self._closed_by is None and not self._buffer.turn_page(time.monotonic()):
             self._raise_if_final(overdue=False)
 
     def _raise_if_final(self, *, overdue: bool) -> None:
-        error = self._book.error
+        error = self._buffer.error
         if overdue or isinstance(error, FINAL):
             self._retry_at = 0.0  # the next call tries again
-            self._book.error = None
+            self._buffer.error = None
             raise fresh(error) if error else self._overdue()
 
     def _on_answer(self, page: LeasePage, answer: "asyncio.Future[IdBatch]") -> None:
@@ -161,13 +166,13 @@ class AsyncIdSequence:
         if isinstance(error, IdAllocError):
             self._on_failure(error)
             return
-        self._book.lent(answer.result(), page)
+        self._buffer.lent(answer.result(), page)
         if self._closed_by is not None:
-            self._book.give_up()
+            self._buffer.give_up()
         self._wake()
 
     def _on_failure(self, error: IdAllocError) -> None:
-        self._book.failed(error)
+        self._buffer.failed(error)
         self._retry_at = time.monotonic() + retry_pause(error)
         self._wake()
 

@@ -21,10 +21,15 @@ from idalloc_client._errors import (
     fresh,
 )
 from idalloc_client._memory import MEMORY, LeasePage, Locks
-from idalloc_client._sequences._lease_book import FINAL, LeaseBook, no_lease_in_time, retry_pause
+from idalloc_client._sequences._lease_buffer import (
+    FINAL,
+    LeaseBuffer,
+    no_lease_in_time,
+    retry_pause,
+)
 from idalloc_client._sequences._lease_size import LeaseLimits
-from idalloc_client._sequences._registry import SequenceRoll
-from idalloc_client._stats import LeaseTallies
+from idalloc_client._sequences._registry import SequenceRegistry
+from idalloc_client._stats import LeaseCounters
 
 Lease = Callable[[int, Callable[[IdBatch | IdAllocError], None]], None]
 """Asks for so many ids, and calls back from another thread, once."""
@@ -97,7 +102,7 @@ def new_sequence(  # noqa: PLR0913, PLR0917  # each is another part of its surro
     lease: Lease,
     limits: LeaseLimits,
     timeout: float,
-    roll: SequenceRoll | None = None,
+    registry: SequenceRegistry | None = None,
     overdue: Callable[[], IdAllocError] = no_lease_in_time,
     locked: bool | None = None,  # noqa: FBT001
 ) -> IdSequence:
@@ -105,16 +110,16 @@ def new_sequence(  # noqa: PLR0913, PLR0917  # each is another part of its surro
 
     `locked` says whether threads need a lock for each id; by default the interpreter tells.
     """
-    roll = roll or SequenceRoll()
+    registry = registry or SequenceRegistry()
 
     def source() -> _Source:
-        return _Source(lease, limits, timeout, roll.tallies, overdue)
+        return _Source(lease, limits, timeout, registry.counters, overdue)
 
     supply = _Supply(source)
     kind = _LockedIdSequence if (_no_global_lock() if locked is None else locked) else IdSequence
     ids = cast(IdSequence, kind.from_iterable(supply))  # of the class that it is called on
     ids._supply = supply  # noqa: SLF001  # chain has no place for it in its constructor
-    roll.add(ids)
+    registry.add(ids)
     return ids
 
 
@@ -152,21 +157,21 @@ class _Supply:
 
 
 class _Source:
-    """Gives a process one chunk of ids after the other. Its lock guards the book."""
+    """Gives a process one chunk of ids after the other. Its lock guards the buffer."""
 
     def __init__(
         self,
         lease: Lease,
         limits: LeaseLimits,
         timeout: float,
-        tallies: LeaseTallies,
+        counters: LeaseCounters,
         overdue: Callable[[], IdAllocError],
     ) -> None:
         self._lease = lease
         self._overdue = overdue
         self._timeout = timeout
         self.process = MEMORY.process()
-        self._book = LeaseBook(limits, time.monotonic(), self.process.page, tallies)
+        self._buffer = LeaseBuffer(limits, time.monotonic(), self.process.page, counters)
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._closed_by: IdAllocError | None = None
@@ -180,20 +185,20 @@ class _Source:
     @property
     def left(self) -> int:
         with self._changed:
-            self._book.start_page(self.process.page)
-            return self._book.left
+            self._buffer.start_page(self.process.page)
+            return self._buffer.remaining
 
     @property
     def cover(self) -> float:
         with self._changed:
-            self._book.start_page(self.process.page)
-            return self._book.cover(time.monotonic())
+            self._buffer.start_page(self.process.page)
+            return self._buffer.cover(time.monotonic())
 
     @property
     def unused(self) -> int:
         with self._changed:
-            self._book.start_page(self.process.page)
-            return self._book.unused
+            self._buffer.start_page(self.process.page)
+            return self._buffer.unused
 
     @property
     def closed(self) -> bool:
@@ -202,14 +207,14 @@ class _Source:
     def close(self, error: IdAllocError) -> None:
         with self._changed:
             self._closed_by = self._closed_by or error
-            self._book.give_up()
+            self._buffer.give_up()
             self._changed.notify_all()
 
     def next_id(self) -> int:
         """Give one id, whatever other threads do."""
         while True:
             with self._lock:
-                for value in self._book.current:
+                for value in self._buffer.current:
                     return value
             self.next_range()
 
@@ -221,13 +226,13 @@ class _Source:
             with self._changed:
                 if self._closed_by is not None:
                     raise fresh(self._closed_by)
-                self._book.start_page(self.process.page)
+                self._buffer.start_page(self.process.page)
                 # A range that is not used up was put there by another thread meanwhile.
-                ready = self._book.turn_page(time.monotonic())
+                ready = self._buffer.turn_page(time.monotonic())
                 wanted = self._wanted(ready=ready)
                 if ready and not wanted:
-                    return self._book.current
-                page = self._book.page
+                    return self._buffer.current
+                page = self._buffer.page
             for count in wanted:  # not under the lock: the answer may come at once
                 self._lease(count, partial(self._on_answer, page))
             if not ready:
@@ -235,38 +240,38 @@ class _Source:
 
     def _wanted(self, *, ready: bool) -> list[int]:
         now = time.monotonic()
-        if now < self._retry_at and (ready or self._book.error is not None):
+        if now < self._retry_at and (ready or self._buffer.error is not None):
             return []
-        return list(iter(self._book.want, None))
+        return list(iter(self._buffer.want, None))
 
     def _wait(self, deadline: float) -> None:
         with self._changed:
-            if self._book.turn_page(time.monotonic()) or self._closed_by is not None:
+            if self._buffer.turn_page(time.monotonic()) or self._closed_by is not None:
                 return
             now = time.monotonic()
             self._raise_if_final(overdue=now >= deadline)
             until = min(deadline, self._retry_at) if self._retry_at > now else deadline
             self._changed.wait(until - now)
             # Before anybody asks again: what failed while this thread waited is its to hear.
-            if not self._book.turn_page(time.monotonic()):
+            if not self._buffer.turn_page(time.monotonic()):
                 self._raise_if_final(overdue=False)
 
     def _raise_if_final(self, *, overdue: bool) -> None:
-        error = self._book.error
+        error = self._buffer.error
         if overdue or isinstance(error, FINAL):
             self._retry_at = 0.0  # the next call tries again
-            self._book.error = None
+            self._buffer.error = None
             raise fresh(error) if error else self._overdue()
 
     def _on_answer(self, page: LeasePage, answer: IdBatch | IdAllocError) -> None:
         with self._changed:
             if isinstance(answer, IdAllocError):
-                self._book.failed(answer)
+                self._buffer.failed(answer)
                 self._retry_at = time.monotonic() + retry_pause(answer)
             else:
-                self._book.lent(answer, page)
+                self._buffer.lent(answer, page)
                 if self._closed_by is not None:
-                    self._book.give_up()
+                    self._buffer.give_up()
             self._changed.notify_all()
 
 

@@ -1,6 +1,6 @@
 """What a client counts."""
 
-from idalloc_client._stats._counters import LeaseTallies, Tallies
+from idalloc_client._stats._counters import ClientCounters, LeaseCounters
 from idalloc_client._stats._stats import (
     ClientStats,
     RoundTrips,
@@ -12,11 +12,11 @@ from idalloc_client._stats._tracing import Carrier, capture
 
 __all__ = [
     "Carrier",
+    "ClientCounters",
     "ClientStats",
-    "LeaseTallies",
+    "LeaseCounters",
     "RoundTrips",
     "SequenceStats",
-    "Tallies",
     "capture",
     "sequence_stats",
     "snapshot",

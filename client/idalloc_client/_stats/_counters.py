@@ -11,13 +11,13 @@ ROUND_TRIP_BUCKETS = (
 """Upper bounds in seconds."""
 
 
-class Tallies:
+class ClientCounters:
     """Counters of one connection; they belong to the thread or loop that owns it."""
 
     def __init__(self) -> None:
         self.served = 0
         """Calls that got their ids."""
-        self.left = 0
+        self.abandoned = 0
         """Calls whose caller had gone when their turn came, less those that ran out of time."""
         self._cancelled = 0
         self.failed: Counter[str] = Counter()
@@ -55,18 +55,18 @@ class Tallies:
     def cancelled(self) -> int:
         """Return the calls that were found to be cancelled; as a counter, it never goes back.
 
-        `left` does, for as long as a caller that ran out of time was not found to have left.
+        `abandoned` does, for as long as a caller that ran out of time was not found to have left.
         """
-        self._cancelled = max(self._cancelled, self.left)
+        self._cancelled = max(self._cancelled, self.abandoned)
         return self._cancelled
 
     def overdue(self, error: Exception) -> None:
         """Count a caller that runs out of time; it will be found to have left."""
         self.failed[type(error).__name__] += 1
-        self.left -= 1
+        self.abandoned -= 1
 
 
-class LeaseTallies:
+class LeaseCounters:
     """What all sequences of a client have counted; threads share it."""
 
     def __init__(self) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from idalloc_client._stats._counters import LeaseTallies, Tallies
+from idalloc_client._stats._counters import ClientCounters, LeaseCounters
 from idalloc_client.histogram import Histogram
 
 
@@ -98,44 +98,44 @@ class ClientStats:
 
 
 def snapshot(
-    tallies: Tallies, *, waiting: int, connected: bool, sequences: SequenceStats
+    counters: ClientCounters, *, waiting: int, connected: bool, sequences: SequenceStats
 ) -> ClientStats:
     """Copy what was counted; the owner may go on counting meanwhile.
 
     `waiting` includes those that ran out of time, and were counted so, as long as they are not
     found to have left.
     """
-    cancelled = tallies.cancelled()
-    ended = cancelled - tallies.left
+    cancelled = counters.cancelled()
+    ended = cancelled - counters.abandoned
     return ClientStats(
-        served=tallies.served,
-        failed=tallies.copy_of_failed(),
+        served=counters.served,
+        failed=counters.copy_of_failed(),
         cancelled=cancelled,
         waiting=max(waiting - ended, 0),
-        requests=tallies.requests,
-        gathered=tallies.gathered,
-        resent=tallies.resent,
-        retried=tallies.retried,
-        ids=tallies.ids,
-        ids_unused=tallies.ids_unused,
-        late_replies=tallies.late_replies,
-        foreign_replies=tallies.foreign_replies,
-        connects=tallies.connects,
-        connections_lost=tallies.connections_lost,
-        blocked=tallies.blocked,
+        requests=counters.requests,
+        gathered=counters.gathered,
+        resent=counters.resent,
+        retried=counters.retried,
+        ids=counters.ids,
+        ids_unused=counters.ids_unused,
+        late_replies=counters.late_replies,
+        foreign_replies=counters.foreign_replies,
+        connects=counters.connects,
+        connections_lost=counters.connections_lost,
+        blocked=counters.blocked,
         connected=connected,
-        round_trips=RoundTrips.of(tallies.round_trip),
+        round_trips=RoundTrips.of(counters.round_trip),
         sequences=sequences,
     )
 
 
-def sequence_stats(tallies: LeaseTallies, left: list[int]) -> SequenceStats:
-    """Copy what sequences counted; `left` has the ids in memory of each that is open."""
+def sequence_stats(counters: LeaseCounters, remaining: list[int]) -> SequenceStats:
+    """Copy what sequences counted; `remaining` has the ids in memory of each that is open."""
     return SequenceStats(
-        open=len(left),
-        left=sum(left),
-        leases=tallies.leases,
-        leases_failed=tallies.leases_failed,
-        ids_leased=tallies.ids,
-        ids_unused=tallies.ids_unused,
+        open=len(remaining),
+        left=sum(remaining),
+        leases=counters.leases,
+        leases_failed=counters.leases_failed,
+        ids_leased=counters.ids,
+        ids_unused=counters.ids_unused,
     )

@@ -20,13 +20,13 @@ from idalloc_client import (
     QueueFullError,
     TooManyCallsError,
 )
-from idalloc_client._batching import _batcher as coalescer_module
-from idalloc_client._batching._batch_request import GatheredCall
-from idalloc_client._batching._batcher import CROWD, REQUESTS_IN_FLIGHT, SLOW, Coalescer
+from idalloc_client._batching import _batcher as batcher_module
+from idalloc_client._batching._batch_request import BatchRequest
+from idalloc_client._batching._batcher import CROWD, REQUESTS_IN_FLIGHT, SLOW, Batcher
 from idalloc_client._batching._request_size import MAX_GATHERED, SMALLEST_PIECE, RequestSize
-from idalloc_client._batching._tag_queue import Group
-from idalloc_client._rpc._request_spec import Exchange, RawReply
-from idalloc_client._stats._counters import Tallies
+from idalloc_client._batching._tag_queue import Batch
+from idalloc_client._rpc._request_spec import RawReply, RequestSpec
+from idalloc_client._stats._counters import ClientCounters
 from idalloc_schemas import encode_alloc_success
 
 
@@ -41,29 +41,29 @@ class Timer:
 
 
 class World:
-    """The loop, the call table and the worker around one coalescer."""
+    """The loop, the pending calls and the worker around one batcher."""
 
     def __init__(self, max_calls: int = 1000) -> None:
         self.now = 0.0
         self.soon: list[Callable[[], None]] = []
         self.timers: list[Timer] = []
-        self.sent: list[GatheredCall] = []
+        self.sent: list[BatchRequest] = []
         self.requests = 0
         self.doubted: list[bytes] = []
         self.next_id = 1
-        self.tallies = Tallies()
+        self.counters = ClientCounters()
         calls: Any = self
-        self.coalescer = Coalescer(
-            calls=calls,
+        self.batcher = Batcher(
+            pending=calls,
             call_soon=self.soon.append,
             call_later=self._call_later,
             max_calls=max_calls,
             clock=lambda: self.now,
         )
 
-    # What the coalescer sees of the call table
+    # What the batcher sees of the pending calls
 
-    def add(self, call: GatheredCall) -> bytes:
+    def add(self, call: BatchRequest) -> bytes:
         self.sent.append(call)
         self.requests += 1
         return b"%d" % self.requests
@@ -81,11 +81,11 @@ class World:
 
     def ask(self, count: int | None = None, patience: float = 5.0, tag: str = "a") -> "Future[Any]":
         promise: Future[Any] = Future()
-        self.coalescer.add(tag, (promise, count, self.now + patience), patience)
+        self.batcher.add(tag, (promise, count, self.now + patience), patience)
         return promise
 
     def request_limits(self, patience: float = 5.0) -> set[int]:
-        return {lane.request_size.limit for lane in self.coalescer.lanes(patience).values()}
+        return {queue.request_size.limit for queue in self.batcher.queues(patience).values()}
 
     def turn(self) -> None:
         soon, self.soon[:] = list(self.soon), []
@@ -94,7 +94,7 @@ class World:
 
     def answer(self, index: int = 0) -> None:
         call = self.sent.pop(index)
-        count = json.loads(call.request.body)["count"]
+        count = json.loads(call.spec.body)["count"]
         left, self.next_id = self.next_id, self.next_id + count
         call.finish(RawReply(encode_alloc_success([(left, self.next_id)]), "w"))
         self.turn()
@@ -183,7 +183,7 @@ def test_the_id_of_a_caller_that_left_goes_to_nobody() -> None:
     leaver.cancel()
     world.answer()
     assert stayer.result(0) == 2
-    assert world.tallies.ids_unused == 1
+    assert world.counters.ids_unused == 1
 
 
 def test_full_groups_do_not_wait() -> None:
@@ -213,7 +213,7 @@ def test_what_a_worker_has_left_is_used_up() -> None:
     world.turn()
     left = 123
     while world.sent:
-        count = json.loads(world.sent[0].request.body)["count"]
+        count = json.loads(world.sent[0].spec.body)["count"]
         if count <= left:
             left -= count
             world.answer()
@@ -222,7 +222,7 @@ def test_what_a_worker_has_left_is_used_up() -> None:
     served = [call for call in calls if call.exception(0) is None]
     assert len(served) == 123
     assert world.requests < 60
-    assert world.coalescer.calls == 0
+    assert world.batcher.calls == 0
 
 
 def test_a_narrow_worker_is_not_remembered_for_ever() -> None:
@@ -295,7 +295,7 @@ def test_a_sum_that_is_too_large_is_split() -> None:
         if not world.sent:
             world.pass_time(0.0)
             world.turn()
-        elif json.loads(world.sent[0].request.body)["count"] > 100:
+        elif json.loads(world.sent[0].spec.body)["count"] > 100:
             world.refuse(-2)
         else:
             world.answer()
@@ -309,7 +309,7 @@ def test_the_last_ids_are_not_refused_to_a_crowd() -> None:
     world.turn()
     left = 6
     while world.sent:
-        count = json.loads(world.sent[0].request.body)["count"]
+        count = json.loads(world.sent[0].spec.body)["count"]
         if count <= left:
             left -= count
             world.answer()
@@ -317,18 +317,18 @@ def test_the_last_ids_are_not_refused_to_a_crowd() -> None:
             world.refuse(-4)
     served = [call for call in calls if call.exception(0) is None]
     assert len(served) == 6
-    assert world.coalescer.calls == 0
+    assert world.batcher.calls == 0
 
 
 def test_lanes_of_tags_that_are_not_used_do_not_pile_up() -> None:
-    """Ten thousand tags, one after the other, leave a bounded number of lanes."""
+    """Ten thousand tags, one after the other, leave a bounded number of queues."""
     world = World()
     for number in range(10_000):
         call = world.ask(tag=f"tag-{number}")
         world.turn()
         world.answer()
         assert call.done()
-    assert sum(map(len, world.coalescer._lanes.values())) <= 1001
+    assert sum(map(len, world.batcher._queues.values())) <= 1001
 
 
 def test_a_call_that_is_too_large_alone_is_told() -> None:
@@ -349,8 +349,10 @@ def test_calls_are_limited() -> None:
 
 
 def _counted(world: World) -> int:
-    tallies = world.tallies
-    return tallies.served + sum(tallies.failed.values()) + tallies.left + world.coalescer.calls
+    counters = world.counters
+    return (
+        counters.served + sum(counters.failed.values()) + counters.abandoned + world.batcher.calls
+    )
 
 
 def _play(world: World, calls: "list[Future[Any]]", step: str, amount: int) -> None:
@@ -392,7 +394,7 @@ def test_every_call_ends_once_and_nothing_is_left(
         _play(world, calls, step, amount)
         assert _counted(world) == len(calls)
     if close:
-        world.coalescer.close(ClientClosedError("closed"))
+        world.batcher.close(ClientClosedError("closed"))
         assert _counted(world) == len(calls)
     for _ in range(100):
         world.turn()
@@ -400,8 +402,8 @@ def test_every_call_ends_once_and_nothing_is_left(
             world.answer()
         world.pass_time(0.2)
     assert all(call.done() for call in calls)
-    assert world.coalescer.calls == 0
-    assert not list(world.coalescer.waiters())
+    assert world.batcher.calls == 0
+    assert not list(world.batcher.waiters())
     assert _counted(world) == len(calls)
     ids: list[int] = []
     for call in calls:
@@ -416,7 +418,7 @@ def test_a_crowd_is_served_in_pieces() -> None:
     world = World()
     calls = [world.ask() for _ in range(REQUESTS_IN_FLIGHT * SMALLEST_PIECE)]
     world.turn()
-    assert [json.loads(call.request.body)["count"] for call in world.sent] == (
+    assert [json.loads(call.spec.body)["count"] for call in world.sent] == (
         [SMALLEST_PIECE] * REQUESTS_IN_FLIGHT
     )
     while world.sent:
@@ -461,11 +463,11 @@ def test_what_happens_is_counted() -> None:
     world.ask()
     world.turn()
     world.refuse(-3)
-    tallies = world.tallies
-    assert (tallies.requests, tallies.gathered) == (2, 4)
-    assert (tallies.served, tallies.left, tallies.ids, tallies.ids_unused) == (2, 1, 12, 1)
-    assert tallies.failed == {"AppTagNotFoundError": 1}
-    assert sum(tallies.round_trip.counts) == 2
+    counters = world.counters
+    assert (counters.requests, counters.gathered) == (2, 4)
+    assert (counters.served, counters.abandoned, counters.ids, counters.ids_unused) == (2, 1, 12, 1)
+    assert counters.failed == {"AppTagNotFoundError": 1}
+    assert sum(counters.round_trip.counts) == 2
 
 
 def test_callers_that_have_gone_are_not_asked_for() -> None:
@@ -477,7 +479,7 @@ def test_callers_that_have_gone_are_not_asked_for() -> None:
     world.turn()
     world.answer()
     assert second.result(0) == 1
-    assert world.tallies.ids == 1
+    assert world.counters.ids == 1
 
 
 def test_the_lane_of_a_slow_request_is_kept() -> None:
@@ -493,8 +495,8 @@ def test_the_lane_of_a_slow_request_is_kept() -> None:
         world.answer()
     world.sent.append(held_back)
     world.refuse(-7)
-    assert [waiter[0] for waiter in world.coalescer.waiters()] == [slow]
-    world.coalescer.close(ClientClosedError("closed"))
+    assert [waiter[0] for waiter in world.batcher.waiters()] == [slow]
+    world.batcher.close(ClientClosedError("closed"))
     assert isinstance(slow.exception(0), ClientClosedError)
 
 
@@ -507,7 +509,7 @@ def test_a_reply_that_cannot_be_handled_holds_up_no_other() -> None:
 
     first, second = world.ask(), world.ask(tag="b")
     world.turn()
-    world.sent[0].request = Exchange("", "", world.sent[0].request.body, read)
+    world.sent[0].spec = RequestSpec("", "", world.sent[0].spec.body, read)
     world.answer()
     world.answer()
     world.turn()
@@ -521,7 +523,7 @@ def _fail(*_: object) -> Any:
 
 
 @pytest.mark.parametrize(
-    "place", ["read", "alloc_exchange", "hand_out", "forget", "widen", "add", "overdue", "before"]
+    "place", ["read", "alloc_request", "hand_out", "forget", "widen", "add", "overdue", "before"]
 )
 def test_a_fault_leaves_no_tag_full(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Wherever it happens as requests leave and end: later callers of the tag are served."""
@@ -544,7 +546,7 @@ def test_a_fault_leaves_no_tag_full(place: str, monkeypatch: pytest.MonkeyPatch)
         world.pass_time(0.3)
     assert calls[-1].result(0) > 0
     assert all(call.done() for call in calls)
-    assert world.coalescer.calls == 0
+    assert world.batcher.calls == 0
     assert _counted(world) == len(calls)
 
 
@@ -552,16 +554,16 @@ def break_at(world: World, place: str, patch: pytest.MonkeyPatch) -> None:
     """Let a fault of ours be somewhere."""
     match place:
         case "read":
-            broken = Exchange("", "", b'{"count":1}', _fail)
-            patch.setattr(coalescer_module, "alloc_exchange", lambda *_: broken)
-        case "alloc_exchange":
-            patch.setattr(coalescer_module, place, _fail)
+            broken = RequestSpec("", "", b'{"count":1}', _fail)
+            patch.setattr(batcher_module, "alloc_request", lambda *_: broken)
+        case "alloc_request":
+            patch.setattr(batcher_module, place, _fail)
         case "hand_out":
-            patch.setattr(Group, place, _fail)
+            patch.setattr(Batch, place, _fail)
         case "widen":
             patch.setattr(RequestSize, place, _fail)
         case "before":
-            patch.setattr(world.coalescer, "_before_flush", _fail)
+            patch.setattr(world.batcher, "_before_flush", _fail)
         case _:
             patch.setattr(world, place, _fail)
 
@@ -575,8 +577,8 @@ def test_those_who_gathered_leave_though_an_answer_failed() -> None:
     gathered = world.ask()
     world.turn()
     assert len(world.sent) == REQUESTS_IN_FLIGHT
-    broken = world.sent[0].request
-    world.sent[0].request = Exchange(broken.queue, broken.message_type, broken.body, _fail)
+    broken = world.sent[0].spec
+    world.sent[0].spec = RequestSpec(broken.queue, broken.message_type, broken.body, _fail)
     world.answer()
     assert len(world.sent) == REQUESTS_IN_FLIGHT
     while world.sent:
@@ -587,15 +589,15 @@ def test_those_who_gathered_leave_though_an_answer_failed() -> None:
 def test_ctrl_c_while_a_request_is_sent_for_leaves_no_tag_full() -> None:
     """A loop of asyncio is interrupted anywhere in its callbacks."""
     world = World()
-    soon = world.coalescer._call_soon
+    soon = world.batcher._call_soon
 
     def interrupted(_callback: object) -> None:
         raise KeyboardInterrupt
 
-    world.coalescer._call_soon = interrupted
+    world.batcher._call_soon = interrupted
     with pytest.raises(KeyboardInterrupt):
         world.ask()
-    world.coalescer._call_soon = soon
+    world.batcher._call_soon = soon
     later = world.ask()
     world.turn()
     world.answer()
@@ -622,7 +624,7 @@ def test_nobody_waits_for_those_who_are_tried_again(passed: float) -> None:
     while world.sent:
         world.answer()
     assert type(first.exception(0)).__name__ == ("ShuttingDownError" if passed else "NoneType")
-    assert world.coalescer.calls == 0
+    assert world.batcher.calls == 0
 
 
 def test_closing_counts_whoever_had_gone() -> None:
@@ -630,10 +632,10 @@ def test_closing_counts_whoever_had_gone() -> None:
     world = World()
     world.ask().cancel()
     world.ask()
-    world.coalescer.close(ClientClosedError("closed"))
-    assert world.tallies.left == 1
-    assert world.tallies.failed == {"ClientClosedError": 1}
-    assert world.coalescer.calls == 0
+    world.batcher.close(ClientClosedError("closed"))
+    assert world.counters.abandoned == 1
+    assert world.counters.failed == {"ClientClosedError": 1}
+    assert world.batcher.calls == 0
 
 
 def test_a_batch_that_is_too_large_takes_no_single_call_along() -> None:
@@ -643,7 +645,7 @@ def test_a_batch_that_is_too_large_takes_no_single_call_along() -> None:
     world.turn()
     left = 100
     while world.sent:
-        count = json.loads(world.sent[0].request.body)["count"]
+        count = json.loads(world.sent[0].spec.body)["count"]
         if count <= left:
             left -= count
             world.answer()
@@ -652,7 +654,7 @@ def test_a_batch_that_is_too_large_takes_no_single_call_along() -> None:
     failed = [isinstance(call.exception(0), ExhaustedError) for call in calls]
     assert failed == [True, False, False, True, False]
     assert world.requests <= 2 * len(calls)
-    assert world.coalescer.calls == 0
+    assert world.batcher.calls == 0
 
 
 def test_a_full_queue_is_asked_again_while_there_is_time() -> None:
@@ -674,7 +676,7 @@ def test_a_full_queue_is_asked_again_while_there_is_time() -> None:
 
 
 def test_a_request_without_an_answer_is_doubted() -> None:
-    """A full queue drops what nobody asks about: the call table is told which calls wait long."""
+    """A full queue drops what nobody asks about: `PendingCalls` hears which wait long."""
     world = World()
     world.ask()
     world.turn()

@@ -8,7 +8,7 @@ from tests.unit.batching.test_batcher import World
 
 
 def count_of(world: World) -> int:
-    count: int = json.loads(world.sent[0].request.body).get("count", 1)
+    count: int = json.loads(world.sent[0].spec.body).get("count", 1)
     return count
 
 

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-import pika
 import pytest
 
-from idalloc_client._clients import _session as _rpc
-from idalloc_client._clients._session import RpcClient
+from idalloc_client import IdClient
+from idalloc_client._clients import _session
+from idalloc_client._clients._session import LinkSession
 from idalloc_client._memory import Process
 from idalloc_client._rpc._restore_watch import RestoreWatch
 
@@ -18,7 +18,7 @@ class FakeRunning:
 
     def __init__(self, *_: object) -> None:
         self.alive = [True]
-        self.lanes: dict[str, object] = {}
+        self.queues: dict[str, object] = {}
         self.calls = 0
 
     def start(self) -> None:
@@ -34,9 +34,9 @@ def test_a_child_leaves_its_parents_connection_alone(
     monkeypatch: pytest.MonkeyPatch, count: int | None
 ) -> None:
     """Two processes that wrote to one socket would garble it, and read each other's ids."""
-    monkeypatch.setattr(_rpc, "_Running", FakeRunning)
+    monkeypatch.setattr(_session, "_Running", FakeRunning)
     parent: Any = FakeRunning()
-    client = RpcClient(pika.ConnectionParameters(), max_in_flight=10, timeout=1.0)
+    client = LinkSession(IdClient("amqp://127.0.0.1:1/")._options)
     client._running = parent
     client.draw("order", count, 1.0)
     assert parent.calls == 1

@@ -14,9 +14,10 @@ from idalloc_client import (
     IdClient,
     InvalidRequestError,
 )
-from idalloc_client._clients._async_session import AsyncSession
-from idalloc_client._clients._session import RpcClient
-from idalloc_client.testing import AsyncFakeIdClient, FakeIdClient, _FakeRpc, _FakeSession
+from idalloc_client._clients import AsyncSession, Session
+from idalloc_client._clients._async_session import AsyncLinkSession
+from idalloc_client._clients._session import LinkSession
+from idalloc_client.testing import AsyncFakeIdClient, FakeIdClient, _AsyncFakeSession, _FakeSession
 from idalloc_schemas import MAX_ID
 from tests.forks import in_child
 
@@ -107,10 +108,18 @@ def test_both_fakes_are_made_alike() -> None:
     assert inspect.signature(synchronous) == inspect.signature(asynchronous)
 
 
-@pytest.mark.parametrize(("real", "fake"), [(RpcClient, _FakeRpc), (AsyncSession, _FakeSession)])
-def test_nothing_of_the_real_connection_is_left(real: type, fake: type) -> None:
-    """Whatever a client can ask of its connection, the fake answers itself."""
-    assert public(real) <= vars(fake).keys()
+@pytest.mark.parametrize(
+    ("asked", "real", "fake"),
+    [
+        (Session, LinkSession, _FakeSession),
+        (AsyncSession, AsyncLinkSession, _AsyncFakeSession),
+    ],
+)
+def test_nothing_of_the_real_connection_is_left(asked: type, real: type, fake: type) -> None:
+    """Whatever a client can ask of its session, the fake answers itself."""
+    assert fake.__mro__ == (fake, object)
+    assert public(asked) <= vars(fake).keys()
+    assert public(asked) <= vars(real).keys()
 
 
 def test_everything_public_works_on_the_fake() -> None:

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from itertools import islice
+from typing import Any
 
 import pytest
 
@@ -112,6 +113,7 @@ def test_a_child_that_forks_while_threads_hold_every_lock() -> None:
     """What is locked in the parent stays locked for ever in the child's copy: it is not used."""
     ids = new_sequence(Worker().lease, LIMITS, PATIENCE)
     client = IdClient("amqp://127.0.0.1:1/")
+    session: Any = client._session
     sequence = client.sequence("order", timeout=0.01)
     with pytest.raises(IdAllocError):
         next(sequence)
@@ -119,7 +121,12 @@ def test_a_child_that_forks_while_threads_hold_every_lock() -> None:
     held, release = threading.Event(), threading.Event()
 
     def hold() -> None:
-        locks = (MEMORY._locks, client._rpc._locks, client._sequences._locks, ids._supply._locks)
+        locks = (
+            MEMORY._locks,
+            session._locks,
+            client._sequences._locks,
+            ids._supply._locks,
+        )
         with ids._supply.source()._lock, sequence._supply.source()._lock:
             for each in locks:
                 each.mine().acquire()

@@ -1,13 +1,15 @@
 """The calls in flight: which reply is whose, and what is sent when."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from pika.exceptions import ChannelClosedByBroker
+from pika.exceptions import ChannelClosedByBroker, StreamLostError
 
+from idalloc_client import IdClient
 from idalloc_client._errors import (
     AccessRefusedError,
     BusyError,
@@ -17,8 +19,9 @@ from idalloc_client._errors import (
     QueueFullError,
 )
 from idalloc_client._memory import MemoryRestoredError, after_restore
-from idalloc_client._rpc._pending_calls import CallTable
-from idalloc_client._rpc._request_spec import Exchange, RawReply, alloc_exchange
+from idalloc_client._rpc._pending_calls import PendingCalls
+from idalloc_client._rpc._request_spec import RawReply, RequestSpec, alloc_request
+from idalloc_client._stats._counters import ClientCounters
 from idalloc_client._stats._tracing import Carrier
 from idalloc_client.amqp._io._frames import Properties
 
@@ -28,7 +31,7 @@ class Call:
     """A caller."""
 
     deadline: float = 10.0
-    request: Exchange[Any] = field(default_factory=lambda: alloc_exchange("order", 1))
+    spec: RequestSpec[Any] = field(default_factory=lambda: alloc_request("order", 1))
     carrier: Carrier | None = None
     outcomes: list[RawReply | IdAllocError] = field(default_factory=list)
 
@@ -83,12 +86,17 @@ class FakeMessageChannel:
         self.on_return(self, SimpleNamespace(routing_key="id.alloc"), properties, b"")
 
 
-class Bench:
-    """A table of calls, a clock, and the channel of now."""
+def pending_calls(clock: Callable[[], float] = time.monotonic, **options: Any) -> PendingCalls:
+    client = IdClient("amqp://127.0.0.1:1/", max_in_flight=10, **options)
+    return PendingCalls(client._options, ClientCounters(), clock=clock)
 
-    def __init__(self, workers: frozenset[bytes] = frozenset()) -> None:
+
+class Bench:
+    """Pending calls, a clock, and the channel of now."""
+
+    def __init__(self, **options: Any) -> None:
         self.now = 0.0
-        self.calls = CallTable(max_in_flight=10, workers=workers, clock=lambda: self.now)
+        self.calls = pending_calls(clock=lambda: self.now, **options)
         self.connect()
 
     def connect(self) -> None:
@@ -119,19 +127,19 @@ def test_a_reply_ends_the_call_that_it_answers(bench: Bench) -> None:
     bench.channel.on_reply(1, False, Properties(correlation_id=b"who"), b"?")  # noqa: FBT003
     bench.channel.answer(0, b"one")
     assert (bodies(first), bodies(second)) == ([b"one"], [b"two"])
-    assert bench.calls.tallies.late_replies == 2
+    assert bench.calls.counters.late_replies == 2
 
 
 @pytest.mark.parametrize("user", [None, b"mallory", b""])
 def test_a_reply_that_no_worker_sent_ends_nothing(user: bytes | None) -> None:
     """Where the caller knows whom to expect; the call waits on, and says why in the end."""
-    bench = Bench(workers=frozenset((b"worker", b"other-worker")))
+    bench = Bench(workers=["worker", "other-worker"])
     call = Call()
     (number,) = bench.add(call)
     forged = Properties(correlation_id=number, user_id=user)
     bench.channel.on_reply(1, False, forged, b"forged")  # noqa: FBT003
     assert call.outcomes == []
-    assert bench.calls.tallies.foreign_replies == 1
+    assert bench.calls.counters.foreign_replies == 1
     assert "no user in `workers` sent" in str(bench.calls.overdue("id.alloc"))
     genuine = Properties(correlation_id=number, user_id=b"other-worker")
     bench.channel.on_reply(2, False, genuine, b"genuine")  # noqa: FBT003
@@ -270,7 +278,7 @@ def test_nothing_is_doubted_while_an_answer_of_the_broker_is_outstanding(bench: 
 
 def test_requests_go_to_the_exchange_that_is_named() -> None:
     """And it is named where it is missing, or may not be written to."""
-    calls = CallTable(max_in_flight=10, exchange="id.requests")
+    calls = pending_calls(exchange="id.requests")
     channel: Any = FakeMessageChannel()
     for code, kind in ((403, AccessRefusedError), (404, NoRouteError)):
         calls.on_ready(channel)
@@ -281,3 +289,17 @@ def test_requests_go_to_the_exchange_that_is_named() -> None:
         (error,) = call.outcomes
         assert isinstance(error, kind)
         assert "id.requests" in str(error)
+
+
+def test_without_the_right_to_send_calls_end_until_there_is_a_channel() -> None:
+    """Those in flight, and those that come while the next channel is waited for."""
+    pending = pending_calls()
+    calls = [Call(deadline=1e12) for _ in range(3)]
+    pending.add(calls[0])
+    pending.on_lost(ChannelClosedByBroker(403, "ACCESS_REFUSED - write access refused"))
+    pending.add(calls[1])
+    assert [type(call.outcomes[0]) for call in calls[:2]] == [AccessRefusedError] * 2
+    pending.on_lost(StreamLostError())  # that says nothing about rights: they wait for a connection
+    pending.add(calls[2])
+    assert not calls[2].outcomes
+    assert len(pending) == 1

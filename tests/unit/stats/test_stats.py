@@ -6,7 +6,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from idalloc_client import AppTagNotFoundError, IdClient
-from idalloc_client._stats._counters import Tallies
+from idalloc_client._stats._counters import ClientCounters
 from idalloc_client._stats._stats import RoundTrips, SequenceStats, snapshot
 from idalloc_client.histogram import Histogram
 from idalloc_client.prometheus import ClientCollector
@@ -78,23 +78,23 @@ def test_cancelled_calls_are_counted() -> None:
 
 def test_a_call_out_of_time_is_counted_once() -> None:
     """It fails when its time is up, and is found to have gone later."""
-    tallies = Tallies()
-    tallies.overdue(TimeoutError())
-    tallies.left += 1
-    assert (tallies.failed, tallies.left) == ({"TimeoutError": 1}, 0)
+    counters = ClientCounters()
+    counters.overdue(TimeoutError())
+    counters.abandoned += 1
+    assert (counters.failed, counters.abandoned) == ({"TimeoutError": 1}, 0)
 
 
 def test_cancelled_never_goes_back() -> None:
     """It is a counter; and a call that ran out of time does not wait as well."""
-    tallies = Tallies()
+    counters = ClientCounters()
     shown = []
-    tallies.left = 3  # were cancelled, and found so
+    counters.abandoned = 3  # were cancelled, and found so
     for _ in range(2):  # run out of time
-        tallies.overdue(TimeoutError())
-    shown.append(snapshot(tallies, waiting=2 + 5, connected=True, sequences=SequenceStats()))
-    tallies.left += 2  # they are found, too
-    shown.append(snapshot(tallies, waiting=5, connected=True, sequences=SequenceStats()))
-    fresh = snapshot(Tallies(), waiting=0, connected=True, sequences=SequenceStats())
+        counters.overdue(TimeoutError())
+    shown.append(snapshot(counters, waiting=2 + 5, connected=True, sequences=SequenceStats()))
+    counters.abandoned += 2  # they are found, too
+    shown.append(snapshot(counters, waiting=5, connected=True, sequences=SequenceStats()))
+    fresh = snapshot(ClientCounters(), waiting=0, connected=True, sequences=SequenceStats())
     assert (fresh.cancelled, fresh.waiting) == (0, 0)
     for stats in shown[1:]:
         assert (stats.cancelled, stats.waiting, stats.calls) == (3, 5, 10)
@@ -104,11 +104,11 @@ def test_cancelled_never_goes_back() -> None:
 
 def test_a_counter_that_was_shown_stays() -> None:
     """Prometheus takes a counter that goes back for a restart."""
-    tallies = Tallies()
-    tallies.left = 3
-    before = snapshot(tallies, waiting=9, connected=True, sequences=SequenceStats())
-    tallies.overdue(TimeoutError())
-    after = snapshot(tallies, waiting=9, connected=True, sequences=SequenceStats())
+    counters = ClientCounters()
+    counters.abandoned = 3
+    before = snapshot(counters, waiting=9, connected=True, sequences=SequenceStats())
+    counters.overdue(TimeoutError())
+    after = snapshot(counters, waiting=9, connected=True, sequences=SequenceStats())
     assert (before.cancelled, after.cancelled) == (3, 3)
     assert (before.calls, after.calls) == (12, 12)
 

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from idalloc_client._batching._batch_request import GatheredCall
-from idalloc_client._batching._batcher import REQUESTS_IN_FLIGHT, Coalescer
-from idalloc_client._batching._tag_queue import Lane
+from idalloc_client._batching._batch_request import BatchRequest
+from idalloc_client._batching._batcher import REQUESTS_IN_FLIGHT, Batcher
+from idalloc_client._batching._tag_queue import TagQueue
 from idalloc_client._clients._session import _Running
 from idalloc_client._rpc._request_spec import RawReply
-from idalloc_client._stats._counters import Tallies
+from idalloc_client._stats._counters import ClientCounters
 from idalloc_schemas import encode_alloc_success
 
 _TIMEOUT = 5.0
@@ -46,7 +46,7 @@ class Schedule:
             self.take_turn(self._turns.popleft()[1])
 
 
-class SteppingDoor(deque[Any]):
+class SteppingInbox(deque[Any]):
     schedule: Schedule
 
     def append(self, caller: Any) -> None:
@@ -64,13 +64,13 @@ class SteppingDoor(deque[Any]):
         return found
 
 
-class SteppingLanes(dict[str, Lane]):
+class SteppingQueues(dict[str, TagQueue]):
     schedule: Schedule
 
     def get(self, tag: str, default: Any = None) -> Any:
-        lane = super().get(tag, default)
+        queue = super().get(tag, default)
         self.schedule.step()
-        return lane
+        return queue
 
 
 class SteppingRunning(_Running):
@@ -80,8 +80,8 @@ class SteppingRunning(_Running):
         self.schedule = schedule
         stranger: Any = world
         self.thread = stranger
-        self.coalescer = Coalescer(
-            calls=stranger,
+        self.batcher = Batcher(
+            pending=stranger,
             call_soon=world.soon.append,
             call_later=lambda _delay, _callback: None,  # no look at what is slow helps out
             max_calls=1000,
@@ -89,14 +89,14 @@ class SteppingRunning(_Running):
             clock=lambda: 0.0,
         )
         self._timeout = _TIMEOUT
-        lanes = SteppingLanes()
-        lanes.schedule = schedule
-        self.coalescer.lanes(_TIMEOUT)
-        (key,) = self.coalescer._lanes
-        self.coalescer._lanes[key] = lanes
-        self.lanes = lanes
-        self._door = SteppingDoor()
-        self._door.schedule = schedule
+        queues = SteppingQueues()
+        queues.schedule = schedule
+        self.batcher.queues(_TIMEOUT)
+        (key,) = self.batcher._queues
+        self.batcher._queues[key] = queues
+        self.queues = queues
+        self._inbox = SteppingInbox()
+        self._inbox.schedule = schedule
         self._is_woken = False
 
     @property
@@ -113,26 +113,26 @@ class SteppingRunning(_Running):
 
 
 class World:
-    """The I/O thread, the call table and the worker."""
+    """The I/O thread, the pending calls and the worker."""
 
     def __init__(self) -> None:
         self.soon: list[Callable[[], None]] = []
         self.posted: list[Callable[[], None]] = []
-        self.sent: list[GatheredCall] = []
+        self.sent: list[BatchRequest] = []
         self.promises: list[Future[Any]] = []
-        self.tallies = Tallies()
+        self.counters = ClientCounters()
         self.next_id = 1
         self._io_runs = False
         self.schedule = Schedule()
         self.running = SteppingRunning(self.schedule, self)
         self.schedule.take_turn = self.take_turn
 
-    # What the link's thread and the call table would do
+    # What the link's thread and the pending calls would do
 
     def post(self, callback: Callable[[], None]) -> None:
         self.posted.append(callback)
 
-    def add(self, call: GatheredCall) -> bytes:
+    def add(self, call: BatchRequest) -> bytes:
         self.sent.append(call)
         return b""
 
@@ -155,10 +155,10 @@ class World:
                     self.run_io(answer=True)
 
     def nobody_is_forgotten(self) -> bool:
-        """Whether those at the door are looked at soon, or all places are taken."""
-        lane = dict(self.running.lanes).get("a")
-        full = lane is not None and lane.in_flight >= REQUESTS_IN_FLIGHT
-        return not len(self.running._door) or bool(self.posted) or full
+        """Whether those in the inbox are looked at soon, or all places are taken."""
+        queue = dict(self.running.queues).get("a")
+        full = queue is not None and queue.in_flight >= REQUESTS_IN_FLIGHT
+        return not len(self.running._inbox) or bool(self.posted) or full
 
     def enter(self, count: int | None) -> None:
         promise: Future[Any] = Future()
@@ -170,7 +170,7 @@ class World:
         self._io_runs = True
         if answer and self.sent:
             call = self.sent.pop(0)
-            count = json.loads(call.request.body)["count"]
+            count = json.loads(call.spec.body)["count"]
             left, self.next_id = self.next_id, self.next_id + count
             call.finish(RawReply(encode_alloc_success([(left, self.next_id)]), "w"))
         else:
@@ -188,7 +188,7 @@ GAPS = range(10)  # steps before a turn; an interrupted turn takes about as many
 @pytest.mark.parametrize("before", [[], ["single", "wake"], ["single", "wake"] * 2, ["late"]])
 @pytest.mark.parametrize("interrupted", ["single", "wake", "answer"])
 def test_nobody_is_overlooked(before: list[str], interrupted: str) -> None:
-    """Nobody stands at the door with places free and no wake-up; in the end, everybody has ids.
+    """Nobody stands in the inbox with places free and no wake-up; in the end, everybody has ids.
 
     `before` leaves none, one or both of the places taken.
     """

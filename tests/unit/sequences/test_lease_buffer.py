@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from idalloc_client import IdAllocError, IdBatch
 from idalloc_client._memory import LeasePage
-from idalloc_client._sequences._lease_book import LeaseBook
+from idalloc_client._sequences._lease_buffer import LeaseBuffer
 from idalloc_client._sequences._lease_size import LeaseLimits, next_lease_size
 
 LIMITS = LeaseLimits(floor=100, cap=1_000_000, cover=10.0)
@@ -64,36 +64,36 @@ def test_every_leased_id_goes_out_once_or_is_counted(steps: list[tuple[str, int]
     """What came in equals what was handed out and what was given up; nothing twice."""
     now, next_id, came = 0.0, 1, 0
     page = LeasePage(64)
-    book = LeaseBook(LeaseLimits(10, 500, 1.0), now, page)
+    buffer = LeaseBuffer(LeaseLimits(10, 500, 1.0), now, page)
     on_their_way: list[tuple[int, LeasePage]] = []
     handed_out: list[int] = []
     for step, amount in steps:
         if step == "take":
-            book.turn_page(now)
-            handed_out += islice(book.current, amount)
+            buffer.turn_page(now)
+            handed_out += islice(buffer.current, amount)
         elif step == "wait":
             now += amount / 100
         elif step == "restore":
             page.revoke()
             page = LeasePage(64)
-            book.start_page(page)
+            buffer.start_page(page)
         elif on_their_way and step == "lend":
             count, asked_under = on_their_way.pop()
             cut = max(count // 3, 1)  # a batch in two ranges, with a gap between
             ranges = [(next_id, next_id + cut), (next_id + cut + 5, next_id + count + 5)]
-            book.lent(IdBatch([r for r in ranges if r[0] < r[1]]), asked_under)
+            buffer.lent(IdBatch([r for r in ranges if r[0] < r[1]]), asked_under)
             next_id += count + 5
             came += count
         elif on_their_way:
             on_their_way.pop()
-            book.failed(IdAllocError("no"))
-        on_their_way += ((count, page) for count in iter(book.want, None))
+            buffer.failed(IdAllocError("no"))
+        on_their_way += ((count, page) for count in iter(buffer.want, None))
         assert len(on_their_way) <= 2
-        assert book.cover(now) >= 0
-    assert came == len(handed_out) + book.left + book.unused
-    book.give_up()
-    assert came == len(handed_out) + book.unused
-    assert book.left == 0
+        assert buffer.cover(now) >= 0
+    assert came == len(handed_out) + buffer.remaining + buffer.unused
+    buffer.give_up()
+    assert came == len(handed_out) + buffer.unused
+    assert buffer.remaining == 0
     assert len(set(handed_out)) == len(handed_out)
     assert handed_out == sorted(handed_out)
 
@@ -101,11 +101,11 @@ def test_every_leased_id_goes_out_once_or_is_counted(steps: list[tuple[str, int]
 def test_what_is_left_of_the_range_in_use_is_given_up() -> None:
     """Whoever holds the iterator gets nothing more of it."""
     page = LeasePage(64)
-    book = LeaseBook(LeaseLimits(10, 500, 1.0), 0.0, page)
-    assert book.want() == 10
-    book.lent(IdBatch([(1, 11)]), page)
-    assert book.turn_page(0.0)
-    held = book.current
+    buffer = LeaseBuffer(LeaseLimits(10, 500, 1.0), 0.0, page)
+    assert buffer.want() == 10
+    buffer.lent(IdBatch([(1, 11)]), page)
+    assert buffer.turn_page(0.0)
+    held = buffer.current
     assert list(islice(held, 3)) == [1, 2, 3]
-    book.give_up()
-    assert (list(held), book.unused) == ([], 7)
+    buffer.give_up()
+    assert (list(held), buffer.unused) == ([], 7)

@@ -18,7 +18,7 @@ from idalloc_client._errors import (
 )
 from idalloc_client._memory import LeasePage
 from idalloc_client._sequences._lease_size import LeaseLimits, next_lease_size
-from idalloc_client._stats import LeaseTallies
+from idalloc_client._stats import LeaseCounters
 
 FINAL = (RefusedError, NoRouteError, AccessRefusedError, ClientClosedError, ForkedClientError)
 """Errors that somebody who waits is told at once."""
@@ -28,7 +28,7 @@ _AHEAD = 2
 """Leases that are there or on their way beyond the one in use."""
 
 
-class LeaseBook:
+class LeaseBuffer:
     """Bookkeeping of one sequence; whoever owns it serializes the calls. Times are monotonic."""
 
     def __init__(
@@ -36,12 +36,12 @@ class LeaseBook:
         limits: LeaseLimits,
         now: float,
         page: LeasePage,
-        tallies: LeaseTallies | None = None,
+        counters: LeaseCounters | None = None,
     ) -> None:
         """`page` lets the ids out."""
         self._page = page
         self._limits = limits
-        self._tallies = tallies or LeaseTallies()
+        self._counters = counters or LeaseCounters()
         self._size = limits.floor
         self._ready: deque[range] = deque()
         self._on_their_way = 0
@@ -63,7 +63,7 @@ class LeaseBook:
         return self._current
 
     @property
-    def left(self) -> int:
+    def remaining(self) -> int:
         """How many ids can be handed out without asking anybody."""
         return _length(self._chunk) + len(self._rest) + sum(map(len, self._ready))
 
@@ -73,7 +73,7 @@ class LeaseBook:
         if rate is None:
             elapsed = now - self._counted_at
             rate = self._used() / elapsed if elapsed > 0 else 0.0
-        return self.left / rate if rate > 0 else float("inf")
+        return self.remaining / rate if rate > 0 else float("inf")
 
     def want(self) -> int | None:
         """Say how many ids to lease now, and note that somebody does; None if none."""
@@ -94,19 +94,19 @@ class LeaseBook:
         self._on_their_way -= 1
         self.error = None
         if page is not self._page:
-            self._tallies.lent(len(ids))
+            self._counters.lent(len(ids))
             self._lose(len(ids))
             return
-        for left, right in ids.ranges:
-            self._ready.append(range(left, right))
-            self._taken_in += right - left
-        self._tallies.lent(len(ids))
+        for start, end in ids.ranges:
+            self._ready.append(range(start, end))
+            self._taken_in += end - start
+        self._counters.lent(len(ids))
 
     def failed(self, error: IdAllocError) -> None:
         """Note that a lease did not come."""
         self._on_their_way -= 1
         self.error = error
-        self._tallies.failed()
+        self._counters.failed()
 
     def turn_page(self, now: float) -> bool:
         """Go on with the next ids if the current ones are used up; False if there are none."""
@@ -140,10 +140,10 @@ class LeaseBook:
 
     def _lose(self, ids: int) -> None:
         self.unused += ids
-        self._tallies.gave_up(ids)
+        self._counters.gave_up(ids)
 
     def _used(self) -> int:
-        return self._taken_in - self.left - self._counted_used
+        return self._taken_in - self.remaining - self._counted_used
 
     def _measure(self, now: float) -> None:
         used, seconds = self._used(), now - self._counted_at
