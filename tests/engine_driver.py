@@ -15,7 +15,7 @@ from idalloc_worker.engine._effects import (
     StartRefill,
 )
 from idalloc_worker.engine._engine import Engine, EngineLimits
-from idalloc_worker.ordered._ordered_engine import OwnerEngine
+from idalloc_worker.ordered._ordered_engine import OrderedEngine
 from idalloc_worker.tags._id_space import end_of_space
 from idalloc_worker.tags._segment import Segment
 from idalloc_worker.tags._settings import TagSettings
@@ -128,7 +128,7 @@ class Driver:
         """Send one request."""
         call = Call(count, self.now + patience)
         answer = self.engine.take(
-            app_tag, count, self.now, owner=call, deadline=call.deadline, user=user
+            app_tag, count, self.now, token=call, deadline=call.deadline, user=user
         )
         if answer is not None:
             self._end(call, answer)
@@ -237,10 +237,10 @@ class Driver:
 class OwnerDriver(Driver):
     """The same around the engine of an owner of partitions."""
 
-    engine: OwnerEngine = field(init=False)
+    engine: OrderedEngine = field(init=False)
 
     def __post_init__(self) -> None:
-        self.engine = OwnerEngine(self.limits, jitter=lambda: self.jitter)
+        self.engine = OrderedEngine(self.limits, jitter=lambda: self.jitter)
 
     def draw_elsewhere(self, count: int = 10, app_tag: str = "order") -> int:
         """Have somebody else reserve; tells up to where."""

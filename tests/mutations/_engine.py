@@ -216,7 +216,7 @@ ENGINE: Final = (
         _ENGINE,
         """\
             if waiter.deadline <= now:
-                effect: Effect = Expired(waiter.owner)
+                effect: Effect = Expired(waiter.token)
             elif refusal""",
         """\
             effect: Effect

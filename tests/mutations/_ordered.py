@@ -212,7 +212,7 @@ ORDERED: Final = (
     Rule(
         "A worker that sees a switch hands out no more of what it holds.",
         _ORDERED,
-        "            self._plain.redirect(app_tag, now)\n",
+        "            self._unordered.redirect(app_tag, now)\n",
         "",
         (_TAGS_TESTS,),
     ),

@@ -75,8 +75,8 @@ QUARANTINE: Final = (
     Rule(
         "A request that was taken off its queue is not acknowledged.",
         _TAKEN,
-        "            delivery.finished = True\n            self._call_soon(self.flush)",
-        "            super().finish(delivery)\n            self._call_soon(self.flush)",
+        "            delivery.finished = True\n            self._acks.flush_soon()",
+        "            super().finish(delivery)\n            self._acks.flush_soon()",
         (_TAKEN_TESTS,),
     ),
     Rule(
@@ -117,8 +117,8 @@ QUARANTINE: Final = (
     Rule(
         "A worker that stops first sends what it answers aside.",
         _SERVICE,
-        "            self._responder.side.finish(give_back)\n",
-        "            self._responder.side.close()\n            give_back()\n",
+        "        self._side.finish(\n",
+        "        self._side.close()\n        (lambda then: then())(\n",
         (_WHOLE,),
     ),
     Rule(

@@ -46,7 +46,7 @@ REQUESTS: Final = (
     Rule(
         "A request that nobody can be answered is dead-lettered and uses up no id.",
         _TAKER,
-        "if not delivery.answerable:",
+        "if delivery.reply_to not in admitted and not delivery.answerable:",
         "if False:",
         (_RULES,),
     ),
@@ -232,8 +232,8 @@ REQUESTS: Final = (
     Rule(
         "An acknowledgement of several ends where the first unfinished request begins.",
         _ACKS,
-        "gap = order[0] if order else inf",
-        "gap = inf",
+        "gap = self._first_open\n",
+        "gap = 1 << 64\n",
         ("tests/unit/requests/test_acks.py",),
     ),
     Rule(
@@ -254,8 +254,8 @@ REQUESTS: Final = (
     Rule(
         "A message that may have aged unseen is handed back.",
         _RESPONDER,
-        "doubtful = self.stalls.may_be_dead(deadline, now) and not delivery.redelivered",
-        "doubtful = False",
+        "        delivery.session.hand_back(delivery)\n        return True\n",
+        "        return False\n",
         ("tests/unit/requests/test_responder.py",),
     ),
     Rule(

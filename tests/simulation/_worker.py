@@ -9,7 +9,7 @@ from pika.channel import Channel
 from idalloc_worker.counters._counters import Tallies
 from idalloc_worker.engine._engine import Engine, EngineLimits
 from idalloc_worker.marks._vouching import Vouching
-from idalloc_worker.ordered._ordered_engine import OwnerEngine
+from idalloc_worker.ordered._ordered_engine import OrderedEngine
 from idalloc_worker.ordered._tags import OrderedTags
 from idalloc_worker.service._clocks import ClockWatch
 from idalloc_worker.service._service import WorkerService
@@ -59,8 +59,8 @@ class World:
 class NoOrderedTags(OrderedTags):
     """Where no tag is ordered, partitions would only take up steps."""
 
-    def attach(self, *_: object) -> None:
-        """Begin nothing."""
+    def _survey(self) -> None:
+        """Look at nothing."""
 
     def on_ready(self, channel: Channel, *, own: bool = True) -> None:
         """Consume nothing."""
@@ -114,21 +114,10 @@ class SimWorker:
         attempts = count(1)
         limits = EngineLimits(max_count=100)
         self.engine = Engine(limits, attempts=attempts, jitter=lambda: 0.5)
-        self.owner = OwnerEngine(limits, attempts=attempts, jitter=lambda: 0.5)
+        self.owner = OrderedEngine(limits, attempts=attempts, jitter=lambda: 0.5)
         self.tallies = Tallies()
-        kind = OrderedTags if weather.ordered else NoOrderedTags
         clock = world.clock.read
-        ordered = kind(self.owner, self.engine, self.name, self.tallies, clock)
-        self.service = SimService(
-            self.engine,
-            ordered,
-            name=self.name,
-            prefetch=_PREFETCH,
-            tallies=self.tallies,
-            vouching=Vouching(wall_clock=clock),
-            clock=clock,
-            clocks=ClockWatch(clock, clock),
-        )
+        thread: Any = self
         self.refill_threads = SimRefillThreads(
             self.name,
             world.database,
@@ -137,9 +126,17 @@ class SimWorker:
             world.judge,
             world.statements,
         )
-        thread: Any = self
         refill_threads: Any = self.refill_threads
-        self.run(lambda: self.service.attach(thread, refill_threads))
+        self.service = SimService(
+            *(self.engine, self.owner, lambda _handler: thread, refill_threads),
+            name=self.name,
+            prefetch=_PREFETCH,
+            tallies=self.tallies,
+            vouching=Vouching(wall_clock=clock),
+            clock=clock,
+            clocks=ClockWatch(clock, clock),
+            new_ordered_tags=OrderedTags if weather.ordered else NoOrderedTags,
+        )
 
     # The link and its thread
 

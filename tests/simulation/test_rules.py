@@ -287,7 +287,7 @@ def test_what_either_engine_holds_is_contested(bench: Bench) -> None:
     """A tag that became ordered is in both."""
     (worker,) = bench.joined(1)
     for engine in (worker.engine, worker.owner):
-        engine.take(TAG, 1, 0.0, owner=None, deadline=9.0)
+        engine.take(TAG, 1, 0.0, token=None, deadline=9.0)
         (refill,) = [each for each in engine.effects() if isinstance(each, StartRefill)]
         engine.segment_arrived(refill.attempt, Segment(10, 20), TagSettings(step=10), 0.0)
     assert worker.service.on_foreign_claim(TAG, 19, 30) == (10, 20)

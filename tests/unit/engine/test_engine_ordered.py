@@ -7,7 +7,7 @@ import pytest
 from idalloc_schemas import RespCode
 from idalloc_worker.engine._effects import REDIRECTED, Redirected
 from idalloc_worker.engine._engine import Engine
-from idalloc_worker.ordered._ordered_engine import OwnerEngine
+from idalloc_worker.ordered._ordered_engine import OrderedEngine
 from tests.engine_driver import Driver, OwnerDriver, Row
 
 
@@ -115,7 +115,7 @@ def test_engines_that_share_refill_threads_share_their_numbers() -> None:
     attempts = count(1)
     plain, owner = Driver(), OwnerDriver()
     plain.engine = Engine(plain.limits, attempts=attempts)
-    owner.engine = OwnerEngine(owner.limits, attempts=attempts)
+    owner.engine = OrderedEngine(owner.limits, attempts=attempts)
     plain.ask()
     owner.ask()
     assert [(r.attempt, r.ordered) for r in plain.refills + owner.refills] == [

@@ -13,6 +13,7 @@ from idalloc_worker.engine._effects import (
     Answer,
     Answered,
     Expired,
+    Redirected,
     Refused,
     StartRefill,
 )
@@ -104,7 +105,7 @@ class EngineMachine(RuleBasedStateMachine):
         request = Request(app_tag, count, self.now, self.now + patience, user)
         self.requests.append(request)
         answer = self.engine.take(
-            app_tag, count, self.now, owner=request, deadline=request.deadline, user=user
+            app_tag, count, self.now, token=request, deadline=request.deadline, user=user
         )
         if answer is not None:
             self._note(request, answer)
@@ -266,6 +267,8 @@ class EngineMachine(RuleBasedStateMachine):
     def _note(self, request: Request, answer: Answer) -> None:
         assert not request.outcomes, "answered twice"
         request.outcomes.append(answer)
+        if isinstance(answer, Redirected):
+            return
         if isinstance(answer, Refused):
             assert answer.code is not RespCode.SUCCESS
             return

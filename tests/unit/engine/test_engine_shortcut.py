@@ -23,7 +23,7 @@ class LookingEngine(Engine):
         count: int,
         now: float,
         *,
-        owner: object = None,
+        token: object = None,
         deadline: float = inf,
         user: str | None = None,
     ) -> Answer | None:
@@ -37,7 +37,7 @@ class LookingEngine(Engine):
             ranges = pool.draw(user, count, now)
             self._refill_if_wanted(pool, now)
             return ranges
-        return self._take_slowly(app_tag, Waiter(owner, count, deadline, user), now)
+        return self._take_slowly(app_tag, Waiter(token, count, deadline, user), now)
 
 
 class Both:

@@ -17,6 +17,7 @@ from idalloc_worker.requests._responder import Responder
 from idalloc_worker.requests._session import Delivery
 from idalloc_worker.rights._health_rights import NOBODY, HealthRights
 from tests.engine_driver import Driver, OwnerDriver, Row
+from tests.runtimes import runtime
 from tests.vouched import logged_in
 
 SECRETS = ("db1", "tag_rows", "idalloc@", "4711")
@@ -50,25 +51,30 @@ class Bench:
         self.plain.get("carts", user="shop")
         self.plain.get("bills", user="billing")
         self.tallies = Tallies()
-        ordered = OrderedTags(owner.engine, self.plain.engine, "w", self.tallies)
-        responder = Responder(self.tallies, SimpleNamespace(), lambda: 100.0, lambda _: None)  # type: ignore[arg-type]
         self.soon: list[Callable[[], None]] = []
         fleet: Any = SimpleNamespace(speaking=True, key="key")
         link: Any = SimpleNamespace(
             call_soon=self.soon.append,
             call_later=lambda _delay, callback: self.soon.append(callback),
         )
+        users, side = logged_in(), None
+        around = runtime(link=link, refill_threads=self, counters=self.tallies, clock=lambda: 100.0)
+        responder = Responder(around, side, lambda _: None)  # type: ignore[arg-type]
+        ordered = OrderedTags(
+            *(owner.engine, self.plain.engine, "w", around, responder, lambda: None), users
+        )
         self.health = HealthRequests(
             "w",
+            around,
             fleet=fleet,
             ordered=ordered,
             responder=responder,
-            tallies=self.tallies,
-            link=link,
-            rights=HealthRights(logged_in(), ["carol"]),
-            clock=lambda: 100.0,
+            rights=HealthRights(users, ["carol"]),
         )
         self.session = Session()
+
+    def run(self, job: object) -> None:
+        """Leave what is to be read from the table unread."""
 
     def ask(self, user: str | None, **question: object) -> dict[str, Any]:
         """Ask, and return the answer; an empty one if there is none."""

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from idalloc_worker.engine._effects import Answer
-from idalloc_worker.ordered._ordered_engine import OwnerEngine
+from idalloc_worker.ordered._ordered_engine import OrderedEngine
 from tests.unit.engine.test_engine_properties import LIMITS, EngineMachine, Request
 
 ROWS = st.sampled_from(["a", "c"])  # `b` may be deleted
@@ -18,7 +18,7 @@ class OwnerMachine(EngineMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.engine: OwnerEngine = OwnerEngine(LIMITS, jitter=lambda: 0.5)
+        self.engine: OrderedEngine = OrderedEngine(LIMITS, jitter=lambda: 0.5)
         self.others: dict[str, int] = defaultdict(int)
         self.known: dict[str, int] = defaultdict(int)
         """Up to where the owner was told that others have reserved."""

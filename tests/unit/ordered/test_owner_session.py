@@ -45,7 +45,6 @@ class Bench:
 
     def deliver(self, tag: int, size: int, *, redelivered: bool = False) -> list[BundledRequest]:
         """Unpack a bundle; it is a message like any other until then."""
-        self.session._acks.delivered(tag)
         bundle = Delivery(self.session, tag, "id.ordered.0", None, None, redelivered)
         wanted = AllocRequest(app_tag="order")
         requests = [OrderedRequest(wanted, b"r%d" % n, b"c%d" % n, None) for n in range(size)]

@@ -18,6 +18,7 @@ from idalloc_worker.ordered._owner_session import OwnerSession
 from idalloc_worker.ordered._tags import OrderedTags, Survey
 from idalloc_worker.requests._sample import SHOWN
 from idalloc_worker.requests._session import Delivery
+from idalloc_worker.requests._stalls import StallGuard
 from idalloc_worker.rights._fleet_users import FleetUsers
 from idalloc_worker.service._service import WorkerService
 from idalloc_worker.store._reservation import Reservation
@@ -26,6 +27,7 @@ from idalloc_worker.tags._partitions import QUEUES, partition_of
 from idalloc_worker.tags._segment import Segment
 from idalloc_worker.tags._settings import TagSettings
 from tests.engine_driver import Driver, OwnerDriver, Row
+from tests.runtimes import runtime
 from tests.vouched import logged_in
 
 PARTITION = QUEUES[partition_of("order")]
@@ -39,9 +41,6 @@ class Bench:
         self.plain, self.owner = Driver(rows=rows), OwnerDriver(rows=rows)
         attempts: Iterator[int] = count(1)
         self.plain.engine._attempts = self.owner.engine._attempts = attempts
-        self.ordered = OrderedTags(
-            self.owner.engine, self.plain.engine, "worker", Tallies(), lambda: 1000.0
-        )
         self.answers: list[Answer] = []
         self.jobs: list[Any] = []
         self.soon: list[Callable[[], None]] = []
@@ -51,8 +50,12 @@ class Bench:
             on_replied=None,
             answer=lambda _delivery, answer: self.answers.append(answer),
         )
-        self.ordered.attach(
-            loop, lambda callback: callback(), outside, outside, lambda: None, logged_in()
+        self.ordered = OrderedTags(
+            *(self.owner.engine, self.plain.engine, "worker"),
+            runtime(link=loop, refill_threads=outside),
+            outside,
+            lambda: None,
+            logged_in(),
         )
         forwarder: Any = SimpleNamespace(when_idle=lambda on_idle: on_idle(), add=self.jobs.append)
         self.ordered._forwarder = forwarder
@@ -83,7 +86,7 @@ class BundleBench(Bench):
         self.dead: list[int] = []
         self.asked: list[str | None] = []
         self.parts._take = lambda _request, _now, user: self.asked.append(user)
-        self.parts._responder = SimpleNamespace(doubts=lambda *_: False)
+        self.parts._responder = SimpleNamespace(stalls=StallGuard(1000.0))
         if users is not None:
             self.parts._users = users
         channel = SimpleNamespace(basic_reject=lambda tag, _requeue: self.dead.append(tag))
@@ -100,7 +103,6 @@ class BundleBench(Bench):
 
     def deliver(self, body: Any, sender: bytes | None, tag: int = 1) -> None:
         """Have a message come in."""
-        self.session._acks.delivered(tag)
         delivery = Delivery(
             self.session, tag, PARTITION, None, None, redelivered=False, user=sender
         )
@@ -131,7 +133,7 @@ def test_of_a_flood_of_them_only_some_are_put_away() -> None:
         bench.deliver(object(), b"mallory", tag)
     assert len(bench.dead) == SHOWN
     assert bench.parts._tallies.events["foreign_messages"] == 2 * SHOWN
-    assert bench.session._acks.flush()
+    assert bench.session._acks.take()
 
 
 def test_where_nobody_knows_how_workers_are_called() -> None:
@@ -213,14 +215,16 @@ def test_an_owner_that_stops_reserves_nothing_from_the_first_cancel_on(bench: Be
         assert not bench.owner.refills
         on_cancelled()
 
-    bench.parts._owner = SimpleNamespace(cancel=cancel)
+    bench.parts._partition_owner = SimpleNamespace(cancel=cancel)
     bench.ordered.drain(lambda: told.append(True))
     assert told == [True]
 
 
 def test_a_request_that_proves_ordered_while_the_worker_stops(bench: Bench) -> None:
     """It is handed back: nobody waits any more for the broker to say that its owner has it."""
-    bench.parts._owner = SimpleNamespace(cancel=lambda on_cancelled: on_cancelled(), problem=None)
+    bench.parts._partition_owner = SimpleNamespace(
+        cancel=lambda on_cancelled: on_cancelled(), problem=None
+    )
     request: Any = SimpleNamespace(request=AllocRequest(app_tag="order"))
     bench.jobs.clear()
     bench.ordered.redirect(request)
@@ -237,11 +241,14 @@ def test_a_service_tells_its_owner_who_reserves() -> None:
     """Other workers, and itself for the tag as an ordinary one; not the owner's own refills."""
     owner, plain = OwnerDriver(rows={"order": Row(10)}), Driver(rows={"order": Row(10)})
     tallies = Tallies()
-    ordered = OrderedTags(owner.engine, plain.engine, "worker", tallies)
-    service = WorkerService(plain.engine, ordered, name="worker", prefetch=1, tallies=tallies)
     link = SimpleNamespace(call_later=lambda *_: None, call_soon=lambda _callback: None)
     thread: Any = SimpleNamespace(post=lambda _callback: None, link=link)
-    service.attach(thread, thread)
+    service = WorkerService(
+        *(plain.engine, owner.engine, lambda _handler: thread, thread),
+        name="worker",
+        prefetch=1,
+        tallies=tallies,
+    )
     assert owner.get().id == 1
     other = Reserved(worker="other", app_tag="order", left=20, right=30)
     service._fleet.on_fleet_message(other.encode(), from_fleet=True)

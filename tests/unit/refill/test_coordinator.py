@@ -1,8 +1,8 @@
 """A refill from the engine's wish to its end, with the database and the fleet as fakes."""
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -11,7 +11,6 @@ from idalloc_worker.engine._effects import StartRefill
 from idalloc_worker.marks._marks import FleetMarks, Watch
 from idalloc_worker.marks._vouching import Vouching
 from idalloc_worker.refill._coordinator import RefillCoordinator
-from idalloc_worker.refill._lookup_queue import LookupQueue
 from idalloc_worker.store._reservation import Reservation
 from idalloc_worker.store._threads import Job, NotBegunError, RefillOutcome
 from idalloc_worker.tags._errors import (
@@ -22,6 +21,7 @@ from idalloc_worker.tags._errors import (
 from idalloc_worker.tags._plausible import LEAP, MarkImplausibleError
 from idalloc_worker.tags._segment import Segment
 from idalloc_worker.tags._settings import TagSettings
+from tests.runtimes import runtime
 
 SETTINGS = TagSettings(step=10)
 REFILL = StartRefill("order", 5, 0, users=frozenset({"alice"}), attempt=1)
@@ -60,7 +60,7 @@ class FakeFleet:
         on_done()
 
 
-class FakeRefiller:
+class FakeRefillThreads:
     """Keeps what it is to do."""
 
     def __init__(self) -> None:
@@ -79,20 +79,12 @@ class Bench:
     """A coordinator with its surroundings."""
 
     def __init__(self) -> None:
-        self.fleet, self.refill_threads, self.counters = FakeFleet(), FakeRefiller(), Counter[str]()
+        self.fleet, self.refill_threads = FakeFleet(), FakeRefillThreads()
         self.records: list[RefillOutcome] = []
-        self.refills = RefillCoordinator(
-            self.fleet,  # type: ignore[arg-type]  # the parts that are used
-            self.refill_threads,  # type: ignore[arg-type]
-            self.records.append,
-            self.counters,
-            lambda callback: callback(),
-            LookupQueue(
-                self.refill_threads,  # type: ignore[arg-type]
-                lambda callback: callback(),
-                lambda _delay, callback: callback(),
-            ),
-        )
+        around = runtime(refill_threads=self.refill_threads)
+        self.counters = around.counters.events
+        fleet: Any = self.fleet
+        self.refills = RefillCoordinator(fleet, around, self.records.append)
 
     def answer(self, result: Reservation | Exception, seconds: float = 0.0) -> None:
         refill = self.refill_threads.requests.pop()

@@ -1,7 +1,7 @@
 """What a stop does with the ids that are left: each is counted once, and no counter ever falls."""
 
-from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -10,6 +10,7 @@ from idalloc_worker.refill._give_back import GiveBacks
 from idalloc_worker.store._threads import GiveBack
 from idalloc_worker.tags._errors import OutcomeUnknownError, StoreReason
 from idalloc_worker.tags._segment import Segment
+from tests.runtimes import runtime
 
 
 class FakeFleet:
@@ -33,7 +34,7 @@ class FakeFleet:
         self.kept.append((app_tag, left, right))
 
 
-class FakeRefiller:
+class FakeRefillThreads:
     """Keeps what it is to do."""
 
     def __init__(self) -> None:
@@ -50,15 +51,13 @@ class Stop:
     """A stop of a worker that holds some tags."""
 
     def __init__(self, fleet: FakeFleet, *pools: TagPool) -> None:
-        self.fleet, self.refill_threads, self.counters = fleet, FakeRefiller(), Counter[str]()
+        self.fleet, self.refill_threads = fleet, FakeRefillThreads()
         self.done = 0
         self.pools = pools
-        self._give_backs = GiveBacks(
-            fleet,  # type: ignore[arg-type]  # the parts that are used
-            self.refill_threads,  # type: ignore[arg-type]
-            lambda callback: callback(),
-            self.counters,
-        )
+        around = runtime(refill_threads=self.refill_threads)
+        self.counters = around.counters.events
+        shown: Any = fleet
+        self._give_backs = GiveBacks(shown, around)
 
     def start(self) -> None:
         self._give_backs.start(self.pools, self._on_done)

@@ -1,17 +1,19 @@
 """Tags of which nobody knows a row are looked up apart, many at a time; users take turns."""
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
+from idalloc_worker._runtime import Runtime
 from idalloc_worker.engine._effects import StartRefill
 from idalloc_worker.refill._coordinator import RefillCoordinator
 from idalloc_worker.refill._lookup_queue import DIRECT, MOST, PAUSE, Lookup, LookupQueue
 from idalloc_worker.store._threads import Job, RefillOutcome
 from idalloc_worker.tags._errors import StoreReason, StoreUnavailableError, TagNotFoundError
 from tests.engine_driver import Driver, Row
+from tests.runtimes import runtime
 from tests.unit.refill.test_coordinator import FakeFleet
 
 
@@ -36,11 +38,17 @@ class Surroundings:
         return self.rows.intersection(app_tags)
 
     def lookups(self) -> LookupQueue:
-        return LookupQueue(
-            self,  # type: ignore[arg-type]  # the parts that are used
-            lambda callback: callback(),
-            lambda delay, callback: self.later.append((delay, callback)),
-        )
+        return LookupQueue(self.runtime())
+
+    def runtime(self) -> Runtime:
+        return runtime(link=self, refill_threads=self)
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> None:
+        self.later.append((delay, callback))
+
+    def coordinator(self, records: list[RefillOutcome]) -> RefillCoordinator:
+        fleet: Any = FakeFleet()
+        return RefillCoordinator(fleet, self.runtime(), records.append)
 
     def look(self) -> None:
         """Let a thread do the first look that is queued."""
@@ -77,16 +85,8 @@ class Outcomes:
 def test_a_flood_of_unknown_tags_leaves_the_refill_threads_alone() -> None:
     """Of any number of them, two refills and one look are queued; so a known tag is next."""
     around = Surroundings()
-    lookups = around.lookups()
     records: list[RefillOutcome] = []
-    refills = RefillCoordinator(
-        FakeFleet(),  # type: ignore[arg-type]
-        around,  # type: ignore[arg-type]
-        records.append,
-        Counter(),
-        lambda callback: callback(),
-        lookups,
-    )
+    refills = around.coordinator(records)
     d = Driver(rows={"order": Row(10)})
     d.get("order", count=9)
     d.ask("order", count=15, user="shop")
@@ -182,16 +182,8 @@ def test_a_look_that_fails_fails_what_it_was_for() -> None:
 def test_what_was_abandoned_is_recorded_once(when: str) -> None:
     """It waited longer than a refill may take; what the look finds is of no use any more."""
     around = Surroundings(rows=frozenset({"new"}))
-    lookups = around.lookups()
     records: list[RefillOutcome] = []
-    refills = RefillCoordinator(
-        FakeFleet(),  # type: ignore[arg-type]
-        around,  # type: ignore[arg-type]
-        records.append,
-        Counter(),
-        lambda callback: callback(),
-        lookups,
-    )
+    refills = around.coordinator(records)
     blockers = DIRECT + (when == "while it waits")
     for number in range(blockers):
         refills.start(StartRefill(f"made-up-{number}", 1, 0, stranger=True, attempt=number))

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from idalloc_worker._runtime import Runtime
 from idalloc_worker.counters._counters import Tallies
 from idalloc_worker.marks._marks import FleetMarks
 from idalloc_worker.refill._row_watch import LATEST, LOOK_INTERVAL, TAGS_AT_A_TIME, RowWatch
@@ -44,15 +45,12 @@ class Bench:
         self.store, self.marks, self.tallies = FakeStore(), FleetMarks("me"), Tallies()
         self.timers: list[tuple[float, Callback]] = []
         self.jobs: list[Job] = []
-        self.link = self
         self.on_catch_up: Callback = lambda: None
+        around: Any = self
         self.watch = RowWatch(
             [self.driver.engine],
-            self,  # type: ignore[arg-type]  # the parts that are used
-            self,  # type: ignore[arg-type]
-            self,  # type: ignore[arg-type]
-            self.tallies,
-            count().__next__,
+            around,  # the parts of a fleet that are used
+            Runtime(around, self.post, around, self.tallies, count().__next__),
         )
         for name in self.driver.rows:
             self.use(name)

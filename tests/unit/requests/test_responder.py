@@ -1,6 +1,5 @@
 """How a request ends at the responder: passed on, handed back once, or told."""
 
-import logging
 from collections import Counter
 from typing import Any
 
@@ -8,7 +7,6 @@ import pytest
 
 from idalloc_schemas import ALLOC_QUEUE
 from idalloc_worker.counters._counters import Tallies
-from idalloc_worker.counters._throttle import ThrottledLog
 from idalloc_worker.counters._user_counts import NOBODY
 from idalloc_worker.engine._effects import REDIRECTED
 from idalloc_worker.engine._refusals import SHUTTING_DOWN, busy, over_share
@@ -16,6 +14,7 @@ from idalloc_worker.requests._reply_address import ReplyAddresses
 from idalloc_worker.requests._responder import Responder
 from idalloc_worker.requests._sample import SHOWN
 from idalloc_worker.requests._session import Delivery
+from tests.runtimes import runtime
 
 
 class Bench:
@@ -27,10 +26,10 @@ class Bench:
         self.ends: list[str] = []
         self.addresses = ReplyAddresses(None)
         self.tallies = Tallies()
+        side: Any = None  # nothing here is suspected
         self.responder = Responder(
-            self.tallies,
-            ThrottledLog(logging.getLogger("idalloc.test")),
-            lambda: self.now,
+            runtime(counters=self.tallies, clock=lambda: self.now),
+            side,
             lambda _delivery: self.ends.append("passed on"),
         )
 
@@ -96,10 +95,12 @@ def test_what_may_have_aged_unseen_is_handed_back(bench: Bench) -> None:
     """After a stall a deadline counts from too late; the broker knows better, and is asked once."""
     bench.responder.stalls.beat(bench.now)
     bench.now += 10
-    assert bench.responder.doubts(bench.delivery(), bench.now + 5, bench.now)
+    assert bench.responder.stalls.may_be_dead(bench.now + 5, bench.now)
+    assert not bench.responder.stalls.may_be_dead(bench.now + 50, bench.now)
+    assert bench.responder.doubts(bench.delivery())
     assert bench.ends == ["handed back"]
-    assert not bench.responder.doubts(bench.delivery(redelivered=True), bench.now + 5, bench.now)
-    assert not bench.responder.doubts(bench.delivery(), bench.now + 50, bench.now)
+    assert not bench.responder.doubts(bench.delivery(redelivered=True))
+    assert bench.ends == ["handed back"]
 
 
 def test_of_a_flood_that_cannot_be_answered_some_is_kept_to_look_at(bench: Bench) -> None:

@@ -50,7 +50,6 @@ def session(channel: FakeMessageChannel) -> Session:
 
 
 def delivered(session: Session, tag: int, reply_to: bytes | None = b"caller") -> Delivery:
-    session._acks.delivered(tag)
     return Delivery(session, tag, ALLOC_QUEUE, reply_to, b"1", redelivered=False)
 
 

@@ -1,6 +1,5 @@
 """What may end a connection goes over one of its own, and costs nobody else anything."""
 
-import logging
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -9,13 +8,12 @@ import pytest
 
 from idalloc_client.amqp._io._frames import Envelope
 from idalloc_schemas import ALLOC_QUEUE, RespCode
-from idalloc_worker.counters._counters import Tallies
-from idalloc_worker.counters._throttle import ThrottledLog
 from idalloc_worker.engine._effects import Refused
 from idalloc_worker.requests._reply_address import ReplyAddresses
 from idalloc_worker.requests._responder import Responder
 from idalloc_worker.requests._session import Delivery
 from idalloc_worker.requests._side_answers import SideAnswer, SideAnswers, Verdict
+from tests.runtimes import runtime
 from tests.vouched import logged_in
 
 ADDRESS = (
@@ -171,9 +169,7 @@ def refuse(responder: Responder, session: FakeSession, *, redelivered: bool = Fa
 
 @pytest.fixture
 def responder(side: Side) -> Responder:
-    made = Responder(Tallies(), ThrottledLog(logging.getLogger()), lambda: side.now, lambda _: None)
-    made.side = side.answers
-    return made
+    return Responder(runtime(clock=lambda: side.now), side.answers, lambda _: None)
 
 
 def test_a_broker_that_checks_nodes_is_answered_at_once(side: Side, responder: Responder) -> None:

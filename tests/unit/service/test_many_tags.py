@@ -1,25 +1,28 @@
 """What a worker of very many tags keeps for each, and how few of them one answer describes."""
 
 import gc
+import time
 import tracemalloc
 from collections import Counter
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from idalloc_schemas import TagHealth, TagState
-from idalloc_worker.counters._counters import Tallies
 from idalloc_worker.engine._engine import Engine, EngineLimits
 from idalloc_worker.engine._pool import TagPool
 from idalloc_worker.engine._tag_health import LISTED, LISTED_TO_CALLERS, Listing
 from idalloc_worker.marks._marks import FleetMarks
-from idalloc_worker.ordered._ordered_engine import OwnerEngine
+from idalloc_worker.ordered._ordered_engine import OrderedEngine
 from idalloc_worker.ordered._tags import OrderedTags
 from idalloc_worker.rights._health_rights import NOBODY, Viewer
 from idalloc_worker.rights._listing import DESCRIBED, LOOKED_AT
 from idalloc_worker.tags._segment import Segment
 from idalloc_worker.tags._settings import TagSettings
 from tests.engine_driver import Driver, OwnerDriver, Row
+from tests.runtimes import runtime
+from tests.vouched import logged_in
 
 OPERATOR = Viewer("operator", operator=True)
 TAGS = 3000
@@ -42,9 +45,11 @@ def owning(*names: str) -> OwnerDriver:
     return d
 
 
-def ordered_tags(plain: Engine, ordered: OwnerEngine) -> OrderedTags:
-    tags = OrderedTags(ordered, plain, "worker", Tallies())
-    tags._owner = SimpleNamespace(delivered_to=set())  # type: ignore[assignment]  # owns nothing
+def ordered_tags(plain: Engine, ordered: OrderedEngine) -> OrderedTags:
+    outside: Any = SimpleNamespace(run=lambda _job: None, on_replied=None)
+    around = runtime(refill_threads=outside, clock=time.monotonic)
+    tags = OrderedTags(*(ordered, plain, "worker", around, outside, lambda: None), logged_in())
+    tags._partition_owner = SimpleNamespace(delivered_to=set())  # type: ignore[assignment]  # owns nothing
     return tags
 
 

@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 
 from idalloc_schemas import AllocRequest
+from idalloc_worker._runtime import Runtime
 from idalloc_worker.counters._counters import Tallies
 from idalloc_worker.engine._effects import REDIRECTED, Answer, Answered, Redirected, StartRefill
 from idalloc_worker.engine._engine import Engine, EngineLimits
-from idalloc_worker.ordered._ordered_engine import OwnerEngine
+from idalloc_worker.ordered._ordered_engine import OrderedEngine
 from idalloc_worker.ordered._tags import OrderedTags
 from idalloc_worker.tags._segment import Segment
 from idalloc_worker.tags._settings import TagSettings
@@ -42,8 +43,7 @@ class Worker:
     def __init__(self, world: "World") -> None:
         self.world = world
         self.plain = Engine(EngineLimits(max_failures=1000), jitter=lambda: 0.0)
-        self.owner = OwnerEngine(EngineLimits(max_failures=1000), jitter=lambda: 0.0)
-        self.tags = OrderedTags(self.owner, self.plain, "worker", Tallies(), lambda: world.now)
+        self.owner = OrderedEngine(EngineLimits(max_failures=1000), jitter=lambda: 0.0)
         self.jobs: deque[Any] = deque()  # looks at the table that are to be begun
         self.found: deque[Callable[[], None]] = deque()  # and those that have ended
         self.refills: list[StartRefill] = []
@@ -54,7 +54,10 @@ class Worker:
         everything: Any = SimpleNamespace(
             answer=world.answer, on_replied=None, run=self.jobs.append, add=world.queue.append
         )
-        self.tags.attach(loop, _run, everything, everything, self.run_effects, logged_in())
+        around = Runtime(loop, _run, everything, Tallies(), lambda: world.now)
+        self.tags = OrderedTags(
+            *(self.owner, self.plain, "worker", around, everything, self.run_effects), logged_in()
+        )
         self.tags._forwarder = everything
 
     def _later(self, delay: float, callback: Callable[[], None]) -> Any:
@@ -70,7 +73,7 @@ class Worker:
             self.take(self.plain, request)
 
     def take(self, engine: Engine, request: Request) -> None:
-        answer = engine.take("order", 1, self.world.now, owner=request)
+        answer = engine.take("order", 1, self.world.now, token=request)
         if answer is not None:
             self.world.answer(request, answer, self)
         self.run_effects()

@@ -24,8 +24,7 @@ class Loop:
         self.shed: list[tuple[str, int]] = []
         self.waited: list[float] = []
         self._posted: deque[Callable[[], None]] = deque()
-        thread: Any = SimpleNamespace(post=self._posted.append)
-        self.turns = Turns(self._handle, self._shed, thread, (4 * most + 2) // 3)
+        self.turns = Turns(self._handle, self._shed, self._posted.append, (4 * most + 2) // 3)
 
     def _handle(self, delivery: Any, _properties: Properties, _body: bytes, came: float, /) -> None:
         self.handled.append(delivery.what)

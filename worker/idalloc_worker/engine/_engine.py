@@ -72,7 +72,7 @@ class Engine:
         count: int,
         now: float,
         *,
-        owner: object = None,
+        token: object = None,
         deadline: float = inf,
         user: str | None = None,
     ) -> Answer | None:
@@ -94,7 +94,7 @@ class Engine:
                 ranges = pool.draw(user, count, now)
                 self._refill_if_wanted(pool, now)
                 return ranges
-        return self._take_slowly(app_tag, Waiter(owner, count, deadline, user), now)
+        return self._take_slowly(app_tag, Waiter(token, count, deadline, user), now)
 
     def health(self, now: float, app_tag: str) -> TagHealth | Refused:
         """Report one tag."""
@@ -281,7 +281,7 @@ class Engine:
         pool.dismiss(waiter)
         late = waiter.deadline <= now
         answer = no_available_id(pool, self._limits, now)
-        self._effects.append(Expired(waiter.owner) if late else Answered(waiter.owner, answer))
+        self._effects.append(Expired(waiter.token) if late else Answered(waiter.token, answer))
         self._serve(pool, now)  # the next in line may need less
         self._refill_if_wanted(pool, now)
 
@@ -289,11 +289,11 @@ class Engine:
         """Answer those who wait, first come first served, as far as the ids go."""
         while (waiter := pool.first_waiter()) is not None:
             if waiter.deadline <= now:
-                effect: Effect = Expired(waiter.owner)
+                effect: Effect = Expired(waiter.token)
             elif refusal := over_limit(pool, waiter, now):
-                effect = Answered(waiter.owner, refusal)
+                effect = Answered(waiter.token, refusal)
             elif waiter.count <= pool.left:
-                effect = Answered(waiter.owner, pool.draw(waiter.user, waiter.count, now))
+                effect = Answered(waiter.token, pool.draw(waiter.user, waiter.count, now))
             else:
                 return
             pool.dismiss(waiter)
@@ -304,7 +304,7 @@ class Engine:
         self._serve(pool, now)
         while (waiter := pool.first_waiter()) is not None:
             pool.dismiss(waiter)
-            self._effects.append(Answered(waiter.owner, refusal))
+            self._effects.append(Answered(waiter.token, refusal))
             self._serve(pool, now)  # the next in line may need less
 
     # Settings and authority
@@ -314,7 +314,7 @@ class Engine:
         self._strangers.settle(pool.app_tag)
         for waiter in pool.adopt(settings, now, self._max_count):
             pool.dismiss(waiter)
-            self._effects.append(Answered(waiter.owner, forbidden(waiter.user)))
+            self._effects.append(Answered(waiter.token, forbidden(waiter.user)))
 
     def space_warning(self, app_tag: str) -> SpaceUsed | None:
         """Tell, once for each threshold, that so much of a tag's id space is used up."""

@@ -25,9 +25,9 @@ from idalloc_worker.tags import (
 
 @dataclass(slots=True, eq=False)
 class Waiter:
-    """A request in the queue of its tag; `owner` is whatever the caller of the engine gave."""
+    """A request in the queue of its tag; `token` is whatever the caller of the engine gave."""
 
-    owner: object
+    token: object
     count: int
     deadline: float
     user: str | None = None

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
-from idalloc_client.amqp import Link, Properties
+from idalloc_client.amqp import Properties
 from idalloc_schemas import HEALTH_QUEUE, HealthCall, RespCode, parse_health_request
-from idalloc_worker.counters import ANSWERED, DROPPED, Tallies
+from idalloc_worker._runtime import Runtime
+from idalloc_worker.counters import ANSWERED, DROPPED
 from idalloc_worker.engine import Denial, Listing, Refused, forbidden, over_share, without_details
 from idalloc_worker.fleet import Fleet
 from idalloc_worker.health._answers import Bodies, HealthAnswers
@@ -31,21 +32,20 @@ class HealthRequests:
     def __init__(  # noqa: PLR0913  # what it reports on, to whom, and how it answers
         self,
         worker: str,
+        runtime: Runtime,
         *,
         fleet: Fleet,
         ordered: OrderedTags,
         responder: Responder,
-        tallies: Tallies,
-        link: Link,
         rights: HealthRights,
-        clock: Callable[[], float],
     ) -> None:
+        link, clock = runtime.link, runtime.clock
         self._worker = worker
         self._fleet = fleet
         self._ordered = ordered
         self._responder = responder
-        self._tallies = tallies
-        self._outcomes = tallies.outcomes[HEALTH_QUEUE]
+        self._tallies = runtime.counters
+        self._outcomes = self._tallies.outcomes[HEALTH_QUEUE]
         self._rights = rights
         self._clock = clock
         self._budget = HealthBudget(clock)

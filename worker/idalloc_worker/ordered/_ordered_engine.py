@@ -13,7 +13,7 @@ from idalloc_worker.engine import Engine, EngineLimits, TagPool
 from idalloc_worker.tags import Segment, TagSettings
 
 
-class OwnerEngine(Engine):
+class OrderedEngine(Engine):
     """Drops what came out of order, and reserves nothing more once its partitions are given up."""
 
     def __init__(

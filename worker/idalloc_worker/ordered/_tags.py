@@ -2,7 +2,6 @@
 
 import logging
 import random
-import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -10,16 +9,17 @@ from typing import Final, Self
 
 from idalloc_client.amqp import Channel, Properties
 from idalloc_schemas import ALLOC_QUEUE, InvalidMessageError, RespCode, TagHealth, TagState
-from idalloc_worker.counters import DEAD_LETTERED, EXPIRED, ORDERED_QUEUES, Tallies, ThrottledLog
+from idalloc_worker._runtime import Runtime
+from idalloc_worker.counters import DEAD_LETTERED, EXPIRED, ORDERED_QUEUES, ThrottledLog
 from idalloc_worker.engine import SHUTTING_DOWN, Engine, Listing, Refused, TagPool, describe
 from idalloc_worker.ordered._bundles import decode_bundle
 from idalloc_worker.ordered._forwarder import RETRY_AFTER, Forwarder
-from idalloc_worker.ordered._ordered_engine import OwnerEngine
+from idalloc_worker.ordered._ordered_engine import OrderedEngine
 from idalloc_worker.ordered._owner_session import BundledRequest, OwnerSession
-from idalloc_worker.ordered._partition_owner import OwnerLoop, PartitionOwner
+from idalloc_worker.ordered._partition_owner import PartitionOwner
 from idalloc_worker.requests import Delivery, Responder, Sample, deadline_of
 from idalloc_worker.rights import FOREIGN, FleetUsers, Steps, Viewer, listing, named_users
-from idalloc_worker.store import Job, NotBegunError, RefillThreads, Store
+from idalloc_worker.store import Job, NotBegunError, Store
 from idalloc_worker.tags import QUEUES, partition_of
 
 _log = logging.getLogger("idalloc.ordered")
@@ -50,58 +50,49 @@ class Survey:
 
 
 class OrderedTags:
-    """Owned by the link's thread. `engine` is that of the partitions, `plain` the other one."""
+    """Owned by the link's thread. `engine` is that of the partitions, `unordered` the other one.
 
-    def __init__(
+    `run_effects` does what the engines want, and `users` tells workers from callers.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917  # its surroundings
         self,
-        engine: OwnerEngine,
-        plain: Engine,
+        engine: OrderedEngine,
+        unordered: Engine,
         worker: str,
-        tallies: Tallies,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self.engine = engine
-        self.known: frozenset[str] = frozenset()
-        """The tags that are ordered, as far as this worker knows."""
-        self._plain = plain
-        self._worker = worker
-        self._throttled = ThrottledLog(_log)
-        self._tallies = tallies
-        self._clock = clock
-        self._sample = Sample()
-        self._giving_up = False
-
-    def attach(  # noqa: PLR0913, PLR0917  # its surroundings
-        self,
-        loop: OwnerLoop,
-        post: Callable[[Callable[[], None]], None],
-        refill_threads: RefillThreads,
+        runtime: Runtime,
         responder: Responder,
         run_effects: Callable[[], None],
         users: FleetUsers,
     ) -> None:
-        """Say on which loop it runs (`post` reaches it from other threads), and with whom.
-
-        `run_effects` does what the engines want, and `users` tells workers from callers.
-        """
-        self._loop = loop
-        self._post = post
-        self._refill_threads = refill_threads
+        self.engine = engine
+        self.known: frozenset[str] = frozenset()
+        """The tags that are ordered, as far as this worker knows."""
+        self._unordered = unordered
+        self._throttled = ThrottledLog(_log)
+        self._tallies = runtime.counters
+        self._clock = runtime.clock
+        self._loop = runtime.link
+        self._post = runtime.post
+        self._refill_threads = runtime.refill_threads
         self._responder = responder
         self._run_effects = run_effects
         self._users = users
-        events = self._tallies.events
-        self._forwarder = Forwarder(self._worker, loop, responder, self._clock, events, users)
-        self._owner = PartitionOwner(
-            self._worker,
-            loop,
-            self._clock,
+        self._sample = Sample()
+        self._giving_up = False
+        self._forwarder = Forwarder(
+            worker, runtime.link, responder, runtime.clock, runtime.counters.events, users
+        )
+        self._partition_owner = PartitionOwner(
+            worker,
+            runtime.link,
+            runtime.clock,
             users=users,
             on_bundle=self._on_bundle,
             on_replied=responder.on_replied,
             on_end=self._on_end,
         )
-        post(self._survey)
+        runtime.post(self._survey)
 
     # The connection's life
 
@@ -117,15 +108,15 @@ class OrderedTags:
 
     def own(self) -> None:
         """Become an owner, on the connection that it was given last."""
-        self._owner.start(self._connection)
+        self._partition_owner.start(self._connection)
 
     def do_without(self, problem: str) -> None:
         """Refuse requests for ordered tags: there are no channels for them."""
-        self._owner.problem = problem
+        self._partition_owner.problem = problem
 
     def on_lost(self) -> None:
         """Void all that was held: others own the partitions now."""
-        self._owner.stop()
+        self._partition_owner.stop()
         self._forwarder.lose()
 
     def drain(self, on_drained: Callable[[], None]) -> None:
@@ -136,11 +127,11 @@ class OrderedTags:
         """Give the partitions up, one after another: from the first on others reserve too."""
         self._giving_up = True
         self.engine.retire()
-        self._owner.cancel(on_drained)
+        self._partition_owner.cancel(on_drained)
 
     def flush(self) -> None:
         """Send the acknowledgements that are due."""
-        self._owner.flush()
+        self._partition_owner.flush()
 
     # As the worker that a request came to
 
@@ -148,10 +139,10 @@ class OrderedTags:
         """Pass a request on to the owner of its tag."""
         if self._giving_up:  # nobody waits for the broker to confirm it any more
             self._responder.answer(delivery, SHUTTING_DOWN)
-        elif self._owner.problem is None:
+        elif self._partition_owner.problem is None:
             self._forwarder.add(delivery)
         else:
-            refusal = Refused(RespCode.NO_AVAILABLE_ID, self._owner.problem, RETRY_AFTER)
+            refusal = Refused(RespCode.NO_AVAILABLE_ID, self._partition_owner.problem, RETRY_AFTER)
             self._responder.answer(delivery, refusal)
 
     def redirect(self, delivery: Delivery) -> None:
@@ -182,7 +173,9 @@ class OrderedTags:
             session.finish(delivery)
             self._tallies.outcomes[ALLOC_QUEUE][EXPIRED] += len(requests)
             return
-        if not isinstance(session, OwnerSession) or self._responder.doubts(delivery, deadline, now):
+        if not isinstance(session, OwnerSession):
+            return
+        if self._responder.stalls.may_be_dead(deadline, now) and self._responder.doubts(delivery):
             return
         self._tallies.events["owned"] += len(requests)
         for request in session.unpack(delivery, requests):
@@ -204,7 +197,7 @@ class OrderedTags:
     def _take(self, request: BundledRequest, now: float, user: str | None) -> None:
         wanted = request.request
         answer = self.engine.take(
-            wanted.app_tag, wanted.count, now, owner=request, deadline=request.deadline, user=user
+            wanted.app_tag, wanted.count, now, token=request, deadline=request.deadline, user=user
         )
         if answer is not None:
             self._responder.answer(request, answer)
@@ -253,7 +246,7 @@ class OrderedTags:
         before, self.known = self.known, tags
         for app_tag in tags - before:
             _log.info("%s is ordered (partition %d)", app_tag, partition_of(app_tag))
-            self._plain.redirect(app_tag, now)
+            self._unordered.redirect(app_tag, now)
         for app_tag in before - tags:
             _log.info("%s is not ordered any more", app_tag)
             self.engine.drop(app_tag)  # also a tag that was removed: it may come back
@@ -278,32 +271,32 @@ class OrderedTags:
             held = self.engine.health(now, app_tag)
             cold = TagHealth(app_tag=app_tag, state=TagState.COLD)
             return Listing.of(self._placed(cold if isinstance(held, Refused) else held))
-        found = self._plain.health(now, app_tag)
+        found = self._unordered.health(now, app_tag)
         return found if isinstance(found, Refused) else Listing.of(found)
 
     def pools(self, app_tag: str) -> tuple[TagPool | None, TagPool | None]:
         """Look at what is held of a tag, as an ordinary and as an ordered one."""
-        return self._plain.by_tag.get(app_tag), self.engine.by_tag.get(app_tag)
+        return self._unordered.by_tag.get(app_tag), self.engine.by_tag.get(app_tag)
 
     def named_users(self) -> Generator[None, None, set[str]]:
         """Name the users that tags are for; some tags at a time."""
-        return named_users(self._plain.by_tag, self.engine.by_tag)
+        return named_users(self._unordered.by_tag, self.engine.by_tag)
 
     def listing(self, viewer: Viewer) -> Steps:
         """Report all tags, one entry for each, whatever it was before; some at a time."""
-        return listing(self._plain.by_tag, self.engine.by_tag, self._described, viewer)
+        return listing(self._unordered.by_tag, self.engine.by_tag, self._described, viewer)
 
     def _described(self, app_tag: str) -> TagHealth | None:
         now = self._clock()
-        plain, ordered = self.pools(app_tag)
+        unordered, ordered = self.pools(app_tag)
         if ordered is None:
-            return None if plain is None else describe(plain, now)
+            return None if unordered is None else describe(unordered, now)
         tag = self._placed(describe(ordered, now))
-        return tag if plain is None else _sum(tag, describe(plain, now))
+        return tag if unordered is None else _sum(tag, describe(unordered, now))
 
     def _placed(self, tag: TagHealth) -> TagHealth:
         partition = partition_of(tag.app_tag)
-        owned = partition in self._owner.delivered_to
+        owned = partition in self._partition_owner.delivered_to
         state = tag.state if owned else TagState.STANDBY
         return tag.model_copy(update={"partition": partition, "state": state})
 

@@ -17,7 +17,7 @@ from idalloc_worker.engine import Engine, EngineLimits, places_for
 from idalloc_worker.marks import Vouching
 from idalloc_worker.metrics import AskForSnapshot, SnapshotTaker, merged_pools
 from idalloc_worker.mysql import MySqlHosts
-from idalloc_worker.ordered import OrderedTags, OwnerEngine
+from idalloc_worker.ordered import OrderedEngine
 from idalloc_worker.process._signals import exit_now
 from idalloc_worker.process._starter import Starter
 from idalloc_worker.rights import FleetUsers
@@ -46,11 +46,18 @@ def run_worker(
     tallies = Tallies()
     attempts = count(1)
     engine = Engine(_limits(settings), attempts=attempts)
-    owner = OwnerEngine(_limits(settings), attempts=attempts)
-    ordered = OrderedTags(owner, engine, name, tallies)
+    ordered_engine = OrderedEngine(_limits(settings), attempts=attempts)
+    parameters = connection_parameters(settings.amqp_url.get_secret_value(), name)
+    hosts = MySqlHosts(address)
+    refill_threads = RefillThreads(
+        lambda: SegmentStore(hosts, settings.table, settings.refill_timeout),
+        settings.refill_threads,
+    )
     service = WorkerService(
         engine,
-        ordered,
+        ordered_engine,
+        lambda handler: LinkThread(parameters, handler, "idalloc-worker-io", on_death=exit_now),
+        refill_threads,
         name=name,
         prefetch=places_for(settings.prefetch),
         tallies=tallies,
@@ -58,16 +65,9 @@ def run_worker(
         operators=settings.operators,
         users=FleetUsers(settings.fleet_users),
     )
-    parameters = connection_parameters(settings.amqp_url.get_secret_value(), name)
-    link = LinkThread(parameters, service, "idalloc-worker-io", on_death=exit_now)
-    hosts = MySqlHosts(address)
-    refill_threads = RefillThreads(
-        lambda: SegmentStore(hosts, settings.table, settings.refill_timeout),
-        settings.refill_threads,
-    )
-    service.attach(link, refill_threads)
+    link = service.thread
     taker = SnapshotTaker(
-        lambda: merged_pools(engine.by_tag, owner.by_tag), tallies, link.link.call_later
+        lambda: merged_pools(engine.by_tag, ordered_engine.by_tag), tallies, link.link.call_later
     )
     starter = Starter()
     if serve_metrics is not None:
@@ -80,7 +80,7 @@ def run_worker(
     _log.info("%s started: table %s on %s", name, settings.table, address)
     while not wait_for_stop(starter.pause):
         starter.retry()
-    return _drain(link, service, refill_threads, (engine, owner), settings.drain_timeout)
+    return _drain(link, service, refill_threads, (engine, ordered_engine), settings.drain_timeout)
 
 
 def _limits(settings: Settings) -> EngineLimits:

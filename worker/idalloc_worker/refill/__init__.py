@@ -2,8 +2,7 @@
 
 from idalloc_worker.refill._coordinator import RefillCoordinator
 from idalloc_worker.refill._give_back import GiveBacks
-from idalloc_worker.refill._lookup_queue import LookupQueue
 from idalloc_worker.refill._outcomes import record_outcome
 from idalloc_worker.refill._row_watch import RowWatch
 
-__all__ = ["GiveBacks", "LookupQueue", "RefillCoordinator", "RowWatch", "record_outcome"]
+__all__ = ["GiveBacks", "RefillCoordinator", "RowWatch", "record_outcome"]

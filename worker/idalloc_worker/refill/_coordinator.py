@@ -5,16 +5,16 @@ of it.
 """
 
 import logging
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from idalloc_worker._runtime import Runtime
 from idalloc_worker.engine import StartRefill
 from idalloc_worker.fleet import Fleet
 from idalloc_worker.marks import Watch
 from idalloc_worker.refill._lookup_queue import Lookup, LookupQueue
-from idalloc_worker.store import Job, NotBegunError, RefillOutcome, RefillThreads, Reservation
+from idalloc_worker.store import Job, NotBegunError, RefillOutcome, Reservation
 from idalloc_worker.tags import (
     MarkImplausibleError,
     MarksNotVouchedError,
@@ -48,21 +48,15 @@ class _Attempt:
 class RefillCoordinator:
     """Every attempt that the engine started is recorded once, with `record`."""
 
-    def __init__(  # noqa: PLR0913, PLR0917  # its surroundings
-        self,
-        fleet: Fleet,
-        refill_threads: RefillThreads,
-        record: Callable[[RefillOutcome], None],
-        counters: Counter[str],
-        post: Callable[[Callable[[], None]], None],
-        lookups: LookupQueue,
+    def __init__(
+        self, fleet: Fleet, runtime: Runtime, record: Callable[[RefillOutcome], None]
     ) -> None:
         self._fleet = fleet
-        self._refill_threads = refill_threads
+        self._refill_threads = runtime.refill_threads
         self._record = record
-        self._counters = counters
-        self._post = post  # reaches the link's thread
-        self._lookups = lookups
+        self._counters = runtime.counters.events
+        self._post = runtime.post
+        self._lookups = LookupQueue(runtime)
         self._attempts: dict[int, _Attempt] = {}
         self._on_idle: Callable[[], None] | None = None
 

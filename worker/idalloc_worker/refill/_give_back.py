@@ -4,12 +4,13 @@ Owned by the link's thread. `docs/correctness.md` says why this can never lead t
 """
 
 import logging
-from collections import Counter, defaultdict, deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
 
+from idalloc_worker._runtime import Runtime
 from idalloc_worker.engine import Range, TagPool
 from idalloc_worker.fleet import Fleet
-from idalloc_worker.store import GiveBack, RefillThreads
+from idalloc_worker.store import GiveBack
 
 _log = logging.getLogger("idalloc.refill")
 
@@ -24,17 +25,11 @@ class GiveBacks:
     whatever becomes of the rest; then the row is lowered in one statement, which is never repeated.
     """
 
-    def __init__(
-        self,
-        fleet: Fleet,
-        refill_threads: RefillThreads,
-        post: Callable[[Callable[[], None]], None],
-        counters: Counter[str],
-    ) -> None:
+    def __init__(self, fleet: Fleet, runtime: Runtime) -> None:
         self._fleet = fleet
-        self._refill_threads = refill_threads
-        self._post = post
-        self._counters = counters
+        self._refill_threads = runtime.refill_threads
+        self._post = runtime.post
+        self._counters = runtime.counters.events
         self._waiting: deque[TagPool] = deque()
         self._pools: defaultdict[str, list[TagPool]] = defaultdict(list)  # of each tag
         self._under_way: dict[TagPool, int] = {}  # how many ids each is giving back

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from idalloc_worker.store import Job, RefillThreads
+from idalloc_worker._runtime import Runtime
+from idalloc_worker.store import Job
 from idalloc_worker.tags import TagNotFoundError
 
 DIRECT: Final = 2
@@ -36,17 +37,12 @@ class Lookup:
 
 
 class LookupQueue:
-    """Owned by the link's thread, which `post` reaches. Engines bound how many wait."""
+    """Owned by the link's thread. Engines bound how many wait."""
 
-    def __init__(
-        self,
-        refill_threads: RefillThreads,
-        post: Callable[[Callable[[], None]], None],
-        call_later: Callable[[float, Callable[[], None]], object],
-    ) -> None:
-        self._refill_threads = refill_threads
-        self._post = post
-        self._call_later = call_later
+    def __init__(self, runtime: Runtime) -> None:
+        self._refill_threads = runtime.refill_threads
+        self._post = runtime.post
+        self._call_later = runtime.link.call_later
         self._direct: set[int] = set()
         self._wanted: set[int] = set()  # attempts that wait and have not ended
         self._waiting: dict[str | None, deque[Lookup]] = {}

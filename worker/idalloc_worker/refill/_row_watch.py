@@ -7,17 +7,16 @@ rules (4, Repair).
 
 import logging
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from typing import Any, Final
 
-from idalloc_client.amqp import LinkThread
 from idalloc_schemas import MAX_ID
-from idalloc_worker.counters import Tallies
+from idalloc_worker._runtime import Runtime
 from idalloc_worker.engine import Engine, TagPool
 from idalloc_worker.fleet import Fleet
-from idalloc_worker.store import Job, RefillThreads
+from idalloc_worker.store import Job
 from idalloc_worker.tags import is_plausible
 
 _log = logging.getLogger("idalloc.refill")
@@ -47,28 +46,20 @@ class RowWatch:
     before found are raised, so that refills find their way in between.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917  # its surroundings
-        self,
-        engines: Sequence[Engine],
-        fleet: Fleet,
-        refill_threads: RefillThreads,
-        thread: LinkThread,
-        tallies: Tallies,
-        clock: Callable[[], float],
-    ) -> None:
+    def __init__(self, engines: Sequence[Engine], fleet: Fleet, runtime: Runtime) -> None:
         self._engines = engines
         self._fleet = fleet
-        self._refill_threads = refill_threads
-        self._loop = thread.link
-        self._post = thread.post
-        self._counters = tallies.events
-        self._clock = clock
+        self._refill_threads = runtime.refill_threads
+        self._loop = runtime.link
+        self._post = runtime.post
+        self._counters = runtime.counters.events
+        self._clock = runtime.clock
         self._round: Iterator[str] = iter(())  # the tags whose turn is yet to come
         self._in_haste = 0  # so many tags are to be looked at without a pause
         self._raising = 0  # rows
         self._pause = LOOK_INTERVAL
         self._stopped = False
-        thread.post(self._later)
+        runtime.post(self._later)
 
     def stop(self) -> None:
         """Look no more: a worker that stops lowers rows itself."""

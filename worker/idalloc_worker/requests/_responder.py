@@ -1,5 +1,6 @@
 """How a request ends: answered, refused, handed back or dropped, and counted as that."""
 
+import logging
 from collections.abc import Callable
 from typing import Final
 
@@ -12,6 +13,7 @@ from idalloc_schemas import (
     RespCode,
     encode_alloc_success,
 )
+from idalloc_worker._runtime import Runtime
 from idalloc_worker.counters import (
     ANSWERED,
     DEAD_LETTERED,
@@ -20,16 +22,18 @@ from idalloc_worker.counters import (
     GRANTED,
     HANDED_BACK,
     LIMITED,
-    Tallies,
     ThrottledLog,
 )
 from idalloc_worker.engine import INTERNAL, Answer, OverShare, Redirected, Refused, over_share
+from idalloc_worker.requests._deadlines import deadline_of
 from idalloc_worker.requests._replies import REPLY_TYPES, error_reply
 from idalloc_worker.requests._sample import Sample
-from idalloc_worker.requests._session import Delivery, deadline_of
+from idalloc_worker.requests._session import Delivery
 from idalloc_worker.requests._side_answers import SideAnswer, SideAnswers, Verdict
 from idalloc_worker.requests._stalls import StallGuard
 from idalloc_worker.requests._taken import Taken
+
+_log = logging.getLogger("idalloc.worker")
 
 SHED: Final = over_share("this user sends more requests than others leave room for", 0.1)
 _SHED_BODY: Final = error_reply(SHED).encode()
@@ -37,26 +41,29 @@ _WARY_FOR: Final = 60.0  # seconds
 
 
 class Responder:
-    """Owned by the link's thread. `on_redirected` takes a request whose tag proved ordered."""
+    """Owned by the link's thread.
+
+    `side` sends what may end a connection, and `on_redirected` takes a request whose tag proved
+    ordered.
+    """
 
     def __init__(
         self,
-        tallies: Tallies,
-        throttled: ThrottledLog,
-        clock: Callable[[], float],
+        runtime: Runtime,
+        side: SideAnswers,
         on_redirected: Callable[[Delivery], None],
     ) -> None:
-        self._outcomes = tallies.outcomes
-        self._limited = tallies.limited
-        self._latency = tallies.latency
-        self._throttled = throttled
-        self._clock = clock
+        counters = runtime.counters
+        self._outcomes = counters.outcomes
+        self._limited = counters.limited
+        self._latency = counters.latency
+        self._throttled = ThrottledLog(_log)
+        self._clock = runtime.clock
+        self._side = side
         self._on_redirected = on_redirected
         self._wary_until = 0.0
         self._sample = Sample()
-        self.side: SideAnswers | None = None
-        """Sends what may end a connection; given once there is a loop."""
-        self.stalls = StallGuard(clock())
+        self.stalls = StallGuard(runtime.clock())
 
     def answer(self, delivery: Delivery, answer: Answer) -> None:
         """Tell a caller what the engine says, or have somebody else do it."""
@@ -123,8 +130,8 @@ class Responder:
         if reply_to is None:
             return
         node = session.addresses.node_at_risk(reply_to)
-        safe = not suspect and (node is None or (self.side and node in self.side.trusted))
-        if self.side is None or safe:
+        safe = not suspect and (node is None or node in self._side.trusted)
+        if safe:
             session.addresses.admitted.add(reply_to)
             session.reply(delivery, body, message_type)
             return
@@ -138,7 +145,7 @@ class Responder:
             else:
                 self.dead_letter(delivery, self._clock())
 
-        self.side.send(
+        self._side.send(
             SideAnswer(
                 *(reply_to, delivery.correlation_id, body, message_type, on_verdict),
                 node=None if suspect else node,
@@ -151,13 +158,13 @@ class Responder:
         if delivery.session.usable:
             delivery.session.finish(delivery)
 
-    def doubts(self, delivery: Delivery, deadline: float, now: float) -> bool:
-        """Hand a message back that may have aged unseen while the process was stopped."""
-        doubtful = self.stalls.may_be_dead(deadline, now) and not delivery.redelivered
-        if doubtful:
-            self._outcomes[ALLOC_QUEUE][DOUBTED] += 1
-            delivery.session.hand_back(delivery)
-        return doubtful
+    def doubts(self, delivery: Delivery) -> bool:
+        """Hand a message back, once, that may have aged unseen while the process was stopped."""
+        if delivery.redelivered:
+            return False
+        self._outcomes[ALLOC_QUEUE][DOUBTED] += 1
+        delivery.session.hand_back(delivery)
+        return True
 
     def dead_letter(self, delivery: Delivery, now: float) -> None:
         """Put a request away that cannot be answered; of a flood of them, some."""

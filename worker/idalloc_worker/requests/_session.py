@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from idalloc_client.amqp import AMQPError, Envelope, MessageChannel, Properties
 from idalloc_schemas import CONTENT_TYPE, HEALTH_REPLY_TYPE, AllocRequest
-from idalloc_worker.requests._acks import AckTracker
+from idalloc_worker.requests._acks import Acknowledgements
 from idalloc_worker.requests._reply_address import ReplyAddresses, release_of
 from idalloc_worker.rights import FleetUsers
 
@@ -65,11 +65,8 @@ class OnDelivery(Protocol):
 class Session:
     """Owned by the link's thread, for as long as its channel is open.
 
-    `call_soon` runs a callback once everything that was read in this turn has been handled, so
-    that one acknowledgement serves all of it. `on_replied` is told then since when the requests
-    had been here whose replies leave now: measured all at once, that costs next to nothing, and
-    counts the wait for the batched write. Replies carry the name of `users`, so that a caller can
-    tell them from forged ones.
+    Replies carry the name of `users`, so that a caller can tell them from forged ones. For
+    `call_soon` and `on_replied` see `Acknowledgements`.
     """
 
     def __init__(
@@ -85,11 +82,8 @@ class Session:
         self._pika_channel = channel.pika_channel
         self._worker = worker.encode()
         self._users = users
-        self._call_soon = call_soon
-        self._on_replied = on_replied
-        self._replied: list[float] = []
-        self._acks = AckTracker()
-        self._flush_pending = False
+        self._acks = Acknowledgements(channel, call_soon, on_replied)
+        self.flush = self._acks.flush
         self._cancelling = 0
         self._envelopes: dict[str, Envelope] = {}
         self._consumer_tags: list[str] = []
@@ -125,7 +119,6 @@ class Session:
             properties: Properties,
             body: bytes,
         ) -> None:
-            self._acks.delivered(tag)
             delivery = Delivery(
                 self,
                 tag,
@@ -149,7 +142,7 @@ class Session:
         # returned as unroutable although it was delivered.
         self._channel.reply(delivery.reply_to, envelope, delivery.correlation_id, body)
         if delivery.since is not None:
-            self._replied.append(delivery.since)
+            self._acks.replied.append(delivery.since)
         self.finish(delivery)
 
     def _new_envelope(self, message_type: str) -> Envelope:
@@ -169,9 +162,6 @@ class Session:
             return
         delivery.finished = True
         self._acks.done(delivery.tag)
-        if not self._flush_pending:
-            self._flush_pending = True
-            self._call_soon(self.flush)
 
     def dead_letter(self, delivery: Delivery) -> None:
         """Refuse for good: the message goes where the queue's policy sends dead letters."""
@@ -180,15 +170,6 @@ class Session:
     def hand_back(self, delivery: Delivery) -> None:
         """Return to the queue, for another worker."""
         self._reject(delivery, requeue=True)
-
-    def flush(self) -> None:
-        """Send the acknowledgements that are due."""
-        self._flush_pending = False
-        if self.usable:
-            for tag, multiple in self._acks.flush():
-                self._channel.ack(tag, multiple=multiple)
-            replied, self._replied = self._replied, []
-            self._on_replied(replied)
 
     def cancel(self, on_cancelled: Callable[[], None]) -> None:
         """Stop taking messages; what was delivered until then is still to be answered."""
@@ -213,14 +194,3 @@ class Session:
             delivery.finished = True
             self._acks.rejected(delivery.tag)
             self._pika_channel.basic_reject(delivery.tag, requeue)
-
-
-def deadline_of(properties: Properties, now: float) -> float:
-    """Tell until when the caller waits. Its clock is not ours, so the time counts from delivery."""
-    expiration = properties.expiration
-    if not expiration:
-        return inf
-    try:
-        return now + int(expiration) / 1000
-    except ValueError:
-        return inf

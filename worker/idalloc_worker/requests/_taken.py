@@ -39,7 +39,7 @@ class TakenSession(Session):
         """Count it as done: the broker has forgotten it."""
         if not delivery.finished:
             delivery.finished = True
-            self._call_soon(self.flush)  # tells how long it took
+            self._acks.flush_soon()  # tells how long it took
 
     def dead_letter(self, delivery: Delivery) -> None:
         """Put a copy where dead letters go, without what the broker would read in it."""

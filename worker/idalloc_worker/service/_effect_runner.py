@@ -1,11 +1,10 @@
 """Does what the engines want: answers, refills, and a look at the time when something is due."""
 
-from collections.abc import Callable, Sequence
 from math import inf
 
 from idalloc_client.amqp import Timer
+from idalloc_worker._runtime import Runtime
 from idalloc_worker.engine import AbandonRefill, Answered, Effect, Engine, Expired, StartRefill
-from idalloc_worker.ordered import Loop
 from idalloc_worker.refill import RefillCoordinator
 from idalloc_worker.requests import Delivery, Responder
 from idalloc_worker.service._turns import Turns
@@ -16,19 +15,18 @@ class EffectRunner:
 
     def __init__(
         self,
-        engines: Sequence[Engine],
+        engines: tuple[Engine, Engine],
+        runtime: Runtime,
         responder: Responder,
         refills: RefillCoordinator,
-        loop: Loop,
-        clock: Callable[[], float],
+        turns: Turns,
     ) -> None:
         self._engines = engines
+        self._loop = runtime.link
+        self._clock = runtime.clock
         self._responder = responder
         self._refills = refills
-        self._loop = loop
-        self._clock = clock
-        self.turns: Turns | None = None
-        """Whose turn ends with each run; given once there is one."""
+        self._turns = turns
         self._due = False
         self._timer: Timer | None = None
         self._timer_at = inf
@@ -42,13 +40,15 @@ class EffectRunner:
     def run(self) -> None:
         """Do what is wanted by now."""
         self._due = False
-        if self.turns is not None:
-            self.turns.taken = 0
-        for engine in self._engines:
+        self._turns.taken = 0
+        unordered, ordered = self._engines
+        for engine in (unordered, ordered):
             while effects := engine.effects():
                 for effect in effects:
                     self._run(effect)
-        self._set_timer()
+        wakeup = min(unordered.next_wakeup, ordered.next_wakeup)
+        if wakeup < self._timer_at:  # else the timer that is set comes first, and sets the next
+            self._set_timer(wakeup)
 
     def _run(self, effect: Effect) -> None:
         match effect:
@@ -61,10 +61,7 @@ class EffectRunner:
             case AbandonRefill(attempt):
                 self._refills.abandon(attempt)
 
-    def _set_timer(self) -> None:
-        wakeup = min(engine.next_wakeup for engine in self._engines)
-        if wakeup >= self._timer_at:
-            return  # the timer that is set comes first, and sets the next one
+    def _set_timer(self, wakeup: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
         self._timer_at = wakeup

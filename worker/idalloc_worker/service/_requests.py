@@ -1,11 +1,10 @@
 """Takes requests as they are delivered, and sees that each of them ends."""
 
 import logging
-from collections.abc import Callable
 
 from idalloc_client.amqp import Properties
 from idalloc_schemas import ALLOC_QUEUE, InvalidMessageError, RespCode, parse_alloc_request
-from idalloc_worker.counters import Tallies
+from idalloc_worker._runtime import Runtime
 from idalloc_worker.engine import INTERNAL, Engine, Refused
 from idalloc_worker.health import HealthRequests
 from idalloc_worker.ordered import OrderedTags
@@ -17,29 +16,29 @@ _log = logging.getLogger("idalloc.worker")
 
 
 class Requests:
-    """Owned by the link's thread."""
+    """Owned by the link's thread. In `turns` requests wait when many come at a time."""
 
-    turns: Turns
-    """Where requests wait when many come at a time; given before the first one comes."""
-
-    def __init__(  # noqa: PLR0913  # who answers, and how
+    def __init__(  # noqa: PLR0913, PLR0917  # who answers, and how
         self,
+        runtime: Runtime,
         engine: Engine,
         ordered: OrderedTags,
         health: HealthRequests,
-        *,
         responder: Responder,
         effects: EffectRunner,
-        tallies: Tallies,
-        clock: Callable[[], float],
+        turns: Turns,
     ) -> None:
         self._engine = engine
         self._ordered = ordered
         self._health = health
         self._responder = responder
+        self._stalls = responder.stalls
         self._effects = effects
-        self._events = tallies.events
-        self._clock = clock
+        self._turns = turns
+        self._events = runtime.counters.events
+        self._clock = runtime.clock
+        self._last_user: bytes | None = None
+        self._last_name: str | None = None
 
     def take(
         self, delivery: Delivery, properties: Properties, body: bytes, came: float | None = None
@@ -49,15 +48,19 @@ class Requests:
         if came is None:
             came = now
             self._events["requests"] += 1
-            self._engine.places.seen(delivery.user_name, now)
+            if delivery.user != self._last_user:
+                self._last_user, self._last_name = delivery.user, delivery.user_name
+                self._engine.places.seen(self._last_name, now)
             if delivery.redelivered:
                 self._events["redelivered"] += 1
-            turns = self.turns
+            turns = self._turns
             turns.taken += 1
             if (turns.held or turns.taken > SLICE) and delivery.queue == ALLOC_QUEUE:
                 turns.hold(delivery, properties, body, now)
                 return
-        if not delivery.answerable:
+        # Looked up here, as most of them are good, and a call would cost more than that.
+        admitted = delivery.session.addresses.admitted
+        if delivery.reply_to not in admitted and not delivery.answerable:
             self._responder.dead_letter(delivery, now)
             return
         try:
@@ -80,7 +83,7 @@ class Requests:
         if deadline <= now:
             self._responder.expire(delivery)
             return
-        if self._responder.doubts(delivery, deadline, now):
+        if self._stalls.may_be_dead(deadline, now) and self._responder.doubts(delivery):
             return
         delivery.request, delivery.deadline, delivery.since = request, deadline, came
         if request.app_tag in self._ordered.known:
@@ -90,9 +93,9 @@ class Requests:
             request.app_tag,
             request.count,
             now,
-            owner=delivery,
+            token=delivery,
             deadline=deadline,
-            user=delivery.user_name,
+            user=self._last_name if delivery.user == self._last_user else delivery.user_name,
         )
         if answer is None:
             self._events["waited"] += 1

@@ -13,15 +13,15 @@ from idalloc_schemas import (
     HEALTH_QUEUE,
     HealthCall,
 )
+from idalloc_worker._runtime import Runtime
 from idalloc_worker.counters import Tallies, ThrottledLog
 from idalloc_worker.engine import Engine, Range
 from idalloc_worker.fleet import Fleet
 from idalloc_worker.health import HealthRequests
 from idalloc_worker.marks import Vouching
-from idalloc_worker.ordered import OrderedTags
+from idalloc_worker.ordered import OrderedEngine, OrderedTags
 from idalloc_worker.refill import (
     GiveBacks,
-    LookupQueue,
     RefillCoordinator,
     RowWatch,
     record_outcome,
@@ -33,6 +33,7 @@ from idalloc_worker.requests import (
     FOR_ORDERED,
     ORDERED,
     ChannelBudget,
+    Delivery,
     Quarantine,
     Responder,
     Session,
@@ -58,13 +59,15 @@ requests for ids have to wait for them."""
 class WorkerService:
     """One worker: a link's handler that owns the engines, of ordered tags and of all others.
 
-    All of it belongs to the link's thread.
+    All of it belongs to the link's thread, `thread`, which `new_thread` makes for a handler.
     """
 
     def __init__(  # noqa: PLR0913  # the parts of a worker
         self,
         engine: Engine,
-        ordered: OrderedTags,
+        ordered_engine: OrderedEngine,
+        new_thread: Callable[["WorkerService"], LinkThread],
+        refill_threads: RefillThreads,
         *,
         name: str,
         prefetch: int,
@@ -74,94 +77,90 @@ class WorkerService:
         users: FleetUsers | None = None,
         clock: Callable[[], float] = time.monotonic,
         clocks: ClockWatch | None = None,
+        new_ordered_tags: type[OrderedTags] = OrderedTags,
     ) -> None:
-        self._engine = engine
-        self._ordered = ordered
-        self._engines = (engine, ordered.engine)
+        thread = self.thread = new_thread(self)
+        link = self._link = thread.link
+        runtime = Runtime(link, thread.post, refill_threads, tallies, clock)
+        users = self._users = users or FleetUsers()
+        self._engines = (engine, ordered_engine)
         self._name = name
         self._prefetch = prefetch
-        self._vouching = vouching
-        self._users = users or FleetUsers()
-        self._rights = HealthRights(self._users, operators)
         self._clock = clock
         self._clocks = clocks or ClockWatch()
         self._throttled = ThrottledLog(_log)
         self._tallies = tallies
-        self._responder = Responder(tallies, self._throttled, clock, ordered.redirect)
         self._session: Session | None = None
         self._budget = ChannelBudget()
         self._queues = RequestQueues(clock)
         self._draining: Callable[[], None] | None = None
-
-    def attach(self, thread: LinkThread, refill_threads: RefillThreads) -> None:
-        """Say on which thread it runs, and who runs the refills."""
-        self._post = thread.post
-        self._link = thread.link
-        tallies = self._tallies
-        self._fleet = Fleet(
-            tallies.events,
-            thread.link,
-            name=self._name,
-            users=self._users,
-            owner=self,
-            vouching=self._vouching,
-            clock=self._clock,
-        )
-        lookups = LookupQueue(refill_threads, thread.post, thread.link.call_later)
-        self._refills = RefillCoordinator(
-            self._fleet, refill_threads, self._record, tallies.events, thread.post, lookups
-        )
-        self._effects = EffectRunner(
-            self._engines, self._responder, self._refills, thread.link, self._clock
-        )
-        self._give_backs = GiveBacks(self._fleet, refill_threads, thread.post, tallies.events)
-        self._row_watch = RowWatch(
-            self._engines, self._fleet, refill_threads, thread, tallies, self._clock
-        )
-        self._fleet.marks.on_reserved = self._ordered.reserved_elsewhere
-        self._health = HealthRequests(
-            self._name,
-            fleet=self._fleet,
-            ordered=self._ordered,
-            responder=self._responder,
-            tallies=tallies,
-            link=thread.link,
-            rights=self._rights,
-            clock=self._clock,
-        )
-        link = thread.link
-        self._ordered.attach(
-            link, thread.post, refill_threads, self._responder, self._effects.run, self._users
-        )
-        self._requests = Requests(
-            self._engine,
-            self._ordered,
-            self._health,
-            responder=self._responder,
-            effects=self._effects,
-            tallies=tallies,
-            clock=self._clock,
-        )
-        turns = Turns(self._requests.take, self._responder.shed, thread, self._prefetch)
-        self._turns = self._effects.turns = self._requests.turns = turns
-        self._responder.side = SideAnswers(
-            self._name,
+        self._side = SideAnswers(
+            name,
             lambda handler: link.beside(handler, "(suspects)"),
             link.call_later,
-            self._clock,
-            self._users,
+            clock,
+            users,
+        )
+        responder = self._responder = Responder(runtime, self._side, self._redirect)
+        self._ordered = new_ordered_tags(
+            ordered_engine, engine, name, runtime, responder, self._run_effects, users
+        )
+        fleet = self._fleet = Fleet(
+            tallies.events,
+            link,
+            name=name,
+            users=users,
+            owner=self,
+            vouching=vouching,
+            clock=clock,
+        )
+        self._fleet.marks.on_reserved = self._ordered.reserved_elsewhere
+        stream = fleet.memory.stream
+        stream.beside = lambda **given: link.beside(**given, what="(marks)", quiet=True)
+        self._refills = RefillCoordinator(fleet, runtime, self._record)
+        self._give_backs = GiveBacks(fleet, runtime)
+        self._row_watch = RowWatch(self._engines, fleet, runtime)
+        self._turns = Turns(self._take, responder.shed, thread.post, prefetch)
+        self._effects = EffectRunner(self._engines, runtime, responder, self._refills, self._turns)
+        self._health = HealthRequests(
+            name,
+            runtime,
+            fleet=fleet,
+            ordered=self._ordered,
+            responder=responder,
+            rights=HealthRights(users, operators),
+        )
+        self._requests = Requests(
+            runtime,
+            engine,
+            self._ordered,
+            self._health,
+            responder,
+            self._effects,
+            self._turns,
         )
         self._quarantine = Quarantine(
             self,
             lambda **given: link.beside(**given, what="(singly)", quiet=True),
             link.call_later,
-            self._clock,
+            clock,
             tallies.events,
-            users=self._users,
+            users=users,
         )
-        stream = self._fleet.memory.stream
-        stream.beside = lambda **given: link.beside(**given, what="(marks)", quiet=True)
         thread.post(self._beat)
+
+    # Three circles are closed here: who answers and what is answered know each other.
+
+    def _redirect(self, delivery: Delivery) -> None:
+        self._ordered.redirect(delivery)
+
+    def _run_effects(self) -> None:
+        self._effects.run()
+
+    def _take(
+        self, delivery: Delivery, properties: Properties, body: bytes, came: float, /
+    ) -> None:
+        self._requests.take(delivery, properties, body, came)
 
     def _beat(self) -> None:
         self._responder.stalls.beat(self._clock())
@@ -280,8 +279,7 @@ class WorkerService:
         self._quarantine.stop()
         self._users.refused(reason)
         self._budget.on_lost(reason)
-        if self._responder.side is not None:
-            self._responder.side.distrust()
+        self._side.distrust()
         if ended_by_message(reason):
             self._responder.beware()
             self._quarantine.suspect()
@@ -321,7 +319,7 @@ class WorkerService:
 
     def unsent(self) -> int:
         """Tell how many answers wait to be sent."""
-        return 0 if self._responder.side is None else self._responder.side.waiting
+        return self._side.waiting
 
     def on_health_call(self, call: HealthCall) -> None:
         """Answer a caller who asked the whole fleet through a worker of an earlier version."""
@@ -380,13 +378,9 @@ class WorkerService:
         # A refill that is under way brings more to give back.
         pools = [pool for engine in self._engines for pool in engine.by_tag.values()]
 
-        def give_back() -> None:
-            self._refills.when_idle(lambda: self._give_backs.start(pools, on_drained))
-
-        if self._responder.side is None:
-            give_back()
-        else:
-            self._responder.side.finish(give_back)
+        self._side.finish(
+            lambda: self._refills.when_idle(lambda: self._give_backs.start(pools, on_drained))
+        )
 
 
 def _already_drained() -> None:

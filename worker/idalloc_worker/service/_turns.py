@@ -11,7 +11,7 @@ from collections.abc import Callable
 from math import inf
 from typing import Final, Protocol
 
-from idalloc_client.amqp import LinkThread, Properties
+from idalloc_client.amqp import Properties
 from idalloc_worker.engine import COMPANY
 from idalloc_worker.requests import Delivery
 
@@ -29,7 +29,9 @@ class Handle(Protocol):
 
 
 class Turns:
-    """Owned by `thread`. `handle` handles a request, `shed` refuses one, cheaply.
+    """Owned by the link's thread, for which `post` sets tasks.
+
+    `handle` handles a request, `shed` refuses one, cheaply.
 
     One user may have three quarters of the `prefetch` here; more is shed, but only while somebody
     else wants to be served too.
@@ -39,7 +41,7 @@ class Turns:
         self,
         handle: Handle,
         shed: Callable[[Delivery, Properties, float], None],
-        thread: LinkThread,
+        post: Callable[[Callable[[], None]], None],
         prefetch: int,
     ) -> None:
         self.taken = 0
@@ -48,7 +50,7 @@ class Turns:
         """What stands here, by user: whatever comes then stands here too."""
         self._handle = handle
         self._shed = shed
-        self._next_turn = thread.post
+        self._next_turn = post
         self._most = max(prefetch * 3 // 4, 1)  # the broker goes on to deliver others'
         self._due = False  # whether the next turn is asked for
         self._shedding = False  # since the last turn: then a turn is short, so that more is shed
