@@ -8,6 +8,7 @@ import pytest
 
 from idalloc_schemas import ALLOC_QUEUE
 from idalloc_worker.counters._counters import Tallies
+from idalloc_worker.counters._registry import Outcome
 from idalloc_worker.counters._throttle import ThrottledLog
 from idalloc_worker.counters._user_counts import NOBODY
 from idalloc_worker.engine._effects import REDIRECTED
@@ -35,8 +36,8 @@ class Bench:
         )
 
     @property
-    def outcomes(self) -> dict[str, int]:
-        return self.tallies.outcomes[ALLOC_QUEUE]
+    def outcomes(self) -> dict[Outcome, int]:
+        return +Counter(self.tallies.outcomes[ALLOC_QUEUE])
 
     def delivery(self, *, redelivered: bool = False) -> Delivery:
         session: Any = self
@@ -76,9 +77,9 @@ def test_a_request_is_handed_back_once(bench: Bench) -> None:
 def test_a_user_beyond_its_share_is_counted_apart(bench: Bench) -> None:
     """It is no trouble of the fleet's, so that nobody is woken for it."""
     bench.desk.refuse(bench.delivery(), busy("no place for anybody", 0.1))
-    assert (bench.outcomes, bench.tallies.limited.by_user()) == ({"busy": 1}, {})
+    assert (bench.outcomes, bench.tallies.limited.by_user()) == ({Outcome.BUSY: 1}, {})
     bench.desk.refuse(bench.delivery(), over_share("this user has had its share", 0.1))
-    assert bench.outcomes == {"busy": 1, "limited": 1}
+    assert bench.outcomes == {Outcome.BUSY: 1, Outcome.LIMITED: 1}
     assert bench.tallies.limited.by_user() == {NOBODY: 1}
 
 

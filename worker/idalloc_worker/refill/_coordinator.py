@@ -5,11 +5,11 @@ of it.
 """
 
 import logging
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from idalloc_worker.counters import Event, Events
 from idalloc_worker.engine import StartRefill
 from idalloc_worker.fleet import Fleet
 from idalloc_worker.marks import Watch
@@ -53,7 +53,7 @@ class Refills:
         fleet: Fleet,
         refiller: Refiller,
         record: Callable[[RefillReport], None],
-        counters: Counter[str],
+        counters: Events,
         post: Callable[[Callable[[], None]], None],
         lane: LookupLane,
     ) -> None:
@@ -111,7 +111,7 @@ class Refills:
         if suspected is not None:
             read, known = suspected.max_id, min(floor, attempt.floor)
             if not is_plausible(read, known, refill.floor, suspected.end):
-                self._counters["marks_implausible"] += 1
+                self._counters[Event.MARKS_IMPLAUSIBLE] += 1
                 self._end(attempt, MarkImplausibleError(refill.app_tag, read, known))
                 return
             # What was heard since may have moved the row since: then it is read once more first.
@@ -193,7 +193,7 @@ class Refills:
             if ours:
                 self._end(attempt, reservation)
             else:
-                self._counters["claims_contested"] += 1
+                self._counters[Event.CLAIMS_CONTESTED] += 1
                 segment = reservation.segment
                 error = SegmentContestedError(attempt.refill.app_tag, segment.left, segment.right)
                 self._end(attempt, error)
@@ -202,7 +202,7 @@ class Refills:
 
     def _note_rewind(self, attempt: _Attempt, reservation: Reservation) -> None:
         rewound = reservation.rewound_from is not None
-        self._counters["rewinds_repaired"] += rewound  # so that health shows it, from 0
+        self._counters[Event.REWINDS_REPAIRED] += rewound  # so that health shows it, from 0
         if not rewound:
             return
         _log.warning(

@@ -4,9 +4,10 @@ Owned by the link's thread. `docs/correctness.md` says why this can never lead t
 """
 
 import logging
-from collections import Counter, defaultdict, deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
 
+from idalloc_worker.counters import Event, Events
 from idalloc_worker.engine import Range, TagPool
 from idalloc_worker.fleet import Fleet
 from idalloc_worker.store import GiveBack, Refiller
@@ -29,7 +30,7 @@ class GiveBacks:
         fleet: Fleet,
         refiller: Refiller,
         post: Callable[[Callable[[], None]], None],
-        counters: Counter[str],
+        counters: Events,
     ) -> None:
         self._fleet = fleet
         self._refiller = refiller
@@ -110,11 +111,11 @@ class GiveBacks:
             return  # given up
         if outcome is True:
             pool.gave_back(ids)
-            self._counters["give_backs"] += 1
+            self._counters[Event.GIVE_BACKS] += 1
             self._surrender(pool)
         else:
             pool.kept_back(ids)
-            self._counters["give_backs_failed"] += 1
+            self._counters[Event.GIVE_BACKS_FAILED] += 1
             if isinstance(outcome, Exception):
                 _log.warning("%d ids of %s are lost: %s", ids, pool.app_tag, outcome)
         self._go_on()

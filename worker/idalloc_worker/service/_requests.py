@@ -2,16 +2,19 @@
 
 import logging
 from collections.abc import Callable
+from typing import Final
 
 from idalloc_client.amqp import Properties
 from idalloc_schemas import ALLOC_QUEUE, InvalidMessageError, RespCode, parse_alloc_request
-from idalloc_worker.counters import Tallies
+from idalloc_worker.counters import Event, Tallies
 from idalloc_worker.engine import INTERNAL, Engine, Refused
 from idalloc_worker.health import HealthRequests
 from idalloc_worker.ordered import OrderedTags
 from idalloc_worker.requests import Delivery, Desk, deadline_of
 from idalloc_worker.service._effect_runner import EffectRunner
 from idalloc_worker.service._turns import SLICE, Turns
+
+_REQUESTS: Final = Event.REQUESTS  # a look into an enum costs as much as the count itself
 
 _log = logging.getLogger("idalloc.worker")
 
@@ -49,12 +52,12 @@ class Requests:
         now = self._clock()
         if came is None:
             came = now
-            self._events["requests"] += 1
+            self._events[_REQUESTS] += 1
             if delivery.user != self._last_user:
                 self._last_user = delivery.user
                 self._engine.places.seen(delivery.user_name, now)
             if delivery.redelivered:
-                self._events["redelivered"] += 1
+                self._events[Event.REDELIVERED] += 1
             turns = self.turns
             turns.taken += 1
             if (turns.held or turns.taken > SLICE) and delivery.queue == ALLOC_QUEUE:
@@ -98,6 +101,6 @@ class Requests:
             user=delivery.user_name,
         )
         if answer is None:
-            self._events["waited"] += 1
+            self._events[Event.WAITED] += 1
         else:
             self._desk.answer(delivery, answer)
