@@ -12,7 +12,7 @@ from idalloc_schemas import MAX_ID
 from idalloc_worker.engine._effects import ReservationRequest
 from idalloc_worker.mysql._host_choice import MySqlHosts
 from idalloc_worker.mysql._sql import GIVE_BACK, LOCK_ROW, RAISE_MARK, READ_ROW, RESERVE
-from idalloc_worker.store._reservation import AUTHORITY, Reservation
+from idalloc_worker.store._reservation import Reservation
 from idalloc_worker.store._store import SegmentStore
 from idalloc_worker.tags._errors import (
     InvalidRowError,
@@ -22,7 +22,7 @@ from idalloc_worker.tags._errors import (
     TagNotFoundError,
 )
 from idalloc_worker.tags._segment import Segment
-from idalloc_worker.tags._settings import TagExhaustedError, TagSettings
+from idalloc_worker.tags._settings import AUTHORITY, TagExhaustedError, TagSettings
 from tests.integration.stores import (
     TABLE,
     Background,

@@ -288,8 +288,8 @@ FLEET: Final = (
     Rule(
         "It reads in the stream more than what came after the end that it saw last.",
         "worker/idalloc_worker/marks/_memory.py",
-        '        self._counters["fleet_gaps"] += 1\n        self._end = -1\n',
-        '        self._counters["fleet_gaps"] += 1\n',
+        "        self._counters[Event.FLEET_GAPS] += 1\n        self._end = -1\n",
+        "        self._counters[Event.FLEET_GAPS] += 1\n",
         (_UNIT,),
     ),
     Rule(

@@ -85,7 +85,7 @@ ORDERED: Final = (
     Rule(
         "A request counts as passed on once the broker has confirmed it.",
         _FORWARDER,
-        '        self._events["forwarded"] += len(deliveries)\n',
+        "        self._events[Event.FORWARDED] += len(deliveries)\n",
         "        for delivery in deliveries:\n            delivery.session.finish(delivery)\n",
         ("tests/unit/ordered/test_forwarder.py", _SIM),
     ),

@@ -7,6 +7,7 @@ from tests.mutations._rule import Rule
 _SQL = "worker/idalloc_worker/mysql/_sql.py"
 _STORE = "worker/idalloc_worker/store/_store.py"
 _RESERVATION = "worker/idalloc_worker/store/_reservation.py"
+_SETTINGS = "worker/idalloc_worker/tags/_settings.py"
 _SESSION = "worker/idalloc_worker/store/_session.py"
 _HOSTS = "worker/idalloc_worker/mysql/_hosts.py"
 _THREADS = "worker/idalloc_worker/store/_threads.py"
@@ -83,23 +84,23 @@ STORE: Final = (
     ),
     Rule(
         "Whether a tag is ordered is among that.",
-        _RESERVATION,
-        '("ordered", "ceiling", "allowed_users")',
-        '("ceiling", "allowed_users")',
+        _SETTINGS,
+        'help="Whether ids must rise across all workers.",\n            authority=True,',
+        'help="Whether ids must rise across all workers.",',
         (_UNIT,),
     ),
     Rule(
         "So is its ceiling.",
-        _RESERVATION,
-        '("ordered", "ceiling", "allowed_users")',
-        '("ordered", "allowed_users")',
+        _SETTINGS,
+        'help="The highest id that may be handed out.",\n            authority=True,',
+        'help="The highest id that may be handed out.",',
         (_UNIT,),
     ),
     Rule(
         "So is who may draw.",
-        _RESERVATION,
-        '("ordered", "ceiling", "allowed_users")',
-        '("ordered", "ceiling")',
+        _SETTINGS,
+        'with a space between them; default: everybody.",\n            authority=True,',
+        'with a space between them; default: everybody.",',
         (_UNIT,),
     ),
     Rule(

@@ -1,8 +1,11 @@
 """What a worker counts, and how refills end."""
 
+from collections import Counter
+
 import pytest
 
 from idalloc_worker.counters._counters import REFILL_FAILURES, Tallies, failure_reason
+from idalloc_worker.counters._registry import Event, Outcome
 from idalloc_worker.engine._effects import StartRefill
 from idalloc_worker.store._reservation import Reservation
 from idalloc_worker.store._threads import NotBegunError, RefillOutcome
@@ -65,16 +68,18 @@ def test_the_database_is_reachable_if_it_answers() -> None:
 
 
 def test_health_shows_both_queues_together() -> None:
-    """The counters of `id.health` are flat, and name only what has happened."""
+    """The counters of `id.health` are flat, and all there from 0."""
     tallies = Tallies()
-    tallies.events["requests"] += 3
+    tallies.events[Event.REQUESTS] += 3
     for queue, outcome in (
-        ("id.alloc", "granted"),
-        ("id.alloc", "invalid_request"),
-        ("id.health", "invalid_request"),
+        ("id.alloc", Outcome.GRANTED),
+        ("id.alloc", Outcome.INVALID_REQUEST),
+        ("id.health", Outcome.INVALID_REQUEST),
     ):
         tallies.outcomes[queue][outcome] += 1
-    assert tallies.health_counters() == {"requests": 3, "granted": 1, "invalid_request": 2}
+    shown = tallies.health_counters()
+    assert [*shown] == [*Event, *Outcome]
+    assert +Counter(shown) == {"requests": 3, "granted": 1, "invalid_request": 2}
 
 
 def test_blocked_ends_with_the_channel() -> None:
@@ -84,4 +89,8 @@ def test_blocked_ends_with_the_channel() -> None:
     tallies.set_blocked(blocked=True)
     assert tallies.blocked
     tallies.connected_again()
-    assert (tallies.blocked, tallies.events["blocked"], tallies.events["connects"]) == (False, 1, 2)
+    assert (tallies.blocked, tallies.events[Event.BLOCKED], tallies.events[Event.CONNECTS]) == (
+        False,
+        1,
+        2,
+    )

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from idalloc_schemas import Alive, Echo, Hello, Marks, Reserved, Surrendered, parse_fleet_message
+from idalloc_worker.counters._registry import Event
 from idalloc_worker.fleet import _fleet
 from idalloc_worker.fleet._fleet import Fleet
 from idalloc_worker.marks import _memory as _fleet_memory
@@ -74,7 +75,7 @@ class Bench:
         self.now = 100.0
         self.wall = 1_000_000.0
         self.timers: list[tuple[float, Callback]] = []
-        self.counters = Counter[str]()
+        self.counters = Counter[Event]()
         self.held: tuple[int, int] | None = None
         self.set_back: list[str] = []
         self.settled = 0
@@ -351,7 +352,7 @@ def test_where_there_is_no_stream_the_others_are_asked(bench: Bench) -> None:
     assert types(bench.confirm()) == ["hello"]
     bench.pass_time(0.3)
     assert bench.fleet.able
-    assert (bench.memory.in_broker, bench.counters["marks_unread"]) == (False, 1)
+    assert (bench.memory.in_broker, bench.counters[Event.MARKS_UNREAD]) == (False, 1)
     bench.pass_time(130)
     assert bench.stream.opened == 2
     bench.read(snapshot(("order", "dead", 50)))
@@ -437,7 +438,7 @@ def test_what_was_dropped_from_its_queue_is_read_in_the_stream(bench: Bench) -> 
     bench.confirm()
     bench.echo()
     assert bench.stream.starts == [0, 0]
-    assert (outcome, bench.counters["fleet_gaps"]) == ([False], 1)
+    assert (outcome, bench.counters[Event.FLEET_GAPS]) == ([False], 1)
 
 
 def test_a_worker_that_does_not_hear_itself_uses_nothing(bench: Bench) -> None:
@@ -530,7 +531,7 @@ def test_a_broker_that_never_confirms_is_done_without(bench: Bench) -> None:
     bench.fleet.on_fleet_open("id.fleet.mine")
     bench.pass_time(7)
     assert (outcome, bench.fleet.unprotected, bench.fleet.able) == ([True], True, True)
-    assert bench.counters["fleet_refused"] == 1
+    assert bench.counters[Event.FLEET_REFUSED] == 1
     bench.confirm()  # it comes back to life
     assert not bench.fleet.unprotected
 
@@ -546,7 +547,7 @@ def test_a_queue_that_takes_nothing_is_done_without(bench: Bench) -> None:
     assert (bench.fleet.unprotected, bench.settled) == (True, 1)
     bench.fleet.on_fleet_open("id.fleet.mine")
     bench.fleet.on_fleet_nacked()
-    assert bench.counters["fleet_refused"] == 1
+    assert bench.counters[Event.FLEET_REFUSED] == 1
 
 
 def test_refusals_that_are_far_between_are_accidents(bench: Bench) -> None:
@@ -571,7 +572,7 @@ def test_an_overlap_is_told_to_both(bench: Bench) -> None:
     bench.fleet.on_fleet_message(claim_of("rival", 20, 30), from_fleet=True)
     assert bench.held
     bench.fleet.on_fleet_message(claim_of("rival", 15, 30), from_fleet=True)
-    assert bench.counters["overlaps_heard"] == 1
+    assert bench.counters[Event.OVERLAPS_HEARD] == 1
     (told,) = [parse_fleet_message(body) for body in bench.confirm()]
     assert isinstance(told, Reserved)
     assert (told.worker, told.left, told.right) == (bench.fleet.key, 10, 20)
@@ -695,7 +696,7 @@ def test_an_overlap_is_found_in_the_stream(bench: Bench, surrendered: bool) -> N
         rest = Surrendered(worker="rival", app_tag="order", left=10, right=30, rest=10)
         said.append(rest.encode())
     bench.join(snapshot(), *said)
-    assert bench.counters["overlaps_heard"] == (not surrendered)
+    assert bench.counters[Event.OVERLAPS_HEARD] == (not surrendered)
     assert bench.held == ((10, 20) if surrendered else None)
 
 

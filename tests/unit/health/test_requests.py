@@ -10,6 +10,7 @@ import pytest
 from idalloc_client.amqp._io._frames import Properties
 from idalloc_schemas import HEALTH_QUEUE, HealthCall, RespCode
 from idalloc_worker.counters._counters import Tallies
+from idalloc_worker.counters._registry import Outcome
 from idalloc_worker.engine._effects import Refused
 from idalloc_worker.health._requests import HealthRequests
 from idalloc_worker.ordered._tags import OrderedTags
@@ -165,7 +166,7 @@ def test_who_asks_too_much_is_told_so_a_few_times(bench: Bench) -> None:
     assert 100 < codes.count(0) < 500
     assert 10 < codes.count(RespCode.BUSY) < 100
     outcomes = bench.tallies.outcomes[HEALTH_QUEUE]
-    assert outcomes["dropped"] == codes.count(None) == bench.session.finished > 400
+    assert outcomes[Outcome.DROPPED] == codes.count(None) == bench.session.finished > 400
     assert bench.ask(None, app_tag="all")["resp_code"] == 0
 
 

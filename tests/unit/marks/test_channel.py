@@ -11,6 +11,7 @@ from pika.exceptions import ChannelClosedByBroker, StreamLostError
 from pika.spec import Basic, BasicProperties
 
 from idalloc_client.amqp._io._channel import PikaChannel
+from idalloc_worker.counters._registry import Event
 from idalloc_worker.marks._channel import FleetChannel
 from idalloc_worker.rights._fleet_gate import MAX_BYTES
 from tests.vouched import WORKER_USER, gate
@@ -85,7 +86,7 @@ class Bench:
         self.lost_while_open = 0
         self.server_properties: dict[str, Any] = {}
         handler: Any = self
-        self.counters = Counter[str]()
+        self.counters = Counter[Event]()
         self.fleet = FleetChannel(
             handler, self, app_id="w", gate=gate(counters=self.counters), clock=lambda: 0.0
         )
@@ -187,7 +188,7 @@ def test_what_no_worker_sent_is_not_read(bench: Bench, user: str | None) -> None
     bench.deliver("", user, b"x")
     bench.deliver("id.fleet", WORKER_USER, bytes(MAX_BYTES + 1))
     assert bench.heard == []
-    assert (bench.counters["foreign_messages"], bench.counters["fleet_invalid"]) == (1, 1)
+    assert (bench.counters[Event.FOREIGN_MESSAGES], bench.counters[Event.FLEET_INVALID]) == (1, 1)
 
 
 def test_what_is_sent_says_who_sent_it(bench: Bench) -> None:

@@ -12,6 +12,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from idalloc_worker.counters._counters import Tallies
+from idalloc_worker.counters._registry import Outcome
 from idalloc_worker.engine._pool import TagPool
 from idalloc_worker.metrics._collector import WorkerCollector
 from idalloc_worker.metrics._server import _OneAtATime
@@ -85,7 +86,7 @@ def test_a_snapshot_travels_whole() -> None:
     """What comes out of the JSON is what went in."""
     tallies = Tallies()
     tallies.latency.observe(0.3)
-    tallies.outcomes["id.alloc"]["granted"] += 1
+    tallies.outcomes["id.alloc"][Outcome.GRANTED] += 1
     before = snapshot(known("order", 17), tallies=tallies)
     assert SNAPSHOT.validate_json(SNAPSHOT.dump_json(before)) == before
 

@@ -5,8 +5,6 @@ import re
 import pytest
 import yaml
 
-from idalloc_worker.metrics._collector import families
-from idalloc_worker.metrics._sources import ProcessState
 from tests.queries import (
     ALERT_TESTS,
     ALERTS,
@@ -17,7 +15,6 @@ from tests.queries import (
     dashboard_queries,
     panels,
 )
-from tests.unit.metrics.test_metrics import known, snapshot
 
 RULES = [*alerts(ALERTS), *alerts(RABBITMQ_ALERTS)]
 PAGE = ROOT / "docs/monitoring.md"
@@ -45,17 +42,6 @@ def test_each_alert_is_in_the_documentation() -> None:
     assert {rule["alert"] for rule in RULES} == set(
         re.findall(r"^\| `(Idalloc\w+)`", page, re.MULTILINE)
     )
-
-
-def test_each_metric_is_in_the_documentation() -> None:
-    """The tables name every metric as it is exposed, and no other."""
-    everything = snapshot(known("order", 5))
-    exposed = {
-        family.name + ("_total" if family.type == "counter" else "")
-        for family in families([ProcessState(1, everything)])
-    }
-    listed = re.findall(r"^\| `(idalloc_\w+)`", PAGE.read_text("utf-8"), re.MULTILINE)
-    assert sorted(listed) == sorted(exposed)
 
 
 def test_the_dashboard_has_its_rows_and_variables() -> None:

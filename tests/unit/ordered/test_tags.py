@@ -11,6 +11,7 @@ from pika.exceptions import ChannelClosedByBroker
 from idalloc_client.amqp._io._frames import Properties
 from idalloc_schemas import AllocRequest, Reserved
 from idalloc_worker.counters._counters import Tallies
+from idalloc_worker.counters._registry import Event
 from idalloc_worker.engine._effects import Answer, Refused, StartRefill
 from idalloc_worker.engine._refusals import SHUTTING_DOWN
 from idalloc_worker.ordered._bundles import MAX_BYTES, OrderedRequest, encode_bundle
@@ -132,7 +133,7 @@ def test_of_a_flood_of_them_only_some_are_put_away() -> None:
     for tag in range(1, 2 * SHOWN + 1):
         bench.deliver(object(), b"mallory", tag)
     assert len(bench.dead) == SHOWN
-    assert bench.parts._tallies.events["foreign_messages"] == 2 * SHOWN
+    assert bench.parts._tallies.events[Event.FOREIGN_MESSAGES] == 2 * SHOWN
     assert bench.session._acks.take()
 
 

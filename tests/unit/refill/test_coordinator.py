@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from idalloc_schemas import MAX_ID
+from idalloc_worker.counters._registry import Event
 from idalloc_worker.engine._effects import StartRefill
 from idalloc_worker.marks._marks import FleetMarks, Watch
 from idalloc_worker.marks._vouching import Vouching
@@ -106,7 +107,7 @@ def test_a_segment_is_claimed_before_the_engine_hears_of_it(bench: Bench) -> Non
     (record,) = bench.records
     assert isinstance(record.result, SegmentContestedError)
     assert record.result.possibly_reserved == 10
-    assert bench.counters["claims_contested"] == 1
+    assert bench.counters[Event.CLAIMS_CONTESTED] == 1
 
 
 def test_nothing_is_claimed_where_nothing_was_reserved(bench: Bench) -> None:
@@ -126,7 +127,7 @@ def test_a_suspicion_is_looked_into_with_all_that_the_engine_asked_for(bench: Be
     (record,) = bench.records
     assert record.refill == REFILL
     assert record.seconds == pytest.approx(0.75)
-    assert bench.counters["rewinds_repaired"] == 1
+    assert bench.counters[Event.REWINDS_REPAIRED] == 1
 
 
 @pytest.mark.parametrize("end", [MAX_ID, 1000])
@@ -141,7 +142,10 @@ def test_a_row_is_not_raised_further_than_is_plausible(bench: Bench, end: int) -
     (record,) = bench.records
     assert isinstance(record.result, MarkImplausibleError)
     assert f"tags raise order --to {far}" in str(record.result)
-    assert (bench.counters["marks_implausible"], bench.counters["rewinds_repaired"]) == (1, 0)
+    assert (bench.counters[Event.MARKS_IMPLAUSIBLE], bench.counters[Event.REWINDS_REPAIRED]) == (
+        1,
+        0,
+    )
 
 
 def test_a_row_that_others_moved_while_it_was_looked_into_is_read_again(bench: Bench) -> None:
@@ -151,7 +155,7 @@ def test_a_row_that_others_moved_while_it_was_looked_into_is_read_again(bench: B
     bench.answer(Reservation(Segment(900, 910), SETTINGS))
     (record,) = bench.records
     assert isinstance(record.result, Reservation)
-    assert bench.counters["marks_implausible"] == 0
+    assert bench.counters[Event.MARKS_IMPLAUSIBLE] == 0
 
 
 def test_what_cannot_be_claimed_is_not_reserved() -> None:
@@ -216,4 +220,4 @@ def test_a_row_that_keeps_moving_ends_the_attempt(bench: Bench) -> None:
         assert looks < 20
     (record,) = bench.records
     assert isinstance(record.result, RewindSuspectedError)
-    assert bench.counters["rewinds_repaired"] == 0
+    assert bench.counters[Event.REWINDS_REPAIRED] == 0

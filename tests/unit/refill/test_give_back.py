@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from idalloc_worker.counters._registry import Event
 from idalloc_worker.engine._pool import TagPool
 from idalloc_worker.refill._give_back import GiveBacks
 from idalloc_worker.store._threads import GiveBack
@@ -104,7 +105,7 @@ def test_what_lies_below_another_worker_goes_back_after_what_lies_above() -> Non
     assert (books(pool), stop.done) == ((0, 0, 10), 0)
     stop.refill_threads.answer(outcome=False)
     assert (books(pool), stop.done) == ((0, 10, 10), 1)
-    assert stop.counters == {"give_backs": 1, "give_backs_failed": 1}
+    assert stop.counters == {Event.GIVE_BACKS: 1, Event.GIVE_BACKS_FAILED: 1}
     assert stop.fleet.kept == [("order", 10, 20)]  # the row is to stay above it
 
 

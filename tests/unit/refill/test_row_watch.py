@@ -8,6 +8,7 @@ import pytest
 
 from idalloc_worker._runtime import Runtime
 from idalloc_worker.counters._counters import Tallies
+from idalloc_worker.counters._registry import Event
 from idalloc_worker.marks._marks import FleetMarks
 from idalloc_worker.refill._row_watch import LATEST, LOOK_INTERVAL, TAGS_AT_A_TIME, RowWatch
 from idalloc_worker.store._threads import Job
@@ -74,7 +75,7 @@ class Bench:
 
     @property
     def repaired(self) -> int:
-        return self.tallies.events["rewinds_repaired"]
+        return self.tallies.events[Event.REWINDS_REPAIRED]
 
     # What the watch sees
 
@@ -110,7 +111,7 @@ def test_a_row_is_not_raised_further_than_is_plausible() -> None:
     bench.look()
     bench.look()
     assert bench.store.marks == {near: before[near] + LEAP, far: before[far]}
-    assert (bench.repaired, bench.tallies.events["marks_implausible"] > 0) == (1, True)
+    assert (bench.repaired, bench.tallies.events[Event.MARKS_IMPLAUSIBLE] > 0) == (1, True)
 
 
 @pytest.mark.parametrize("tags", [1, LATEST, LATEST + 100, TAGS_AT_A_TIME - 1])

@@ -14,6 +14,7 @@ from idalloc_client.amqp._io._channel import PikaChannel
 from idalloc_client.amqp._io._frames import Properties
 from idalloc_client.amqp._reason import ended_by_message
 from idalloc_schemas import ALLOC_QUEUE, HEALTH_QUEUE
+from idalloc_worker.counters._registry import Event
 from idalloc_worker.requests._quarantine import ORDERED, Quarantine
 from idalloc_worker.tags._partitions import QUEUES
 from tests.vouched import logged_in
@@ -37,7 +38,7 @@ class Bench:
         self.published: list[tuple[str, Properties]] = []
         self.released: list[str] = []
         self.links = self.stops = self.asked = self.waiting = 0
-        self.events: Counter[str] = Counter()
+        self.events: Counter[Event] = Counter()
         self.quarantine = Quarantine(
             self,
             self._new_link,
@@ -172,7 +173,7 @@ def test_a_culprit_goes_with_the_connection_that_asked_for_it(bench: Bench) -> N
     bench.fail_twice()
     bench.quarantine.begin(ordered=False)
     bench.run()
-    assert bench.events["poison_set_aside"] == 3
+    assert bench.events[Event.POISON_SET_ASIDE] == 3
     assert bench.answered == [(ALLOC_QUEUE, b"1"), (ALLOC_QUEUE, b"2"), (HEALTH_QUEUE, b"3")]
     assert not bench.released
 
@@ -207,7 +208,7 @@ def test_bundles_are_put_back_for_their_owner(bench: Bench) -> None:
         (queue, b"w"),
         (queue, b"w"),
     ]
-    assert bench.events["foreign_messages"] == 1
+    assert bench.events[Event.FOREIGN_MESSAGES] == 1
     assert all(sent.reply_to is None for _, sent in bench.published)
     assert not bench.answered
     assert len(bench.published) <= 4, "it goes round and round"

@@ -7,6 +7,7 @@ import pytest
 
 from idalloc_schemas import ALLOC_QUEUE
 from idalloc_worker.counters._counters import Tallies
+from idalloc_worker.counters._registry import Outcome
 from idalloc_worker.counters._user_counts import NOBODY
 from idalloc_worker.engine._effects import REDIRECTED
 from idalloc_worker.engine._refusals import SHUTTING_DOWN, busy, over_share
@@ -34,8 +35,8 @@ class Bench:
         )
 
     @property
-    def outcomes(self) -> dict[str, int]:
-        return self.tallies.outcomes[ALLOC_QUEUE]
+    def outcomes(self) -> dict[Outcome, int]:
+        return +Counter(self.tallies.outcomes[ALLOC_QUEUE])
 
     def delivery(self, *, redelivered: bool = False) -> Delivery:
         session: Any = self

@@ -19,6 +19,7 @@ from idalloc_worker.cli._tag_options import settings_options, values_of
 from idalloc_worker.cli._text_table import lined_up
 from idalloc_worker.store import AdminSession, TagAdmin, TagRow, create_schema
 from idalloc_worker.store import migrate as migrate_table
+from idalloc_worker.tags import COLUMNS
 
 _app_tag = click.argument("app_tag", metavar="TAG", type=app_tag_name)
 _json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON.")
@@ -26,10 +27,7 @@ _STEP = click.IntRange(1, MAX_ID)
 _MARK = click.IntRange(0, MAX_ID)
 _NUMBERS = (1, 2)  # which columns hold them; the optional ones are few and stand left
 _ZERO_DATE = "0000-00-00"
-_SHOWN = (
-    *("max_step", "target_cover", "ceiling", "ordered", "max_count", "user_rate"),
-    "allowed_users",
-)
+_TEXTS_LAST = sorted(COLUMNS, key=lambda name: COLUMNS[name].is_text)
 
 
 @click.command(
@@ -237,18 +235,13 @@ def _admin() -> Iterator[TagAdmin]:
 
 
 def _as_json(row: TagRow) -> dict[str, object]:
-    settings = dict(row.settings)
-    if settings["ordered"] in {0, 1}:
-        settings["ordered"] = bool(settings["ordered"])
-    if isinstance(settings["allowed_users"], str):
-        settings["allowed_users"] = settings["allowed_users"].split()
     return {
         "app_tag": row.app_tag,
         "max_id": row.max_id,
         "step": row.step,
         "update_time": _time(row.update_time),
         "space_used_percent": None if row.space_used is None else round(row.space_used, 3),
-        **settings,
+        **{name: COLUMNS[name].as_json(value) for name, value in row.settings.items()},
     }
 
 
@@ -266,7 +259,7 @@ def _to_json(value: object) -> str:
 
 def _print_table(rows: Sequence[TagRow]) -> None:
     """Print a line for each tag, with the optional columns that are in use, the texts last."""
-    used = [name for name in _SHOWN if any(row.settings[name] is not None for row in rows)]
+    used = [name for name in _TEXTS_LAST if any(row.settings[name] is not None for row in rows)]
     lines = [["TAG", "MAX_ID", "STEP", "UPDATED", *map(str.upper, used)]]
     for row in rows:
         settings = [_shown(row.settings[name]) for name in used]

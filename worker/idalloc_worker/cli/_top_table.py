@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from idalloc_schemas import HealthReply, RespCode, TagHealth, TagState
-from idalloc_worker.counters import LIMITED
+from idalloc_schemas import HealthReply, TagHealth, TagState
+from idalloc_worker.counters import REFUSED, Event, Outcome
 
 _SAME: Final = 0.01
 """Seconds by which the ages of one answer may differ that was told twice."""
@@ -14,10 +14,7 @@ _SAME: Final = 0.01
 GONE_FOR: Final = 30.0
 """Seconds for which a worker that does not answer any more is still shown."""
 
-_ERRORS: Final = (
-    *(code.name.lower() for code in RespCode if code is not RespCode.SUCCESS),
-    LIMITED,
-)
+_ERRORS: Final = (*REFUSED.values(), Outcome.LIMITED)
 _NEVER_HEARD_OF: Final = "a state of a later version"
 _MILDEST_FIRST: Final = (
     *(TagState.COLD, "standby", TagState.READY, _NEVER_HEARD_OF),
@@ -148,10 +145,12 @@ def _worker_row(answer: Answer, earlier: Answer | None, age: float) -> WorkerRow
     return WorkerRow(
         name=reply.worker,
         # Looking at health is a request as well, and `top` itself does so all the time.
-        requests=max(per_second("requests") - per_second("answered", "dropped"), 0.0),
-        granted=per_second("granted"),
+        requests=max(
+            per_second(Event.REQUESTS) - per_second(Outcome.ANSWERED, Outcome.DROPPED), 0.0
+        ),
+        granted=per_second(Outcome.GRANTED),
         errors=per_second(*_ERRORS),
-        refills=per_second("refills"),
+        refills=per_second(Event.REFILLS),
         database=reply.database,
         protected=reply.protected,
         age=age,

@@ -3,12 +3,12 @@
 Everything starts at 0 with the process and is owned by its I/O thread. Counters only rise.
 """
 
-from collections import Counter
 from collections.abc import Mapping
 from typing import Final
 
 from idalloc_client.histogram import Histogram
-from idalloc_schemas import ALLOC_QUEUE, HEALTH_QUEUE, RespCode
+from idalloc_schemas import ALLOC_QUEUE, HEALTH_QUEUE
+from idalloc_worker.counters._registry import ORDERED_QUEUES, Event, Outcome
 from idalloc_worker.counters._user_counts import UserCounts
 from idalloc_worker.store import NotBegunError, RefillOutcome, Reservation
 from idalloc_worker.tags import (
@@ -34,39 +34,6 @@ REQUEST_BOUNDS: Final = (
 REFILL_BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 """Upper bounds in seconds; IDALLOC_REFILL_TIMEOUT, 2 s by default, ends an attempt."""
 
-GRANTED: Final = "granted"
-ANSWERED: Final = "answered"
-EXPIRED: Final = "expired"
-DEAD_LETTERED: Final = "dead_lettered"
-HANDED_BACK: Final = "handed_back"
-DOUBTED: Final = "doubted"
-DROPPED: Final = "dropped"
-LIMITED: Final = "limited"
-"""BUSY for what its user asks for; `busy` is what would have happened to anybody."""
-
-ORDERED_QUEUES: Final = "id.ordered"
-"""All of them together. What comes in on them came in on `id.alloc` before, and is counted there:
-but not what no worker wrote."""
-
-_REFUSALS: Final = {code: code.name.lower() for code in RespCode if code is not RespCode.SUCCESS}
-OUTCOMES: Final[Mapping[str, tuple[str, ...]]] = {
-    ALLOC_QUEUE: (
-        *(GRANTED, *_REFUSALS.values(), LIMITED),
-        *(EXPIRED, DEAD_LETTERED, HANDED_BACK, DOUBTED),
-    ),
-    HEALTH_QUEUE: (
-        ANSWERED,
-        *(_REFUSALS[code] for code in (RespCode.INVALID_REQUEST, RespCode.APP_TAG_NOT_FOUND)),
-        *(_REFUSALS[code] for code in (RespCode.FORBIDDEN, RespCode.INTERNAL)),
-        LIMITED,
-        EXPIRED,
-        DEAD_LETTERED,
-        DROPPED,
-    ),
-    ORDERED_QUEUES: (DEAD_LETTERED,),
-}
-"""How a request of each queue can end; shown from 0 on, so that the first one is a rise."""
-
 
 def _one_word(reason: StoreReason) -> str:
     return reason.replace(" ", "_").replace("-", "_")
@@ -88,27 +55,26 @@ _UNEXPECTED: Final = "unexpected"
 REFILL_FAILURES: Final = (*map(_one_word, StoreReason), *_FAILURES.values(), _UNEXPECTED)
 """Why a refill gave no ids."""
 
-EVENTS: Final = (
-    *("requests", "redelivered", "waited", "connects", "blocked"),
-    *("refills", "refills_failed", "refills_refused", "refills_unknown", "rewinds_repaired"),
-    *("claims_contested", "claims_unprotected", "give_backs", "give_backs_failed"),
-    *("overlaps_heard", "memory_set_back", "marks_unread", "marks_implausible", "fleet_gaps"),
-    *("foreign_messages", "forwarded", "owned", "unroutable", "generations", "poison_set_aside"),
-)
+
+Events = dict[Event, int]
+"""How often each has happened."""
 
 
 class Tallies:
     """The counters, and the few states that go with them."""
 
     def __init__(self) -> None:
-        self.outcomes: dict[str, Counter[str]] = {queue: Counter() for queue in OUTCOMES}
-        self.events: Counter[str] = Counter()
+        self.outcomes = {
+            queue: dict.fromkeys(Outcome, 0)
+            for queue in (ALLOC_QUEUE, HEALTH_QUEUE, ORDERED_QUEUES)
+        }
+        self.events: Events = dict.fromkeys(Event, 0)
         self.limited = UserCounts()
         """Requests beyond the share of their user, by user."""
         self.latency = Histogram(REQUEST_BOUNDS)
         """From the delivery of a request on `id.alloc` until its reply is written."""
         self.refill_time = Histogram(REFILL_BOUNDS)
-        self.refill_failures: Counter[str] = Counter()
+        self.refill_failures = dict.fromkeys(REFILL_FAILURES, 0)
         self.connected = False
         self.blocked = False
         self.database_reachable: bool | None = None
@@ -117,25 +83,32 @@ class Tallies:
         """Whether the broker remembers what was reserved; None before that is known."""
 
     def health_counters(self) -> dict[str, int]:
-        """Name what has happened so far as `id.health` shows it, both queues together."""
-        shown = self.events.copy()
-        for outcomes in self.outcomes.values():
-            shown.update(outcomes)
-        return dict(shown)
+        """Name all counters as `id.health` shows them, the queues together."""
+        events = {one.value: count for one, count in self.events.items()}
+        ended = self.outcomes.values()
+        return events | {one.value: sum(counts[one] for counts in ended) for one in Outcome}
+
+    def ends(self) -> dict[str, dict[str, int]]:
+        """Tell by queue how requests ended, with 0 for what can be expected there."""
+        return {
+            queue: {one.value: ended[one] for one in Outcome if ended[one] or queue in one.queues}
+            for queue, ended in self.outcomes.items()
+        }
 
     def connected_again(self) -> None:
         """Note a channel that is ready."""
-        self.events["connects"] += 1
+        self.events[Event.CONNECTS] += 1
         self.connected, self.blocked = True, False
 
     def set_blocked(self, *, blocked: bool) -> None:
         """Note whether the broker lets the worker publish."""
-        self.events["blocked"] += blocked
+        self.events[Event.BLOCKED] += blocked
         self.blocked = blocked
 
-    def refilled(self, outcome: RefillOutcome, events: Mapping[str, int]) -> None:
+    def refilled(self, outcome: RefillOutcome, events: Mapping[Event, int]) -> None:
         """Note how a refill ended; `events` are what `record_outcome` made of it."""
-        self.events.update(events)
+        for event, count in events.items():
+            self.events[event] += count
         result = outcome.result
         if not isinstance(result, NotBegunError):
             self.refill_time.observe(outcome.seconds)

@@ -1,10 +1,10 @@
 """Segments that were reserved, and wait until no other worker can own any of them."""
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from idalloc_client.amqp import Callback
+from idalloc_worker.counters import Event, Events
 from idalloc_worker.marks import Watch
 from idalloc_worker.tags import Segment
 
@@ -30,7 +30,7 @@ class Claims:
         tell: Callable[[str, int, int, Callback], None],
         echo: Callable[[Callback], None],
         hears: Callable[[str, int], bool],
-        counters: Counter[str],
+        counters: Events,
     ) -> None:
         self._tell = tell
         self._echo = echo
@@ -62,7 +62,7 @@ class Claims:
 
     def do_without(self, claim: Claim) -> None:
         """Use a segment at once: the broker keeps this worker from telling anybody."""
-        self._counters["claims_unprotected"] += 1
+        self._counters[Event.CLAIMS_UNPROTECTED] += 1
         self._end(claim)
 
     def resume(self, proceed: Callable[[Claim], None]) -> None:

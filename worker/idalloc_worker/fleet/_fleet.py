@@ -5,7 +5,6 @@ The rules, and why they keep ids unique, are in `docs/correctness.md`.
 
 import logging
 import time
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +19,7 @@ from idalloc_schemas import (
     Surrendered,
     parse_fleet_message,
 )
+from idalloc_worker.counters import Event, Events
 from idalloc_worker.fleet._claims import Claim, Claims
 from idalloc_worker.fleet._echoes import Echoes
 from idalloc_worker.fleet._own_messages import OwnMessages
@@ -54,7 +54,7 @@ class Fleet:
 
     def __init__(  # noqa: PLR0913  # its surroundings
         self,
-        counters: Counter[str],
+        counters: Events,
         loop: FleetLoop,
         *,
         name: str,
@@ -230,7 +230,7 @@ class Fleet:
         self._own.renew(queue)
         if self._state is not FleetState.UNPROTECTED:
             self._state = FleetState.GREETING
-        self._counters["fleet_joins"] += 1
+        self._counters[Event.FLEET_JOINS] += 1
         self._answering.clear()
         self._asked = False
         self._generation += 1
@@ -325,7 +325,7 @@ class Fleet:
     def on_fleet_refused(self, reason: str) -> None:
         """Go on without: ids first, protection as far as it can be had."""
         if self._state is not FleetState.UNPROTECTED:
-            self._counters["fleet_refused"] += 1
+            self._counters[Event.FLEET_REFUSED] += 1
             _log.warning(
                 "This worker is not protected against a database that is set back: RabbitMQ keeps "
                 "it from speaking to the others (%s). docs/operating.md names the rights that it "
@@ -362,7 +362,7 @@ class Fleet:
         try:
             message = parse_fleet_message(body)
         except InvalidMessageError as error:
-            self._counters["fleet_invalid"] += 1
+            self._counters[Event.FLEET_INVALID] += 1
             _log.debug("Ignored a message of the fleet: %s", error)
             return
         if from_fleet:

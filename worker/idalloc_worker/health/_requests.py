@@ -6,7 +6,7 @@ from typing import Any, Final
 from idalloc_client.amqp import Properties
 from idalloc_schemas import HEALTH_QUEUE, HealthCall, RespCode, parse_health_request
 from idalloc_worker._runtime import Runtime
-from idalloc_worker.counters import ANSWERED, DROPPED
+from idalloc_worker.counters import Event, Outcome
 from idalloc_worker.engine import Denial, Listing, Refused, forbidden, over_share, without_details
 from idalloc_worker.fleet import Fleet
 from idalloc_worker.health._answers import Bodies, HealthAnswers
@@ -88,7 +88,7 @@ class HealthRequests:
         if request.fleet and self._calls.listening:
             self._calls.pass_on(delivery, request.app_tag, delivery.deadline - now)
             # This worker's answer comes with those of the others.
-            self._outcomes[ANSWERED] += 1
+            self._outcomes[Outcome.ANSWERED] += 1
             delivery.session.finish(delivery)
         else:
             self._answer(delivery, viewer, request.app_tag)
@@ -106,7 +106,7 @@ class HealthRequests:
 
     def _on_call(self, delivery: Delivery, call: HealthCall) -> None:
         """Answer a caller who asked the whole fleet, through whichever worker."""
-        self._tallies.events["requests"] += 1
+        self._tallies.events[Event.REQUESTS] += 1
         viewer = self._rights.viewer(call.user)
         if self._budget.admit(viewer):
             self._answer(delivery, viewer, call.app_tag)
@@ -114,7 +114,7 @@ class HealthRequests:
             self._drop(delivery)
 
     def _drop(self, delivery: Delivery) -> None:
-        self._outcomes[DROPPED] += 1
+        self._outcomes[Outcome.DROPPED] += 1
         delivery.session.finish(delivery)
 
     # Answers

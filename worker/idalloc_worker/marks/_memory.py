@@ -5,7 +5,6 @@
 
 import logging
 import random
-from collections import Counter
 from collections.abc import Callable, Iterator
 from enum import Enum, auto
 from functools import partial
@@ -23,6 +22,7 @@ from idalloc_schemas import (
     Surrendered,
     parse_fleet_message,
 )
+from idalloc_worker.counters import Event, Events
 from idalloc_worker.marks._careful_stream import CarefulStream
 from idalloc_worker.marks._fleet_protocol import MemoryOwner
 from idalloc_worker.marks._marks import FleetMarks
@@ -70,7 +70,7 @@ class FleetMemory:
         fleet: MemoryOwner,
         marks: FleetMarks,
         vouching: Vouching,
-        counters: Counter[str],
+        counters: Events,
         call_later: Callable[[float, Callback], Timer],
         *,
         objections: Objections,
@@ -123,7 +123,7 @@ class FleetMemory:
 
     def on_gap(self) -> None:
         """Take nothing of the stream for known: it was looked at without being read, since."""
-        self._counters["fleet_gaps"] += 1
+        self._counters[Event.FLEET_GAPS] += 1
         self._end = -1
 
     # Reading
@@ -236,7 +236,7 @@ class FleetMemory:
 
     def on_stream_refused(self, reason: str) -> None:
         """Go on with what workers remember."""
-        self._counters["marks_unread"] += 1
+        self._counters[Event.MARKS_UNREAD] += 1
         if not self._told:
             self._told = True
             _log.warning(

@@ -1,10 +1,10 @@
 """Objects where another worker claims ids that this one has: the row was set back, unnoticed."""
 
 import logging
-from collections import Counter
 from collections.abc import Callable
 
 from idalloc_schemas import Reserved, Surrendered
+from idalloc_worker.counters import Event, Events
 from idalloc_worker.engine import Range
 
 _log = logging.getLogger("idalloc.fleet")
@@ -21,7 +21,7 @@ class Objections:
         self,
         give_up: Callable[[str, int, int], Range | None],
         tell: Callable[[str, int, int, Callable[[], None]], None],
-        counters: Counter[str],
+        counters: Events,
     ) -> None:
         self._give_up = give_up
         self._tell = tell
@@ -55,7 +55,7 @@ class Objections:
         ours = self._give_up(claim.app_tag, claim.left, claim.right)
         if ours is None:
             return
-        self._counters["overlaps_heard"] += 1
+        self._counters[Event.OVERLAPS_HEARD] += 1
         _log.error(
             "Ids of %s may have gone out twice: another worker has reserved [%d, %d), and this "
             "one has had [%d, %d). Both give up what they hold of it; docs/correctness.md",

@@ -3,13 +3,13 @@
 The tables say how to read each from a snapshot; `docs/monitoring.md` shows them to operators.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
 from idalloc_client.histogram import Histogram
-from idalloc_worker.counters import OUTCOMES, REFILL_FAILURES
+from idalloc_worker.counters import Event
 from idalloc_worker.metrics._snapshot import Snapshot, TagSnapshot
 
 OTHER_TAGS: Final = "all others"
@@ -70,8 +70,8 @@ def _counter(name: str, text: str, read: Callable[[Snapshot], float]) -> Metric:
     return Metric(name, Kind.COUNTER, text, _one(read))
 
 
-def _event(name: str, text: str, event: str) -> Metric:
-    return _counter(name, text, lambda snapshot: snapshot.events.get(event, 0))
+def _event(event: Event) -> Metric:
+    return _counter(event.metric, event.help, lambda snapshot: snapshot.events[event])
 
 
 def _gauge(name: str, text: str, read: Callable[[Snapshot], float | None]) -> Metric:
@@ -79,18 +79,8 @@ def _gauge(name: str, text: str, read: Callable[[Snapshot], float | None]) -> Me
 
 
 def _outcomes(snapshot: Snapshot) -> Labelled:
-    for queue, names in OUTCOMES.items():
-        counts = snapshot.outcomes.get(queue, {})
-        yield from (((queue, name), count) for name, count in _from_zero(names, counts).items())
-
-
-def _failures(snapshot: Snapshot) -> Labelled:
-    counts = _from_zero(REFILL_FAILURES, snapshot.refill_failures)
-    return [((reason,), count) for reason, count in counts.items()]
-
-
-def _from_zero(names: Iterable[str], counts: Mapping[str, int]) -> dict[str, int]:
-    return dict.fromkeys(names, 0) | dict(counts)
+    for queue, counts in snapshot.outcomes.items():
+        yield from (((queue, name), count) for name, count in counts.items())
 
 
 def _reachable(snapshot: Snapshot) -> float | None:
@@ -98,7 +88,7 @@ def _reachable(snapshot: Snapshot) -> float | None:
 
 
 def _reconnects(snapshot: Snapshot) -> float:
-    return max(snapshot.events.get("connects", 0) - 1, 0)
+    return max(snapshot.events[Event.CONNECTS] - 1, 0)
 
 
 PROCESS_METRICS: Final = (
@@ -117,33 +107,8 @@ PROCESS_METRICS: Final = (
         lambda it: [((user,), count) for user, count in it.limited.items()],
         ("user",),
     ),
-    _event("idalloc_requests_waited", "Requests for ids that had to wait for a refill.", "waited"),
-    _event(
-        "idalloc_requests_redelivered",
-        "Requests that the broker delivered again, because whoever had them before was lost.",
-        "redelivered",
-    ),
+    *(_event(event) for event in Event if event.metric),
     _gauge("idalloc_waiters", "Requests that wait for a refill.", lambda it: it.waiters),
-    _event(
-        "idalloc_ordered_forwarded",
-        "Requests for ordered tags that were passed on to the owners of their partitions.",
-        "forwarded",
-    ),
-    _event(
-        "idalloc_ordered_owned",
-        "Requests for ordered tags that were taken as the owner of their partition.",
-        "owned",
-    ),
-    _event(
-        "idalloc_ordered_unroutable",
-        "Requests for ordered tags that the queue of their partition did not take.",
-        "unroutable",
-    ),
-    _event(
-        "idalloc_ordered_generations",
-        "Times that what was held for ordered tags was dropped, as its channel had ended.",
-        "generations",
-    ),
     _counter(
         "idalloc_ids_handed_out", "Ids handed out to callers, all tags.", lambda it: it.handed_out
     ),
@@ -161,64 +126,14 @@ PROCESS_METRICS: Final = (
     ),
     _gauge("idalloc_ids_left", "Ids in memory, all tags.", lambda it: it.left),
     _gauge("idalloc_tags", "Tags in memory.", lambda it: it.tags_held),
-    _event("idalloc_refills", "Refills that brought a segment.", "refills"),
     Metric(
         "idalloc_refill_failures",
         Kind.COUNTER,
         "Refills that brought no segment, by reason.",
-        _failures,
+        lambda it: [((reason,), count) for reason, count in it.refill_failures.items()],
         ("reason",),
     ),
-    _event(
-        "idalloc_refills_unknown",
-        "Refills whose commit has an unknown outcome; their ids are counted as lost.",
-        "refills_unknown",
-    ),
     _gauge("idalloc_refills_in_flight", "Refills under way.", lambda it: it.refills_in_flight),
-    _event(
-        "idalloc_rewinds_repaired",
-        "Rows found below ids that were handed out already, and raised above them again.",
-        "rewinds_repaired",
-    ),
-    _event(
-        "idalloc_claims_contested",
-        "Segments dropped because another worker had reserved some of the same ids.",
-        "claims_contested",
-    ),
-    _event(
-        "idalloc_claims_unprotected",
-        "Segments used without asking the other workers, because the broker refuses that.",
-        "claims_unprotected",
-    ),
-    _event(
-        "idalloc_overlaps_heard",
-        "Times that another worker was heard to have ids that this one had: some may have gone out "
-        "twice.",
-        "overlaps_heard",
-    ),
-    _event(
-        "idalloc_marks_implausible",
-        "Times that a row was not raised because what others say lies too far above it; the tag "
-        "waits for an operator.",
-        "marks_implausible",
-    ),
-    _event(
-        "idalloc_memory_set_back",
-        "Times that the process found itself restored from a snapshot, or copied, and dropped all "
-        "that it held.",
-        "memory_set_back",
-    ),
-    _event(
-        "idalloc_fleet_gaps",
-        "Times that the worker missed messages of others, which RabbitMQ had dropped from its "
-        "queue, and joined anew to read them.",
-        "fleet_gaps",
-    ),
-    _event(
-        "idalloc_foreign_messages",
-        "Messages in the queues between workers that no worker sent; they are not read.",
-        "foreign_messages",
-    ),
     _gauge(
         "idalloc_marks_in_broker",
         "Whether the broker remembers what was reserved, should all workers be down; absent before "
@@ -236,17 +151,11 @@ PROCESS_METRICS: Final = (
         lambda it: it.connected,
     ),
     _counter("idalloc_broker_reconnects", "Channels opened after the first one.", _reconnects),
-    _event(
-        "idalloc_poison_set_aside",
-        "Messages that ended the connection that they were delivered to, and are gone.",
-        "poison_set_aside",
-    ),
     _gauge(
         "idalloc_broker_blocked",
         "Whether the broker takes no messages, for lack of memory or disk space.",
         lambda it: it.blocked,
     ),
-    _event("idalloc_broker_blocks", "Times that the broker began to take no messages.", "blocked"),
     _counter("idalloc_cpu_seconds", "CPU time used by the process.", lambda it: it.cpu_seconds),
     _gauge(
         "idalloc_start_time_seconds",

@@ -68,8 +68,8 @@ class SnapshotTaker:
         return Snapshot(
             started_at=self._started_at,
             cpu_seconds=time.process_time(),
-            outcomes={queue: dict(counts) for queue, counts in tallies.outcomes.items()},
-            events=dict(tallies.events),
+            outcomes=tallies.ends(),
+            events={event.value: count for event, count in tallies.events.items()},
             refill_failures=dict(tallies.refill_failures),
             limited=tallies.limited.by_user(),
             latency=tallies.latency.copy(),

@@ -1,20 +1,11 @@
 """Every SQL statement, named and described; nothing else in the package holds SQL."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-OPTIONAL_COLUMNS: Final[Mapping[str, str]] = {
-    "max_step": "BIGINT",
-    "target_cover": "INT",
-    "ceiling": "BIGINT",
-    "allowed_users": "VARCHAR(1000) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
-    "ordered": "TINYINT(1)",
-    "max_count": "BIGINT",
-    "user_rate": "BIGINT",
-}
-"""The columns that a table may lack, and their types; NULL is the default. See `TagSettings`."""
+from idalloc_worker.tags import COLUMNS
 
 _TABLE_NAME: Final = re.compile(r"[A-Za-z0-9_$]{1,64}")
 
@@ -23,7 +14,8 @@ _TABLE_NAME: Final = re.compile(r"[A-Za-z0-9_$]{1,64}")
 # collation says they are. CAST, because MySQL 8 and later warn that the BINARY operator will go.
 _THIS_TAG: Final = "app_tag = %(app_tag)s AND CAST(app_tag AS BINARY) = CAST(%(app_tag)s AS BINARY)"
 
-_IN_UTF8: Final = "CONVERT(allowed_users USING utf8mb4)"
+
+_DEFINED: Final = {name: f"{name} {column.sql_type}" for name, column in COLUMNS.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +38,8 @@ class Statement:
             "<values>": ", ".join(f"%({name})s" for name in names),
             "<unchanged>": "".join(f" AND {_same(name)}" for name in names),
             "<changes>": ", ".join(f"{name} = %({name})s" for name in names),
-            "<definitions>": ", ".join(
-                f"ADD COLUMN {name} {OPTIONAL_COLUMNS.get(name)}" for name in names
-            ),
+            "<definitions>": ", ".join(f"ADD COLUMN {_DEFINED.get(name)}" for name in names),
+            "<settings>": ", ".join(_DEFINED.values()),
         }
         text = self.text
         for part, sql in parts.items():
@@ -80,17 +71,17 @@ def named_row(description: Sequence[Sequence[object]], row: Sequence[object]) ->
 
 def _same(column: str) -> str:
     """Compare a column with what was read from it; two NULLs are the same."""
-    if column != "allowed_users":
+    if column not in COLUMNS or not COLUMNS[column].is_text:
         return f"{column} <=> %({column})s"
     # Byte for byte, in the connection's character set: names of users know upper from lower case.
-    there, read = (f"CAST({text} AS BINARY)" for text in (_IN_UTF8, f"%({column})s"))
-    return f"{there} <=> {read}"
+    there, read = f"CONVERT({column} USING utf8mb4)", f"%({column})s"
+    return f"CAST({there} AS BINARY) <=> CAST({read} AS BINARY)"
 
 
 def settings_columns(names: Iterable[str]) -> tuple[str, ...]:
     """Return the names, or raise ValueError unless each is a column that holds a setting."""
     chosen = tuple(names)
-    if unknown := set(chosen) - {"step", "max_id", *OPTIONAL_COLUMNS}:
+    if unknown := set(chosen) - {"step", "max_id", *COLUMNS}:
         raise ValueError(f"no columns of a tag: {sorted(unknown)}")
     return chosen
 
@@ -199,13 +190,7 @@ CREATE TABLE IF NOT EXISTS <table> (
   max_id BIGINT NOT NULL DEFAULT 0,
   step BIGINT NOT NULL,
   update_time DATETIME DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP,
-  max_step BIGINT,
-  target_cover INT,
-  ceiling BIGINT,
-  allowed_users VARCHAR(1000) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin,
-  ordered TINYINT(1),
-  max_count BIGINT,
-  user_rate BIGINT,
+  <settings>,
   PRIMARY KEY (app_tag),
   CHECK (step >= 1)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET = ascii COLLATE = ascii_bin

@@ -1,7 +1,6 @@
 """Passes requests for ordered tags on to the owners of their partitions."""
 
 import logging
-from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
@@ -17,7 +16,7 @@ from idalloc_client.amqp import (
     Timer,
 )
 from idalloc_schemas import CONTENT_TYPE, RespCode
-from idalloc_worker.counters import ThrottledLog
+from idalloc_worker.counters import Event, Events, ThrottledLog
 from idalloc_worker.engine import Refused
 from idalloc_worker.ordered._bundles import (
     BUNDLE_TYPE,
@@ -80,7 +79,7 @@ class Forwarder:
         loop: Loop,
         responder: Responder,
         clock: Callable[[], float],
-        events: Counter[str],
+        events: Events,
         users: FleetUsers,
     ) -> None:
         self._worker = worker
@@ -179,7 +178,7 @@ class Forwarder:
         )
         body = encode_bundle([_ordered(delivery) for delivery in deliveries])
         channel.basic_publish("", QUEUES[bundle.partition], body, properties, mandatory=True)
-        self._events["forwarded"] += len(deliveries)
+        self._events[Event.FORWARDED] += len(deliveries)
 
     def _on_return(
         self, _channel: Channel, method: Basic.Return, properties: BasicProperties, _body: bytes
@@ -210,7 +209,7 @@ class Forwarder:
                     delivery.session.finish(delivery)
                 elif refusal is not _NOT_TAKEN or not self._second_tries.admits(delivery):
                     self._second_tries.forget(delivery)
-                    self._events["unroutable"] += 1
+                    self._events[Event.UNROUTABLE] += 1
                     self._responder.answer(delivery, refusal)
         self._tell_idle()
 

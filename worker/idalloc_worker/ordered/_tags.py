@@ -10,7 +10,7 @@ from typing import Final, Self
 from idalloc_client.amqp import Channel, Properties
 from idalloc_schemas import ALLOC_QUEUE, InvalidMessageError, RespCode, TagHealth, TagState
 from idalloc_worker._runtime import Runtime
-from idalloc_worker.counters import DEAD_LETTERED, EXPIRED, ORDERED_QUEUES, ThrottledLog
+from idalloc_worker.counters import ORDERED_QUEUES, Event, Outcome, ThrottledLog
 from idalloc_worker.engine import SHUTTING_DOWN, Engine, Listing, Refused, TagPool, describe
 from idalloc_worker.ordered._bundles import decode_bundle
 from idalloc_worker.ordered._forwarder import RETRY_AFTER, Forwarder
@@ -18,7 +18,7 @@ from idalloc_worker.ordered._ordered_engine import OrderedEngine
 from idalloc_worker.ordered._owner_session import BundledRequest, OwnerSession
 from idalloc_worker.ordered._partition_owner import PartitionOwner
 from idalloc_worker.requests import Delivery, Responder, Sample, deadline_of
-from idalloc_worker.rights import FOREIGN, FleetUsers, Steps, Viewer, listing, named_users
+from idalloc_worker.rights import FleetUsers, Steps, Viewer, listing, named_users
 from idalloc_worker.store import Job, NotBegunError, Store
 from idalloc_worker.tags import QUEUES, partition_of
 
@@ -157,7 +157,7 @@ class OrderedTags:
         session = delivery.session
         vouched = self._users.trusts(delivery.user)
         if not vouched and self._users.known:  # nothing else of it is looked at
-            self._tallies.events[FOREIGN] += 1
+            self._tallies.events[Event.FOREIGN_MESSAGES] += 1
             if self._sample.takes(now):
                 self._put_away(delivery, now, "no worker sent it")
             else:  # the broker has the less to do with it, the sooner the queue is empty again
@@ -171,24 +171,24 @@ class OrderedTags:
         deadline = deadline_of(properties, now)
         if deadline <= now:
             session.finish(delivery)
-            self._tallies.outcomes[ALLOC_QUEUE][EXPIRED] += len(requests)
+            self._tallies.outcomes[ALLOC_QUEUE][Outcome.EXPIRED] += len(requests)
             return
         if not isinstance(session, OwnerSession):
             return
         if self._responder.stalls.may_be_dead(deadline, now) and self._responder.doubts(delivery):
             return
-        self._tallies.events["owned"] += len(requests)
+        self._tallies.events[Event.OWNED] += len(requests)
         for request in session.unpack(delivery, requests):
             if request.answerable:
                 request.since, request.deadline = now, deadline
                 self._take(request, now, request.user_name if vouched else None)
             else:  # it goes with its bundle, which cannot be dead-lettered for one of many
-                self._tallies.outcomes[ORDERED_QUEUES][DEAD_LETTERED] += 1
+                self._tallies.outcomes[ORDERED_QUEUES][Outcome.DEAD_LETTERED] += 1
                 session.finish(request)
         self._run_effects()
 
     def _put_away(self, delivery: Delivery, now: float, why: object) -> None:
-        self._tallies.outcomes[ORDERED_QUEUES][DEAD_LETTERED] += 1
+        self._tallies.outcomes[ORDERED_QUEUES][Outcome.DEAD_LETTERED] += 1
         self._throttled.warning(
             now, "bad bundle", "Dead-lettered a message on %s: %s", delivery.queue, why
         )
@@ -202,10 +202,10 @@ class OrderedTags:
         if answer is not None:
             self._responder.answer(request, answer)
         else:
-            self._tallies.events["waited"] += 1
+            self._tallies.events[Event.WAITED] += 1
 
     def _on_end(self) -> None:
-        self._tallies.events["generations"] += 1
+        self._tallies.events[Event.GENERATIONS] += 1
         self.engine.void()
 
     def reserved_elsewhere(self, app_tag: str, end: int) -> None:

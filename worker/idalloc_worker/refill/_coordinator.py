@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from idalloc_worker._runtime import Runtime
+from idalloc_worker.counters import Event
 from idalloc_worker.engine import StartRefill
 from idalloc_worker.fleet import Fleet
 from idalloc_worker.marks import Watch
@@ -105,7 +106,7 @@ class RefillCoordinator:
         if suspected is not None:
             read, known = suspected.max_id, min(floor, attempt.floor)
             if not is_plausible(read, known, refill.floor, suspected.end):
-                self._counters["marks_implausible"] += 1
+                self._counters[Event.MARKS_IMPLAUSIBLE] += 1
                 self._end(attempt, MarkImplausibleError(refill.app_tag, read, known))
                 return
             # What was heard since may have moved the row since: then it is read once more first.
@@ -187,7 +188,7 @@ class RefillCoordinator:
             if ours:
                 self._end(attempt, reservation)
             else:
-                self._counters["claims_contested"] += 1
+                self._counters[Event.CLAIMS_CONTESTED] += 1
                 segment = reservation.segment
                 error = SegmentContestedError(attempt.refill.app_tag, segment.left, segment.right)
                 self._end(attempt, error)
@@ -196,7 +197,7 @@ class RefillCoordinator:
 
     def _note_rewind(self, attempt: _Attempt, reservation: Reservation) -> None:
         rewound = reservation.rewound_from is not None
-        self._counters["rewinds_repaired"] += rewound  # so that health shows it, from 0
+        self._counters[Event.REWINDS_REPAIRED] += rewound  # so that health shows it, from 0
         if not rewound:
             return
         _log.warning(

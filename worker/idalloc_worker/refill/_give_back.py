@@ -8,6 +8,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
 
 from idalloc_worker._runtime import Runtime
+from idalloc_worker.counters import Event
 from idalloc_worker.engine import Range, TagPool
 from idalloc_worker.fleet import Fleet
 from idalloc_worker.store import GiveBack
@@ -105,11 +106,11 @@ class GiveBacks:
             return  # given up
         if outcome is True:
             pool.gave_back(ids)
-            self._counters["give_backs"] += 1
+            self._counters[Event.GIVE_BACKS] += 1
             self._surrender(pool)
         else:
             pool.kept_back(ids)
-            self._counters["give_backs_failed"] += 1
+            self._counters[Event.GIVE_BACKS_FAILED] += 1
             if isinstance(outcome, Exception):
                 _log.warning("%d ids of %s are lost: %s", ids, pool.app_tag, outcome)
         self._go_on()

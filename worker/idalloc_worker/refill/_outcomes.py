@@ -3,7 +3,7 @@
 import logging
 
 from idalloc_schemas import RespCode
-from idalloc_worker.counters import ThrottledLog
+from idalloc_worker.counters import Event, ThrottledLog
 from idalloc_worker.engine import INTERNAL, REDIRECTED, Denial, Engine, Refused, StartRefill
 from idalloc_worker.store import NotBegunError, RefillOutcome, Reservation
 from idalloc_worker.tags import (
@@ -32,7 +32,7 @@ _BAD_ROW = "the row of this app_tag is invalid: see the worker's log"
 
 def record_outcome(
     engine: Engine, outcome: RefillOutcome, now: float, log: ThrottledLog
-) -> dict[str, int]:
+) -> dict[Event, int]:
     """Tell the engine how a refill ended, log what an operator should know, return the counts."""
     refill, result = outcome.refill, outcome.result
     if isinstance(result, Reservation):
@@ -42,7 +42,7 @@ def record_outcome(
             log.warning(now, "refused", "No ids: %s", result)
         settings = result.settings if isinstance(result, TagExhaustedError) else None
         engine.refill_refused(refill.attempt, _refusal(result), now, settings)
-        return {"refills_refused": 1}
+        return {Event.REFILLS_REFUSED: 1}
     unknown = isinstance(result, OutcomeUnknownError)
     lost = 0
     if isinstance(result, OutcomeUnknownError | SegmentContestedError):
@@ -50,16 +50,16 @@ def record_outcome(
     engine.refill_failed(refill.attempt, str(result), now, possibly_reserved=lost)
     if not isinstance(result, NotBegunError):
         log.warning(now, "refill failed", "Refill of %s failed: %s", refill.app_tag, result)
-    return {"refills_failed": 1, "refills_unknown": int(unknown)}
+    return {Event.REFILLS_FAILED: 1, Event.REFILLS_UNKNOWN: int(unknown)}
 
 
 def _record_reservation(
     engine: Engine, refill: StartRefill, reservation: Reservation, now: float, log: ThrottledLog
-) -> dict[str, int]:
+) -> dict[Event, int]:
     segment = reservation.segment
     if not segment.size:
         engine.settings_arrived(refill.attempt, reservation.settings, now)
-        return {"refills_forbidden": 1}
+        return {Event.REFILLS_FORBIDDEN: 1}
     accepted = engine.segment_arrived(refill.attempt, segment, reservation.settings, now)
     if not accepted:
         log.warning(
@@ -70,7 +70,7 @@ def _record_reservation(
             segment.size,
         )
     _warn_of_the_end(engine, refill.app_tag)
-    return {"refills": 1}
+    return {Event.REFILLS: 1}
 
 
 def _warn_of_the_end(engine: Engine, app_tag: str) -> None:

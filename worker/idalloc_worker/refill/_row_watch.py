@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from idalloc_schemas import MAX_ID
 from idalloc_worker._runtime import Runtime
+from idalloc_worker.counters import Event
 from idalloc_worker.engine import Engine, TagPool
 from idalloc_worker.fleet import Fleet
 from idalloc_worker.store import Job
@@ -122,7 +123,7 @@ class RowWatch:
         end = min((pool.space_used.end for pool in pools), default=MAX_ID)
         own = max((pool.mark for pool in pools), default=0)
         plausible = is_plausible(mark, floor, own, end)
-        self._counters["marks_implausible"] += not plausible
+        self._counters[Event.MARKS_IMPLAUSIBLE] += not plausible
         return plausible
 
     def _on_rows(
@@ -169,7 +170,7 @@ class RowWatch:
         self._refill_threads.run(Job(lambda store: store.raise_mark(app_tag, mark, floor), report))
 
     def _note(self, app_tag: str, mark: int, floor: int) -> None:
-        self._counters["rewinds_repaired"] += 1
+        self._counters[Event.REWINDS_REPAIRED] += 1
         _log.warning(
             "The row of %s was set back to %d, below ids that were reserved up to %d (a restore, a "
             "failover or an edit); it is raised above them again",

@@ -13,7 +13,7 @@ callers ask again.
 """
 
 import logging
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -33,9 +33,9 @@ from idalloc_client.amqp import (
     nothing,
 )
 from idalloc_schemas import ALLOC_QUEUE, HEALTH_QUEUE
-from idalloc_worker.counters import ThrottledLog
+from idalloc_worker.counters import Event, Events, ThrottledLog
 from idalloc_worker.requests._taken import as_copy
-from idalloc_worker.rights import FOREIGN, FleetUsers
+from idalloc_worker.rights import FleetUsers
 from idalloc_worker.tags import QUEUES
 
 _log = logging.getLogger("idalloc.worker")
@@ -100,7 +100,7 @@ class Quarantine:
         new_link: NewLink,
         later: Callable[[float, Callable[[], None]], object],
         clock: Callable[[], float],
-        events: Counter[str],
+        events: Events,
         *,
         users: FleetUsers,
     ) -> None:
@@ -199,14 +199,14 @@ class Quarantine:
         if queue.turn:  # it was one of those that there were when the turn began
             self._count(queue)
         self._backoff.reset()
-        self._events["poison_set_aside"] += 1
+        self._events[Event.POISON_SET_ASIDE] += 1
         self._throttled.warning(
             now,
             f"culprit in {queue.name}",
             "Set a message of %s aside (%d until now): it ends each connection that it is "
             'delivered to. See docs/operating.md, "541 in a loop"',
             queue.name,
-            self._events["poison_set_aside"],
+            self._events[Event.POISON_SET_ASIDE],
         )
 
     # One by one
@@ -270,7 +270,7 @@ class Quarantine:
             copy = as_copy(properties, users.user_id, aged=_ROUND)
             channel.publish(queue.name.encode(), copy, body)
         elif users.known:  # no owner would read it
-            self._events[FOREIGN] += 1
+            self._events[Event.FOREIGN_MESSAGES] += 1
         else:
             channel.publish(queue.name.encode(), as_copy(properties, aged=_ROUND), body)
 

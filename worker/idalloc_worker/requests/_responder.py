@@ -15,13 +15,8 @@ from idalloc_schemas import (
 )
 from idalloc_worker._runtime import Runtime
 from idalloc_worker.counters import (
-    ANSWERED,
-    DEAD_LETTERED,
-    DOUBTED,
-    EXPIRED,
-    GRANTED,
-    HANDED_BACK,
-    LIMITED,
+    REFUSED,
+    Outcome,
     ThrottledLog,
 )
 from idalloc_worker.engine import INTERNAL, Answer, OverShare, Redirected, Refused, over_share
@@ -34,6 +29,8 @@ from idalloc_worker.requests._stalls import StallGuard
 from idalloc_worker.requests._taken import Taken
 
 _log = logging.getLogger("idalloc.worker")
+
+_GRANTED: Final = Outcome.GRANTED  # a look into an enum costs as much as the count itself
 
 SHED: Final = over_share("this user sends more requests than others leave room for", 0.1)
 _SHED_BODY: Final = error_reply(SHED).encode()
@@ -68,12 +65,12 @@ class Responder:
     def answer(self, delivery: Delivery, answer: Answer) -> None:
         """Tell a caller what the engine says, or have somebody else do it."""
         if isinstance(answer, tuple):
-            self._outcomes[ALLOC_QUEUE][GRANTED] += 1
+            self._outcomes[ALLOC_QUEUE][_GRANTED] += 1
             self._reply(delivery, encode_alloc_success(answer), ALLOC_REPLY_TYPE)
         elif isinstance(answer, Redirected):
             self._on_redirected(delivery)
         elif answer.code is RespCode.SHUTTING_DOWN and delivery.returnable:
-            self._outcomes[ALLOC_QUEUE][HANDED_BACK] += 1
+            self._outcomes[ALLOC_QUEUE][Outcome.HANDED_BACK] += 1
             delivery.session.hand_back(delivery)
         else:  # a request is handed back once; the second time its caller is told
             self.refuse(delivery, answer)
@@ -81,10 +78,10 @@ class Responder:
     def refuse(self, delivery: Delivery, refusal: Refused) -> None:
         """Answer with an error."""
         if isinstance(refusal, OverShare):
-            self._outcomes[delivery.queue][LIMITED] += 1
+            self._outcomes[delivery.queue][Outcome.LIMITED] += 1
             self._limited.add(delivery.user_name)
         else:
-            self._outcomes[delivery.queue][refusal.code.name.lower()] += 1
+            self._outcomes[delivery.queue][REFUSED[refusal.code]] += 1
         reply = error_reply(refusal)
         self._reply(delivery, reply.encode(), REPLY_TYPES[delivery.queue])
 
@@ -96,7 +93,7 @@ class Responder:
         if deadline_of(properties, now) <= now:
             self.expire(delivery)
             return
-        self._outcomes[ALLOC_QUEUE][LIMITED] += 1
+        self._outcomes[ALLOC_QUEUE][Outcome.LIMITED] += 1
         self._limited.add(delivery.user_name)
         self._reply(delivery, _SHED_BODY, ALLOC_REPLY_TYPE)
 
@@ -107,7 +104,7 @@ class Responder:
         elif delivery.deadline <= self._clock():
             self.expire(delivery)
         elif delivery.session.usable:
-            self._outcomes[HEALTH_QUEUE][ANSWERED] += 1
+            self._outcomes[HEALTH_QUEUE][Outcome.ANSWERED] += 1
             self._reply(delivery, body, HEALTH_REPLY_TYPE)
 
     def beware(self) -> None:
@@ -154,7 +151,7 @@ class Responder:
 
     def expire(self, delivery: Delivery) -> None:
         """Drop a request that is past its deadline."""
-        self._outcomes[delivery.queue][EXPIRED] += 1
+        self._outcomes[delivery.queue][Outcome.EXPIRED] += 1
         if delivery.session.usable:
             delivery.session.finish(delivery)
 
@@ -162,13 +159,13 @@ class Responder:
         """Hand a message back, once, that may have aged unseen while the process was stopped."""
         if delivery.redelivered:
             return False
-        self._outcomes[ALLOC_QUEUE][DOUBTED] += 1
+        self._outcomes[ALLOC_QUEUE][Outcome.DOUBTED] += 1
         delivery.session.hand_back(delivery)
         return True
 
     def dead_letter(self, delivery: Delivery, now: float) -> None:
         """Put a request away that cannot be answered; of a flood of them, some."""
-        self._outcomes[delivery.queue][DEAD_LETTERED] += 1
+        self._outcomes[delivery.queue][Outcome.DEAD_LETTERED] += 1
         self._throttled.warning(
             now, "dead letter", "Dead-lettered a message on %s: no usable reply_to", delivery.queue
         )

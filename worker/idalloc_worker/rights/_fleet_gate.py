@@ -1,11 +1,10 @@
 """Lets in what workers say to each other, and nothing else: looked at before any of it is read."""
 
 import logging
-from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
-from idalloc_worker.counters import ThrottledLog
+from idalloc_worker.counters import Event, Events, ThrottledLog
 from idalloc_worker.rights._fleet_users import FleetUsers
 
 _log = logging.getLogger("idalloc.fleet")
@@ -13,16 +12,13 @@ _log = logging.getLogger("idalloc.fleet")
 MAX_BYTES: Final = 256 * 1024
 """Of a message: 500 marks, of the longest names that there can be, take a third of it."""
 
-FOREIGN: Final = "foreign_messages"
 """Counts what came where workers speak to each other, and is from none."""
 
 
 class FleetGate:
     """Owned by the link's thread."""
 
-    def __init__(
-        self, users: FleetUsers, counters: Counter[str], clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, users: FleetUsers, counters: Events, clock: Callable[[], float]) -> None:
         self.users = users
         self._counters = counters
         self._clock = clock
@@ -45,7 +41,7 @@ class FleetGate:
 
     def note_foreign(self) -> None:
         """Count a message that no worker sent."""
-        self._counters[FOREIGN] += 1
+        self._counters[Event.FOREIGN_MESSAGES] += 1
         self._throttled.warning(
             self._clock(),
             "foreign",
@@ -54,5 +50,5 @@ class FleetGate:
         )
 
     def _is_short(self, size: int) -> bool:
-        self._counters["fleet_invalid"] += size > MAX_BYTES
+        self._counters[Event.FLEET_INVALID] += size > MAX_BYTES
         return size <= MAX_BYTES

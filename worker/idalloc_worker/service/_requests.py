@@ -1,16 +1,20 @@
 """Takes requests as they are delivered, and sees that each of them ends."""
 
 import logging
+from typing import Final
 
 from idalloc_client.amqp import Properties
 from idalloc_schemas import ALLOC_QUEUE, InvalidMessageError, RespCode, parse_alloc_request
 from idalloc_worker._runtime import Runtime
+from idalloc_worker.counters import Event
 from idalloc_worker.engine import INTERNAL, Engine, Refused
 from idalloc_worker.health import HealthRequests
 from idalloc_worker.ordered import OrderedTags
 from idalloc_worker.requests import Delivery, Responder, deadline_of
 from idalloc_worker.service._effect_runner import EffectRunner
 from idalloc_worker.service._turns import SLICE, Turns
+
+_REQUESTS: Final = Event.REQUESTS  # a look into an enum costs as much as the count itself
 
 _log = logging.getLogger("idalloc.worker")
 
@@ -47,12 +51,12 @@ class Requests:
         now = self._clock()
         if came is None:
             came = now
-            self._events["requests"] += 1
+            self._events[_REQUESTS] += 1
             if delivery.user != self._last_user:
                 self._last_user, self._last_name = delivery.user, delivery.user_name
                 self._engine.places.seen(self._last_name, now)
             if delivery.redelivered:
-                self._events["redelivered"] += 1
+                self._events[Event.REDELIVERED] += 1
             turns = self._turns
             turns.taken += 1
             if (turns.held or turns.taken > SLICE) and delivery.queue == ALLOC_QUEUE:
@@ -98,6 +102,6 @@ class Requests:
             user=self._last_name if delivery.user == self._last_user else delivery.user_name,
         )
         if answer is None:
-            self._events["waited"] += 1
+            self._events[Event.WAITED] += 1
         else:
             self._responder.answer(delivery, answer)

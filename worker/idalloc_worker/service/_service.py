@@ -14,7 +14,7 @@ from idalloc_schemas import (
     HealthCall,
 )
 from idalloc_worker._runtime import Runtime
-from idalloc_worker.counters import Tallies, ThrottledLog
+from idalloc_worker.counters import Event, Tallies, ThrottledLog
 from idalloc_worker.engine import Engine, Range
 from idalloc_worker.fleet import Fleet
 from idalloc_worker.health import HealthRequests
@@ -181,7 +181,7 @@ class WorkerService:
         self._link.reset_channel(ConnectionResetError("its memory was set back"))
 
     def _forget_all(self, why: str) -> None:
-        self._tallies.events["memory_set_back"] += 1
+        self._tallies.events[Event.MEMORY_SET_BACK] += 1
         _log.error(
             "This process seems to have been restored from a snapshot, or copied (%s): it gives up "
             "the ids that it holds, as another one may have handed them out",

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
 
 from idalloc_worker.engine import ReservationRequest
 from idalloc_worker.tags import (
+    AUTHORITY,
     InvalidRowError,
     RewindSuspectedError,
     Segment,
@@ -16,9 +16,6 @@ from idalloc_worker.tags import (
     first_part,
     reservation_size,
 )
-
-AUTHORITY: Final = ("ordered", "ceiling", "allowed_users")
-"""The columns that say whether ids may be reserved, and how far; a table may lack them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from idalloc_worker.mysql import OPTIONAL_COLUMNS, SHOW_COLUMNS
+from idalloc_worker.mysql import SHOW_COLUMNS
 from idalloc_worker.store._admin_session import AdminSession
-from idalloc_worker.tags import StoreError, StoreUnavailableError
+from idalloc_worker.tags import COLUMNS, StoreError, StoreUnavailableError
 
 REQUIRED_COLUMNS: Final = ("app_tag", "max_id", "step")
 
@@ -59,7 +59,7 @@ def column_names(session: AdminSession, table: str) -> list[str]:
 def missing_columns(session: AdminSession, table: str) -> list[str]:
     """Name the optional columns that the table does not have. Raises StoreUnavailableError."""
     there = column_names(session, table)
-    return [name for name in OPTIONAL_COLUMNS if name not in there]
+    return [name for name in COLUMNS if name not in there]
 
 
 def check_columns(session: AdminSession, table: str) -> None:

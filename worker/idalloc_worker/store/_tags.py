@@ -9,7 +9,6 @@ from idalloc_worker.mysql import (
     ADD_TAG,
     CHANGE_TAG,
     LIST_TAGS,
-    OPTIONAL_COLUMNS,
     RAISE_TAG,
     READ_ROW,
     REMOVE_TAG,
@@ -17,7 +16,13 @@ from idalloc_worker.mysql import (
 )
 from idalloc_worker.store._admin_session import AdminSession
 from idalloc_worker.store._table_faults import REQUIRED_COLUMNS, check_columns, faults_explained
-from idalloc_worker.tags import StoreUnavailableError, TagError, TagNotFoundError, space_used
+from idalloc_worker.tags import (
+    COLUMNS,
+    StoreUnavailableError,
+    TagError,
+    TagNotFoundError,
+    space_used,
+)
 
 _DUPLICATE_KEY: Final = 1062
 _TRIES: Final = 100
@@ -85,7 +90,7 @@ class TagRow:
             texts["max_id"],
             texts["step"],
             texts.get("update_time"),
-            {name: texts.get(name) for name in OPTIONAL_COLUMNS},
+            {name: texts.get(name) for name in COLUMNS},
         )
 
     @property

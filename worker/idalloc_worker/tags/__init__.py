@@ -1,6 +1,7 @@
 """What a tag is: its settings, its segments, its errors; pure."""
 
 from idalloc_worker.tags._allowance import Allowance, DrawLimits
+from idalloc_worker.tags._columns import Column, Names, Number, YesNo
 from idalloc_worker.tags._consumption import Consumption
 from idalloc_worker.tags._errors import (
     InvalidRowError,
@@ -26,7 +27,7 @@ from idalloc_worker.tags._partitions import (
 )
 from idalloc_worker.tags._plausible import MarkImplausibleError, is_plausible
 from idalloc_worker.tags._segment import Segment
-from idalloc_worker.tags._settings import TagExhaustedError, TagSettings
+from idalloc_worker.tags._settings import AUTHORITY, COLUMNS, TagExhaustedError, TagSettings
 from idalloc_worker.tags._step_size import (
     NO_DEMAND,
     Demand,
@@ -36,17 +37,22 @@ from idalloc_worker.tags._step_size import (
 )
 
 __all__ = [
+    "AUTHORITY",
+    "COLUMNS",
     "HIGHEST_PRECEDENCE",
     "NO_DEMAND",
     "QUEUES",
     "QUEUE_ARGUMENTS",
     "Allowance",
+    "Column",
     "Consumption",
     "Demand",
     "DrawLimits",
     "InvalidRowError",
     "MarkImplausibleError",
     "MarksNotVouchedError",
+    "Names",
+    "Number",
     "OutcomeUnknownError",
     "RewindSuspectedError",
     "Segment",
@@ -60,6 +66,7 @@ __all__ = [
     "TagIsOrderedError",
     "TagNotFoundError",
     "TagSettings",
+    "YesNo",
     "consumer_arguments",
     "end_of_space",
     "first_part",
