@@ -37,7 +37,6 @@ class LinkThread:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._posted: deque[Callback] = deque()
         self._waker: _Waker | None = None
-        self._wake_pending = False
 
     def start(self) -> None:
         """Start the thread; the connection follows.
@@ -53,14 +52,7 @@ class LinkThread:
     def post(self, callback: Callback) -> None:
         """Run a callback on the thread, soon. After `stop` it is dropped."""
         self._posted.append(callback)
-        # One wake-up serves all that is posted before the thread gets to it.
-        if not self._wake_pending:
-            try:
-                self._wake_pending = True
-                self._wake()
-            except BaseException:  # Ctrl-C just here: nobody else would wake it any more
-                self._wake()
-                raise
+        self._wake()
 
     def stop(self, timeout: float) -> bool:
         """Flush, close and end the thread; False if it did not end within `timeout` seconds."""
@@ -98,7 +90,6 @@ class LinkThread:
             waker.close()
 
     def _run_posted(self) -> None:
-        self._wake_pending = False  # first, so that a later post wakes the thread again
         self.link.run(self._posted)
 
     def _begin_stop(self, deadline: float) -> None:

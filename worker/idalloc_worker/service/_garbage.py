@@ -1,7 +1,8 @@
 """Keeps Python's garbage collector from holding up the I/O thread, which answers all requests.
 
-A full collection looks at every object there is: with 10,000 tags that took up to 150 ms, and while
-tags come into use there was one for each quarter more of them. A request leaves no cycles behind,
+A full collection looks at every object there is, and while tags come into use there is one for each
+quarter more of them. Measured with 10,000 tags: it takes 46 ms, 11 with the start frozen, and none
+comes while they get warm if full ones are rare. A request leaves no cycles behind,
 so there is nothing to be found (`benchmarks/races/garbage.py`).
 """
 
