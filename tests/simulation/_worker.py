@@ -6,7 +6,7 @@ from typing import Any
 
 from pika.channel import Channel
 
-from idalloc_worker.counters._counters import Tallies
+from idalloc_worker.counters._counters import Counters
 from idalloc_worker.engine._engine import Engine, EngineLimits
 from idalloc_worker.marks._vouching import Vouching
 from idalloc_worker.ordered._ordered_engine import OwnerEngine
@@ -115,16 +115,16 @@ class SimWorker:
         limits = EngineLimits(max_count=100)
         self.engine = Engine(limits, attempts=attempts, jitter=lambda: 0.5)
         self.owner = OwnerEngine(limits, attempts=attempts, jitter=lambda: 0.5)
-        self.tallies = Tallies()
+        self.counters = Counters()
         kind = OrderedTags if weather.ordered else NoOrderedTags
         clock = world.clock.read
-        ordered = kind(self.owner, self.engine, self.name, self.tallies, clock)
+        ordered = kind(self.owner, self.engine, self.name, self.counters, clock)
         self.service = SimService(
             self.engine,
             ordered,
             name=self.name,
             prefetch=_PREFETCH,
-            tallies=self.tallies,
+            counters=self.counters,
             vouching=Vouching(wall_clock=clock),
             clock=clock,
             clocks=ClockWatch(clock, clock),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from idalloc_schemas import ALLOC_QUEUE
-from idalloc_worker.counters._counters import Tallies
+from idalloc_worker.counters._counters import Counters
 from idalloc_worker.counters._registry import Outcome
 from idalloc_worker.counters._throttle import ThrottledLog
 from idalloc_worker.counters._user_counts import NOBODY
@@ -27,9 +27,9 @@ class Bench:
         self.usable = True
         self.ends: list[str] = []
         self.addresses = ReplyAddresses(None)
-        self.tallies = Tallies()
+        self.counters = Counters()
         self.desk = Desk(
-            self.tallies,
+            self.counters,
             ThrottledLog(logging.getLogger("idalloc.test")),
             lambda: self.now,
             lambda _delivery: self.ends.append("passed on"),
@@ -37,7 +37,7 @@ class Bench:
 
     @property
     def outcomes(self) -> dict[Outcome, int]:
-        return +Counter(self.tallies.outcomes[ALLOC_QUEUE])
+        return +Counter(self.counters.outcomes[ALLOC_QUEUE])
 
     def delivery(self, *, redelivered: bool = False) -> Delivery:
         session: Any = self
@@ -77,10 +77,10 @@ def test_a_request_is_handed_back_once(bench: Bench) -> None:
 def test_a_user_beyond_its_share_is_counted_apart(bench: Bench) -> None:
     """It is no trouble of the fleet's, so that nobody is woken for it."""
     bench.desk.refuse(bench.delivery(), busy("no place for anybody", 0.1))
-    assert (bench.outcomes, bench.tallies.limited.by_user()) == ({Outcome.BUSY: 1}, {})
+    assert (bench.outcomes, bench.counters.limited.by_user()) == ({Outcome.BUSY: 1}, {})
     bench.desk.refuse(bench.delivery(), over_share("this user has had its share", 0.1))
     assert bench.outcomes == {Outcome.BUSY: 1, Outcome.LIMITED: 1}
-    assert bench.tallies.limited.by_user() == {NOBODY: 1}
+    assert bench.counters.limited.by_user() == {NOBODY: 1}
 
 
 def test_an_answer_about_health_that_comes_too_late_is_dropped(bench: Bench) -> None:

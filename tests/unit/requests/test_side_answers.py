@@ -9,7 +9,7 @@ import pytest
 
 from idalloc_client.amqp._io._frames import Envelope
 from idalloc_schemas import ALLOC_QUEUE, RespCode
-from idalloc_worker.counters._counters import Tallies
+from idalloc_worker.counters._counters import Counters
 from idalloc_worker.counters._throttle import ThrottledLog
 from idalloc_worker.engine._effects import Refused
 from idalloc_worker.requests._reply_address import ReplyAddresses
@@ -171,7 +171,7 @@ def refuse(desk: Desk, session: FakeSession, *, redelivered: bool = False) -> No
 
 @pytest.fixture
 def desk(side: Side) -> Desk:
-    made = Desk(Tallies(), ThrottledLog(logging.getLogger()), lambda: side.now, lambda _: None)
+    made = Desk(Counters(), ThrottledLog(logging.getLogger()), lambda: side.now, lambda _: None)
     made.side = side.answers
     return made
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from idalloc_schemas import TagHealth, TagState
-from idalloc_worker.counters._counters import Tallies
+from idalloc_worker.counters._counters import Counters
 from idalloc_worker.engine._engine import Engine, EngineLimits
 from idalloc_worker.engine._pool import TagPool
 from idalloc_worker.engine._tag_health import LISTED, LISTED_TO_CALLERS, Listing
@@ -43,7 +43,7 @@ def owning(*names: str) -> OwnerDriver:
 
 
 def ordered_tags(plain: Engine, ordered: OwnerEngine) -> OrderedTags:
-    tags = OrderedTags(ordered, plain, "worker", Tallies())
+    tags = OrderedTags(ordered, plain, "worker", Counters())
     tags._owner = SimpleNamespace(delivered_to=set())  # type: ignore[assignment]  # owns nothing
     return tags
 

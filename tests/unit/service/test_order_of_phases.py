@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from idalloc_schemas import AllocRequest
-from idalloc_worker.counters._counters import Tallies
+from idalloc_worker.counters._counters import Counters
 from idalloc_worker.engine._effects import REDIRECTED, Answer, Answered, Redirected, StartRefill
 from idalloc_worker.engine._engine import Engine, EngineLimits
 from idalloc_worker.ordered._ordered_engine import OwnerEngine
@@ -43,7 +43,7 @@ class Worker:
         self.world = world
         self.plain = Engine(EngineLimits(max_failures=1000), jitter=lambda: 0.0)
         self.owner = OwnerEngine(EngineLimits(max_failures=1000), jitter=lambda: 0.0)
-        self.tags = OrderedTags(self.owner, self.plain, "worker", Tallies(), lambda: world.now)
+        self.tags = OrderedTags(self.owner, self.plain, "worker", Counters(), lambda: world.now)
         self.jobs: deque[Any] = deque()  # looks at the table that are to be begun
         self.found: deque[Callable[[], None]] = deque()  # and those that have ended
         self.refills: list[StartRefill] = []

@@ -10,7 +10,7 @@ from typing import Final, Self
 
 from idalloc_client.amqp import Channel, Properties
 from idalloc_schemas import ALLOC_QUEUE, InvalidMessageError, RespCode, TagHealth, TagState
-from idalloc_worker.counters import ORDERED_QUEUES, Event, Outcome, Tallies, ThrottledLog
+from idalloc_worker.counters import ORDERED_QUEUES, Counters, Event, Outcome, ThrottledLog
 from idalloc_worker.engine import SHUTTING_DOWN, Engine, Listing, Refused, TagPool, describe
 from idalloc_worker.ordered._bundles import decode_bundle
 from idalloc_worker.ordered._forwarder import RETRY_AFTER, Forwarder
@@ -57,7 +57,7 @@ class OrderedTags:
         engine: OwnerEngine,
         plain: Engine,
         worker: str,
-        tallies: Tallies,
+        counters: Counters,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.engine = engine
@@ -66,7 +66,7 @@ class OrderedTags:
         self._plain = plain
         self._worker = worker
         self._throttled = ThrottledLog(_log)
-        self._tallies = tallies
+        self._counters = counters
         self._clock = clock
         self._sample = Sample()
         self._giving_up = False
@@ -90,7 +90,7 @@ class OrderedTags:
         self._desk = desk
         self._run_effects = run_effects
         self._users = users
-        events = self._tallies.events
+        events = self._counters.events
         self._forwarder = Forwarder(self._worker, loop, desk, self._clock, events, users)
         self._owner = PartitionOwner(
             self._worker,
@@ -166,7 +166,7 @@ class OrderedTags:
         session = delivery.session
         vouched = self._users.trusts(delivery.user)
         if not vouched and self._users.known:  # nothing else of it is looked at
-            self._tallies.events[Event.FOREIGN_MESSAGES] += 1
+            self._counters.events[Event.FOREIGN_MESSAGES] += 1
             if self._sample.takes(now):
                 self._put_away(delivery, now, "no worker sent it")
             else:  # the broker has the less to do with it, the sooner the queue is empty again
@@ -180,22 +180,22 @@ class OrderedTags:
         deadline = deadline_of(properties, now)
         if deadline <= now:
             session.finish(delivery)
-            self._tallies.outcomes[ALLOC_QUEUE][Outcome.EXPIRED] += len(requests)
+            self._counters.outcomes[ALLOC_QUEUE][Outcome.EXPIRED] += len(requests)
             return
         if not isinstance(session, OwnerSession) or self._desk.doubts(delivery, deadline, now):
             return
-        self._tallies.events[Event.OWNED] += len(requests)
+        self._counters.events[Event.OWNED] += len(requests)
         for request in session.unpack(delivery, requests):
             if request.answerable:
                 request.since, request.deadline = now, deadline
                 self._take(request, now, request.user_name if vouched else None)
             else:  # it goes with its bundle, which cannot be dead-lettered for one of many
-                self._tallies.outcomes[ORDERED_QUEUES][Outcome.DEAD_LETTERED] += 1
+                self._counters.outcomes[ORDERED_QUEUES][Outcome.DEAD_LETTERED] += 1
                 session.finish(request)
         self._run_effects()
 
     def _put_away(self, delivery: Delivery, now: float, why: object) -> None:
-        self._tallies.outcomes[ORDERED_QUEUES][Outcome.DEAD_LETTERED] += 1
+        self._counters.outcomes[ORDERED_QUEUES][Outcome.DEAD_LETTERED] += 1
         self._throttled.warning(
             now, "bad bundle", "Dead-lettered a message on %s: %s", delivery.queue, why
         )
@@ -209,10 +209,10 @@ class OrderedTags:
         if answer is not None:
             self._desk.answer(request, answer)
         else:
-            self._tallies.events[Event.WAITED] += 1
+            self._counters.events[Event.WAITED] += 1
 
     def _on_end(self) -> None:
-        self._tallies.events[Event.GENERATIONS] += 1
+        self._counters.events[Event.GENERATIONS] += 1
         self.engine.void()
 
     def reserved_elsewhere(self, app_tag: str, end: int) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from idalloc_client.amqp import LinkThread
 from idalloc_schemas import MAX_ID
-from idalloc_worker.counters import Event, Tallies
+from idalloc_worker.counters import Counters, Event
 from idalloc_worker.engine import Engine, TagPool
 from idalloc_worker.fleet import Fleet
 from idalloc_worker.store import Errand, Refiller
@@ -53,7 +53,7 @@ class RowWatch:
         fleet: Fleet,
         refiller: Refiller,
         thread: LinkThread,
-        tallies: Tallies,
+        counters: Counters,
         clock: Callable[[], float],
     ) -> None:
         self._engines = engines
@@ -61,7 +61,7 @@ class RowWatch:
         self._refiller = refiller
         self._loop = thread.link
         self._post = thread.post
-        self._counters = tallies.events
+        self._counters = counters.events
         self._clock = clock
         self._round: Iterator[str] = iter(())  # the tags whose turn is yet to come
         self._in_haste = 0  # so many tags are to be looked at without a pause

@@ -14,8 +14,8 @@ from idalloc_schemas import (
 )
 from idalloc_worker.counters import (
     REFUSED,
+    Counters,
     Outcome,
-    Tallies,
     ThrottledLog,
 )
 from idalloc_worker.engine import INTERNAL, Answer, OverShare, Redirected, Refused, over_share
@@ -38,14 +38,14 @@ class Desk:
 
     def __init__(
         self,
-        tallies: Tallies,
+        counters: Counters,
         throttled: ThrottledLog,
         clock: Callable[[], float],
         on_redirected: Callable[[Delivery], None],
     ) -> None:
-        self._outcomes = tallies.outcomes
-        self._limited = tallies.limited
-        self._latency = tallies.latency
+        self._outcomes = counters.outcomes
+        self._limited = counters.limited
+        self._latency = counters.latency
         self._throttled = throttled
         self._clock = clock
         self._on_redirected = on_redirected

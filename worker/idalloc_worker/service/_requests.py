@@ -6,7 +6,7 @@ from typing import Final
 
 from idalloc_client.amqp import Properties
 from idalloc_schemas import ALLOC_QUEUE, InvalidMessageError, RespCode, parse_alloc_request
-from idalloc_worker.counters import Event, Tallies
+from idalloc_worker.counters import Counters, Event
 from idalloc_worker.engine import INTERNAL, Engine, Refused
 from idalloc_worker.health import HealthRequests
 from idalloc_worker.ordered import OrderedTags
@@ -33,7 +33,7 @@ class Requests:
         *,
         desk: Desk,
         effects: EffectRunner,
-        tallies: Tallies,
+        counters: Counters,
         clock: Callable[[], float],
     ) -> None:
         self._engine = engine
@@ -41,7 +41,7 @@ class Requests:
         self._health = health
         self._desk = desk
         self._effects = effects
-        self._events = tallies.events
+        self._events = counters.events
         self._clock = clock
         self._last_user: bytes | None = None
 

@@ -13,7 +13,7 @@ from idalloc_schemas import (
     HEALTH_QUEUE,
     HealthCall,
 )
-from idalloc_worker.counters import Event, Tallies, ThrottledLog
+from idalloc_worker.counters import Counters, Event, ThrottledLog
 from idalloc_worker.engine import Engine, Range
 from idalloc_worker.fleet import Fleet
 from idalloc_worker.health import HealthRequests
@@ -62,7 +62,7 @@ class WorkerService:
         *,
         name: str,
         prefetch: int,
-        tallies: Tallies,
+        counters: Counters,
         vouching: Vouching | None = None,
         operators: Iterable[str] = (),
         users: FleetUsers | None = None,
@@ -80,8 +80,8 @@ class WorkerService:
         self._clock = clock
         self._clocks = clocks or ClockWatch()
         self._throttled = ThrottledLog(_log)
-        self._tallies = tallies
-        self._desk = Desk(tallies, self._throttled, clock, ordered.redirect)
+        self._counters = counters
+        self._desk = Desk(counters, self._throttled, clock, ordered.redirect)
         self._session: Session | None = None
         self._budget = ChannelBudget()
         self._queues = RequestQueues(clock)
@@ -91,9 +91,9 @@ class WorkerService:
         """Say on which thread it runs, and who runs the refills."""
         self._post = thread.post
         self._link = thread.link
-        tallies = self._tallies
+        counters = self._counters
         self._fleet = Fleet(
-            tallies.events,
+            counters.events,
             thread.link,
             name=self._name,
             users=self._users,
@@ -103,14 +103,14 @@ class WorkerService:
         )
         lane = LookupLane(refiller, thread.post, thread.link.call_later)
         self._refills = Refills(
-            self._fleet, refiller, self._record, tallies.events, thread.post, lane
+            self._fleet, refiller, self._record, counters.events, thread.post, lane
         )
         self._effects = EffectRunner(
             self._engines, self._desk, self._refills, thread.link, self._clock
         )
-        self._give_backs = GiveBacks(self._fleet, refiller, thread.post, tallies.events)
+        self._give_backs = GiveBacks(self._fleet, refiller, thread.post, counters.events)
         self._row_watch = RowWatch(
-            self._engines, self._fleet, refiller, thread, tallies, self._clock
+            self._engines, self._fleet, refiller, thread, counters, self._clock
         )
         self._fleet.marks.on_reserved = self._ordered.reserved_elsewhere
         self._health = HealthRequests(
@@ -118,7 +118,7 @@ class WorkerService:
             fleet=self._fleet,
             ordered=self._ordered,
             desk=self._desk,
-            tallies=tallies,
+            counters=counters,
             link=thread.link,
             rights=self._rights,
             clock=self._clock,
@@ -133,7 +133,7 @@ class WorkerService:
             self._health,
             desk=self._desk,
             effects=self._effects,
-            tallies=tallies,
+            counters=counters,
             clock=self._clock,
         )
         turns = Turns(self._requests.take, self._desk.shed, thread, self._prefetch)
@@ -150,7 +150,7 @@ class WorkerService:
             lambda **given: link.beside(**given, what="(singly)", quiet=True),
             link.call_later,
             self._clock,
-            tallies.events,
+            counters.events,
             users=self._users,
         )
         stream = self._fleet.memory.stream
@@ -160,7 +160,7 @@ class WorkerService:
     def _beat(self) -> None:
         self._desk.stalls.beat(self._clock())
         self._look_at_clocks(self.on_memory_set_back)
-        self._tallies.marks_in_broker = self._fleet.memory.in_broker
+        self._counters.marks_in_broker = self._fleet.memory.in_broker
         self._link.call_later(BEAT, self._beat)
 
     # What somebody else may have handed out
@@ -176,7 +176,7 @@ class WorkerService:
         self._link.reset_channel(ConnectionResetError("its memory was set back"))
 
     def _forget_all(self, why: str) -> None:
-        self._tallies.events[Event.MEMORY_SET_BACK] += 1
+        self._counters.events[Event.MEMORY_SET_BACK] += 1
         _log.error(
             "This process seems to have been restored from a snapshot, or copied (%s): it gives up "
             "the ids that it holds, as another one may have handed them out",
@@ -199,7 +199,7 @@ class WorkerService:
             return
         # A copy of this process, restored elsewhere, begins here: its connection was the other's.
         self._look_at_clocks(self._forget_all)
-        self._tallies.connected_again()
+        self._counters.connected_again()
         collect_rarely(rarely=not wire.leaves_cycles)
         channel = wire.channel
         self._users.log_in(channel.connection)
@@ -278,7 +278,7 @@ class WorkerService:
             self._desk.beware()
             self._quarantine.suspect()
             self._fleet.memory.stream.beware()
-        self._tallies.connected = False
+        self._counters.connected = False
         self._fleet.disconnect()
         self._health.disconnect()
         self._ordered.on_lost()
@@ -290,7 +290,7 @@ class WorkerService:
 
     def on_blocked(self, *, blocked: bool) -> None:
         """Note it: answers wait in memory, no more of them than the prefetch allows."""
-        self._tallies.set_blocked(blocked=blocked)
+        self._counters.set_blocked(blocked=blocked)
 
     def _on_cancelled_by_broker(self, channel: Channel) -> None:
         if self._session is not None and channel.is_open and not self._draining:
@@ -334,7 +334,7 @@ class WorkerService:
         engine = self._engines[report.refill.ordered]
         if isinstance(report.outcome, Reservation) and not report.refill.ordered:
             self._ordered.reserved_elsewhere(report.refill.app_tag, report.outcome.segment.right)
-        self._tallies.refilled(report, record_report(engine, report, now, self._throttled))
+        self._counters.refilled(report, record_report(engine, report, now, self._throttled))
         self._effects.run_soon()
 
     # Stopping
