@@ -144,7 +144,7 @@ class Simulation:
         counts["requests"] = len(self.world.judge.asks)
         for worker in self.workers:
             for event in _COUNTED:
-                counts[event.value] += worker.tallies.events[event]
+                counts[event.value] += worker.counters.events[event]
         return dict(counts)
 
     def _warm_up(self) -> None:

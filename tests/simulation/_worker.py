@@ -6,7 +6,7 @@ from typing import Any
 
 from pika.channel import Channel
 
-from idalloc_worker.counters._counters import Tallies
+from idalloc_worker.counters._counters import Counters
 from idalloc_worker.engine._engine import Engine, EngineLimits
 from idalloc_worker.marks._vouching import Vouching
 from idalloc_worker.ordered._ordered_engine import OrderedEngine
@@ -115,7 +115,7 @@ class SimWorker:
         limits = EngineLimits(max_count=100)
         self.engine = Engine(limits, attempts=attempts, jitter=lambda: 0.5)
         self.owner = OrderedEngine(limits, attempts=attempts, jitter=lambda: 0.5)
-        self.tallies = Tallies()
+        self.counters = Counters()
         clock = world.clock.read
         thread: Any = self
         self.refill_threads = SimRefillThreads(
@@ -131,7 +131,7 @@ class SimWorker:
             *(self.engine, self.owner, lambda _handler: thread, refill_threads),
             name=self.name,
             prefetch=_PREFETCH,
-            tallies=self.tallies,
+            counters=self.counters,
             vouching=Vouching(wall_clock=clock),
             clock=clock,
             clocks=ClockWatch(clock, clock),

@@ -200,7 +200,7 @@ def test_claims_that_were_dropped_unread_are_heard_all_the_same() -> None:
     channel.down.hold(held=False)
     bench.wait(1.0)
     assert mark_of(other) == mark_of(reading)
-    assert reading.tallies.events[Event.FLEET_GAPS] == 1
+    assert reading.counters.events[Event.FLEET_GAPS] == 1
     assert fleet_of(reading).speaking
 
 
@@ -215,7 +215,7 @@ def test_a_request_whose_time_is_over_uses_up_no_id(bench: Bench) -> None:
     bench.world.broker.queues[ALLOC_QUEUE].push(Message("", ALLOC_QUEUE, body, late))
     bench.settle()
     assert bench.world.judge.counts["ids"] == used
-    assert worker.tallies.outcomes[ALLOC_QUEUE][Outcome.EXPIRED] == 1
+    assert worker.counters.outcomes[ALLOC_QUEUE][Outcome.EXPIRED] == 1
 
 
 def test_a_request_that_cannot_be_answered_uses_up_no_id(bench: Bench) -> None:
@@ -224,7 +224,7 @@ def test_a_request_that_cannot_be_answered_uses_up_no_id(bench: Bench) -> None:
     body = encode_alloc_request(TAG, 1)
     bench.world.broker.queues[ALLOC_QUEUE].push(Message("", ALLOC_QUEUE, body, Properties()))
     bench.settle()
-    assert +Counter(worker.tallies.outcomes[ALLOC_QUEUE]) == {Outcome.DEAD_LETTERED: 1}
+    assert +Counter(worker.counters.outcomes[ALLOC_QUEUE]) == {Outcome.DEAD_LETTERED: 1}
     assert bench.world.database.rows[TAG] == 0
 
 
@@ -312,7 +312,7 @@ def test_a_question_that_comes_too_late_is_not_passed_on(bench: Bench) -> None:
     body = b'{"fleet": true}'
     bench.world.broker.queues[HEALTH_QUEUE].push(Message("", HEALTH_QUEUE, body, late))
     bench.settle()
-    assert +Counter(worker.tallies.outcomes[HEALTH_QUEUE]) == {Outcome.EXPIRED: 1}
+    assert +Counter(worker.counters.outcomes[HEALTH_QUEUE]) == {Outcome.EXPIRED: 1}
 
 
 def jumping_clocks() -> ClockWatch:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from idalloc_client.amqp import Link
-from idalloc_worker.counters import Tallies
+from idalloc_worker.counters import Counters
 from idalloc_worker.store import RefillThreads
 
 
@@ -16,5 +16,5 @@ class Runtime:
     link: Link
     post: Callable[[Callable[[], None]], None]
     refill_threads: RefillThreads
-    counters: Tallies
+    counters: Counters
     clock: Callable[[], float] = time.monotonic

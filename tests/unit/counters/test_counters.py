@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from idalloc_worker.counters._counters import REFILL_FAILURES, Tallies, failure_reason
+from idalloc_worker.counters._counters import REFILL_FAILURES, Counters, failure_reason
 from idalloc_worker.counters._registry import Event, Outcome
 from idalloc_worker.engine._effects import StartRefill
 from idalloc_worker.store._reservation import Reservation
@@ -51,7 +51,7 @@ def test_each_failure_has_a_reason(error: Exception, reason: str) -> None:
 
 def test_the_database_is_reachable_if_it_answers() -> None:
     """An answer about a tag is one; what never reached it says nothing."""
-    tallies = Tallies()
+    counters = Counters()
     for outcome, reachable in (
         (NotBegunError(), None),
         (StoreUnavailableError(StoreReason.UNREACHABLE, "no"), False),
@@ -62,34 +62,34 @@ def test_the_database_is_reachable_if_it_answers() -> None:
         (StoreUnavailableError(StoreReason.READ_ONLY, "no"), False),
         (SegmentContestedError("order", 5, 9), True),
     ):
-        tallies.refilled(RefillOutcome(REFILL, outcome, 0.1), {})
-        assert tallies.database_reachable is reachable
-    assert sum(tallies.refill_time.counts) == 6, "two never reached it"
+        counters.refilled(RefillOutcome(REFILL, outcome, 0.1), {})
+        assert counters.database_reachable is reachable
+    assert sum(counters.refill_time.counts) == 6, "two never reached it"
 
 
 def test_health_shows_both_queues_together() -> None:
     """The counters of `id.health` are flat, and all there from 0."""
-    tallies = Tallies()
-    tallies.events[Event.REQUESTS] += 3
+    counters = Counters()
+    counters.events[Event.REQUESTS] += 3
     for queue, outcome in (
         ("id.alloc", Outcome.GRANTED),
         ("id.alloc", Outcome.INVALID_REQUEST),
         ("id.health", Outcome.INVALID_REQUEST),
     ):
-        tallies.outcomes[queue][outcome] += 1
-    shown = tallies.health_counters()
+        counters.outcomes[queue][outcome] += 1
+    shown = counters.for_health()
     assert [*shown] == [*Event, *Outcome]
     assert +Counter(shown) == {"requests": 3, "granted": 1, "invalid_request": 2}
 
 
 def test_blocked_ends_with_the_channel() -> None:
     """A new channel begins unblocked: a broker that still blocks says so again."""
-    tallies = Tallies()
-    tallies.connected_again()
-    tallies.set_blocked(blocked=True)
-    assert tallies.blocked
-    tallies.connected_again()
-    assert (tallies.blocked, tallies.events[Event.BLOCKED], tallies.events[Event.CONNECTS]) == (
+    counters = Counters()
+    counters.connected_again()
+    counters.set_blocked(blocked=True)
+    assert counters.blocked
+    counters.connected_again()
+    assert (counters.blocked, counters.events[Event.BLOCKED], counters.events[Event.CONNECTS]) == (
         False,
         1,
         2,

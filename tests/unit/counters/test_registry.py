@@ -2,7 +2,7 @@
 
 import pytest
 
-from idalloc_worker.counters._counters import REFILL_FAILURES, Tallies
+from idalloc_worker.counters._counters import REFILL_FAILURES, Counters
 from idalloc_worker.counters._registry import REFUSED, Event, Outcome
 from idalloc_worker.metrics._collector import families
 from idalloc_worker.metrics._sources import ProcessState
@@ -18,7 +18,7 @@ FAMILIES = {family.name: family for family in families([ProcessState(1, snapshot
 
 def test_no_two_counters_share_a_name() -> None:
     """Health shows all of them in one object."""
-    assert len({*COUNTERS}) == len(COUNTERS) == len(Tallies().health_counters())
+    assert len({*COUNTERS}) == len(COUNTERS) == len(Counters().for_health())
 
 
 @pytest.mark.parametrize("counter", COUNTERS)

@@ -9,7 +9,7 @@ import pytest
 
 from idalloc_client.amqp._io._frames import Properties
 from idalloc_schemas import HEALTH_QUEUE, HealthCall, RespCode
-from idalloc_worker.counters._counters import Tallies
+from idalloc_worker.counters._counters import Counters
 from idalloc_worker.counters._registry import Outcome
 from idalloc_worker.engine._effects import Refused
 from idalloc_worker.health._requests import HealthRequests
@@ -51,7 +51,7 @@ class Bench:
         self.plain.get("all")
         self.plain.get("carts", user="shop")
         self.plain.get("bills", user="billing")
-        self.tallies = Tallies()
+        self.counters = Counters()
         self.soon: list[Callable[[], None]] = []
         fleet: Any = SimpleNamespace(speaking=True, key="key")
         link: Any = SimpleNamespace(
@@ -59,7 +59,9 @@ class Bench:
             call_later=lambda _delay, callback: self.soon.append(callback),
         )
         users, side = logged_in(), None
-        around = runtime(link=link, refill_threads=self, counters=self.tallies, clock=lambda: 100.0)
+        around = runtime(
+            link=link, refill_threads=self, counters=self.counters, clock=lambda: 100.0
+        )
         responder = Responder(around, side, lambda _: None)  # type: ignore[arg-type]
         ordered = OrderedTags(
             *(owner.engine, self.plain.engine, "w", around, responder, lambda: None), users
@@ -165,7 +167,7 @@ def test_who_asks_too_much_is_told_so_a_few_times(bench: Bench) -> None:
     assert busy["retry_after_ms"] >= 100
     assert 100 < codes.count(0) < 500
     assert 10 < codes.count(RespCode.BUSY) < 100
-    outcomes = bench.tallies.outcomes[HEALTH_QUEUE]
+    outcomes = bench.counters.outcomes[HEALTH_QUEUE]
     assert outcomes[Outcome.DROPPED] == codes.count(None) == bench.session.finished > 400
     assert bench.ask(None, app_tag="all")["resp_code"] == 0
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from idalloc_worker.counters._counters import Tallies
+from idalloc_worker.counters._counters import Counters
 from idalloc_worker.counters._registry import Outcome
 from idalloc_worker.engine._pool import TagPool
 from idalloc_worker.metrics._collector import WorkerCollector
@@ -37,11 +37,11 @@ def known(name: str, handed_out: int = 0) -> TagPool:
     return pool
 
 
-def snapshot(*pools: TagPool, tallies: Tallies | None = None) -> Snapshot:
+def snapshot(*pools: TagPool, counters: Counters | None = None) -> Snapshot:
     taken: list[Snapshot] = []
     turns: deque[Callable[[], None]] = deque()
     taker = SnapshotTaker(
-        lambda: iter(pools), tallies or Tallies(), lambda _, call: turns.append(call)
+        lambda: iter(pools), counters or Counters(), lambda _, call: turns.append(call)
     )
     taker.take(taken.append)
     while turns:
@@ -68,7 +68,7 @@ def test_many_tags_are_looked_at_in_slices() -> None:
     pools = [known(f"tag-{number}") for number in range(1000)]
     taken: list[Snapshot] = []
     turns: deque[Callable[[], None]] = deque()
-    taker = SnapshotTaker(lambda: iter(pools), Tallies(), lambda _, call: turns.append(call))
+    taker = SnapshotTaker(lambda: iter(pools), Counters(), lambda _, call: turns.append(call))
     taker.take(taken.append)
     assert not taken
     taker.take(taken.append)
@@ -84,10 +84,10 @@ def test_many_tags_are_looked_at_in_slices() -> None:
 
 def test_a_snapshot_travels_whole() -> None:
     """What comes out of the JSON is what went in."""
-    tallies = Tallies()
-    tallies.latency.observe(0.3)
-    tallies.outcomes["id.alloc"][Outcome.GRANTED] += 1
-    before = snapshot(known("order", 17), tallies=tallies)
+    counters = Counters()
+    counters.latency.observe(0.3)
+    counters.outcomes["id.alloc"][Outcome.GRANTED] += 1
+    before = snapshot(known("order", 17), counters=counters)
     assert SNAPSHOT.validate_json(SNAPSHOT.dump_json(before)) == before
 
 
@@ -256,10 +256,10 @@ def test_a_process_without_a_snapshot_is_down() -> None:
 
 def test_buckets_add_up() -> None:
     """Each bucket holds those below it; the last one holds all."""
-    tallies = Tallies()
+    counters = Counters()
     for seconds in (0.00005, 0.003, 0.003, 99.0):
-        tallies.latency.observe(seconds)
-    metrics = rendered(ProcessState(1, snapshot(tallies=tallies)))
+        counters.latency.observe(seconds)
+    metrics = rendered(ProcessState(1, snapshot(counters=counters)))
     bucket = "idalloc_request_duration_seconds_bucket"
     assert metrics.value(bucket, le="0.0001") == 1
     assert metrics.value(bucket, le="0.005") == 3

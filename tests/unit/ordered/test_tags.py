@@ -10,7 +10,7 @@ from pika.exceptions import ChannelClosedByBroker
 
 from idalloc_client.amqp._io._frames import Properties
 from idalloc_schemas import AllocRequest, Reserved
-from idalloc_worker.counters._counters import Tallies
+from idalloc_worker.counters._counters import Counters
 from idalloc_worker.counters._registry import Event
 from idalloc_worker.engine._effects import Answer, Refused, StartRefill
 from idalloc_worker.engine._refusals import SHUTTING_DOWN
@@ -123,7 +123,7 @@ def test_a_bundle_that_no_worker_wrote_is_put_away_unread(sender: bytes | None) 
     bench = BundleBench()
     bench.deliver(object(), sender)
     assert (bench.asked, bench.dead) == ([], [1])
-    counters = bench.parts._tallies.health_counters()
+    counters = bench.parts._counters.for_health()
     assert (counters["foreign_messages"], counters["dead_lettered"]) == (1, 1)
 
 
@@ -133,7 +133,7 @@ def test_of_a_flood_of_them_only_some_are_put_away() -> None:
     for tag in range(1, 2 * SHOWN + 1):
         bench.deliver(object(), b"mallory", tag)
     assert len(bench.dead) == SHOWN
-    assert bench.parts._tallies.events[Event.FOREIGN_MESSAGES] == 2 * SHOWN
+    assert bench.parts._counters.events[Event.FOREIGN_MESSAGES] == 2 * SHOWN
     assert bench.session._acks.take()
 
 
@@ -241,14 +241,14 @@ def test_a_request_that_proves_ordered_while_the_worker_stops(bench: Bench) -> N
 def test_a_service_tells_its_owner_who_reserves() -> None:
     """Other workers, and itself for the tag as an ordinary one; not the owner's own refills."""
     owner, plain = OwnerDriver(rows={"order": Row(10)}), Driver(rows={"order": Row(10)})
-    tallies = Tallies()
+    counters = Counters()
     link = SimpleNamespace(call_later=lambda *_: None, call_soon=lambda _callback: None)
     thread: Any = SimpleNamespace(post=lambda _callback: None, link=link)
     service = WorkerService(
         *(plain.engine, owner.engine, lambda _handler: thread, thread),
         name="worker",
         prefetch=1,
-        tallies=tallies,
+        counters=counters,
     )
     assert owner.get().id == 1
     other = Reserved(worker="other", app_tag="order", left=20, right=30)

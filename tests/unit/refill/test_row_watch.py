@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from idalloc_worker._runtime import Runtime
-from idalloc_worker.counters._counters import Tallies
+from idalloc_worker.counters._counters import Counters
 from idalloc_worker.counters._registry import Event
 from idalloc_worker.marks._marks import FleetMarks
 from idalloc_worker.refill._row_watch import LATEST, LOOK_INTERVAL, TAGS_AT_A_TIME, RowWatch
@@ -43,7 +43,7 @@ class Bench:
 
     def __init__(self, tags: int) -> None:
         self.driver = Driver(rows={f"tag-{number}": Row(step=10) for number in range(tags)})
-        self.store, self.marks, self.tallies = FakeStore(), FleetMarks("me"), Tallies()
+        self.store, self.marks, self.counters = FakeStore(), FleetMarks("me"), Counters()
         self.timers: list[tuple[float, Callback]] = []
         self.jobs: list[Job] = []
         self.on_catch_up: Callback = lambda: None
@@ -51,7 +51,7 @@ class Bench:
         self.watch = RowWatch(
             [self.driver.engine],
             around,  # the parts of a fleet that are used
-            Runtime(around, self.post, around, self.tallies, count().__next__),
+            Runtime(around, self.post, around, self.counters, count().__next__),
         )
         for name in self.driver.rows:
             self.use(name)
@@ -75,7 +75,7 @@ class Bench:
 
     @property
     def repaired(self) -> int:
-        return self.tallies.events[Event.REWINDS_REPAIRED]
+        return self.counters.events[Event.REWINDS_REPAIRED]
 
     # What the watch sees
 
@@ -111,7 +111,7 @@ def test_a_row_is_not_raised_further_than_is_plausible() -> None:
     bench.look()
     bench.look()
     assert bench.store.marks == {near: before[near] + LEAP, far: before[far]}
-    assert (bench.repaired, bench.tallies.events[Event.MARKS_IMPLAUSIBLE] > 0) == (1, True)
+    assert (bench.repaired, bench.counters.events[Event.MARKS_IMPLAUSIBLE] > 0) == (1, True)
 
 
 @pytest.mark.parametrize("tags", [1, LATEST, LATEST + 100, TAGS_AT_A_TIME - 1])

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from idalloc_schemas import ALLOC_QUEUE
-from idalloc_worker.counters._counters import Tallies
+from idalloc_worker.counters._counters import Counters
 from idalloc_worker.counters._registry import Outcome
 from idalloc_worker.counters._user_counts import NOBODY
 from idalloc_worker.engine._effects import REDIRECTED
@@ -26,17 +26,17 @@ class Bench:
         self.usable = True
         self.ends: list[str] = []
         self.addresses = ReplyAddresses(None)
-        self.tallies = Tallies()
+        self.counters = Counters()
         side: Any = None  # nothing here is suspected
         self.responder = Responder(
-            runtime(counters=self.tallies, clock=lambda: self.now),
+            runtime(counters=self.counters, clock=lambda: self.now),
             side,
             lambda _delivery: self.ends.append("passed on"),
         )
 
     @property
     def outcomes(self) -> dict[Outcome, int]:
-        return +Counter(self.tallies.outcomes[ALLOC_QUEUE])
+        return +Counter(self.counters.outcomes[ALLOC_QUEUE])
 
     def delivery(self, *, redelivered: bool = False) -> Delivery:
         session: Any = self
@@ -76,10 +76,10 @@ def test_a_request_is_handed_back_once(bench: Bench) -> None:
 def test_a_user_beyond_its_share_is_counted_apart(bench: Bench) -> None:
     """It is no trouble of the fleet's, so that nobody is woken for it."""
     bench.responder.refuse(bench.delivery(), busy("no place for anybody", 0.1))
-    assert (bench.outcomes, bench.tallies.limited.by_user()) == ({"busy": 1}, {})
+    assert (bench.outcomes, bench.counters.limited.by_user()) == ({"busy": 1}, {})
     bench.responder.refuse(bench.delivery(), over_share("this user has had its share", 0.1))
     assert bench.outcomes == {"busy": 1, "limited": 1}
-    assert bench.tallies.limited.by_user() == {NOBODY: 1}
+    assert bench.counters.limited.by_user() == {NOBODY: 1}
 
 
 def test_an_answer_about_health_that_comes_too_late_is_dropped(bench: Bench) -> None:

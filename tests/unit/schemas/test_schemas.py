@@ -40,7 +40,7 @@ REPLY_PARSERS: list[Parse] = [parse_alloc_reply, parse_health_reply]
 PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
 
 app_tags = st.text(PRINTABLE, min_size=1, max_size=MAX_APP_TAG_LENGTH)
-tallies = st.integers(0, 2**70)
+naturals = st.integers(0, 2**70)
 texts = st.text(st.characters(exclude_categories=["Cs"]))
 
 
@@ -66,13 +66,13 @@ tag_healths = st.builds(
     TagHealth,
     app_tag=app_tags,
     state=st.sampled_from(TagState),
-    left=tallies,
+    left=naturals,
     segments=st.lists(st.tuples(st.integers(1, MAX_ID), st.integers(1, MAX_ID)), max_size=3),
-    step=tallies,
-    waiters=tallies,
-    ids_reserved=tallies,
-    ids_handed_out=tallies,
-    ids_lost=tallies,
+    step=naturals,
+    waiters=naturals,
+    ids_reserved=naturals,
+    ids_handed_out=naturals,
+    ids_lost=naturals,
     last_error=st.none() | texts,
 )
 
@@ -109,14 +109,16 @@ def test_the_fast_encoder_writes_what_the_model_writes(ranges: list[tuple[int, i
     assert encode_alloc_success(ranges) == reply.model_dump_json().encode()
 
 
-@given(st.integers(max_value=-1), texts, st.none() | tallies)
+@given(st.integers(max_value=-1), texts, st.none() | naturals)
 def test_an_error_reply_survives_the_wire(code: int, msg: str, retry_after: int | None) -> None:
     """Any error is read as it was written, from either queue."""
     reply = ErrorReply(resp_code=code, msg=msg, retry_after_ms=retry_after)
     assert parse_alloc_reply(reply.encode()) == parse_health_reply(reply.encode()) == reply
 
 
-@given(tallies, texts, st.lists(tag_healths, max_size=3), tallies, st.dictionaries(texts, tallies))
+@given(
+    naturals, texts, st.lists(tag_healths, max_size=3), naturals, st.dictionaries(texts, naturals)
+)
 def test_a_health_reply_survives_the_wire(
     left: int, worker: str, tags: list[TagHealth], tags_total: int, counters: dict[str, int]
 ) -> None:

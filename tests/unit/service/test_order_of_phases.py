@@ -15,7 +15,7 @@ import pytest
 
 from idalloc_schemas import AllocRequest
 from idalloc_worker._runtime import Runtime
-from idalloc_worker.counters._counters import Tallies
+from idalloc_worker.counters._counters import Counters
 from idalloc_worker.engine._effects import REDIRECTED, Answer, Answered, Redirected, StartRefill
 from idalloc_worker.engine._engine import Engine, EngineLimits
 from idalloc_worker.ordered._ordered_engine import OrderedEngine
@@ -54,7 +54,7 @@ class Worker:
         everything: Any = SimpleNamespace(
             answer=world.answer, on_replied=None, run=self.jobs.append, add=world.queue.append
         )
-        around = Runtime(loop, _run, everything, Tallies(), lambda: world.now)
+        around = Runtime(loop, _run, everything, Counters(), lambda: world.now)
         self.tags = OrderedTags(
             *(self.owner, self.plain, "worker", around, everything, self.run_effects), logged_in()
         )

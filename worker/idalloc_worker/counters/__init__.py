@@ -1,6 +1,6 @@
 """What a worker counts."""
 
-from idalloc_worker.counters._counters import REFILL_FAILURES, Events, Tallies
+from idalloc_worker.counters._counters import REFILL_FAILURES, Counters, Events
 from idalloc_worker.counters._registry import ORDERED_QUEUES, REFUSED, Event, Outcome
 from idalloc_worker.counters._throttle import ThrottledLog
 
@@ -8,9 +8,9 @@ __all__ = [
     "ORDERED_QUEUES",
     "REFILL_FAILURES",
     "REFUSED",
+    "Counters",
     "Event",
     "Events",
     "Outcome",
-    "Tallies",
     "ThrottledLog",
 ]

@@ -60,7 +60,7 @@ Events = dict[Event, int]
 """How often each has happened."""
 
 
-class Tallies:
+class Counters:
     """The counters, and the few states that go with them."""
 
     def __init__(self) -> None:
@@ -82,7 +82,7 @@ class Tallies:
         self.marks_in_broker: bool | None = None
         """Whether the broker remembers what was reserved; None before that is known."""
 
-    def health_counters(self) -> dict[str, int]:
+    def for_health(self) -> dict[str, int]:
         """Name all counters as `id.health` shows them, the queues together."""
         events = {one.value: count for one, count in self.events.items()}
         ended = self.outcomes.values()

@@ -44,8 +44,8 @@ class HealthRequests:
         self._fleet = fleet
         self._ordered = ordered
         self._responder = responder
-        self._tallies = runtime.counters
-        self._outcomes = self._tallies.outcomes[HEALTH_QUEUE]
+        self._counters = runtime.counters
+        self._outcomes = self._counters.outcomes[HEALTH_QUEUE]
         self._rights = rights
         self._clock = clock
         self._budget = HealthBudget(clock)
@@ -106,7 +106,7 @@ class HealthRequests:
 
     def _on_call(self, delivery: Delivery, call: HealthCall) -> None:
         """Answer a caller who asked the whole fleet, through whichever worker."""
-        self._tallies.events[Event.REQUESTS] += 1
+        self._counters.events[Event.REQUESTS] += 1
         viewer = self._rights.viewer(call.user)
         if self._budget.admit(viewer):
             self._answer(delivery, viewer, call.app_tag)
@@ -145,7 +145,7 @@ class HealthRequests:
             return found
         found = self._for(viewer, found)
         protected = self._fleet.speaking
-        return health_reply(self._worker, found, self._tallies, protected=protected).encode()
+        return health_reply(self._worker, found, self._counters, protected=protected).encode()
 
     def _of_all(self, viewers: Collection[Viewer]) -> Bodies:
         """Make one answer for all who are told the same."""
@@ -156,7 +156,7 @@ class HealthRequests:
             bodies[whose] = yield from health_reply_in_slices(
                 self._worker,
                 self._for(whose, found),
-                self._tallies,
+                self._counters,
                 protected=self._fleet.speaking,
             )
         return self._shared(viewers, named, bodies)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Final
 
-from idalloc_worker.counters import Tallies
+from idalloc_worker.counters import Counters
 from idalloc_worker.engine import TagPool
 from idalloc_worker.metrics._snapshot import Snapshot
 from idalloc_worker.metrics._tag_series import TagSeries
@@ -30,12 +30,12 @@ class SnapshotTaker:
     def __init__(
         self,
         pools: Callable[[], Iterator[TagPool]],
-        tallies: Tallies,
+        counters: Counters,
         later: Later,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._pools = pools
-        self._tallies = tallies
+        self._counters = counters
         self._later = later
         self._clock = clock
         self._started_at = time.time()
@@ -62,22 +62,22 @@ class SnapshotTaker:
             on_taken(snapshot)
 
     def _describe(self) -> Snapshot:
-        tallies, series = self._tallies, self._series
+        counters, series = self._counters, self._series
         tags = series.end()
         handed_out, reserved, lost, given_back = series.totals
         return Snapshot(
             started_at=self._started_at,
             cpu_seconds=time.process_time(),
-            outcomes=tallies.ends(),
-            events={event.value: count for event, count in tallies.events.items()},
-            refill_failures=dict(tallies.refill_failures),
-            limited=tallies.limited.by_user(),
-            latency=tallies.latency.copy(),
-            refill_time=tallies.refill_time.copy(),
-            connected=tallies.connected,
-            blocked=tallies.blocked,
-            database_reachable=tallies.database_reachable,
-            marks_in_broker=tallies.marks_in_broker,
+            outcomes=counters.ends(),
+            events={event.value: count for event, count in counters.events.items()},
+            refill_failures=dict(counters.refill_failures),
+            limited=counters.limited.by_user(),
+            latency=counters.latency.copy(),
+            refill_time=counters.refill_time.copy(),
+            connected=counters.connected,
+            blocked=counters.blocked,
+            database_reachable=counters.database_reachable,
+            marks_in_broker=counters.marks_in_broker,
             tags_held=series.held,
             refills_in_flight=series.refilling,
             handed_out=handed_out,

@@ -70,7 +70,7 @@ class OrderedTags:
         """The tags that are ordered, as far as this worker knows."""
         self._unordered = unordered
         self._throttled = ThrottledLog(_log)
-        self._tallies = runtime.counters
+        self._counters = runtime.counters
         self._clock = runtime.clock
         self._loop = runtime.link
         self._post = runtime.post
@@ -157,7 +157,7 @@ class OrderedTags:
         session = delivery.session
         vouched = self._users.trusts(delivery.user)
         if not vouched and self._users.known:  # nothing else of it is looked at
-            self._tallies.events[Event.FOREIGN_MESSAGES] += 1
+            self._counters.events[Event.FOREIGN_MESSAGES] += 1
             if self._sample.takes(now):
                 self._put_away(delivery, now, "no worker sent it")
             else:  # the broker has the less to do with it, the sooner the queue is empty again
@@ -171,24 +171,24 @@ class OrderedTags:
         deadline = deadline_of(properties, now)
         if deadline <= now:
             session.finish(delivery)
-            self._tallies.outcomes[ALLOC_QUEUE][Outcome.EXPIRED] += len(requests)
+            self._counters.outcomes[ALLOC_QUEUE][Outcome.EXPIRED] += len(requests)
             return
         if not isinstance(session, OwnerSession):
             return
         if self._responder.stalls.may_be_dead(deadline, now) and self._responder.doubts(delivery):
             return
-        self._tallies.events[Event.OWNED] += len(requests)
+        self._counters.events[Event.OWNED] += len(requests)
         for request in session.unpack(delivery, requests):
             if request.answerable:
                 request.since, request.deadline = now, deadline
                 self._take(request, now, request.user_name if vouched else None)
             else:  # it goes with its bundle, which cannot be dead-lettered for one of many
-                self._tallies.outcomes[ORDERED_QUEUES][Outcome.DEAD_LETTERED] += 1
+                self._counters.outcomes[ORDERED_QUEUES][Outcome.DEAD_LETTERED] += 1
                 session.finish(request)
         self._run_effects()
 
     def _put_away(self, delivery: Delivery, now: float, why: object) -> None:
-        self._tallies.outcomes[ORDERED_QUEUES][Outcome.DEAD_LETTERED] += 1
+        self._counters.outcomes[ORDERED_QUEUES][Outcome.DEAD_LETTERED] += 1
         self._throttled.warning(
             now, "bad bundle", "Dead-lettered a message on %s: %s", delivery.queue, why
         )
@@ -202,10 +202,10 @@ class OrderedTags:
         if answer is not None:
             self._responder.answer(request, answer)
         else:
-            self._tallies.events[Event.WAITED] += 1
+            self._counters.events[Event.WAITED] += 1
 
     def _on_end(self) -> None:
-        self._tallies.events[Event.GENERATIONS] += 1
+        self._counters.events[Event.GENERATIONS] += 1
         self.engine.void()
 
     def reserved_elsewhere(self, app_tag: str, end: int) -> None:

@@ -12,7 +12,7 @@ from idalloc_client.amqp import (
     ignore_message_headers,
     process_name,
 )
-from idalloc_worker.counters import Tallies
+from idalloc_worker.counters import Counters
 from idalloc_worker.engine import Engine, EngineLimits, places_for
 from idalloc_worker.marks import Vouching
 from idalloc_worker.metrics import AskForSnapshot, SnapshotTaker, merged_pools
@@ -43,7 +43,7 @@ def run_worker(
     ignore_message_headers()
     address = settings.require_mysql()
     name = process_name("worker")
-    tallies = Tallies()
+    counters = Counters()
     attempts = count(1)
     engine = Engine(_limits(settings), attempts=attempts)
     ordered_engine = OrderedEngine(_limits(settings), attempts=attempts)
@@ -60,14 +60,14 @@ def run_worker(
         refill_threads,
         name=name,
         prefetch=places_for(settings.prefetch),
-        tallies=tallies,
+        counters=counters,
         vouching=Vouching(settings.marks_max_age or None),
         operators=settings.operators,
         users=FleetUsers(settings.fleet_users),
     )
     link = service.thread
     taker = SnapshotTaker(
-        lambda: merged_pools(engine.by_tag, ordered_engine.by_tag), tallies, link.link.call_later
+        lambda: merged_pools(engine.by_tag, ordered_engine.by_tag), counters, link.link.call_later
     )
     starter = Starter()
     if serve_metrics is not None:

@@ -11,7 +11,7 @@ from idalloc_schemas import (
     ErrorReply,
     HealthReply,
 )
-from idalloc_worker.counters import Tallies
+from idalloc_worker.counters import Counters
 from idalloc_worker.engine import Listing, Refused
 
 REPLY_TYPES = {ALLOC_QUEUE: ALLOC_REPLY_TYPE, HEALTH_QUEUE: HEALTH_REPLY_TYPE}
@@ -36,11 +36,11 @@ def error_reply(refusal: Refused) -> ErrorReply:
 
 
 def health_reply_in_slices(
-    worker: str, listing: Listing, tallies: Tallies, *, protected: bool
+    worker: str, listing: Listing, counters: Counters, *, protected: bool
 ) -> Generator[None, None, bytes]:
     """Write a reply with many tags; it pauses at each yield."""
     whole = Listing([], listing.total, listing.left)
-    head, tail = _around_tags(health_reply(worker, whole, tallies, protected=protected).encode())
+    head, tail = _around_tags(health_reply(worker, whole, counters, protected=protected).encode())
     parts = list[bytes]()
     for start in range(0, len(listing.tags), _WRITTEN):
         tags = listing.tags[start : start + _WRITTEN]
@@ -56,7 +56,7 @@ def _around_tags(reply: bytes) -> tuple[bytes, bytes]:
 
 
 def health_reply(
-    worker: str, listing: Listing, tallies: Tallies, *, protected: bool
+    worker: str, listing: Listing, counters: Counters, *, protected: bool
 ) -> HealthReply:
     """Describe a worker: its tags, and what it counts."""
     return HealthReply(
@@ -65,7 +65,7 @@ def health_reply(
         tags=list(listing.tags),
         tags_total=listing.total,
         protected=protected,
-        marks=_KEEPERS[tallies.marks_in_broker],
-        database=tallies.database_reachable,
-        counters=tallies.health_counters(),
+        marks=_KEEPERS[counters.marks_in_broker],
+        database=counters.database_reachable,
+        counters=counters.for_health(),
     )

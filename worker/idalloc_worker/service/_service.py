@@ -14,7 +14,7 @@ from idalloc_schemas import (
     HealthCall,
 )
 from idalloc_worker._runtime import Runtime
-from idalloc_worker.counters import Event, Tallies, ThrottledLog
+from idalloc_worker.counters import Counters, Event, ThrottledLog
 from idalloc_worker.engine import Engine, Range
 from idalloc_worker.fleet import Fleet
 from idalloc_worker.health import HealthRequests
@@ -71,7 +71,7 @@ class WorkerService:
         *,
         name: str,
         prefetch: int,
-        tallies: Tallies,
+        counters: Counters,
         vouching: Vouching | None = None,
         operators: Iterable[str] = (),
         users: FleetUsers | None = None,
@@ -81,7 +81,7 @@ class WorkerService:
     ) -> None:
         thread = self.thread = new_thread(self)
         link = self._link = thread.link
-        runtime = Runtime(link, thread.post, refill_threads, tallies, clock)
+        runtime = Runtime(link, thread.post, refill_threads, counters, clock)
         users = self._users = users or FleetUsers()
         self._engines = (engine, ordered_engine)
         self._name = name
@@ -89,7 +89,7 @@ class WorkerService:
         self._clock = clock
         self._clocks = clocks or ClockWatch()
         self._throttled = ThrottledLog(_log)
-        self._tallies = tallies
+        self._counters = counters
         self._session: Session | None = None
         self._budget = ChannelBudget()
         self._queues = RequestQueues(clock)
@@ -106,7 +106,7 @@ class WorkerService:
             ordered_engine, engine, name, runtime, responder, self._run_effects, users
         )
         fleet = self._fleet = Fleet(
-            tallies.events,
+            counters.events,
             link,
             name=name,
             users=users,
@@ -144,7 +144,7 @@ class WorkerService:
             lambda **given: link.beside(**given, what="(singly)", quiet=True),
             link.call_later,
             clock,
-            tallies.events,
+            counters.events,
             users=users,
         )
         thread.post(self._beat)
@@ -165,7 +165,7 @@ class WorkerService:
     def _beat(self) -> None:
         self._responder.stalls.beat(self._clock())
         self._look_at_clocks(self.on_memory_set_back)
-        self._tallies.marks_in_broker = self._fleet.memory.in_broker
+        self._counters.marks_in_broker = self._fleet.memory.in_broker
         self._link.call_later(BEAT, self._beat)
 
     # What somebody else may have handed out
@@ -181,7 +181,7 @@ class WorkerService:
         self._link.reset_channel(ConnectionResetError("its memory was set back"))
 
     def _forget_all(self, why: str) -> None:
-        self._tallies.events[Event.MEMORY_SET_BACK] += 1
+        self._counters.events[Event.MEMORY_SET_BACK] += 1
         _log.error(
             "This process seems to have been restored from a snapshot, or copied (%s): it gives up "
             "the ids that it holds, as another one may have handed them out",
@@ -204,7 +204,7 @@ class WorkerService:
             return
         # A copy of this process, restored elsewhere, begins here: its connection was the other's.
         self._look_at_clocks(self._forget_all)
-        self._tallies.connected_again()
+        self._counters.connected_again()
         collect_rarely(rarely=not channel.leaves_cycles)
         pika_channel = channel.pika_channel
         self._users.log_in(pika_channel.connection)
@@ -284,7 +284,7 @@ class WorkerService:
             self._responder.beware()
             self._quarantine.suspect()
             self._fleet.memory.stream.beware()
-        self._tallies.connected = False
+        self._counters.connected = False
         self._fleet.disconnect()
         self._health.disconnect()
         self._ordered.on_lost()
@@ -296,7 +296,7 @@ class WorkerService:
 
     def on_blocked(self, *, blocked: bool) -> None:
         """Note it: answers wait in memory, no more of them than the prefetch allows."""
-        self._tallies.set_blocked(blocked=blocked)
+        self._counters.set_blocked(blocked=blocked)
 
     def _on_cancelled_by_broker(self, channel: Channel) -> None:
         if self._session is not None and channel.is_open and not self._draining:
@@ -334,7 +334,7 @@ class WorkerService:
         if isinstance(result, Reservation) and not refill.ordered:
             self._ordered.reserved_elsewhere(refill.app_tag, result.segment.right)
         engine = self._engines[refill.ordered]
-        self._tallies.refilled(outcome, record_outcome(engine, outcome, now, self._throttled))
+        self._counters.refilled(outcome, record_outcome(engine, outcome, now, self._throttled))
         self._effects.run_soon()
 
     # Stopping

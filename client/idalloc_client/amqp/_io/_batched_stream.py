@@ -3,8 +3,8 @@
 pika's own stream (1.4) reads 4096 bytes at a time until the socket has no more, hands each frame to
 the socket by itself (three calls for a publish, one for an acknowledgement), and waits for the loop
 to say that the socket can be written to. `TcpStream` takes all that is there in one call, sends
-what is written in one turn of the loop in one piece, and tries the socket at once. Measured: without
-that, a request costs a worker twice the CPU time and the broker 1.6 times as much
+what is written in one turn of the loop in one piece, and tries the socket at once. Measured:
+without that, a request costs a worker twice the CPU time and the broker 1.6 times as much
 (`benchmarks/races/single_requests.py`).
 
 The classes implement the documented `AbstractStreamTransport` of
