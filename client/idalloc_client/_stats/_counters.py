@@ -19,7 +19,6 @@ class Histogram:
         self.sum = 0.0
 
     def observe(self, seconds: float) -> None:
-        """Count one."""
         self.counts[bisect_left(self.bounds, seconds)] += 1
         self.sum += seconds
 
@@ -92,17 +91,14 @@ class LeaseCounters:
         """Leased ids that were given up."""
 
     def lent(self, ids: int) -> None:
-        """Count a lease that came."""
         with self._lock:
             self.leases += 1
             self.ids += ids
 
     def failed(self) -> None:
-        """Count a lease that did not come."""
         with self._lock:
             self.leases_failed += 1
 
     def gave_up(self, ids: int) -> None:
-        """Count ids that will not be handed out."""
         with self._lock:
             self.ids_unused += ids

@@ -22,7 +22,6 @@ class RoundTrips:
 
     @classmethod
     def of(cls, histogram: Histogram) -> "RoundTrips":
-        """Sum a histogram up."""
         counts, total = list(histogram.counts), 0
         buckets = []
         for bound, count in zip((*histogram.bounds, float("inf")), counts, strict=True):
