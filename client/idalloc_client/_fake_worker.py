@@ -85,7 +85,6 @@ class FakeWorker:
         return ids[0] if count is None else ids
 
     def health(self, spec: RequestSpec[Any], deadline: float) -> RawReply:
-        """Answer a request of `id.health`."""
         app_tag = parse_health_request(spec.body).app_tag
         with self._locks.mine():
             self._fail_if_due(app_tag, deadline)
@@ -150,7 +149,6 @@ class _Counter:
         return taken
 
     def describe(self) -> TagHealth:
-        """Report as a worker does."""
         return TagHealth(
             app_tag=self._app_tag,
             state=TagState.READY if self._held else TagState.REFUSED,

@@ -216,7 +216,7 @@ CLIENT: Final = (
     Rule(
         "A lease that was on its way at a restore is void.",
         _BUFFER,
-        "        if page is not self._page:\n            self._counters",
+        "        if page is not self.page:\n            self._counters",
         "        if False:\n            self._counters",
         (_MEMORY_TESTS,),
     ),

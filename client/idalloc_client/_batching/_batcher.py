@@ -11,7 +11,7 @@ from idalloc_client._batch import IdBatch
 from idalloc_client._batching._batch_request import BatchRequest
 from idalloc_client._batching._promise import Promise, settle
 from idalloc_client._batching._remedy import Remedy, remedy_for
-from idalloc_client._batching._tag_queue import Batch, CallLimit, Resting, TagQueue, Waiter, size_of
+from idalloc_client._batching._tag_queue import Batch, CallLimit, TagQueue, Waiter, size_of
 from idalloc_client._errors import IdAllocError, TooManyCallsError, fresh, unexpected
 from idalloc_client._rpc import PendingCalls, RawReply, alloc_request
 from idalloc_client._stats import Carrier, ClientCounters
@@ -62,7 +62,8 @@ class Batcher:
         self._queue_count = 0
         self._queues_at_next_look = _IDLE_QUEUES
         self._in_flight: set[BatchRequest] = set()
-        self._resting = Resting()
+        self._resting: dict[object, tuple[TagQueue, list[Waiter]]] = {}
+        """Callers who are asked for again after a pause, while their queues go on without them."""
         self._outcomes: deque[tuple[BatchRequest, RawReply]] = deque()
         self._served = 0
         """Callers who were served in this turn of the loop."""
@@ -71,7 +72,7 @@ class Batcher:
 
     @property
     def calls(self) -> int:
-        """Callers that wait."""
+        """How many callers wait."""
         return self._call_limit.calls
 
     @property
@@ -117,7 +118,6 @@ class Batcher:
             self.refuse(promise)
 
     def refuse(self, promise: Promise) -> None:
-        """Tell a caller that could not join."""
         error = TooManyCallsError(f"{self._call_limit.max_calls} calls are in flight already")
         self._fail([(promise, None, 0.0)], error)
 
@@ -128,7 +128,8 @@ class Batcher:
                 yield from queue.waiting
         for request in self._in_flight:
             yield from request.everybody
-        yield from self._resting.waiters()
+        for _, resting in self._resting.values():
+            yield from resting
 
     def some_have_gone(self) -> None:
         """Note that callers that wait have got an outcome otherwise."""
@@ -143,14 +144,16 @@ class Batcher:
                 batch = self._gather(queue, queue.wanted)
                 self._call_limit.calls -= len(batch.waiters)
                 self._fail(batch.waiters, error)
-        resting = self._resting.take_all()
-        self._call_limit.calls -= len(resting)
-        self._fail(resting, error)
+        for _, resting in self._resting.values():
+            self._call_limit.calls -= len(resting)
+            self._fail(resting, error)
+        self._resting.clear()
 
     def _drop_idle_queues(self) -> None:
         """Forget tags that are not in use: a client may meet any number of them."""
         # Also of those in flight that hold no place: their callers may have to stand in line again.
-        in_use = {request.tag_queue for request in self._in_flight} | self._resting.queues()
+        in_use = {request.tag_queue for request in self._in_flight}
+        in_use.update(queue for queue, _ in self._resting.values())
         for queues in self._queues.values():
             for queue in [queue for queue in queues.values() if queue.idle and queue not in in_use]:
                 del queues[queue.app_tag]
@@ -372,12 +375,15 @@ class Batcher:
             self._stand_in_front(queue, waiters)
             return
         self._call_limit.calls += len(waiters)
-        key = self._resting.add(queue, waiters)
-        self._call_later(pause, partial(self._go_on, queue, key))
+        key = object()
+        self._resting[key] = queue, waiters
+        self._call_later(pause, partial(self._go_on, key))
 
-    def _go_on(self, queue: TagQueue, key: object) -> None:
-        queue.stand_in_front(self._resting.take(key))
-        self._flush(queue)
+    def _go_on(self, key: object) -> None:
+        if key in self._resting:  # else they were ended meanwhile
+            queue, waiters = self._resting.pop(key)
+            queue.stand_in_front(waiters)
+            self._flush(queue)
 
     def _fail(self, waiters: Iterable[Waiter], error: IdAllocError) -> None:
         kind = type(error).__name__

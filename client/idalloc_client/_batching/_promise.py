@@ -15,11 +15,9 @@ class Promise(Protocol):
     def done(self) -> bool:
         """Whether it has its outcome, or nobody wants one any more."""
 
-    def set_result(self, result: Any, /) -> None:
-        """Give the outcome."""
+    def set_result(self, result: Any, /) -> None: ...
 
-    def set_exception(self, exception: Any, /) -> None:
-        """Give the outcome."""
+    def set_exception(self, exception: Any, /) -> None: ...
 
 
 def settle(promise: Promise, outcome: object) -> bool:
@@ -54,17 +52,14 @@ class ThreadPromise:
         self._error: Exception | None = None
 
     def done(self) -> bool:
-        """Whether it is settled or cancelled."""
         return not self._token
 
     def set_result(self, result: Any, /) -> None:
-        """Give the outcome."""
         self._take_token()
         self._result = result
         self._done.release()
 
     def set_exception(self, exception: Exception, /) -> None:
-        """Give the outcome."""
         self._take_token()
         self._error = exception
         self._done.release()

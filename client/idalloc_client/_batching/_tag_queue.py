@@ -1,6 +1,6 @@
 """The callers of one tag that wait for a request to take them along, first come first served."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from operator import itemgetter
 
 from idalloc_client._batch import IdBatch
@@ -18,7 +18,6 @@ deadline_of: Callable[[Waiter], float] = itemgetter(2)
 
 
 def size_of(waiter: Waiter) -> int:
-    """How many ids a caller wants."""
     return waiter[1] or 1
 
 
@@ -42,7 +41,6 @@ class Batch:
         self.single = single
         """Whether each of them wants one id, as an int."""
         self.size = len(waiters) if single else sum(map(size_of, waiters))
-        """The ids that they want."""
 
     def hand_out(self, ids: IdBatch) -> tuple[int, int]:
         """Give callers their ids; return how many callers had gone, and how many ids they leave.
@@ -134,7 +132,6 @@ class TagQueue:
         return True
 
     def join_for(self, promise: Promise, count: int, deadline: float) -> bool:
-        """Take a caller in who wants a batch."""
         if not self.join(promise, deadline):
             return False
         self.waiting[-1] = (promise, count, deadline)
@@ -167,39 +164,6 @@ class TagQueue:
         self.waiting[:0] = waiters
         self.single = False
         self.extra += sum(map(size_of, waiters)) - len(waiters)
-
-
-class Resting:
-    """Callers who will be asked for again after a pause, while their queues go on without them."""
-
-    def __init__(self) -> None:
-        self._by_key: dict[object, tuple[TagQueue, list[Waiter]]] = {}
-
-    def add(self, queue: TagQueue, waiters: list[Waiter]) -> object:
-        """Let callers of a queue rest; return the key to them."""
-        key = object()
-        self._by_key[key] = (queue, waiters)
-        return key
-
-    def take(self, key: object) -> list[Waiter]:
-        """Return those of a key, once; nobody after `take_all`."""
-        _, waiters = self._by_key.pop(key, (None, []))
-        return waiters
-
-    def take_all(self) -> list[Waiter]:
-        """Return everybody."""
-        waiters = list(self.waiters())
-        self._by_key.clear()
-        return waiters
-
-    def waiters(self) -> Iterator[Waiter]:
-        """Walk through all of them."""
-        for _, waiters in self._by_key.values():
-            yield from waiters
-
-    def queues(self) -> set[TagQueue]:
-        """Tell which queues they will stand in again."""
-        return {queue for queue, _ in self._by_key.values()}
 
 
 def _how_many(waiting: list[Waiter], limit: int) -> int:

@@ -37,11 +37,9 @@ class AsyncSession(Protocol):
         """Whether requests leave at once."""
 
     @property
-    def waiting(self) -> int:
-        """How many calls wait."""
+    def waiting(self) -> int: ...
 
-    def start(self) -> None:
-        """Connect, once."""
+    def start(self) -> None: ...
 
     def ask(self, app_tag: str, /) -> "Future[int] | None":
         """Draw one id with the client's timeout, if that is possible the short way."""
@@ -53,7 +51,7 @@ class AsyncSession(Protocol):
         """Draw ids: an int where `count` is None, else an `IdBatch`. `app_tag` is valid."""
 
     async def call(self, spec: RequestSpec[Any], timeout: float) -> RawReply:  # noqa: ASYNC109  # it travels along
-        """Send a request by itself."""
+        """Send a request by itself; after so many seconds, raise why there is no reply."""
 
     async def gather(self, spec: RequestSpec[Any], within: float) -> list[RawReply]:
         """Send a request that several answer, and collect replies for so many seconds."""
@@ -62,7 +60,7 @@ class AsyncSession(Protocol):
         """Say why ids that were asked for are not there in time."""
 
     async def close(self) -> None:
-        """End the calls, and disconnect."""
+        """End every call with `ClientClosedError`, and disconnect."""
 
     def abandon(self) -> None:
         """Disconnect without waiting; the garbage collector may call it, on any thread."""

@@ -81,10 +81,14 @@ class AsyncLinkSession:
         deadline = monotonic() + self._timeout
         if capture is not None and not queue.waiting:
             queue.carrier = capture()
-        if not queue.join(promise, deadline):
-            self.batcher.refuse(promise)
-        elif deadline < self._sweep_at:
-            self._sweep_no_later_than(deadline)
+        try:
+            if not queue.join(promise, deadline):
+                self.batcher.refuse(promise)
+            elif deadline < self._sweep_at:
+                self._sweep_no_later_than(deadline)
+        except RuntimeError:  # the loop is closed, and this is another one
+            self.cancel(app_tag, promise)
+            return None
         return promise
 
     def cancel(self, app_tag: str, promise: "asyncio.Future[int]") -> None:

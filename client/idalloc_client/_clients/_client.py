@@ -42,8 +42,7 @@ class Session(Protocol):
     def overdue(self) -> IdAllocError:
         """Say why ids that were asked for are not there in time."""
 
-    def stats(self, sequences: SequenceStats) -> ClientStats:
-        """Say what was done so far."""
+    def stats(self, sequences: SequenceStats) -> ClientStats: ...
 
     def close(self, timeout: float) -> None:
         """End every call with `ClientClosedError`, then the connection. Safe to repeat."""

@@ -36,11 +36,9 @@ class FleetReplies:
         self.error: IdAllocError | None = None
 
     def start(self) -> None:
-        """Send the request."""
         self._correlation_id = self._pending.add(self)
 
     def stop(self) -> None:
-        """Take no further reply."""
         self._pending.forget(self._correlation_id)
 
     def finish(self, outcome: RawReply | IdAllocError) -> None:

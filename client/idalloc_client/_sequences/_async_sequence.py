@@ -13,12 +13,7 @@ from idalloc_client._errors import (
     fresh,
 )
 from idalloc_client._memory import MEMORY, LeasePage
-from idalloc_client._sequences._lease_buffer import (
-    FINAL,
-    LeaseBuffer,
-    no_lease_in_time,
-    retry_pause,
-)
+from idalloc_client._sequences._lease_buffer import LeaseBuffer, no_lease_in_time
 from idalloc_client._sequences._lease_size import LeaseLimits
 from idalloc_client._sequences._registry import SequenceRegistry
 
@@ -58,7 +53,6 @@ class AsyncIdSequence:
         page = self._process.page
         self._buffer = LeaseBuffer(self._limits, time.monotonic(), page, self._registry.counters)
         self._waiting: set[asyncio.Future[None]] = set()
-        self._retry_at = 0.0
 
     @property
     def left(self) -> int:
@@ -130,9 +124,7 @@ class AsyncIdSequence:
         self._buffer.start_page(self._process.page)
 
     def _ask(self, *, ready: bool) -> None:
-        if time.monotonic() < self._retry_at and (ready or self._buffer.error is not None):
-            return
-        for count in iter(self._buffer.want, None):
+        for count in self._buffer.wanted(time.monotonic(), ready=ready):
             try:
                 answer = partial(self._on_answer, self._buffer.page)
                 self._lease(count).add_done_callback(answer)
@@ -142,24 +134,16 @@ class AsyncIdSequence:
 
     async def _wait(self, deadline: float) -> None:
         now = time.monotonic()
-        self._raise_if_final(overdue=now >= deadline)
-        until = min(deadline, self._retry_at) if self._retry_at > now else deadline
+        self._buffer.raise_if_final(self._overdue if now >= deadline else None)
         changed = asyncio.get_running_loop().create_future()
         self._waiting.add(changed)
         try:
-            await asyncio.wait([changed], timeout=until - now)
+            await asyncio.wait([changed], timeout=self._buffer.wait_until(deadline, now) - now)
         finally:
             self._waiting.discard(changed)
         # Before anybody asks again: what failed while this task waited is its to hear.
         if self._closed_by is None and not self._buffer.turn_page(time.monotonic()):
-            self._raise_if_final(overdue=False)
-
-    def _raise_if_final(self, *, overdue: bool) -> None:
-        error = self._buffer.error
-        if overdue or isinstance(error, FINAL):
-            self._retry_at = 0.0  # the next call tries again
-            self._buffer.error = None
-            raise fresh(error) if error else self._overdue()
+            self._buffer.raise_if_final()
 
     def _on_answer(self, page: LeasePage, answer: "asyncio.Future[IdBatch]") -> None:
         error = ClientClosedError("cancelled") if answer.cancelled() else answer.exception()
@@ -172,8 +156,7 @@ class AsyncIdSequence:
         self._wake()
 
     def _on_failure(self, error: IdAllocError) -> None:
-        self._buffer.failed(error)
-        self._retry_at = time.monotonic() + retry_pause(error)
+        self._buffer.failed(error, time.monotonic())
         self._wake()
 
     def _wake(self) -> None:

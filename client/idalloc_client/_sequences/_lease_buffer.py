@@ -4,7 +4,7 @@ No I/O and no waiting: `want` says what to lease, `lent` and `failed` say what c
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from idalloc_client._batch import IdBatch
 from idalloc_client._errors import (
@@ -15,12 +15,13 @@ from idalloc_client._errors import (
     IdAllocError,
     NoRouteError,
     RefusedError,
+    fresh,
 )
 from idalloc_client._memory import LeasePage
 from idalloc_client._sequences._lease_size import LeaseLimits, next_lease_size
 from idalloc_client._stats import LeaseCounters
 
-FINAL = (RefusedError, NoRouteError, AccessRefusedError, ClientClosedError, ForkedClientError)
+_FINAL = (RefusedError, NoRouteError, AccessRefusedError, ClientClosedError, ForkedClientError)
 """Errors that somebody who waits is told at once."""
 
 _RETRY_AFTER = 0.2  # seconds, where the error does not say
@@ -38,15 +39,16 @@ class LeaseBuffer:
         page: LeasePage,
         counters: LeaseCounters | None = None,
     ) -> None:
-        """`page` lets the ids out."""
-        self._page = page
+        self.page = page
+        """What lets the ids out, and is to be kept with what is asked for."""
         self._limits = limits
         self._counters = counters or LeaseCounters()
         self._size = limits.floor
         self._ready: deque[range] = deque()
         self._on_their_way = 0
         self._chunk: Iterator[int] = iter(())
-        self._current: Iterator[int] = iter(())  # the chunk's ids, as far as the page lets them out
+        self.current: Iterator[int] = iter(())
+        """The ids to hand out now: the chunk's, as far as the page lets them out."""
         self._rest = range(0)  # of the range that the chunk is from
         self._taken_in = 0
         self._counted_used = 0
@@ -54,13 +56,9 @@ class LeaseBuffer:
         self._rate: float | None = None
         self.error: IdAllocError | None = None
         """Why the last lease failed, until another one is asked for."""
+        self._retry_at = 0.0
         self.unused = 0
         """Ids that were leased and will not be handed out."""
-
-    @property
-    def current(self) -> Iterator[int]:
-        """The ids to hand out now."""
-        return self._current
 
     @property
     def remaining(self) -> int:
@@ -75,6 +73,12 @@ class LeaseBuffer:
             rate = self._used() / elapsed if elapsed > 0 else 0.0
         return self.remaining / rate if rate > 0 else float("inf")
 
+    def wanted(self, now: float, *, ready: bool) -> Iterator[int]:
+        """Say of each lease to ask for now how many ids it has; `ready` if some are there."""
+        if now < self._retry_at and (ready or self.error is not None):
+            return iter(())
+        return iter(self.want, None)
+
     def want(self) -> int | None:
         """Say how many ids to lease now, and note that somebody does; None if none."""
         if self._on_their_way + min(len(self._ready), _AHEAD) >= _AHEAD:
@@ -84,16 +88,11 @@ class LeaseBuffer:
         self.error = None
         return self._size
 
-    @property
-    def page(self) -> LeasePage:
-        """What lets the ids out, and is to be kept with what is asked for."""
-        return self._page
-
     def lent(self, ids: IdBatch, page: LeasePage) -> None:
         """Take a lease in that was asked for under a page; under an earlier one it is void."""
         self._on_their_way -= 1
         self.error = None
-        if page is not self._page:
+        if page is not self.page:
             self._counters.lent(len(ids))
             self._lose(len(ids))
             return
@@ -102,11 +101,30 @@ class LeaseBuffer:
             self._taken_in += end - start
         self._counters.lent(len(ids))
 
-    def failed(self, error: IdAllocError) -> None:
-        """Note that a lease did not come."""
+    def failed(self, error: IdAllocError, now: float) -> None:
+        """Note that a lease did not come, and is not asked for again at once."""
         self._on_their_way -= 1
         self.error = error
+        self._retry_at = now + (getattr(error, "retry_after", None) or _RETRY_AFTER)
         self._counters.failed()
+
+    def wait_until(self, deadline: float, now: float) -> float:
+        """Say until when somebody waits who finds no ids, before it asks again."""
+        return min(deadline, self._retry_at) if self._retry_at > now else deadline
+
+    def raise_if_final(self, overdue: Callable[[], IdAllocError] | None = None) -> None:
+        """Tell somebody who waits what it hears at once; all else where its time is over.
+
+        `overdue` is given then, and says why nothing came. The next call tries again.
+        """
+        error = self.error
+        if error is None and overdue is not None:
+            error = overdue()
+        elif error is None or not (overdue or isinstance(error, _FINAL)):
+            return
+        self._retry_at = 0.0
+        self.error = None
+        raise fresh(error)
 
     def turn_page(self, now: float) -> bool:
         """Go on with the next ids if the current ones are used up; False if there are none."""
@@ -117,10 +135,10 @@ class LeaseBuffer:
                 return False
             self._measure(now)
             self._rest = self._ready.popleft()
-        size = self._page.size
+        size = self.page.size
         chunk, self._rest = self._rest[:size], self._rest[size:]
         self._chunk = iter(chunk)
-        self._current = self._page.guard(self._chunk)
+        self.current = self.page.guard(self._chunk)
         return True
 
     def give_up(self) -> None:
@@ -134,8 +152,8 @@ class LeaseBuffer:
 
     def start_page(self, page: LeasePage) -> None:
         """Give up what an earlier page let out: what is leased from now on goes by this one."""
-        if page is not self._page:
-            self._page = page
+        if page is not self.page:
+            self.page = page
             self.give_up()
 
     def _lose(self, ids: int) -> None:
@@ -159,11 +177,6 @@ class LeaseBuffer:
 def no_lease_in_time() -> IdAllocError:
     """Say that no lease came, where nobody knows more."""
     return CallTimeoutError("no ids could be leased in time")
-
-
-def retry_pause(error: IdAllocError) -> float:
-    """Say how many seconds to wait before asking again after an error."""
-    return getattr(error, "retry_after", None) or _RETRY_AFTER
 
 
 def _length(ids: Iterator[int]) -> int:

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, NoReturn, Self, cast
+from typing import Any, NoReturn, Self, TypeVar, cast
 
 from idalloc_client._batch import IdBatch
 from idalloc_client._errors import (
@@ -21,15 +21,12 @@ from idalloc_client._errors import (
     fresh,
 )
 from idalloc_client._memory import MEMORY, LeasePage, Locks
-from idalloc_client._sequences._lease_buffer import (
-    FINAL,
-    LeaseBuffer,
-    no_lease_in_time,
-    retry_pause,
-)
+from idalloc_client._sequences._lease_buffer import LeaseBuffer, no_lease_in_time
 from idalloc_client._sequences._lease_size import LeaseLimits
 from idalloc_client._sequences._registry import SequenceRegistry
 from idalloc_client._stats import LeaseCounters
+
+_Value = TypeVar("_Value")
 
 Lease = Callable[[int, Callable[[IdBatch | IdAllocError], None]], None]
 """Asks for so many ids, and calls back from another thread, once."""
@@ -48,17 +45,17 @@ class IdSequence(itertools.chain[int]):
     @property
     def left(self) -> int:
         """How many ids can be handed out without asking a worker."""
-        return self._supply.source().left
+        return self._supply.source().read(lambda leases: leases.remaining)
 
     @property
     def cover(self) -> float:
         """Seconds that they last at the rate of late: how long an outage goes unnoticed."""
-        return self._supply.source().cover
+        return self._supply.source().read(lambda leases: leases.cover(time.monotonic()))
 
     @property
     def unused(self) -> int:
         """How many leased ids were given up: by `close`, or as memory was set back."""
-        return self._supply.source().unused
+        return self._supply.source().read(lambda leases: leases.unused)
 
     @property
     def closed(self) -> bool:
@@ -136,7 +133,6 @@ class _Supply:
         self._source = new_source()
 
     def source(self) -> "_Source":
-        """Return the source of this process."""
         source = self._source
         if source.process.gone:
             with self._locks.mine():
@@ -175,30 +171,17 @@ class _Source:
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._closed_by: IdAllocError | None = None
-        self._retry_at = 0.0
 
     def for_child(self, heir: "_Source") -> "_Source":
         """Have a source go on in a child: all ids are left to the parent."""
         heir._closed_by = self._closed_by  # noqa: SLF001  # one of its kind
         return heir
 
-    @property
-    def left(self) -> int:
+    def read(self, what: Callable[[LeaseBuffer], _Value]) -> _Value:
+        """Look at the leases, those of before a restore given up."""
         with self._changed:
             self._buffer.start_page(self.process.page)
-            return self._buffer.remaining
-
-    @property
-    def cover(self) -> float:
-        with self._changed:
-            self._buffer.start_page(self.process.page)
-            return self._buffer.cover(time.monotonic())
-
-    @property
-    def unused(self) -> int:
-        with self._changed:
-            self._buffer.start_page(self.process.page)
-            return self._buffer.unused
+            return what(self._buffer)
 
     @property
     def closed(self) -> bool:
@@ -211,7 +194,6 @@ class _Source:
             self._changed.notify_all()
 
     def next_id(self) -> int:
-        """Give one id, whatever other threads do."""
         while True:
             with self._lock:
                 for value in self._buffer.current:
@@ -229,7 +211,7 @@ class _Source:
                 self._buffer.start_page(self.process.page)
                 # A range that is not used up was put there by another thread meanwhile.
                 ready = self._buffer.turn_page(time.monotonic())
-                wanted = self._wanted(ready=ready)
+                wanted = list(self._buffer.wanted(time.monotonic(), ready=ready))
                 if ready and not wanted:
                     return self._buffer.current
                 page = self._buffer.page
@@ -238,36 +220,21 @@ class _Source:
             if not ready:
                 self._wait(deadline)
 
-    def _wanted(self, *, ready: bool) -> list[int]:
-        now = time.monotonic()
-        if now < self._retry_at and (ready or self._buffer.error is not None):
-            return []
-        return list(iter(self._buffer.want, None))
-
     def _wait(self, deadline: float) -> None:
         with self._changed:
             if self._buffer.turn_page(time.monotonic()) or self._closed_by is not None:
                 return
             now = time.monotonic()
-            self._raise_if_final(overdue=now >= deadline)
-            until = min(deadline, self._retry_at) if self._retry_at > now else deadline
-            self._changed.wait(until - now)
+            self._buffer.raise_if_final(self._overdue if now >= deadline else None)
+            self._changed.wait(self._buffer.wait_until(deadline, now) - now)
             # Before anybody asks again: what failed while this thread waited is its to hear.
             if not self._buffer.turn_page(time.monotonic()):
-                self._raise_if_final(overdue=False)
-
-    def _raise_if_final(self, *, overdue: bool) -> None:
-        error = self._buffer.error
-        if overdue or isinstance(error, FINAL):
-            self._retry_at = 0.0  # the next call tries again
-            self._buffer.error = None
-            raise fresh(error) if error else self._overdue()
+                self._buffer.raise_if_final()
 
     def _on_answer(self, page: LeasePage, answer: IdBatch | IdAllocError) -> None:
         with self._changed:
             if isinstance(answer, IdAllocError):
-                self._buffer.failed(answer)
-                self._retry_at = time.monotonic() + retry_pause(answer)
+                self._buffer.failed(answer, time.monotonic())
             else:
                 self._buffer.lent(answer, page)
                 if self._closed_by is not None:

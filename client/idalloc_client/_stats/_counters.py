@@ -79,17 +79,14 @@ class LeaseCounters:
         """Leased ids that were given up."""
 
     def lent(self, ids: int) -> None:
-        """Count a lease that came."""
         with self._lock:
             self.leases += 1
             self.ids += ids
 
     def failed(self) -> None:
-        """Count a lease that did not come."""
         with self._lock:
             self.leases_failed += 1
 
     def gave_up(self, ids: int) -> None:
-        """Count ids that will not be handed out."""
         with self._lock:
             self.ids_unused += ids

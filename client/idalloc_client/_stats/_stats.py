@@ -23,7 +23,6 @@ class RoundTrips:
 
     @classmethod
     def of(cls, histogram: Histogram) -> "RoundTrips":
-        """Sum a histogram up."""
         buckets = tuple(histogram.cumulative())
         return cls(buckets[-1][1], histogram.seconds, buckets)
 

@@ -86,7 +86,7 @@ def test_every_leased_id_goes_out_once_or_is_counted(steps: list[tuple[str, int]
             came += count
         elif on_their_way:
             on_their_way.pop()
-            buffer.failed(IdAllocError("no"))
+            buffer.failed(IdAllocError("no"), now)
         on_their_way += ((count, page) for count in iter(buffer.want, None))
         assert len(on_their_way) <= 2
         assert buffer.cover(now) >= 0
