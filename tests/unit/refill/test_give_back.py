@@ -105,7 +105,8 @@ def test_what_lies_below_another_worker_goes_back_after_what_lies_above() -> Non
     assert (books(pool), stop.done) == ((0, 0, 10), 0)
     stop.refill_threads.answer(outcome=False)
     assert (books(pool), stop.done) == ((0, 10, 10), 1)
-    assert stop.counters == {Event.GIVE_BACKS: 1, Event.GIVE_BACKS_FAILED: 1}
+    counted = {event: count for event, count in stop.counters.items() if count}
+    assert counted == {Event.GIVE_BACKS: 1, Event.GIVE_BACKS_FAILED: 1}
     assert stop.fleet.kept == [("order", 10, 20)]  # the row is to stay above it
 
 
