@@ -231,6 +231,8 @@ def _all_consumers(connection: pika.BlockingConnection) -> tuple[int, int]:
 def _consumers(connection: pika.BlockingConnection, queue: str) -> int:
     channel = connection.channel()
     try:
-        return int(channel.queue_declare(queue, passive=True).method.consumer_count)
+        count = int(channel.queue_declare(queue, passive=True).method.consumer_count)
     except pika.exceptions.ChannelClosedByBroker:
         return 0
+    channel.close()
+    return count

@@ -1,6 +1,7 @@
 """Has clients wait, so that what a test counts does not depend on how fast the machine is."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -8,13 +9,19 @@ import pytest
 from devstack import Database, TcpProxy
 from devstack.workers import PATIENCE, through
 from idalloc_client import AsyncIdClient, IdClient
-from idalloc_client._batching import _batcher
+from idalloc_client._rpc._pending_calls import CallTable
+
+NO_COPIES = Path(__file__).parents[1] / "no_copies"
 
 
 @pytest.fixture(autouse=True)
-def patient_clients(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let calls take their time, and send no copy of a request that is late: it takes ids too."""
-    monkeypatch.setattr(_batcher, "SLOW", PATIENCE)
+def patient_clients(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let calls take their time, and send no copy of a request that is late: it takes ids too.
+
+    A test marked `copies` is about such copies.
+    """
+    if request.node.get_closest_marker("copies") is None:
+        monkeypatch.setattr(CallTable, "doubt", lambda *_: None)
     for client in (IdClient, AsyncIdClient):
         defaults = client.__init__.__kwdefaults__
         assert defaults is not None

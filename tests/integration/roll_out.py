@@ -19,8 +19,8 @@ from tests.integration.test_tags_command import Idalloc
 from tests.old_systems import OldNode
 
 TAG = "order"
-ENOUGH = 400
-"""Replies to each who draws in each stage: some dozens of segments of the old nodes."""
+ENOUGH = 100
+"""Replies to each who draws in each stage: several segments of the old nodes."""
 PAUSE = 0.0005  # seconds between two of them, so that nobody keeps the processor from the others
 
 

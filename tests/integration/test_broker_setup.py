@@ -367,6 +367,7 @@ SMALL: dict[str, Callable[[Site], None]] = {
 }
 
 
+@pytest.mark.copies
 @pytest.mark.parametrize("prepare", SMALL.values(), ids=SMALL)
 def test_a_full_queue_refuses_and_the_client_is_told(
     site: Site, database: Database, prepare: Callable[[Site], None]

@@ -141,19 +141,21 @@ def test_error_codes_become_types(vhost: str, code: int, error: type[IdAllocErro
 def test_a_leaving_worker_is_not_the_last_word(vhost: str) -> None:
     """SHUTTING_DOWN is tried again, for as long as the deadline allows."""
     counter = Counter()
+    retry_after = 50
 
     def refuse_first(channel: Any, request: pika.BasicProperties, body: bytes) -> None:
         if counter.seen:
             counter(channel, request, body)
         else:
             counter.seen.append(request)
-            send(channel, request, b'{"resp_code":-7,"msg":"bye","retry_after_ms":50}')
+            send(channel, request, b'{"resp_code":-7,"msg":"","retry_after_ms":%d}' % retry_after)
 
     with StubWorker(vhost, refuse_first), IdClient(vhost) as client:
         assert client.next_id("order") == 1
         counter.seen.clear()
+        retry_after = 60_000
         with pytest.raises(ShuttingDownError):
-            client.next_id("order", timeout=0.04)
+            client.next_id("order", timeout=50)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from devstack import Management, Stack
 from devstack._product import without_password
 from devstack.servers._database import connect
 from devstack.servers._stack import AMQP_URL, MANAGEMENT_URL, MYSQL_URL
+from tests.integration.conftest import NO_COPIES
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -26,7 +27,7 @@ def environment(stack: Stack) -> dict[str, str]:
         MANAGEMENT_URL: stack.management_url,
         MYSQL_URL: stack.mysql_url,
     }
-    return {**os.environ, **urls, "PYTHONUNBUFFERED": "1"}
+    return {**os.environ, **urls, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(NO_COPIES)}
 
 
 @pytest.fixture

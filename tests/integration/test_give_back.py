@@ -94,8 +94,9 @@ def test_workers_that_stop_newest_segment_first_lose_nothing(
 def fill_one(fleet: Fleet, database: Database, full: list[Worker]) -> Worker:
     """Let one more worker fetch segments for a request that has been told that there are none."""
     with ForeignClient(fleet.amqp_url) as caller, _locked(database, "order"):
-        answer = caller.call("id.alloc", b'{"app_tag":"order"}', expiration="100")
-    assert answer is not None
+        answer = None
+        while answer is None:  # it may be too late before a worker gets it
+            answer = caller.call("id.alloc", b'{"app_tag":"order"}', expiration="500", timeout=3)
     assert json.loads(answer[0])["resp_code"] == -1
     wait_until_full(fleet)
     holders = {reply.worker for reply in whole_fleet(fleet) if reply.tags}

@@ -122,7 +122,7 @@ def test_a_host_that_says_nothing_leaves_time_for_the_next(
     with closing(socket.create_server(("127.0.0.1", 0))) as hole:
         address = address_through(proxies[0], database)
         silent = replace(address, port=hole.getsockname()[1])
-        with opened(several(silent, address), timeout=2.0) as store:
+        with opened(several(silent, address), timeout=10.0) as store:
             assert store.reserve(ONE).segment == Segment(0, 100_000)
 
 
@@ -130,7 +130,7 @@ def test_a_host_that_falls_silent_while_serving_is_left(
     proxies: tuple[TcpProxy, TcpProxy], both: MySqlAddress
 ) -> None:
     """The reservation that it leaves without an answer fails; the next one goes elsewhere."""
-    with opened(both, timeout=1.0) as store:
+    with opened(both, timeout=5.0) as store:
         store.reserve(ONE)
         proxies[0].pause()
         error = failure(lambda: store.reserve(ONE))
@@ -160,7 +160,7 @@ def test_a_host_that_drips_leaves_time_for_the_next(
         server = Background(lambda: drip(listener))
         address = address_through(proxies[0], database)
         dripping = replace(address, port=listener.getsockname()[1])
-        with opened(several(dripping, address), timeout=2.0) as store:
+        with opened(several(dripping, address), timeout=10.0) as store:
             assert store.reserve(ONE).segment == Segment(0, 100_000)
         server.join()
 

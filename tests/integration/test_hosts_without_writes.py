@@ -174,7 +174,7 @@ def test_a_row_that_is_at_fault_moves_nobody(two: Two) -> None:
 @pytest.mark.parametrize("wait_point", ["AFTER_SYNC", "AFTER_COMMIT"])
 def test_a_host_whose_writes_hang_is_left(two: Two, wait_point: str) -> None:
     """As without a quorum: commits wait, with or without the row's lock, and reads are answered."""
-    with opened(two.address, timeout=1.5) as store:
+    with opened(two.address, timeout=5.0) as store:
         assert reserve(store) == Segment(0, 10)
         with commits_hang(two.first.server_url, wait_point):
             failure(lambda: reserve(store))
@@ -195,7 +195,7 @@ def test_a_host_that_is_locked_against_writes_is_left(two: Two) -> None:
 
 def test_one_write_that_hangs_is_bad_luck(two: Two) -> None:
     """The next one is made at the same host, and if that is answered, nothing has happened."""
-    with opened(two.address, timeout=1.0) as store:
+    with opened(two.address, timeout=5.0) as store:
         for _ in range(3):
             reserve(store)
             with commits_hang(two.first.server_url, "AFTER_COMMIT"):
