@@ -21,6 +21,7 @@ from devstack import Database, TcpProxy
 from devstack.workers import PATIENCE
 from idalloc_schemas import MAX_ID
 from idalloc_worker.cli import run
+from idalloc_worker.tags._settings import COLUMNS
 from tests.integration.stores import TABLE, add_tag, address_of, mark_of, wait_until
 
 COMMAND = [sys.executable, "-m", "idalloc_worker"]
@@ -86,13 +87,7 @@ def test_list_writes_json(database: Database, idalloc: Idalloc) -> None:
         "max_id": 0,
         "step": 100_000,
         "space_used_percent": 0,
-        "max_step": None,
-        "target_cover": None,
-        "ceiling": None,
-        "allowed_users": None,
-        "ordered": None,
-        "max_count": None,
-        "user_rate": None,
+        **dict.fromkeys(COLUMNS),
     }
     database.query(f"DELETE FROM {TABLE}")
     assert json.loads(idalloc.ok("tags", "list", "--json")) == []

@@ -4,17 +4,9 @@ import pytest
 
 from idalloc_schemas import MAX_ID
 from idalloc_worker.tags._errors import InvalidRowError
-from idalloc_worker.tags._settings import TagSettings
+from idalloc_worker.tags._settings import COLUMNS, TagSettings
 
-ALL_NULL = {
-    "max_step": None,
-    "target_cover": None,
-    "ceiling": None,
-    "allowed_users": None,
-    "ordered": None,
-    "max_count": None,
-    "user_rate": None,
-}
+ALL_NULL = dict.fromkeys(COLUMNS)
 
 
 @pytest.mark.parametrize("more", [{}, ALL_NULL, {"description": "somebody's own column"}])

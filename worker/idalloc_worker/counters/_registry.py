@@ -1,7 +1,7 @@
 """Every counter of a worker process: its name, and what it counts in one sentence.
 
-`id.health` shows all of them, and Prometheus those with a metric. docs/operating.md and
-docs/monitoring.md have the same sentences, which a test sees to.
+`id.health` shows all of them, Prometheus those that have a metric. docs/operating.md and
+docs/monitoring.md say the same sentences, which a test sees to.
 """
 
 from collections.abc import Mapping
@@ -15,14 +15,13 @@ ORDERED_QUEUES: Final = "id.ordered"
 but not what no worker wrote."""
 
 _BOTH: Final = (ALLOC_QUEUE, HEALTH_QUEUE)
-_ANY: Final = (*_BOTH, ORDERED_QUEUES)
 _NO_METRIC: Final = ""
 
 
 class Event(StrEnum):
-    """What happens to a process. Of each: its name, its sentence, and its metric if that differs.
+    """What happens to a process: its name, its sentence, and its metric, if that is not its name.
 
-    The metric of a name is `idalloc_<name>`.
+    A metric has `idalloc_` before it.
     """
 
     help: str
@@ -30,55 +29,26 @@ class Event(StrEnum):
 
     def __new__(cls, name: str, sentence: str, metric: str | None = None) -> Self:
         event = str.__new__(cls, name)
-        event._value_ = name
-        event.help = sentence
-        event.metric = f"idalloc_{name}" if metric is None else metric
+        event._value_, event.help = name, sentence
+        event.metric = name if metric is None else metric
         return event
 
-    REQUESTS = "requests", "Requests that came in.", _NO_METRIC  # shown as they end: see Outcome
-    WAITED = (
-        "waited",
-        "Requests for ids that had to wait for a refill.",
-        "idalloc_requests_waited",
-    )
-    REDELIVERED = (
-        "redelivered",
-        "Requests that the broker delivered again, because whoever had them before was lost.",
-        "idalloc_requests_redelivered",
-    )
-    FORWARDED = (
-        "forwarded",
-        "Requests for ordered tags that were passed on to the owners of their partitions.",
-        "idalloc_ordered_forwarded",
-    )
-    OWNED = (
-        "owned",
-        "Requests for ordered tags that were taken as the owner of their partition.",
-        "idalloc_ordered_owned",
-    )
-    UNROUTABLE = (
-        "unroutable",
-        "Requests for ordered tags that the queue of their partition did not take.",
-        "idalloc_ordered_unroutable",
-    )
+    REQUESTS = "requests", "Requests that came in.", _NO_METRIC  # counted as they end: see Outcome
+    WAITED = "waited", "Requests for ids that had to wait for a refill.", "requests_waited"
+    REDELIVERED = "redelivered", "Requests that the broker delivered again.", "requests_redelivered"
+    FORWARDED = "forwarded", "Requests passed on to owners of ordered tags.", "ordered_forwarded"
+    OWNED = "owned", "Requests taken as the owner of an ordered tag.", "ordered_owned"
+    UNROUTABLE = "unroutable", "Requests that no owner's queue took.", "ordered_unroutable"
     GENERATIONS = (
         "generations",
         "Times that what was held for ordered tags was dropped, as its channel had ended.",
-        "idalloc_ordered_generations",
+        "ordered_generations",
     )
     REFILLS = "refills", "Refills that brought a segment."
-    # Failures and refusals are shown by their reason: see REFILL_FAILURES.
+    # Metrics have those that brought none by their reason: see REFILL_FAILURES.
     REFILLS_FAILED = "refills_failed", "Refills that failed.", _NO_METRIC
-    REFILLS_REFUSED = (
-        "refills_refused",
-        "Refills that found no row, a bad one or no ids left.",
-        _NO_METRIC,
-    )
-    REFILLS_FORBIDDEN = (
-        "refills_forbidden",
-        "Rows read for a user who may not draw, with nothing reserved.",
-        _NO_METRIC,
-    )
+    REFILLS_REFUSED = "refills_refused", "Refills with no row, a bad one or no ids.", _NO_METRIC
+    REFILLS_FORBIDDEN = "refills_forbidden", "Refills for users who may not draw.", _NO_METRIC
     REFILLS_UNKNOWN = (
         "refills_unknown",
         "Refills whose commit has an unknown outcome; their ids are counted as lost.",
@@ -97,55 +67,25 @@ class Event(StrEnum):
     )
     OVERLAPS_HEARD = (
         "overlaps_heard",
-        (
-            "Times that another worker was heard to have ids that this one had: some may have "
-            "gone out twice."
-        ),
+        "Times that another worker had ids of this one: some may have gone out twice.",
     )
     MARKS_IMPLAUSIBLE = (
         "marks_implausible",
-        (
-            "Times that a row was not raised because what others say lies too far above it; the "
-            "tag waits for an operator."
-        ),
+        "Times that a row was not raised because what others say lies too far above it.",
     )
     MEMORY_SET_BACK = (
         "memory_set_back",
-        (
-            "Times that the process found itself restored from a snapshot, or copied, and dropped "
-            "all that it held."
-        ),
+        "Times that the process, restored from a snapshot or copied, dropped all that it held.",
     )
-    MARKS_UNREAD = (
-        "marks_unread",
-        "Times that the stream `id.fleet.marks` could not be used.",
-        _NO_METRIC,  # idalloc_marks_in_broker says whether it can be now
-    )
-    # Metrics count the ids: idalloc_ids_given_back, and idalloc_ids_lost.
+    # idalloc_marks_in_broker says whether it can be used now.
+    MARKS_UNREAD = "marks_unread", "Times that the stream of marks could not be used.", _NO_METRIC
+    # Metrics count the ids, as given back or lost.
     GIVE_BACKS = "give_backs", "Ranges returned to their rows at a stop.", _NO_METRIC
-    GIVE_BACKS_FAILED = (
-        "give_backs_failed",
-        "Ranges not returned at a stop, because somebody had reserved since.",
-        _NO_METRIC,
-    )
+    GIVE_BACKS_FAILED = "give_backs_failed", "Ranges that could not be returned.", _NO_METRIC
     FLEET_JOINS = "fleet_joins", "Times that the worker joined the fleet.", _NO_METRIC
-    FLEET_REFUSED = (
-        "fleet_refused",
-        "Times that it was not allowed to join the fleet.",
-        _NO_METRIC,  # idalloc_claims_unprotected says what comes of it
-    )
-    FLEET_INVALID = (
-        "fleet_invalid",
-        "Messages of other workers that it could not read.",
-        _NO_METRIC,
-    )
-    FLEET_GAPS = (
-        "fleet_gaps",
-        (
-            "Times that the worker missed messages of others, which RabbitMQ had dropped from its "
-            "queue, and joined anew to read them."
-        ),
-    )
+    FLEET_REFUSED = "fleet_refused", "Times that it was not allowed to.", _NO_METRIC
+    FLEET_INVALID = "fleet_invalid", "Messages of workers that it could not read.", _NO_METRIC
+    FLEET_GAPS = "fleet_gaps", "Times that the worker missed messages of others and joined anew."
     FOREIGN_MESSAGES = (
         "foreign_messages",
         "Messages in the queues between workers that no worker sent; they are not read.",
@@ -155,15 +95,11 @@ class Event(StrEnum):
         "Messages that ended the connection that they were delivered to, and are gone.",
     )
     CONNECTS = "connects", "Channels opened.", _NO_METRIC  # idalloc_broker_reconnects: all but one
-    BLOCKED = (
-        "blocked",
-        "Times that the broker began to take no messages.",
-        "idalloc_broker_blocks",
-    )
+    BLOCKED = "blocked", "Times that the broker began to take no messages.", "broker_blocks"
 
 
 class Outcome(StrEnum):
-    """How a request ends. Of each: its name, its sentence, and the queues where it can be expected.
+    """How a request ends: its name, its sentence, and the queues where that can be expected.
 
     Prometheus has them as `idalloc_requests`; health adds the queues up.
     """
@@ -171,37 +107,27 @@ class Outcome(StrEnum):
     help: str
     queues: tuple[str, ...]
 
-    def __new__(cls, name: str, sentence: str, queues: tuple[str, ...]) -> Self:
+    def __new__(cls, name: str, sentence: str, *queues: str) -> Self:
         outcome = str.__new__(cls, name)
-        outcome._value_ = name
-        outcome.help = sentence
-        outcome.queues = queues
+        outcome._value_, outcome.help, outcome.queues = name, sentence, queues
         return outcome
 
-    GRANTED = "granted", "Requests answered with ids.", (ALLOC_QUEUE,)
-    ANSWERED = "answered", "Questions about health that were answered.", (HEALTH_QUEUE,)
-    NO_AVAILABLE_ID = "no_available_id", "Requests answered NO_AVAILABLE_ID.", (ALLOC_QUEUE,)
-    INVALID_REQUEST = "invalid_request", "Requests answered INVALID_REQUEST.", _BOTH
-    APP_TAG_NOT_FOUND = "app_tag_not_found", "Requests answered APP_TAG_NOT_FOUND.", _BOTH
-    EXHAUSTED = "exhausted", "Requests answered EXHAUSTED.", (ALLOC_QUEUE,)
-    FORBIDDEN = "forbidden", "Requests answered FORBIDDEN.", _BOTH
-    BUSY = "busy", "Requests answered BUSY as anybody would have been.", (ALLOC_QUEUE,)
-    SHUTTING_DOWN = "shutting_down", "Requests answered SHUTTING_DOWN.", (ALLOC_QUEUE,)
-    INTERNAL = "internal", "Requests answered INTERNAL.", _BOTH
-    LIMITED = "limited", "Requests answered BUSY as beyond the share of their user.", _BOTH
-    EXPIRED = "expired", "Requests past their deadline.", _BOTH
-    DEAD_LETTERED = "dead_lettered", "Requests without a usable reply address.", _ANY
-    HANDED_BACK = "handed_back", "Requests returned to the queue at a stop.", (ALLOC_QUEUE,)
-    DOUBTED = (
-        "doubted",
-        "Requests returned to the queue after the process had been stalled.",
-        (ALLOC_QUEUE,),
-    )
-    DROPPED = (
-        "dropped",
-        "Questions about health not answered because their user had asked too many.",
-        (HEALTH_QUEUE,),
-    )
+    GRANTED = "granted", "Requests answered with ids.", ALLOC_QUEUE
+    ANSWERED = "answered", "Questions about health that were answered.", HEALTH_QUEUE
+    NO_AVAILABLE_ID = "no_available_id", "Requests answered NO_AVAILABLE_ID.", ALLOC_QUEUE
+    INVALID_REQUEST = "invalid_request", "Requests answered INVALID_REQUEST.", *_BOTH
+    APP_TAG_NOT_FOUND = "app_tag_not_found", "Requests answered APP_TAG_NOT_FOUND.", *_BOTH
+    EXHAUSTED = "exhausted", "Requests answered EXHAUSTED.", ALLOC_QUEUE
+    FORBIDDEN = "forbidden", "Requests answered FORBIDDEN.", *_BOTH
+    BUSY = "busy", "Requests answered BUSY as anybody would have been.", ALLOC_QUEUE
+    SHUTTING_DOWN = "shutting_down", "Requests answered SHUTTING_DOWN.", ALLOC_QUEUE
+    INTERNAL = "internal", "Requests answered INTERNAL.", *_BOTH
+    LIMITED = "limited", "Requests answered BUSY as beyond the share of their user.", *_BOTH
+    EXPIRED = "expired", "Requests past their deadline.", *_BOTH
+    DEAD_LETTERED = "dead_lettered", "Requests without a reply address.", *_BOTH, ORDERED_QUEUES
+    HANDED_BACK = "handed_back", "Requests returned to the queue at a stop.", ALLOC_QUEUE
+    DOUBTED = "doubted", "Requests returned after the process had been stalled.", ALLOC_QUEUE
+    DROPPED = "dropped", "Questions about health that a user asked too many of.", HEALTH_QUEUE
 
 
 REFUSED: Final[Mapping[RespCode, Outcome]] = {

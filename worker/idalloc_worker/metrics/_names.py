@@ -71,7 +71,7 @@ def _counter(name: str, text: str, read: Callable[[Snapshot], float]) -> Metric:
 
 
 def _event(event: Event) -> Metric:
-    return _counter(event.metric, event.help, lambda snapshot: snapshot.events[event])
+    return _counter(f"idalloc_{event.metric}", event.help, lambda snapshot: snapshot.events[event])
 
 
 def _gauge(name: str, text: str, read: Callable[[Snapshot], float | None]) -> Metric:

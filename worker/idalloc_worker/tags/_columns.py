@@ -30,6 +30,11 @@ class Column:
     authority: bool = False
     """Whether it says if ids may be reserved, or how far: a reservation sees that it still does."""
 
+    @classmethod
+    def setting(cls, help: str, value: object = None, **record: Any) -> Any:  # noqa: A002
+        """Make a field of `TagSettings`, which is `value` by default, with a column behind it."""
+        return field(default=value, metadata={_COLUMN: cls(help=help, **record)})
+
     def read(self, value: object) -> Any:
         """Say what a value means that is not NULL. Raises ValueError, which says what it may be."""
         raise NotImplementedError
@@ -91,11 +96,6 @@ class Names(Column):
 
     def as_json(self, value: object) -> object:
         return value.split() if isinstance(value, str) else value
-
-
-def setting(default: object, column: Column) -> Any:
-    """Make a field of `TagSettings` with a column behind it."""
-    return field(default=default, metadata={_COLUMN: column})
 
 
 def columns_of(settings: type) -> dict[str, Column]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from idalloc_worker.tags._columns import Names, Number, YesNo, columns_of, is_integer, setting
+from idalloc_worker.tags._columns import Names, Number, YesNo, columns_of, is_integer
 from idalloc_worker.tags._errors import InvalidRowError, TagError
 
 DEFAULT_TARGET_COVER: Final = 600.0
@@ -19,68 +19,49 @@ class TagSettings:
     step: int
     """Ids that are reserved at a time, at least."""
 
-    max_step: int | None = setting(
-        None,
-        Number(
-            help="Ids that a worker reserves at a time, at most.",
-            default="100,000 steps, at most 10,000,000",
-            read_by="tags._step_size",
-        ),
+    max_step: int | None = Number.setting(
+        "Ids that a worker reserves at a time, at most.",
+        default="100,000 steps, at most 10,000,000",
+        read_by="tags._step_size",
     )
-    target_cover: float = setting(
+    target_cover: float = Number.setting(
+        "How long the ids in memory should last (600); 0: the step is fixed.",
         DEFAULT_TARGET_COVER,
-        Number(
-            help="How long the ids in memory should last (600); 0: the step is fixed.",
-            default=f"{DEFAULT_TARGET_COVER:g}",
-            read_by="tags._step_size",
-            least=0,
-            sql_type="INT",
-            metavar="SECONDS",
-        ),
+        default=f"{DEFAULT_TARGET_COVER:g}",
+        read_by="tags._step_size",
+        least=0,
+        sql_type="INT",
+        metavar="SECONDS",
     )
-    ceiling: int | None = setting(
-        None,
-        Number(
-            help="The highest id that may be handed out.",
-            authority=True,
-            default="2^63 - 2",
-            read_by="store._reservation",
-        ),
+    ceiling: int | None = Number.setting(
+        "The highest id that may be handed out.",
+        authority=True,
+        default="2^63 - 2",
+        read_by="store._reservation",
     )
-    allowed_users: frozenset[str] | None = setting(
-        None,
-        Names(
-            help="RabbitMQ users who may draw, with a space between them; default: everybody.",
-            authority=True,
-            default="everybody",
-            read_by="tags._settings",
-            metavar="USERS",
-        ),
+    allowed_users: frozenset[str] | None = Names.setting(
+        "RabbitMQ users who may draw, with a space between them; default: everybody.",
+        authority=True,
+        default="everybody",
+        read_by="tags._settings",
+        metavar="USERS",
     )
-    ordered: bool = setting(
-        False,  # noqa: FBT003  # its default
-        YesNo(
-            help="Whether ids must rise across all workers.",
-            authority=True,
-            default="0",
-            read_by="store._reservation",
-        ),
+    ordered: bool = YesNo.setting(
+        "Whether ids must rise across all workers.",
+        authority=True,
+        value=False,
+        default="0",
+        read_by="store._reservation",
     )
-    max_count: int | None = setting(
-        None,
-        Number(
-            help="Ids that one request may ask for.",
-            default="a step, 1000, or a tenth of the ids that are left, whichever is most",
-            read_by="tags._allowance",
-        ),
+    max_count: int | None = Number.setting(
+        "Ids that one request may ask for.",
+        default="a step, 1000, or a tenth of the ids that are left, whichever is most",
+        read_by="tags._allowance",
     )
-    user_rate: int | None = setting(
-        None,
-        Number(
-            help="Ids a second for one RabbitMQ user, from each worker process.",
-            default="see below",
-            read_by="tags._allowance",
-        ),
+    user_rate: int | None = Number.setting(
+        "Ids a second for one RabbitMQ user, from each worker process.",
+        default="see below",
+        read_by="tags._allowance",
     )
 
     @classmethod
