@@ -75,11 +75,6 @@ class Batcher:
         """How many callers wait."""
         return self._call_limit.calls
 
-    @property
-    def requests_in_flight(self) -> int:
-        """Requests that were not answered yet."""
-        return len(self._in_flight)
-
     # Callers
 
     def queues(self, timeout: float) -> TagQueues:
