@@ -9,7 +9,7 @@ import pytest
 from devstack import Database, TcpProxy
 from devstack.workers import PATIENCE, through
 from idalloc_client import AsyncIdClient, IdClient
-from idalloc_client._rpc._pending_calls import CallTable
+from idalloc_client._rpc._pending_calls import PendingCalls
 
 NO_COPIES = Path(__file__).parents[1] / "no_copies"
 
@@ -21,7 +21,7 @@ def patient_clients(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
     A test marked `copies` is about such copies.
     """
     if request.node.get_closest_marker("copies") is None:
-        monkeypatch.setattr(CallTable, "doubt", lambda *_: None)
+        monkeypatch.setattr(PendingCalls, "doubt", lambda *_: None)
     for client in (IdClient, AsyncIdClient):
         defaults = client.__init__.__kwdefaults__
         assert defaults is not None

@@ -6,6 +6,6 @@ With this folder on PYTHONPATH, in every process: what it prints does not depend
 import contextlib
 
 with contextlib.suppress(ImportError):  # a Python without the client
-    from idalloc_client._rpc._pending_calls import CallTable
+    from idalloc_client._rpc._pending_calls import PendingCalls
 
-    CallTable.doubt = lambda *_: None  # type: ignore[method-assign]
+    PendingCalls.doubt = lambda *_: None  # type: ignore[method-assign]
