@@ -35,10 +35,6 @@ REFILL_BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
 """Upper bounds in seconds; IDALLOC_REFILL_TIMEOUT, 2 s by default, ends an attempt."""
 
 
-def _one_word(reason: StoreReason) -> str:
-    return reason.replace(" ", "_").replace("-", "_")
-
-
 _FAILURES: Final[Mapping[type[Exception], str]] = {
     TagNotFoundError: "app_tag_not_found",
     TagExhaustedError: "exhausted",
@@ -52,7 +48,10 @@ _FAILURES: Final[Mapping[type[Exception], str]] = {
 }
 _UNEXPECTED: Final = "unexpected"
 
-REFILL_FAILURES: Final = (*map(_one_word, StoreReason), *_FAILURES.values(), _UNEXPECTED)
+REFILL_FAILURES: Final = (
+    *(reason.name.lower() for reason in StoreReason),
+    *(*_FAILURES.values(), _UNEXPECTED),
+)
 """Why a refill gave no ids."""
 
 
@@ -123,5 +122,5 @@ class Counters:
 def failure_reason(error: Exception) -> str:
     """Name why a refill gave no ids: one of `REFILL_FAILURES`."""
     if isinstance(error, StoreUnavailableError):
-        return _one_word(error.reason)
+        return error.reason.name.lower()
     return _FAILURES.get(type(error), _UNEXPECTED)

@@ -25,7 +25,6 @@ from idalloc_worker.metrics._names import (
     PROCESS_UP,
     TAG_METRICS,
     HistogramMetric,
-    Kind,
     Metric,
     TagMetric,
 )
@@ -85,16 +84,8 @@ def _restarts(states: Sequence[ProcessState]) -> Family:
     return family
 
 
-def _family(
-    kind: Kind, name: str, text: str, labels: Sequence[str]
-) -> CounterMetricFamily | GaugeMetricFamily:
-    if kind is Kind.COUNTER:
-        return CounterMetricFamily(name, text, labels=labels)
-    return GaugeMetricFamily(name, text, labels=labels)
-
-
 def _process_family(metric: Metric, answered: Answered) -> Family:
-    family = _family(metric.kind, metric.name, metric.help, ("process", *metric.labels))
+    family = metric.kind(metric.name, metric.help, labels=("process", *metric.labels))
     for process, snapshot in answered:
         for labels, value in metric.read(snapshot):
             family.add_metric((process, *labels), value)
@@ -111,7 +102,7 @@ def _histogram_family(metric: HistogramMetric, answered: Answered) -> Family:
 
 
 def _tag_family(metric: TagMetric, answered: Answered) -> Family:
-    family = _family(metric.kind, metric.name, metric.help, ("process", "tag"))
+    family = metric.kind(metric.name, metric.help, labels=("process", "tag"))
     for process, snapshot in answered:
         for tag in snapshot.tags:
             value = metric.read(tag)

@@ -5,8 +5,9 @@ The tables say how to read each from a snapshot; `docs/monitoring.md` shows them
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from enum import Enum
 from typing import Final
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from idalloc_client.histogram import Histogram
 from idalloc_worker.counters import Event
@@ -16,13 +17,8 @@ OTHER_TAGS: Final = "all others"
 """The `tag` of those without series of their own; no tag has a space in its name."""
 
 
-class Kind(Enum):
-    """What Prometheus calls the type; a counter's name is exposed with `_total` behind it."""
-
-    COUNTER = "counter"
-    GAUGE = "gauge"
-    HISTOGRAM = "histogram"
-
+Kind = type[CounterMetricFamily] | type[GaugeMetricFamily]
+"""A counter's name is exposed with `_total` behind it."""
 
 Labelled = Iterable[tuple[tuple[str, ...], float]]
 """Values of the labels, and the sample that belongs to them."""
@@ -67,7 +63,7 @@ def _one(read: Callable[[Snapshot], float | None]) -> Callable[[Snapshot], Label
 
 
 def _counter(name: str, text: str, read: Callable[[Snapshot], float]) -> Metric:
-    return Metric(name, Kind.COUNTER, text, _one(read))
+    return Metric(name, CounterMetricFamily, text, _one(read))
 
 
 def _event(event: Event) -> Metric:
@@ -75,16 +71,20 @@ def _event(event: Event) -> Metric:
 
 
 def _gauge(name: str, text: str, read: Callable[[Snapshot], float | None]) -> Metric:
-    return Metric(name, Kind.GAUGE, text, _one(read))
+    return Metric(name, GaugeMetricFamily, text, _one(read))
+
+
+def _tag_counter(name: str, text: str, read: Callable[[TagSnapshot], float]) -> TagMetric:
+    return TagMetric(name, CounterMetricFamily, text, read)
+
+
+def _tag_gauge(name: str, text: str, read: Callable[[TagSnapshot], float | None]) -> TagMetric:
+    return TagMetric(name, GaugeMetricFamily, text, read)
 
 
 def _outcomes(snapshot: Snapshot) -> Labelled:
     for queue, counts in snapshot.outcomes.items():
         yield from (((queue, name), count) for name, count in counts.items())
-
-
-def _reachable(snapshot: Snapshot) -> float | None:
-    return snapshot.database_reachable
 
 
 def _reconnects(snapshot: Snapshot) -> float:
@@ -94,14 +94,14 @@ def _reconnects(snapshot: Snapshot) -> float:
 PROCESS_METRICS: Final = (
     Metric(
         "idalloc_requests",
-        Kind.COUNTER,
+        CounterMetricFamily,
         "Requests that have ended, by queue and by how they ended.",
         _outcomes,
         ("queue", "outcome"),
     ),
     Metric(
         "idalloc_requests_limited",
-        Kind.COUNTER,
+        CounterMetricFamily,
         "Requests answered BUSY as beyond the share of the RabbitMQ user who sent them: of the "
         "first 32 such users each, and of all others together.",
         lambda it: [((user,), count) for user, count in it.limited.items()],
@@ -128,7 +128,7 @@ PROCESS_METRICS: Final = (
     _gauge("idalloc_tags", "Tags in memory.", lambda it: it.tags_held),
     Metric(
         "idalloc_refill_failures",
-        Kind.COUNTER,
+        CounterMetricFamily,
         "Refills that brought no segment, by reason.",
         lambda it: [((reason,), count) for reason, count in it.refill_failures.items()],
         ("reason",),
@@ -143,7 +143,7 @@ PROCESS_METRICS: Final = (
     _gauge(
         "idalloc_database_reachable",
         "Whether the database answered the last refill; absent before the first.",
-        _reachable,
+        lambda it: it.database_reachable,
     ),
     _gauge(
         "idalloc_broker_connected",
@@ -178,58 +178,40 @@ HISTOGRAMS: Final = (
 )
 
 TAG_METRICS: Final = (
-    TagMetric(
-        "idalloc_tag_ids_handed_out",
-        Kind.COUNTER,
-        "Ids handed out to callers.",
-        lambda tag: tag.handed_out,
+    _tag_counter(
+        "idalloc_tag_ids_handed_out", "Ids handed out to callers.", lambda t: t.handed_out
     ),
-    TagMetric(
-        "idalloc_tag_ids_reserved",
-        Kind.COUNTER,
-        "Ids reserved in the database.",
-        lambda tag: tag.reserved,
-    ),
-    TagMetric(
+    _tag_counter("idalloc_tag_ids_reserved", "Ids reserved in the database.", lambda t: t.reserved),
+    _tag_counter(
         "idalloc_tag_ids_lost",
-        Kind.COUNTER,
         "Ids reserved, or perhaps reserved, that will never be handed out.",
-        lambda tag: tag.lost,
+        lambda t: t.lost,
     ),
-    TagMetric(
+    _tag_counter(
         "idalloc_tag_ids_given_back",
-        Kind.COUNTER,
         "Ids returned to the database by a process that stops.",
-        lambda tag: tag.given_back,
+        lambda t: t.given_back,
     ),
-    TagMetric("idalloc_tag_ids_left", Kind.GAUGE, "Ids in memory.", lambda tag: tag.left),
-    TagMetric(
+    _tag_gauge("idalloc_tag_ids_left", "Ids in memory.", lambda t: t.left),
+    _tag_gauge(
         "idalloc_tag_cover_seconds",
-        Kind.GAUGE,
         "How long the ids in memory last at the present rate, at most a day; absent where no ids "
         "are being handed out.",
-        lambda tag: tag.cover,
+        lambda t: t.cover,
     ),
-    TagMetric(
-        "idalloc_tag_waiters", Kind.GAUGE, "Requests that wait for a refill.", lambda t: t.waiters
+    _tag_gauge("idalloc_tag_waiters", "Requests that wait for a refill.", lambda t: t.waiters),
+    _tag_gauge(
+        "idalloc_tag_step", "Step of the tag's row as of the last refill.", lambda t: t.step or None
     ),
-    TagMetric(
-        "idalloc_tag_step",
-        Kind.GAUGE,
-        "Step of the tag's row as of the last refill.",
-        lambda tag: tag.step or None,
-    ),
-    TagMetric(
+    _tag_gauge(
         "idalloc_tag_refills_failing",
-        Kind.GAUGE,
         "Refills that failed in a row; 0 when one succeeds.",
-        lambda tag: tag.failures,
+        lambda t: t.failures,
     ),
-    TagMetric(
+    _tag_gauge(
         "idalloc_tag_id_space_used_ratio",
-        Kind.GAUGE,
         "Share of the tag's id space that is used up, from 0 to 1.",
-        lambda tag: tag.space_used,
+        lambda t: t.space_used,
     ),
 )
 
