@@ -251,8 +251,8 @@ CLIENT: Final = (
     Rule(
         "What a child has of its parent's it leaves to it.",
         _SESSION,
-        "        self._running = None\n        self._process = MEMORY.process()\n\n    def _wait",
-        "        self._process = MEMORY.process()\n\n    def _wait",
+        "                    self._running = None\n",
+        "",
         (_SESSION_TESTS,),
     ),
     Rule(

@@ -72,7 +72,6 @@ class Batcher:
 
     @property
     def calls(self) -> int:
-        """How many callers wait."""
         return self._call_limit.calls
 
     # Callers

@@ -6,7 +6,7 @@ import threading
 from typing import Any, Protocol
 
 TOO_LATE = (asyncio.InvalidStateError, concurrent.futures.InvalidStateError)
-"""What `set_result` raises when there was an outcome, or the other side has left."""
+"""What `set_result` raises when there was an outcome, or the other side has gone."""
 
 
 class Promise(Protocol):
@@ -21,7 +21,7 @@ class Promise(Protocol):
 
 
 def settle(promise: Promise, outcome: object) -> bool:
-    """Give a result or an exception; False if there was an outcome, or the other side has left.
+    """Give a result or an exception; False if there was an outcome, or the other side has gone.
 
     Only the attempt can tell: it may leave just now, on another thread.
     """

@@ -111,7 +111,6 @@ class TagQueue:
 
     @property
     def wanted(self) -> int:
-        """How many ids all who wait want."""
         return len(self.waiting) + self.extra
 
     @property

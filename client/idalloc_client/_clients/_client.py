@@ -75,7 +75,17 @@ class IdClient(ConfiguredClient):
             timeout: seconds for the whole call; the worker drops the request when they are over.
 
         Raises:
-            IdAllocError: one of its subclasses, by the deadline at the latest.
+            InvalidRequestError: for a bad tag, before anything is sent.
+            RefusedError: for what a worker answers: `AppTagNotFoundError`, `ForbiddenError`,
+                `ExhaustedError`, `NoAvailableIdError`, `BusyError`, `ShuttingDownError` or
+                `WorkerError`.
+            CallTimeoutError: when the time is over, or `ConnectionLostError` without a broker.
+            NoRouteError: when no worker ever ran there, or `QueueFullError`, `AccessRefusedError`:
+                the broker takes no request.
+            TooManyCallsError: above `max_in_flight`.
+            ClientClosedError: after `close`, or `ForkedClientError` in a child, during the call.
+            BadReplyError: for a reply that breaks the contract.
+            ValueError: for a bad timeout.
         """
         drawn: int = self._session.draw(app_tag, None, self._time(timeout))
         return drawn
@@ -89,7 +99,8 @@ class IdClient(ConfiguredClient):
             timeout: seconds for the whole call; the worker drops the request when they are over.
 
         Raises:
-            IdAllocError: one of its subclasses, by the deadline at the latest.
+            IdAllocError: as `next_id` does, and `InvalidRequestError` for a bad count.
+            ValueError: for a bad timeout.
         """
         drawn: IdBatch = self._session.draw(app_tag, count, self._time(timeout))
         return drawn
@@ -119,7 +130,7 @@ class IdClient(ConfiguredClient):
 
         Raises:
             InvalidRequestError: for a bad tag.
-            ValueError: for bad limits.
+            ValueError: for bad limits or a bad timeout.
         """
         check_draw(app_tag)
         limits = LeaseLimits(floor, cap, cover)
@@ -137,7 +148,8 @@ class IdClient(ConfiguredClient):
         Which worker answers is the broker's choice. Operators are told more.
 
         Raises:
-            IdAllocError: one of its subclasses, by the deadline at the latest.
+            IdAllocError: as `next_id` does.
+            ValueError: for a bad timeout.
         """
         spec = health_request(app_tag)
         return spec.read(self._session.call(spec, self._time(timeout)))
@@ -153,7 +165,8 @@ class IdClient(ConfiguredClient):
             within: seconds for which answers are collected.
 
         Raises:
-            IdAllocError: one of its subclasses, if no worker answered, or one could not.
+            IdAllocError: as `next_id` does, if no worker answered, or one could not.
+            ValueError: for a bad time.
         """
         spec = health_request(app_tag, fleet=True)
         return [spec.read(raw) for raw in self._session.gather(spec, checked_timeout(within))]

@@ -20,5 +20,4 @@ class LoneCall:
     correlation_id: bytes = b""
 
     def finish(self, outcome: RawReply | IdAllocError) -> None:
-        """End the call; the first outcome stands."""
         settle(self.reply, outcome)

@@ -131,8 +131,8 @@ class LinkSession:
         timeout: float,
         on_answer: Callable[[IdBatch | IdAllocError], None],
     ) -> None:
-        promise: Future[IdBatch] = Future()
-        promise.add_done_callback(lambda done: on_answer(_outcome(done)))
+        promise: Future[Any] = Future()
+        promise.add_done_callback(lambda done: on_answer(done.exception() or done.result()))  # type: ignore[arg-type]  # what settles it
         try:
             running = self._mine() or self._start()
         except IdAllocError as error:
@@ -193,14 +193,10 @@ class LinkSession:
         if self._process.gone:
             with self._locks.mine():
                 if self._process.gone:
-                    self._leave_to_parent()
+                    self._counters = ClientCounters()
+                    self._running = None
+                    self._process = MEMORY.process()
         return self._running
-
-    def _leave_to_parent(self) -> None:
-        """Begin anew: what there is belongs to the process that forked this one."""
-        self._counters = ClientCounters()
-        self._running = None
-        self._process = MEMORY.process()
 
     def _wait(self, running: _Running, promise: ThreadPromise, timeout: float, queue: str) -> Any:
         if self._closed:  # meanwhile, so that the thread may not get to it any more
@@ -228,10 +224,3 @@ class LinkSession:
                 running.start()
                 self._running = running
             return self._running
-
-
-def _outcome(done: "Future[IdBatch]") -> IdBatch | IdAllocError:
-    error = done.exception()
-    if error is None:
-        return done.result()
-    return error if isinstance(error, IdAllocError) else IdAllocError(str(error))

@@ -48,7 +48,6 @@ class AsyncIdSequence:
         self._registry.add(self)
 
     def _start(self) -> None:
-        """Begin with nothing leased, in this process."""
         self._process = MEMORY.process()
         page = self._process.page
         self._buffer = LeaseBuffer(self._limits, time.monotonic(), page, self._registry.counters)

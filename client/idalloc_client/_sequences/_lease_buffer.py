@@ -102,7 +102,6 @@ class LeaseBuffer:
         self._counters.lent(len(ids))
 
     def failed(self, error: IdAllocError, now: float) -> None:
-        """Note that a lease did not come, and is not asked for again at once."""
         self._on_their_way -= 1
         self.error = error
         self._retry_at = now + (getattr(error, "retry_after", None) or _RETRY_AFTER)

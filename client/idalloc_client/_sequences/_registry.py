@@ -11,12 +11,10 @@ class Counted(Protocol):
     """A sequence of ids, of either kind."""
 
     @property
-    def left(self) -> int:
-        """How many ids are in memory."""
+    def left(self) -> int: ...
 
     @property
-    def closed(self) -> bool:
-        """Whether it hands out nothing more."""
+    def closed(self) -> bool: ...
 
 
 class SequenceRegistry:
@@ -29,7 +27,6 @@ class SequenceRegistry:
 
     @property
     def counters(self) -> LeaseCounters:
-        """What the sequences count in this process."""
         return self._counters.mine()
 
     def add(self, sequence: Counted) -> None:

@@ -12,35 +12,28 @@ ROUND_TRIP_BUCKETS = (
 
 
 class ClientCounters:
-    """Counters of one connection; they belong to the thread or loop that owns it."""
+    """Counters of one connection, as `ClientStats` describes them.
+
+    They belong to the thread or loop that owns it.
+    """
 
     def __init__(self) -> None:
         self.served = 0
-        """Calls that got their ids."""
         self.abandoned = 0
         """Calls whose caller had gone when their turn came, less those that ran out of time."""
         self._cancelled = 0
         self.failed: Counter[str] = Counter()
-        """Calls that got an error, by its class."""
         self.requests = 0
-        """Messages on `id.alloc`, those that were sent again not counted."""
         self.gathered = 0
-        """Calls in these requests."""
         self.resent = 0
-        """Requests that were sent again after a lost connection."""
         self.retried = 0
-        """Calls that were asked for again because of what a worker answered."""
         self.ids = 0
-        """Ids that came."""
         self.ids_unused = 0
-        """Ids that came when nobody wanted them any more."""
         self.late_replies = 0
         self.foreign_replies = 0
-        """Replies that none of the users sent who run workers."""
         self.connects = 0
         self.connections_lost = 0
         self.blocked = 0
-        """Times that the broker stopped reading from publishers."""
         self.round_trip = Histogram(ROUND_TRIP_BUCKETS)
         """From handing a request to the connection to its reply."""
 
@@ -55,13 +48,13 @@ class ClientCounters:
     def cancelled(self) -> int:
         """Return the calls that were found to be cancelled; as a counter, it never goes back.
 
-        `abandoned` does, for as long as a caller that ran out of time was not found to have left.
+        `abandoned` does, for as long as a caller that ran out of time was not found to have gone.
         """
         self._cancelled = max(self._cancelled, self.abandoned)
         return self._cancelled
 
     def overdue(self, error: Exception) -> None:
-        """Count a caller that runs out of time; it will be found to have left."""
+        """Count a caller that runs out of time; it will be found to have gone."""
         self.failed[type(error).__name__] += 1
         self.abandoned -= 1
 
@@ -74,9 +67,7 @@ class LeaseCounters:
         self.leases = 0
         self.leases_failed = 0
         self.ids = 0
-        """Ids that were leased."""
         self.ids_unused = 0
-        """Leased ids that were given up."""
 
     def lent(self, ids: int) -> None:
         with self._lock:

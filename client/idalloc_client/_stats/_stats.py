@@ -58,7 +58,7 @@ class ClientStats:
     waiting: int
     """Calls that wait now."""
     requests: int
-    """Messages on `id.alloc`; one carries many calls."""
+    """Messages on `id.alloc`, those sent again not counted; one carries many calls."""
     gathered: int
     """Calls that were in them; one that was asked for again counts again."""
     resent: int
@@ -102,7 +102,7 @@ def snapshot(
     """Copy what was counted; the owner may go on counting meanwhile.
 
     `waiting` includes those that ran out of time, and were counted so, as long as they are not
-    found to have left.
+    found to have gone.
     """
     cancelled = counters.cancelled()
     ended = cancelled - counters.abandoned

@@ -96,10 +96,8 @@ class FakeLinkThread:
 def test_both_sessions_read_every_option(monkeypatch: pytest.MonkeyPatch) -> None:
     """Limits, the timeout of calls that name none, where requests go, whose replies count."""
     given: dict[str, Any] = {"timeout": 1.5, "max_in_flight": 7, "exchange": "id.requests"}
-    client, tasks = (
-        IdClient(URL, workers="one", **given),
-        AsyncIdClient(URL, workers="one", **given),
-    )
+    given["workers"] = "one"
+    client, tasks = IdClient(URL, **given), AsyncIdClient(URL, **given)
     options, session = client._options, client._session
     assert isinstance(session, _session.LinkSession)
     assert session._options is options
