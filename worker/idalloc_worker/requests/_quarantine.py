@@ -62,7 +62,7 @@ _MOST_ANSWERS: Final = 100  # that are not sent yet, before more is taken
 
 
 class SinglesOwner(Protocol):
-    """Who consumes otherwise."""
+    """The worker whose consumers rest while messages are taken singly."""
 
     def on_single(self, queue: str, properties: Properties, body: bytes) -> None:
         """Answer a request: nobody else will see it."""
@@ -161,7 +161,7 @@ class Quarantine:
     # The link's handler
 
     def on_ready(self, wire: Wire) -> None:
-        """Go on."""
+        """Ask for the next message on a fresh channel."""
         if self._link is not None:
             self._wire, self._failures = wire, 0
             wire.channel.add_callback(partial(self._on_empty, wire), [Basic.GetEmpty], False)  # noqa: FBT003

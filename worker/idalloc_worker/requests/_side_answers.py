@@ -117,7 +117,7 @@ class SideAnswers:
     # The link's handler
 
     def on_ready(self, wire: Wire) -> None:
-        """Send what waits."""
+        """Send the answers that wait, over a fresh channel."""
         if self._link is not None:
             self._wire, self._failures = wire, 0
             wire.channel.confirm_delivery(self._on_confirm)
