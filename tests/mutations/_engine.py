@@ -123,8 +123,8 @@ ENGINE: Final = (
     Rule(
         "Nobody passes those who wait.",
         _POOL,
-        "return count <= self.left and not self.waiters and count <= self.max_count",
-        "return count <= self.left and count <= self.max_count",
+        "return count <= self.remaining and not self.waiters and count <= self.max_count",
+        "return count <= self.remaining and count <= self.max_count",
         (_UNIT, _AUTHORITY, _PROPERTIES),
     ),
     Rule(

@@ -341,6 +341,8 @@ class Simulation:
         for engine in (worker.engine, worker.owner):
             for pool in engine.by_tag.values():
                 reserved[pool.app_tag] += pool.reserved
-                parts[pool.app_tag] += pool.handed_out + pool.left + pool.lost + pool.given_back
+                parts[pool.app_tag] += (
+                    pool.handed_out + pool.remaining + pool.lost + pool.given_back
+                )
         for tag in self._tags:
             self.world.judge.count_books(worker.name, tag, reserved[tag], parts[tag])

@@ -259,10 +259,10 @@ def test_a_worker_whose_clocks_jumped_begins_anew(bench: Bench) -> None:
     bench.ask()
     bench.settle()
     key, connection = fleet_of(worker).key, _connection(worker)
-    assert worker.engine.left
+    assert worker.engine.remaining
     worker.service._clocks = jumping_clocks()
     WorkerService._beat(worker.service)
-    assert (worker.engine.left, fleet_of(worker).key == key) == (0, False)
+    assert (worker.engine.remaining, fleet_of(worker).key == key) == (0, False)
     bench.wait(1.0)
     assert worker.connection not in {None, connection}
     number = bench.ask()
@@ -280,7 +280,7 @@ def test_a_worker_looks_at_its_clocks_before_it_uses_a_connection(bench: Bench) 
     worker.service._clocks = jumping_clocks()
     bench.wait(0.3)
     connection = _connection(worker)
-    assert (worker.engine.left, fleet_of(worker).key == key) == (0, False)
+    assert (worker.engine.remaining, fleet_of(worker).key == key) == (0, False)
     bench.wait(1.0)
     assert worker.connection is connection
 
@@ -293,7 +293,7 @@ def test_what_either_engine_holds_is_contested(bench: Bench) -> None:
         (refill,) = [each for each in engine.effects() if isinstance(each, StartRefill)]
         engine.segment_arrived(refill.attempt, Segment(10, 20), TagSettings(step=10), 0.0)
     assert worker.service.on_foreign_claim(TAG, 19, 30) == (10, 20)
-    assert (worker.engine.left, worker.owner.left) == (0, 0)
+    assert (worker.engine.remaining, worker.owner.remaining) == (0, 0)
 
 
 def test_each_partition_has_one_owner_at_a_time() -> None:

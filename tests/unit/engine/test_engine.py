@@ -22,7 +22,7 @@ def test_a_fresh_tag_starts_at_1_and_health_counts_both_buffers() -> None:
     d = driver(100_000)
     assert d.get().id == 1
     assert d.get().id == 2
-    assert d.health().left == d.engine.left == 199_997
+    assert d.health().left == d.engine.remaining == 199_997
     assert d.health().state is TagState.READY
     assert d.rows["order"].max_id == 200_000
 

@@ -331,7 +331,7 @@ def test_a_deleted_tag_is_not_served_on() -> None:
     d.ask(count=4)
     del d.rows["order"]
     d.reserve()
-    assert d.engine.left == 0
+    assert d.engine.remaining == 0
     assert d.ask().code is RespCode.APP_TAG_NOT_FOUND
     (pool,) = d.engine.by_tag.values()
     assert (pool.lost, pool.reserved, pool.handed_out) == (4, 9, 5)

@@ -200,8 +200,8 @@ class EngineMachine(RuleBasedStateMachine):
     @invariant()
     def books_balance(self) -> None:
         for pool in self.engine.by_tag.values():
-            assert pool.reserved == pool.handed_out + pool.left + pool.lost
-            assert pool.left == sum(right - left for left, right in pool.held())
+            assert pool.reserved == pool.handed_out + pool.remaining + pool.lost
+            assert pool.remaining == sum(right - left for left, right in pool.held())
 
     @invariant()
     def nobody_waits_too_long(self) -> None:
@@ -217,7 +217,7 @@ class EngineMachine(RuleBasedStateMachine):
         unknown = 0
         for pool in self.engine.by_tag.values():
             assert pool.waiters <= LIMITS.max_waiters
-            assert pool.left >= 0
+            assert pool.remaining >= 0
             unknown += not pool.known
         assert unknown <= len(TAGS)
         assert len(self.engine._refusals) <= LIMITS.max_refusals

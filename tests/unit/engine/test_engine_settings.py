@@ -90,7 +90,7 @@ def test_the_cover_is_told() -> None:
     load.run(100, 15)
     pool = next(iter(d.engine.by_tag.values()))
     assert pool.rate(d.now) == pytest.approx(100, rel=0.1)
-    assert pool.cover(d.now) == pytest.approx(pool.left / 100, rel=0.1)
+    assert pool.cover(d.now) == pytest.approx(pool.remaining / 100, rel=0.1)
     health = d.health()
     assert health.rate == pytest.approx(pool.rate(d.now), abs=0.001)
     assert health.cover == pytest.approx(pool.cover(d.now), abs=0.001)
@@ -227,7 +227,7 @@ def test_a_ceiling_that_was_lowered_below_the_mark() -> None:
     assert ids_of(d) == [10, 11, 12]
     assert d.health().ids_lost == 7
     pool = next(iter(d.engine.by_tag.values()))
-    assert pool.reserved == pool.handed_out + pool.left + pool.lost
+    assert pool.reserved == pool.handed_out + pool.remaining + pool.lost
 
 
 def test_a_ceiling_below_what_was_handed_out_ends_the_tag() -> None:

@@ -68,7 +68,7 @@ class Both:
 def _state(engine: Engine) -> dict[str, tuple[object, ...]]:
     return {
         pool.app_tag: (
-            *(list(pool.held()), pool.left, pool.handed_out, pool.lost, pool.reserved),
+            *(list(pool.held()), pool.remaining, pool.handed_out, pool.lost, pool.reserved),
             *(pool.given_back, pool.waiters, pool.full, pool.attempt, pool.wants_refill),
         )
         for pool in engine.by_tag.values()

@@ -33,9 +33,9 @@ def test_a_claim_of_others_voids_all_that_is_left() -> None:
     """Nobody can tell any more whose the ids are; also where only what is used up overlaps."""
     held = holding((10, 20), (50, 60), taken=3)
     assert held.contest(20, 50) is None
-    assert held.left == 17
+    assert held.remaining == 17
     assert held.contest(0, 11) == (10, 20)
-    assert (held.left, held.lost) == (0, 17)
+    assert (held.remaining, held.lost) == (0, 17)
 
 
 def test_the_reach_ends_what_is_held_or_was_handed_out() -> None:
@@ -63,7 +63,7 @@ def test_the_reach_is_never_below_what_counts(
         held.add(Segment(edge + gap, edge + gap + size))
         edge += gap + size
     for act in acts:
-        if act == "take" and held.left:
+        if act == "take" and held.remaining:
             handed_out = held.take(1)[-1][1]
         elif act == "tail":
             held.surrender_tail()

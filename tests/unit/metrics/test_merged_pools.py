@@ -31,7 +31,7 @@ def test_a_tag_that_became_ordered_is_seen_once() -> None:
     assert list(seen) == ["order", "other", "owned"]
     assert (seen["other"], seen["owned"]) == (other, owned)
     both = seen["order"]
-    assert (both.handed_out, both.reserved, both.lost, both.left) == (34, 110, 0, 6)
+    assert (both.handed_out, both.reserved, both.lost, both.remaining) == (34, 110, 0, 6)
     assert both.given_back == 70
     assert (both.mark, both.known, both.settings) == (111, True, after.settings)
 

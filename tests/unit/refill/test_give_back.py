@@ -78,7 +78,7 @@ def tag_pool(*segments: tuple[int, int], app_tag: str = "order") -> TagPool:
 
 
 def books(pool: TagPool) -> tuple[int, int, int]:
-    return pool.left, pool.lost, pool.given_back
+    return pool.remaining, pool.lost, pool.given_back
 
 
 def test_ids_that_hang_together_go_back_at_once() -> None:

@@ -96,7 +96,7 @@ def test_a_tag_takes_little_memory() -> None:
     finally:
         tracemalloc.stop()
     assert len(engine.by_tag) == TAGS + 1
-    assert engine.left == 2_000_000 * (TAGS + 1) - (TAGS + 1)
+    assert engine.remaining == 2_000_000 * (TAGS + 1) - (TAGS + 1)
     assert (after - before) / TAGS < MOST_BYTES
 
 
@@ -126,7 +126,7 @@ def test_health_lists_the_first_tags_and_adds_up_all() -> None:
     found = all_health(d)
     assert [tag.app_tag for tag in found.tags] == names[:LISTED]
     assert found.total == len(names)
-    assert found.left == d.engine.left > sum(tag.left for tag in found.tags)
+    assert found.remaining == d.engine.remaining > sum(tag.left for tag in found.tags)
 
 
 def test_health_counts_a_tag_once_that_was_in_both_engines() -> None:
@@ -137,7 +137,7 @@ def test_health_counts_a_tag_once_that_was_in_both_engines() -> None:
     found = all_health(plain, ordered)
     assert [tag.app_tag for tag in found.tags] == names
     assert found.total == LISTED + 1
-    assert found.left == plain.engine.left + ordered.engine.left
+    assert found.remaining == plain.engine.remaining + ordered.engine.remaining
     both = found.tags[1]
     assert (both.left, both.ids_handed_out, both.state) == (36, 2, TagState.STANDBY)
 
@@ -169,7 +169,7 @@ def test_nobody_hears_of_tags_that_are_for_others(viewer: Viewer, listed: list[s
     ordered.get("carts", user="shop")
     found = all_health(plain, ordered, viewer)
     assert [tag.app_tag for tag in found.tags] == listed
-    assert (found.total, found.left) == (len(listed), sum(tag.left for tag in found.tags))
+    assert (found.total, found.remaining) == (len(listed), sum(tag.left for tag in found.tags))
 
 
 def test_health_of_one_tag_is_a_list_of_one() -> None:
@@ -177,7 +177,7 @@ def test_health_of_one_tag_is_a_list_of_one() -> None:
     d = holding("order", "other")
     found = ordered_tags(d.engine, owning().engine).health(d.now, "order")
     assert isinstance(found, Listing)
-    assert (found.total, found.left, len(found.tags)) == (1, 18, 1)
+    assert (found.total, found.remaining, len(found.tags)) == (1, 18, 1)
 
 
 def test_no_turn_looks_at_more_than_a_slice_of_the_tags(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,7 +185,7 @@ def test_no_turn_looks_at_more_than_a_slice_of_the_tags(monkeypatch: pytest.Monk
     names = [f"tag-{number:04}" for number in range(4 * LOOKED_AT)]
     plain, ordered = holding(*names), owning(*names[: LOOKED_AT + 1])
     work, turns = Counter[str](), list[Counter[str]]()
-    monkeypatch.setattr(TagPool, "left", property(lambda _pool: work.update(["looked"]) or 1))
+    monkeypatch.setattr(TagPool, "remaining", property(lambda _pool: work.update(["looked"]) or 1))
     monkeypatch.setattr(
         "idalloc_worker.ordered._tags.describe",
         lambda pool, _now: work.update(["described"]) or TagHealth(app_tag=pool.app_tag, state="s"),

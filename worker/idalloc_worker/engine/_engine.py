@@ -97,7 +97,7 @@ class Engine:
         return self._take_slowly(app_tag, Waiter(token, count, deadline, user), now)
 
     def health(self, now: float, app_tag: str) -> TagHealth | Refused:
-        """Report one tag."""
+        """Describe how it stands with a tag, or tell that there is no row for it."""
         pool = self._pools.get(app_tag)
         refusal = refusal_in_force(pool, now) if pool else self._refusals.in_force(app_tag, now)
         if isinstance(refusal, Refused) and refusal.code is RespCode.APP_TAG_NOT_FOUND:
@@ -115,9 +115,9 @@ class Engine:
         return self._timers.next
 
     @property
-    def left(self) -> int:
+    def remaining(self) -> int:
         """How many ids are in memory."""
-        return sum(pool.left for pool in self._pools.values())
+        return sum(pool.remaining for pool in self._pools.values())
 
     def close(self, now: float) -> None:
         """Stop waiting: whoever waits, or would have to, is refused with SHUTTING_DOWN."""
@@ -182,7 +182,7 @@ class Engine:
         self._adopt(pool, settings, now)
         pool.recovered()
         self._serve(pool, now)
-        if pool.waiters or pool.left:  # else nobody who may draw has asked
+        if pool.waiters or pool.remaining:  # else nobody who may draw has asked
             self._refill_if_wanted(pool, now)
 
     def refill_failed(
@@ -292,7 +292,7 @@ class Engine:
                 effect: Effect = Expired(waiter.token)
             elif refusal := over_limit(pool, waiter, now):
                 effect = Answered(waiter.token, refusal)
-            elif waiter.count <= pool.left:
+            elif waiter.count <= pool.remaining:
                 effect = Answered(waiter.token, pool.draw(waiter.user, waiter.count, now))
             else:
                 return

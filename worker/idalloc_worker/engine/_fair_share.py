@@ -39,12 +39,12 @@ class FairShare:
         return self._taken[user] < self._factor * self._free
 
     def take(self, user: str | None) -> None:
-        """Count one more."""
+        """Give a user one of the places."""
         self._free -= 1
         self._taken[user] += 1
 
     def leave(self, user: str | None) -> None:
-        """Count one less."""
+        """Take a place back from a user."""
         self._free += 1
         self._taken[user] -= 1
         if not self._taken[user]:

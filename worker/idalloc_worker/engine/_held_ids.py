@@ -14,7 +14,7 @@ class HeldIds:
 
     The engine takes most ids by itself, by moving `next` on below `open_end`: with `take`
     the engine would need five times as long, measured. So nothing else is written for each id:
-    `left` and `handed_out` are worked out from `next`.
+    `remaining` and `handed_out` are worked out from `next`.
 
     A worker may have a hundred thousand of these, so they hold no containers of their own: an empty
     deque takes up more than all the rest.
@@ -50,7 +50,7 @@ class HeldIds:
         self.reserved = self.lost = self.given_back = 0
 
     @property
-    def left(self) -> int:
+    def remaining(self) -> int:
         """How many ids are in memory."""
         return self._total - self.next
 
@@ -94,7 +94,7 @@ class HeldIds:
 
     def drop_all(self) -> int:
         """Give up every id in memory, count them as lost and say how many they were."""
-        dropped = self.left
+        dropped = self.remaining
         self.lost += dropped
         self._hold([])
         return dropped
@@ -109,9 +109,9 @@ class HeldIds:
     def drop_from(self, end: int) -> None:
         """Give up the ids in memory from `end` on, and count them as lost."""
         kept = [(left, min(right, end)) for left, right in self.held() if left < end]
-        before = self.left
+        before = self.remaining
         self._hold(kept)
-        self.lost += before - self.left
+        self.lost += before - self.remaining
 
     def surrender_tail(self) -> Range | None:
         """Remove the highest ids that hang together; `gave_back` or `kept_back` counts them."""
@@ -153,7 +153,7 @@ class HeldIds:
     def add_up(self, other: "HeldIds") -> None:
         """Count what another one counts, as a sum to look at: none of its ids can be taken."""
         self._origin -= other.handed_out
-        self._total += other.left
+        self._total += other.remaining
         self.reserved += other.reserved
         self.lost += other.lost
         self.given_back += other.given_back

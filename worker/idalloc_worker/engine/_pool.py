@@ -36,7 +36,7 @@ class Waiter:
     """Where its place is counted, while it waits."""
 
     def end(self) -> None:
-        """Wait no longer."""
+        """Leave the queue, and the place among all who wait."""
         self.waiting = False
         if self.places is not None:
             self.places.leave(self.user)
@@ -93,7 +93,7 @@ class TagPool(HeldIds):
         self.refusal: Denial | None = None
         self.last_error: str | None = None
         self.known = False  # whether the table ever had a row for the tag
-        self.mark = 0  # no segment below it is accepted any more
+        self.mark = 0  # the high-water mark: no segment below it is accepted any more
         self.settings: TagSettings | None = None  # as the row had them at the last refill
         self.allowed_users: frozenset[str] | None = None  # of the settings; None: everybody
         self.max_count = self.unmetered = 0  # ids for one request; for one that is not counted
@@ -112,16 +112,16 @@ class TagPool(HeldIds):
     @property
     def shortage(self) -> int:
         """How many ids the waiting requests need beyond those in memory; below 1: none."""
-        return self._demand - self.left
+        return self._demand - self.remaining
 
     @property
     def wants_refill(self) -> bool:
         """Whether fewer than two segments are held, or the waiting requests need more."""
-        return not self.full or self._demand > self.left
+        return not self.full or self._demand > self.remaining
 
     def has(self, count: int) -> bool:
         """Tell whether a request for so many may be served now, if its user may draw."""
-        return count <= self.left and not self.waiters and count <= self.max_count
+        return count <= self.remaining and not self.waiters and count <= self.max_count
 
     def allows(self, user: str | None) -> bool:
         """Tell whether a user may draw, as far as is known."""
@@ -140,7 +140,7 @@ class TagPool(HeldIds):
         return self.take(count)
 
     def _limit(self, settings: TagSettings, max_count: int) -> None:
-        space = max(end_of_space(settings.ceiling) - self.mark, 0) + self.left
+        space = max(end_of_space(settings.ceiling) - self.mark, 0) + self.remaining
         limits = DrawLimits.of(settings, space, max_count)
         self.max_count, self.unmetered = limits.max_count, limits.unmetered
         if self.unmetered >= self.max_count:
@@ -203,7 +203,7 @@ class TagPool(HeldIds):
     def cover(self, now: float) -> float:
         """Tell how many seconds the ids in memory last at this rate; `inf` if nobody asks."""
         rate = self.rate(now)
-        return self.left / rate if rate else inf
+        return self.remaining / rate if rate else inf
 
     @property
     def _asked(self) -> int:

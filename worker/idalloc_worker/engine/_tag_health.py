@@ -26,7 +26,7 @@ class Listing:
 
     tags: Sequence[TagHealth]
     total: int
-    left: int
+    remaining: int
 
     @classmethod
     def of(cls, tag: TagHealth) -> "Listing":
@@ -40,7 +40,7 @@ def describe(pool: TagPool, now: float) -> TagHealth:
     return TagHealth(
         app_tag=pool.app_tag,
         state=_state(pool, now),
-        left=pool.left,
+        left=pool.remaining,
         segments=list(pool.held()),
         step=pool.settings.step if pool.settings else 0,
         waiters=pool.waiters,
@@ -85,6 +85,6 @@ def _state(pool: TagPool, now: float) -> TagState:
         return TagState.REFUSED
     if pool.failures:
         return TagState.FAILING
-    if pool.left:
+    if pool.remaining:
         return TagState.READY
     return TagState.REFILLING if pool.attempt is not None else TagState.COLD

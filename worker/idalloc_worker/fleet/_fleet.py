@@ -136,7 +136,7 @@ class Fleet:
         self.on_fleet_refused(reason)
 
     def disconnect(self) -> None:
-        """Forget the connection."""
+        """Forget the connection: claims wait for the next one."""
         self._on_settled = None
         self._channel.disconnect()
         self._state = FleetState.DOWN

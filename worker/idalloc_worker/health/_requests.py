@@ -172,7 +172,7 @@ class HealthRequests:
         if viewer.operator:
             return found
         tags = [without_details(tag, self._refusals(tag.app_tag)) for tag in found.tags]
-        return Listing(tags, found.total, found.left)
+        return Listing(tags, found.total, found.remaining)
 
     def _refusals(self, app_tag: str) -> list[Denial | None]:
         return [pool.refusal for pool in self._ordered.pools(app_tag) if pool is not None]

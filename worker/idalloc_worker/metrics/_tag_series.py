@@ -78,7 +78,7 @@ class TagSeries:
         rate = self._rates.of(pool)
         self.totals = _add(self.totals, counts)
         self.held += 1
-        self.left += pool.left
+        self.left += pool.remaining
         place = self._places.get(pool.app_tag)
         if place is None and len(self._places) < self._limit:
             place = self._places[pool.app_tag] = _Place(_ZERO)
@@ -127,11 +127,11 @@ class _Rest:
 
     def add(self, pool: TagPool, rate: float) -> None:
         self.tags += 1
-        self._left += pool.left
+        self._left += pool.remaining
         self._waiters += pool.waiters
         self._failures = max(self._failures, pool.failures)
         self._space = max(self._space, space_share(pool))
-        cover = cover_seconds(pool.left, rate)
+        cover = cover_seconds(pool.remaining, rate)
         if cover is not None:
             self._cover = cover if self._cover is None else min(self._cover, cover)
 
@@ -152,12 +152,12 @@ def _describe(pool: TagPool, counts: _Counts, rate: float) -> TagSnapshot:
     return TagSnapshot(
         pool.app_tag,
         *counts,
-        left=pool.left,
+        left=pool.remaining,
         waiters=pool.waiters,
         step=0 if pool.settings is None else pool.settings.step,
         failures=pool.failures,
         space_used=space_share(pool),
-        cover=cover_seconds(pool.left, rate),
+        cover=cover_seconds(pool.remaining, rate),
     )
 
 

@@ -85,7 +85,7 @@ def encode_bundle(requests: Sequence[OrderedRequest]) -> bytes:
     rows = [
         [
             *(request.wanted.app_tag, request.wanted.count),
-            *map(_plain, (request.reply_to, request.correlation_id, request.user)),
+            *map(_as_text, (request.reply_to, request.correlation_id, request.user)),
         ]
         for request in requests
     ]
@@ -117,7 +117,7 @@ def _request(row: Sequence[Any], partition: int) -> OrderedRequest:
     return OrderedRequest(wanted, *map(_short_string, properties))
 
 
-def _plain(value: ShortString) -> str | None:
+def _as_text(value: ShortString) -> str | None:
     """Show each byte as the character of the same number: JSON has no bytes."""
     return None if value is None else value.decode("latin-1")
 

@@ -110,7 +110,7 @@ def _drain(
     clean &= link.stop(max(deadline - time.monotonic(), 0.5))
     # The thread that owned the engines has ended.
     given_back = sum(pool.given_back for engine in engines for pool in engine.by_tag.values())
-    left = sum(engine.left for engine in engines)
+    left = sum(engine.remaining for engine in engines)
     if clean:
         _log.info("Stopped; %d ids given back, %d are left unused", given_back, left)
     else:

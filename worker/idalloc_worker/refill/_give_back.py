@@ -47,8 +47,8 @@ class GiveBacks:
             self._pools[pool.app_tag].append(pool)
         if self._fleet.speaking or self._fleet.unprotected:
             # The largest first, should the time not do for all.
-            held = (pool for pool in pools if pool.left)
-            self._waiting.extend(sorted(held, key=lambda pool: -pool.left))
+            held = (pool for pool in pools if pool.remaining)
+            self._waiting.extend(sorted(held, key=lambda pool: -pool.remaining))
         self._go_on()
 
     def give_up(self, on_done: Callable[[], None]) -> None:

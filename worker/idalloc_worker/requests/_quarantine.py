@@ -62,7 +62,7 @@ _MOST_ANSWERS: Final = 100  # that are not sent yet, before more is taken
 
 
 class SinglesOwner(Protocol):
-    """Who consumes otherwise."""
+    """The worker whose consumers rest while messages are taken singly."""
 
     def on_single(self, queue: str, properties: Properties, body: bytes) -> None:
         """Answer a request: nobody else will see it."""
@@ -161,7 +161,7 @@ class Quarantine:
     # The link's handler
 
     def on_ready(self, channel: MessageChannel) -> None:
-        """Go on."""
+        """Ask for the next message on a fresh channel."""
         if self._link is not None:
             self._channel, self._failures = channel, 0
             on_empty = partial(self._on_empty, channel)

@@ -39,7 +39,7 @@ def health_reply_in_slices(
     worker: str, listing: Listing, counters: Counters, *, protected: bool
 ) -> Generator[None, None, bytes]:
     """Write a reply with many tags; it pauses at each yield."""
-    whole = Listing([], listing.total, listing.left)
+    whole = Listing([], listing.total, listing.remaining)
     head, tail = _around_tags(health_reply(worker, whole, counters, protected=protected).encode())
     parts = list[bytes]()
     for start in range(0, len(listing.tags), _WRITTEN):
@@ -60,7 +60,7 @@ def health_reply(
 ) -> HealthReply:
     """Describe a worker: its tags, and what it counts."""
     return HealthReply(
-        left=listing.left,
+        left=listing.remaining,
         worker=worker,
         tags=list(listing.tags),
         tags_total=listing.total,

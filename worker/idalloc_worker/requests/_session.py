@@ -59,7 +59,7 @@ class OnDelivery(Protocol):
     """Takes what a consumer was sent."""
 
     def __call__(self, delivery: Delivery, properties: Properties, body: bytes) -> None:
-        """Handle one message."""
+        """Handle a message of a queue that a session consumes."""
 
 
 class Session:

@@ -117,7 +117,7 @@ class SideAnswers:
     # The link's handler
 
     def on_ready(self, channel: MessageChannel) -> None:
-        """Send what waits."""
+        """Send the answers that wait, over a fresh channel."""
         if self._link is not None:
             self._channel, self._failures = channel, 0
             channel.pika_channel.confirm_delivery(self._on_confirm)

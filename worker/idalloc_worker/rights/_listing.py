@@ -20,7 +20,7 @@ Steps = Generator[None, None, Listing]
 
 
 def listing(
-    plain: Mapping[str, TagPool],
+    unordered: Mapping[str, TagPool],
     ordered: Mapping[str, TagPool],
     describe: Callable[[str], TagHealth | None],
     viewer: Viewer,
@@ -30,8 +30,8 @@ def listing(
     All are those that the viewer may be told of. Each slice tells what is so when its turn comes.
     `describe` has nothing to say of a tag that is gone.
     """
-    count = _Count(plain, ordered, viewer)
-    for pools in _slices(plain, ordered):
+    count = _Count(unordered, ordered, viewer)
+    for pools in _slices(unordered, ordered):
         count.look(pools)
         yield
     names, tags = count.first(), list[TagHealth]()
@@ -40,15 +40,15 @@ def listing(
             yield
         described = map(describe, names[start : start + DESCRIBED])
         tags += [tag for tag in described if tag is not None]
-    return Listing(tags, count.total, count.left)
+    return Listing(tags, count.total, count.remaining)
 
 
 def named_users(
-    plain: Mapping[str, TagPool], ordered: Mapping[str, TagPool]
+    unordered: Mapping[str, TagPool], ordered: Mapping[str, TagPool]
 ) -> Generator[None, None, set[str]]:
     """Name the users that some tag is for, so that others are told something else of it."""
     named = set[str]()
-    for pools in _slices(plain, ordered):
+    for pools in _slices(unordered, ordered):
         for pool in pools:
             named.update(pool.allowed_users or ())
         yield
@@ -56,9 +56,9 @@ def named_users(
 
 
 def _slices(
-    plain: Mapping[str, TagPool], ordered: Mapping[str, TagPool]
+    unordered: Mapping[str, TagPool], ordered: Mapping[str, TagPool]
 ) -> Iterator[Sequence[TagPool]]:
-    pools = [*plain.values(), *ordered.values()]
+    pools = [*unordered.values(), *ordered.values()]
     while pools:
         yield pools[-LOOKED_AT:]
         del pools[-LOOKED_AT:]  # to let go of all at once takes its time, too
@@ -68,13 +68,13 @@ class _Count:
     """What is known of the tags that were looked at."""
 
     def __init__(
-        self, plain: Mapping[str, TagPool], ordered: Mapping[str, TagPool], viewer: Viewer
+        self, unordered: Mapping[str, TagPool], ordered: Mapping[str, TagPool], viewer: Viewer
     ) -> None:
-        self._plain = plain
+        self._unordered = unordered
         self._ordered = ordered
         self._viewer = viewer
         self._listed = LISTED if viewer.operator else LISTED_TO_CALLERS
-        self.left = 0
+        self.remaining = 0
         self.total = 0
         self._names: list[str] = []
         self._last: str | None = None
@@ -82,7 +82,7 @@ class _Count:
     def look(self, pools: Sequence[TagPool]) -> None:
         """Add up some tags, and keep those that may be among the first."""
         pools = [pool for pool in pools if self._visible(pool)]
-        self.left += sum(pool.left for pool in pools)
+        self.remaining += sum(pool.remaining for pool in pools)
         self.total += len(pools)
         if self._ordered:
             self.total -= sum(map(self._seen_before, pools))
@@ -96,11 +96,11 @@ class _Count:
         if self._viewer.operator:
             return True
         tag = pool.app_tag
-        return self._viewer.sees((self._plain.get(tag), self._ordered.get(tag)))
+        return self._viewer.sees((self._unordered.get(tag), self._ordered.get(tag)))
 
     def _seen_before(self, pool: TagPool) -> bool:
         """Whether it is the second one of a tag that is in both engines, which counts once."""
-        return pool.app_tag in self._plain and self._ordered.get(pool.app_tag) is pool
+        return pool.app_tag in self._unordered and self._ordered.get(pool.app_tag) is pool
 
     def first(self) -> list[str]:
         """Tell the names of the first, each once."""

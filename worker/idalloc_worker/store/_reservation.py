@@ -34,7 +34,7 @@ class Reservation:
 
     @property
     def step(self) -> int:
-        """The row's step."""
+        """The row's step, of which reservations are whole multiples as long as there are ids."""
         return self.settings.step
 
 

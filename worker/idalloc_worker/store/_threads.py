@@ -115,7 +115,7 @@ class RefillThreads:
             self._threads.append(thread)
 
     def refill(self, refill: StartRefill, report: Callable[[RefillOutcome], None]) -> None:
-        """Queue an attempt."""
+        """Queue a reservation, whose end is reported also if it is abandoned."""
         began = inf
 
         def reserve(store: Store) -> Reservation:
@@ -133,7 +133,7 @@ class RefillThreads:
         self.run(Job(lambda store: store.give_back(ids.app_tag, ids.left, ids.right), ids.report))
 
     def run(self, job: Job) -> None:
-        """Queue anything else."""
+        """Queue any other job; it cannot be abandoned."""
         self._put(job, job)
 
     def _put(self, key: _Key, job: Job) -> None:
