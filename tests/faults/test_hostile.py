@@ -13,8 +13,8 @@ from devstack.workers import Fleet, Worker, blocking_connection, queue_depth
 from tests.foreign import ForeignClient
 
 BAD_MESSAGES = 100_000
-WARM_UP_TAGS = 20_000
 UNKNOWN_TAGS = 50_000
+WARM_UP_TAGS = UNKNOWN_TAGS
 MEBIBYTE = 2**20
 
 
@@ -113,12 +113,14 @@ def test_a_flood_of_bad_messages(fleet: Fleet) -> None:
 
 def test_a_flood_of_unknown_tags(fleet: Fleet, database: Database) -> None:
     """They are told so, or that they are many; memory is bounded, no lock stays in the database."""
-    (worker,) = fleet.start()
+    # As it is by default: what waits for longer is more in memory at a time.
+    (worker,) = fleet.start(wait_timeout=2, refill_timeout=2)
     with ForeignClient(fleet.amqp_url) as caller, blocking_connection(fleet.amqp_url) as connection:
         channel = connection.channel()
         replies = str(channel.queue_declare("", exclusive=True).method.queue)
         properties = pika.BasicProperties(reply_to=replies)
-        # What a burst needs in memory is taken here; the flood proper is to add nothing to it.
+        # What a flood needs in memory is taken here, more of it where a look-up takes longer; the
+        # second one is to add nothing to it.
         _ask_for_unknown(channel, "warm-up", WARM_UP_TAGS, properties)
         _take(channel, replies, WARM_UP_TAGS)
         before = resident_bytes(worker)
