@@ -13,7 +13,7 @@ _SESSION = "client/idalloc_client/_clients/_session.py"
 _MEMORY = "client/idalloc_client/_memory.py"
 
 _BATCHER_TESTS = "tests/unit/batching/test_batcher.py"
-_MEMORY_TESTS = "tests/unit/marks/test_memory.py"
+_MEMORY_TESTS = "tests/unit/clients/test_memory.py"
 _SESSION_TESTS = "tests/unit/clients/test_session.py"
 _SECRETS = "tests/unit/settings/test_secrets.py"
 _PENDING_TESTS = "tests/unit/rpc/test_pending_calls.py"

@@ -243,6 +243,7 @@ def test_a_request_that_the_broker_does_not_take_ends_its_call(bench: Bench) -> 
     bench.channel.on_confirm(3, False, False)  # noqa: FBT003
     bench.channel.on_confirm(4, True, False)  # noqa: FBT003
     bench.channel.on_confirm(4, True, False)  # noqa: FBT003
+    bench.channel.on_confirm(5, False, True)  # noqa: FBT003
     refused = [call for call in (first, *calls) if call.outcomes]
     assert refused == [calls[0], calls[1], calls[2]]
     assert all(isinstance(call.outcomes[0], BusyError) for call in refused)
