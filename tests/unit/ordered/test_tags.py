@@ -264,3 +264,16 @@ def test_a_service_tells_its_owner_who_reserves() -> None:
     (refill,) = plain.refills
     service._record(RefillOutcome(refill, Reservation(Segment(50, 60), TagSettings(step=10))))
     assert owner.health().left == 0
+
+
+def test_a_look_that_a_stop_cuts_off_is_nothing_to_complain_of(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Before, it is."""
+    bench.parts._on_survey(TimeoutError("slow"), 1000.0)
+    assert len(caplog.records) == 1
+    bench.parts._partition_owner = SimpleNamespace(cancel=lambda on_drained: on_drained())
+    bench.ordered.drain(lambda: None)
+    caplog.clear()
+    bench.parts._on_survey(TimeoutError("cut off"), 1000.0)
+    assert not caplog.records

@@ -68,6 +68,7 @@ class OrderedTags:
         self.engine = engine
         self.known: frozenset[str] = frozenset()
         """The tags that are ordered, as far as this worker knows."""
+        self._draining = False
         self._unordered = unordered
         self._throttled = ThrottledLog(_log)
         self._counters = runtime.counters
@@ -121,6 +122,7 @@ class OrderedTags:
 
     def drain(self, on_drained: Callable[[], None]) -> None:
         """Let what was taken reach its owners, then give the partitions up."""
+        self._draining = True
         self._forwarder.when_idle(lambda: self._give_up(on_drained))
 
     def _give_up(self, on_drained: Callable[[], None]) -> None:
@@ -232,7 +234,7 @@ class OrderedTags:
 
     def _on_survey(self, found: Survey | Exception, began: float) -> None:
         now = self._clock()
-        if isinstance(found, NotBegunError):
+        if isinstance(found, Exception) and (self._draining or isinstance(found, NotBegunError)):
             return  # the process is about to end
         if isinstance(found, Exception):  # what is known stays known
             self._throttled.warning(now, "survey", "Cannot tell which tags are ordered: %s", found)
