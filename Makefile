@@ -3,6 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+PEERS := $(VENV)/.peers
+# More processes than cores: most tests wait most of the time.
+PROCESSES ?= 6
+PYTEST = $(BIN)/python -m pytest -n $(PROCESSES) --dist worksteal
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 RESULTS := docs/performance
 
 .DEFAULT_GOAL := help
@@ -17,22 +22,28 @@ install: $(INSTALLED) ## Install idalloc and its development tools into .venv.
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@deploy/bootstrap.sh "$(PYTHON)" "$(VENV)"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[worker,dev]'
+	$(PIP) -e '.[worker,dev]'
+	@touch $@
+
+$(PEERS): $(INSTALLED)
+	$(PIP) -e '.[worker,dev,bench]'
 	@touch $@
 
 demo: $(INSTALLED) ## Hand out ids through a real RabbitMQ from a real MySQL, and check them.
-	@$(BIN)/python -m tests.devstack demo
+	@$(BIN)/python -m devstack demo
 
 up: $(INSTALLED) ## Run RabbitMQ, MySQL and two workers until Ctrl-C.
-	@$(BIN)/python -m tests.devstack up
+	@$(BIN)/python -m devstack up
 
-test: $(INSTALLED) ## Run the tests; ARGS go to pytest.
-	$(BIN)/python -m pytest --ignore=tests/attacks $(ARGS)
+test: $(INSTALLED) ## Run the tests that a change has to pass, five minutes; ARGS go to pytest.
+	$(PYTEST) -m 'not long' --ignore=tests/faults --ignore=tests/attacks $(ARGS)
 
 test-attacks: $(INSTALLED) ## Attack a fleet for a second in each way, beside an honest caller.
 	$(BIN)/python -m pytest tests/attacks $(ARGS)
 
-test-all: test test-attacks mutations attacks ## Run all tests, break each rule, and attack at full length.
+test-all: $(PEERS) ## Run all tests, with the long ones under faults and the attacks, fifteen minutes.
+	$(PYTEST) --ignore=tests/attacks $(ARGS)
+	$(BIN)/python -m pytest tests/attacks $(ARGS)
 
 test-pythons: $(INSTALLED) ## Run the unit tests on each Python 3.11 or later that is here.
 	@$(BIN)/python -m tests.pythons $(ARGS)
@@ -40,27 +51,28 @@ test-pythons: $(INSTALLED) ## Run the unit tests on each Python 3.11 or later th
 mutations: $(INSTALLED) ## Break the rules of the protocol one by one, and see that the tests notice.
 	@$(BIN)/python -m tests.mutations $(ARGS)
 
-attacks: $(INSTALLED) ## Attack a fleet with a caller's rights, beside an honest caller; see ARGS=--help.
-	@$(BIN)/python -m benchmarks.attacks $(ARGS)
+attacks: $(PEERS) ## Attack a fleet with a caller's rights, beside an honest caller; see ARGS=--help.
+	@$(BIN)/python -m benchmarks.proofs.attacks $(ARGS)
 
-bench: $(INSTALLED) ## Measure idalloc beside its peers in ten minutes; see ARGS=--help.
+bench: $(PEERS) ## Measure idalloc beside its peers in ten minutes; see ARGS=--help.
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-bench-quick: $(INSTALLED) ## Measure the few things that tell most in one minute.
+bench-quick: $(PEERS) ## Measure the few things that tell most in one minute.
 	@$(BIN)/python -m benchmarks --quick $(ARGS)
 
-bench-docs: $(INSTALLED) ## Measure all, and put tables and plots into docs/performance.
+bench-docs: $(PEERS) ## Measure all, and put tables and plots into docs/performance.
 	@$(BIN)/python -m benchmarks --json $(RESULTS)/results.json --table $(RESULTS)/results.md \
 	  --plots $(RESULTS) $(ARGS); status=$$?; \
-	  $(BIN)/python -m benchmarks.capacity $(RESULTS)/results.json docs/capacity.md && exit $$status
+	  $(BIN)/python -m benchmarks.report.capacity $(RESULTS)/results.json docs/capacity.md && exit $$status
 
-prove: $(INSTALLED) ## Count what must never happen, under faults and attacks, for an hour.
+prove: $(PEERS) ## Count what must never happen, under faults and attacks, for an hour.
 	@$(BIN)/python -m benchmarks.prove $(ARGS)
 
 check: $(INSTALLED) ## Lint, check the format and the types.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 format: $(INSTALLED) ## Format the code and apply the linter's safe fixes.
 	$(BIN)/ruff format .

@@ -12,14 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks import _document, _plot_style, plots, table
-from benchmarks._command import not_negative, positive, positive_int
-from benchmarks._document import Document
-from benchmarks._environment import environment, servers
-from benchmarks._launch import Found, addresses, race
-from benchmarks._programme import FULL, QUICK, RACES, Entry, Limits, share, time_left
-from benchmarks._runner import BenchmarkError, progress
-from tests.devstack import DevStackError, running_stack
+from benchmarks.harness.command import not_negative, positive, positive_int
+from benchmarks.harness.environment import environment, servers
+from benchmarks.harness.launch import Found, addresses, race
+from benchmarks.harness.programme import FULL, QUICK, RACES, Entry, Limits, share, time_left
+from benchmarks.harness.runner import BenchmarkError, progress
+from benchmarks.report import document as _document
+from benchmarks.report import plot_style as _plot_style
+from benchmarks.report import plots, table
+from benchmarks.report.document import Document
+from devstack import DevStackError, running_stack
 
 _NO_URL = "needs the address of the reference service: --reference-url URL"
 _NO_TIME = "no time was left for it; try a quieter machine"

@@ -8,10 +8,10 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 
-from benchmarks._launch import addresses, launch
-from benchmarks._programme import PROOFS
-from benchmarks._runner import progress
-from tests.devstack import DevStackError, running_stack
+from benchmarks.harness.launch import addresses, launch
+from benchmarks.harness.programme import PROOFS
+from benchmarks.harness.runner import progress
+from devstack import DevStackError, running_stack
 
 _KEPT, _MISSED, _NOT_RUN = 0, 1, 2
 _WORDS: dict[int | None, str] = {_KEPT: "kept", _MISSED: "MISSED"}

@@ -4,21 +4,22 @@ from dataclasses import dataclass, field
 from math import inf
 
 from idalloc_schemas import RespCode, TagHealth
-from idalloc_worker._effects import (
+from idalloc_worker.engine._effects import (
     AbandonRefill,
     Answer,
     Answered,
+    Denial,
     Expired,
     Range,
     Refused,
     StartRefill,
 )
-from idalloc_worker._engine import Engine, EngineLimits
-from idalloc_worker._id_space import end_of_space
-from idalloc_worker._owner_engine import OwnerEngine
-from idalloc_worker._segment import Segment
-from idalloc_worker._step_size import reservation_size
-from idalloc_worker._tag_settings import TagSettings
+from idalloc_worker.engine._engine import Engine, EngineLimits
+from idalloc_worker.ordered._ordered_engine import OrderedEngine
+from idalloc_worker.tags._id_space import end_of_space
+from idalloc_worker.tags._segment import Segment
+from idalloc_worker.tags._settings import TagSettings
+from idalloc_worker.tags._step_size import reservation_size
 
 NOT_FOUND = Refused(RespCode.APP_TAG_NOT_FOUND, "app_tag not found")
 EXHAUSTED = Refused(RespCode.EXHAUSTED, "the id space of this app_tag is used up")
@@ -127,7 +128,7 @@ class Driver:
         """Send one request."""
         call = Call(count, self.now + patience)
         answer = self.engine.take(
-            app_tag, count, self.now, owner=call, deadline=call.deadline, user=user
+            app_tag, count, self.now, token=call, deadline=call.deadline, user=user
         )
         if answer is not None:
             self._end(call, answer)
@@ -189,7 +190,7 @@ class Driver:
         )
         self._collect()
 
-    def refuse(self, refusal: Refused) -> None:
+    def refuse(self, refusal: Denial) -> None:
         """Let the database say that there is nothing for the tag."""
         self.engine.refill_refused(self.refills.pop(0).attempt, refusal, self.now)
         self._collect()
@@ -236,10 +237,10 @@ class Driver:
 class OwnerDriver(Driver):
     """The same around the engine of an owner of partitions."""
 
-    engine: OwnerEngine = field(init=False)
+    engine: OrderedEngine = field(init=False)
 
     def __post_init__(self) -> None:
-        self.engine = OwnerEngine(self.limits, jitter=lambda: self.jitter)
+        self.engine = OrderedEngine(self.limits, jitter=lambda: self.jitter)
 
     def draw_elsewhere(self, count: int = 10, app_tag: str = "order") -> int:
         """Have somebody else reserve; tells up to where."""

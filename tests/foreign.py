@@ -31,17 +31,17 @@ class ForeignClient:
     def __init__(self, amqp_url: str) -> None:
         self._parameters = pika.URLParameters(amqp_url)
         # pika waits without end for a broker that hangs unless each of these is set.
-        self._parameters.socket_timeout = 5
-        self._parameters.stack_timeout = 10
-        self._parameters.blocked_connection_timeout = 10
-        self._parameters.heartbeat = 30
+        self._parameters.socket_timeout = 60
+        self._parameters.stack_timeout = 60
+        self._parameters.blocked_connection_timeout = 60
+        self._parameters.heartbeat = 60
         self._connection: pika.BlockingConnection | None = None
         self._channel: BlockingChannel | None = None
         self._replies: list[tuple[bytes, pika.BasicProperties]] = []
         self._returned: list[tuple[ReturnedError, pika.BasicProperties]] = []
 
     def call(
-        self, queue: str, body: bytes, *, timeout: float = 10.0, **properties: Any
+        self, queue: str, body: bytes, *, timeout: float = 60.0, **properties: Any
     ) -> tuple[bytes, pika.BasicProperties] | None:
         """Send a request and wait for the reply with its correlation id; None if none comes.
 
@@ -73,7 +73,7 @@ class ForeignClient:
             self._wait_for_events(remaining)
 
     def gather(
-        self, queue: str, body: bytes, replies: int, *, timeout: float = 10.0
+        self, queue: str, body: bytes, replies: int, *, timeout: float = 60.0
     ) -> list[bytes]:
         """Send one request that several answer; fewer replies than wanted if time is up."""
         deadline = time.monotonic() + timeout

@@ -3,6 +3,8 @@
 import ctypes
 import os
 import signal
+import sys
+import time
 from collections.abc import Callable
 
 _LIBRARY = ctypes.PyDLL(None)  # it keeps the interpreter's lock, as whoever forks has to
@@ -11,7 +13,13 @@ _LONGEST = 60  # seconds
 
 def fork_in_c() -> int:
     """Fork; return 0 in the child. A child that hangs is ended some time."""
+    # A thread that waits for the interpreter's lock asks for it after a while. A child that has
+    # such a request from its parent's thread gives the lock to nobody, and waits for ever.
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1.0)
+    time.sleep(0.01)  # who waits has it now, and nobody asks so soon again
     child = int(_LIBRARY.fork())
+    sys.setswitchinterval(interval)
     if child == 0:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(_LONGEST)

@@ -14,9 +14,9 @@ from typing import Any
 
 from pymysql.connections import Connection
 
-from tests.devstack import Database
-from tests.devstack._database import connect
-from tests.history import Reply
+from devstack import Database
+from devstack.history import Reply
+from devstack.servers._database import connect
 
 LEAF_TABLE = """
 CREATE TABLE leaf_alloc (

@@ -7,7 +7,7 @@ from urllib.request import urlopen
 
 from prometheus_client.parser import text_string_to_metric_families
 
-PATIENCE = 30.0
+from devstack.workers import PATIENCE
 
 
 @dataclass(frozen=True)

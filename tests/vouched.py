@@ -1,11 +1,12 @@
 """Names under which a broker knows workers, for tests of what takes in messages."""
 
-from collections import Counter
 from types import SimpleNamespace
 from typing import Any
 
-from idalloc_worker._fleet_gate import FleetGate
-from idalloc_worker._fleet_users import FleetUsers
+from idalloc_worker.counters._counters import Events
+from idalloc_worker.counters._registry import Event
+from idalloc_worker.rights._fleet_gate import FleetGate
+from idalloc_worker.rights._fleet_users import FleetUsers
 
 WORKER_USER = "idalloc-worker"
 
@@ -23,7 +24,7 @@ def logged_in(login: str | None = WORKER_USER, *, names: tuple[str, ...] = ()) -
     return users
 
 
-def gate(users: FleetUsers | None = None, counters: Counter[str] | None = None) -> FleetGate:
+def gate(users: FleetUsers | None = None, counters: Events | None = None) -> FleetGate:
     """Make the gate of such a worker."""
-    counters = Counter() if counters is None else counters
+    counters = dict.fromkeys(Event, 0) if counters is None else counters
     return FleetGate(users or logged_in(), counters, lambda: 0.0)

@@ -1,9 +1,7 @@
 """What callers import: unique, increasing ids from idalloc over RabbitMQ."""
 
-from idalloc_client._async_client import AsyncIdClient
-from idalloc_client._async_sequence import AsyncIdSequence
 from idalloc_client._batch import IdBatch
-from idalloc_client._client import IdClient
+from idalloc_client._clients import AsyncIdClient, IdClient
 from idalloc_client._errors import (
     AccessRefusedError,
     AppTagNotFoundError,
@@ -26,7 +24,7 @@ from idalloc_client._errors import (
     WorkerError,
 )
 from idalloc_client._memory import after_restore
-from idalloc_client._sequence import IdSequence
+from idalloc_client._sequences import AsyncIdSequence, IdSequence
 from idalloc_client._stats import ClientStats, RoundTrips, SequenceStats
 
 __all__ = [

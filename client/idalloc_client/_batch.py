@@ -16,12 +16,12 @@ class IdBatch(Sequence[int]):
 
     def __init__(self, ranges: Iterable[tuple[int, int]], worker: str = "") -> None:
         self.worker = worker
-        self._ranges = tuple(range(left, right) for left, right in ranges)
+        self._ranges = tuple(range(start, end) for start, end in ranges)
         self._ends = tuple(accumulate(len(ids) for ids in self._ranges))
 
     @property
     def ranges(self) -> tuple[tuple[int, int], ...]:
-        """The ids as half-open ranges `(left, right)`, in increasing order."""
+        """The ids as half-open ranges `(start, end)`, in increasing order."""
         return tuple((ids.start, ids.stop) for ids in self._ranges)
 
     def __len__(self) -> int:

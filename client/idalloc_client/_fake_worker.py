@@ -13,8 +13,8 @@ from idalloc_client._errors import (
     fresh,
     refused,
 )
-from idalloc_client._exchange import Exchange, RawReply, check_draw
 from idalloc_client._memory import Locks
+from idalloc_client._rpc import RawReply, RequestSpec, check_draw
 from idalloc_schemas import (
     MAX_ID,
     ErrorReply,
@@ -84,17 +84,16 @@ class FakeWorker:
             ids = IdBatch(self._counter(app_tag).take(count or 1), WORKER)
         return ids[0] if count is None else ids
 
-    def health(self, request: Exchange[Any], deadline: float) -> RawReply:
-        """Answer a request of `id.health`."""
-        app_tag = parse_health_request(request.body).app_tag
+    def health(self, spec: RequestSpec[Any], deadline: float) -> RawReply:
+        app_tag = parse_health_request(spec.body).app_tag
         with self._locks.mine():
             self._fail_if_due(app_tag, deadline)
             if app_tag in self._not_found:
                 raise _refusal(RespCode.APP_TAG_NOT_FOUND, app_tag)
             named = sorted(self._counters) if app_tag is None else [app_tag]
             tags = [self._describe(name) for name in named]
-        left = sum(tag.left for tag in tags)
-        reply = HealthReply(left=left, worker=WORKER, tags=tags, tags_total=len(tags))
+        remaining = sum(tag.left for tag in tags)
+        reply = HealthReply(left=remaining, worker=WORKER, tags=tags, tags_total=len(tags))
         return RawReply(reply.encode(), WORKER)
 
     def _fail_if_due(self, app_tag: str | None, deadline: float) -> None:
@@ -150,7 +149,6 @@ class _Counter:
         return taken
 
     def describe(self) -> TagHealth:
-        """Report as a worker does."""
         return TagHealth(
             app_tag=self._app_tag,
             state=TagState.READY if self._held else TagState.REFUSED,
@@ -161,8 +159,8 @@ class _Counter:
             ids_handed_out=self._handed_out,
         )
 
-    def _segment_at(self, left: int) -> range:
-        return range(left, min(left + self._step, MAX_ID))
+    def _segment_at(self, start: int) -> range:
+        return range(start, min(start + self._step, MAX_ID))
 
 
 def _refusal(code: RespCode, app_tag: str | None) -> RefusedError:

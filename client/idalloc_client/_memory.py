@@ -13,7 +13,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 CHUNK = 16_384
 """Ids that a page lets out at a time: enough that the turn to the next ones costs nothing."""
@@ -159,6 +159,29 @@ def _clock_gap() -> float:
 
 
 MEMORY = Memory()
+
+_Value = TypeVar("_Value")
+
+
+class PerProcess(Generic[_Value]):
+    """A value that each process has for itself: a child begins with a new one. Threads share it."""
+
+    def __init__(self, new: Callable[[], _Value]) -> None:
+        self._new = new
+        self._locks = Locks()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._value = self._new()
+        self._process = MEMORY.process()
+
+    def mine(self) -> _Value:
+        """Return that of this process."""
+        if self._process.gone:
+            with self._locks.mine():
+                if self._process.gone:
+                    self._begin()
+        return self._value
 
 
 def after_restore() -> None:

@@ -18,6 +18,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from idalloc_client._stats import ClientStats, RoundTrips
+from idalloc_client.histogram import bound_label
 
 __all__ = ["ClientCollector"]
 
@@ -102,10 +103,6 @@ class ClientCollector(Collector):
             "Time from sending a request to its reply.",
             labels=["client"],
         )
-        buckets = [(_bound(bound), count) for bound, count in trips.buckets]
+        buckets = [(bound_label(bound), count) for bound, count in trips.buckets]
         family.add_metric([self._name], buckets, trips.total)
         return family
-
-
-def _bound(seconds: float) -> str:
-    return "+Inf" if seconds == float("inf") else repr(seconds)

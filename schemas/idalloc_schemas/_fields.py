@@ -19,7 +19,7 @@ AppTag = Annotated[
 Id = Annotated[StrictInt, Field(ge=1, le=MAX_ID)]
 Count = Annotated[StrictInt, Field(ge=1, le=MAX_ID)]
 
-Tally = Annotated[StrictInt, Field(ge=0)]
+Natural = Annotated[StrictInt, Field(ge=0)]
 """How many there are of something."""
 
 Measure = Annotated[StrictFloat, Field(ge=0, allow_inf_nan=False)]

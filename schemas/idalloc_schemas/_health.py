@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, model_validator
 
-from idalloc_schemas._fields import AppTag, IdRange, Measure, SuccessCode, Tally
+from idalloc_schemas._fields import AppTag, IdRange, Measure, Natural, SuccessCode
 
 
 class TagState(StrEnum):
@@ -58,19 +58,19 @@ class TagHealth(BaseModel):
     app_tag: AppTag
     state: Annotated[TagState | str, Field(union_mode="left_to_right")]
     """A `TagState`, or the word of a newer worker for a state that this version does not know."""
-    left: Tally = 0
+    left: Natural = 0
     segments: list[IdRange] = []
     """What is left in memory, as half-open ranges."""
-    step: Tally = 0
+    step: Natural = 0
     """The row's step at the last refill, 0 before it."""
-    waiters: Tally = 0
-    ids_reserved: Tally = 0
-    ids_handed_out: Tally = 0
-    ids_lost: Tally = 0
+    waiters: Natural = 0
+    ids_reserved: Natural = 0
+    ids_handed_out: Natural = 0
+    ids_lost: Natural = 0
     """Reserved or possibly reserved, and never to be handed out."""
-    ids_given_back: Tally = 0
+    ids_given_back: Natural = 0
     """Returned to the row by a worker that stops."""
-    refills: Tally = 0
+    refills: Natural = 0
     """Segments that came."""
     rate: Measure = 0.0
     """Ids asked for per second, on average since the last refill began; 0 while unused."""
@@ -93,11 +93,11 @@ class HealthReply(BaseModel):
 
     resp_code: SuccessCode = 0
     msg: str = "success"
-    left: Tally
+    left: Natural
     worker: str = ""
     tags: list[TagHealth] = []
     """By name, those that the caller may draw from; the first hundred, to operators thousand."""
-    tags_total: Tally = 0
+    tags_total: Natural = 0
     """How many there are that could be listed."""
     protected: bool | None = None
     """Whether it and the other workers can tell each other what they reserve."""
@@ -106,9 +106,9 @@ class HealthReply(BaseModel):
     "workers", if only those that run; None before that is known."""
     database: bool | None = None
     """Whether the database could be used when it was last needed; None if it was not yet."""
-    counters: dict[str, Tally] = {}
+    counters: dict[str, Natural] = {}
     """What the worker process counted since its start."""
-    age_ms: Tally | None = None
+    age_ms: Natural | None = None
     """How old the answer is, if it was made for somebody who asked before."""
 
     def encode(self) -> bytes:

@@ -5,8 +5,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.attacks.site import AttackSite, attack_site
-from tests.devstack import Management, Stack
+from devstack import Management, Stack
+from devstack.attacks.site import AttackSite, attack_site
 
 TAGS = 300
 DEADLINE = 15.0

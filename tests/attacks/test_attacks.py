@@ -1,16 +1,16 @@
 """Each attack for a moment: others go on, memory is bounded, rows stay.
 
-How much slower others become, and what the broker takes, is measured by `benchmarks.attacks`,
-which takes its time: a broker returns memory when it likes.
+How much slower others become, and what the broker takes, is measured by
+`benchmarks.proofs.attacks`, which takes its time: a broker returns memory when it likes.
 """
 
 from collections.abc import Iterator
 
 import pytest
 
-from tests.attacks.catalog import ATTACKS, Attack
+from devstack.attacks.catalog import ATTACKS, Attack
+from devstack.attacks.judge import run
 from tests.attacks.conftest import GetSite, Sites
-from tests.attacks.judge import run
 
 QUIET = 0.0
 SECONDS = 1.0

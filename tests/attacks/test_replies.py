@@ -8,12 +8,12 @@ import pika
 import pika.exceptions
 import pytest
 
+from devstack.attacks.floods import ALLOC, HEALTH
+from devstack.attacks.honest import ORDERED_TAG, PLAIN_TAG
+from devstack.attacks.rights import INTRUDER, WORKER, ShippedBroker
+from devstack.workers import blocking_connection
 from tests.attacks.conftest import GetSite
-from tests.attacks.floods import ALLOC, HEALTH
-from tests.attacks.honest import ORDERED_TAG, PLAIN_TAG
-from tests.attacks.rights import INTRUDER, WORKER, ShippedBroker
 from tests.foreign import ForeignClient
-from tests.workers import blocking_connection
 
 PATIENCE = 20.0
 FORGED = b'{"resp_code":0,"msg":"success","id":1,"ranges":[[1,2]]}'

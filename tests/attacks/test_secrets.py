@@ -4,10 +4,10 @@ import json
 
 import pytest
 
+from devstack.attacks.floods import ALLOC, HEALTH, PRIVATE_TAG
+from devstack.attacks.rights import CALLER, INTRUDER
+from devstack.attacks.site import PRIVATE_BEGINS, AttackSite
 from tests.attacks.conftest import GetSite
-from tests.attacks.floods import ALLOC, HEALTH, PRIVATE_TAG
-from tests.attacks.rights import CALLER, INTRUDER
-from tests.attacks.site import PRIVATE_BEGINS, AttackSite
 from tests.foreign import ForeignClient
 
 PATIENCE = 20.0

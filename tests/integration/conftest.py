@@ -1,24 +1,37 @@
-"""Fixtures for tests with real workers."""
+"""Has clients wait, so that what a test counts does not depend on how fast the machine is."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
-from tests.devstack import Database, TcpProxy
-from tests.workers import Fleet
+from devstack import Database, TcpProxy
+from devstack.workers import PATIENCE, through
+from idalloc_client import AsyncIdClient, IdClient
+from idalloc_client._rpc._pending_calls import PendingCalls
+
+NO_COPIES = Path(__file__).parents[1] / "no_copies"
+
+
+@pytest.fixture(autouse=True)
+def patient_clients(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let calls take their time, and send no copy of a request that is late: it takes ids too.
+
+    A test marked `copies` is about such copies.
+    """
+    if request.node.get_closest_marker("copies") is None:
+        monkeypatch.setattr(PendingCalls, "doubt", lambda *_: None)
+    for client in (IdClient, AsyncIdClient):
+        defaults = client.__init__.__kwdefaults__
+        assert defaults is not None
+        monkeypatch.setitem(defaults, "timeout", PATIENCE)
 
 
 @pytest.fixture
-def fleet(vhost: str, database: Database) -> Iterator[Fleet]:
-    """Workers of this test alone, on its own virtual host and database."""
-    with Fleet(vhost, database.url) as running:
-        yield running
-
-
-@pytest.fixture
-def proxy(vhost: str) -> Iterator[TcpProxy]:
-    """Stand in front of the broker; `through` turns an AMQP URL towards it."""
-    parts = urlsplit(vhost)
-    with TcpProxy(parts.hostname or "", parts.port or 5672) as running:
-        yield running
+def silent_database(database: Database) -> Iterator[str]:
+    """Give the URL of a database that takes connections and answers nothing."""
+    parts = urlsplit(database.url)
+    with TcpProxy(parts.hostname or "", parts.port or 3306) as proxy:
+        proxy.pause()
+        yield through(proxy, database.url)

@@ -9,18 +9,18 @@ from typing import Self
 
 import pytest
 
+from devstack import Database
+from devstack.history import Reply, check
+from devstack.workers import Fleet
 from idalloc_client import IdClient
-from tests.devstack import Database
 from tests.guide import Section
-from tests.history import Reply, check
 from tests.integration.stores import Background, wait_until
 from tests.integration.test_tags_command import Idalloc
 from tests.old_systems import OldNode
-from tests.workers import Fleet
 
 TAG = "order"
-ENOUGH = 400
-"""Replies to each who draws in each stage: some dozens of segments of the old nodes."""
+ENOUGH = 100
+"""Replies to each who draws in each stage: several segments of the old nodes."""
 PAUSE = 0.0005  # seconds between two of them, so that nobody keeps the processor from the others
 
 

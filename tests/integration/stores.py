@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 from pymysql.connections import Connection
 
-from idalloc_worker._mysql_hosts import MySqlHosts
-from idalloc_worker._mysql_url import MySqlAddress
-from idalloc_worker._sql import READ_ROW, RESERVE
-from idalloc_worker._store import SegmentStore
-from idalloc_worker._store_errors import StoreUnavailableError
-from tests.devstack import Database, TcpProxy
-from tests.devstack._database import connect
+from devstack import Database, TcpProxy
+from devstack.servers._database import connect
+from devstack.workers import PATIENCE
+from idalloc_worker.mysql._host_choice import MySqlHosts
+from idalloc_worker.mysql._sql import READ_ROW, RESERVE
+from idalloc_worker.mysql._url import MySqlAddress
+from idalloc_worker.store._store import SegmentStore
+from idalloc_worker.tags._errors import StoreUnavailableError
 
 TABLE = "segments"
 THE_READ = READ_ROW.on(TABLE).partition(" WHERE ")[0].encode()
@@ -25,7 +26,6 @@ THE_WRITE = RESERVE.on(TABLE).partition(" SET ")[0].encode()
 """How the statements that change a row begin, likewise."""
 PASSWORD = "s3cret-p%40ss"  # of logins that fail
 NEVER = 300.0  # seconds: a store's own time limit where it must play no part
-PATIENCE = 30.0  # seconds for what is expected to happen, so that a failing test ends
 
 
 def address_of(database: Database) -> MySqlAddress:

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import os
 import random
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from typing import Any
 import pika
 import pytest
 
+from devstack import TcpProxy
+from devstack.workers import Fleet, blocking_connection, through
 from idalloc_client import (
     AppTagNotFoundError,
     AsyncIdClient,
@@ -23,9 +26,8 @@ from idalloc_client import (
     NoRouteError,
 )
 from idalloc_schemas import encode_alloc_success, parse_alloc_request
-from tests.devstack import TcpProxy
+from tests.integration.conftest import NO_COPIES
 from tests.stub_worker import StubWorker, send
-from tests.workers import Fleet, blocking_connection, through
 
 
 def open_descriptors() -> int:
@@ -117,10 +119,10 @@ def test_cancelled_calls_leave_nothing_behind(fleet: Fleet) -> None:
             ids = await asyncio.gather(*patient)
             assert len(set(ids)) == 2000
             session: Any = client._session
-            while session.coalescer.calls:
+            while session.batcher.calls:
                 await client.next_id("test_business")
-            assert not list(session.coalescer.waiters())
-            assert not len(session._calls)
+            assert not list(session.batcher.waiters())
+            assert not len(session._pending)
             assert len(asyncio.all_tasks()) == 1
             assert open_descriptors() == descriptors
 
@@ -205,10 +207,10 @@ def test_one_loop_only(fleet: Fleet) -> None:
 
 def goodbye(client: AsyncIdClient) -> list[str]:
     """Note how the connection ends, as the broker is told."""
-    assert client._session is not None
-    link, told = client._session._link, []
+    session: Any = client._session
+    link, told = session._link, []
     lost = link._tell_lost
-    link._tell_lost = lambda reason: (told.append(type(reason).__name__), lost(reason))  # type: ignore[method-assign,assignment,func-returns-value]
+    link._tell_lost = lambda reason: (told.append(type(reason).__name__), lost(reason))  # type: ignore[func-returns-value]
     return told
 
 
@@ -271,9 +273,10 @@ def test_a_loop_that_is_closed_is_another_one(fleet: Fleet) -> None:
     """A client that outlives its loop says what is wrong."""
     fleet.start()
     command = [sys.executable, "-W", "ignore", "-c", OUTLIVED_LOOP, fleet.amqp_url]
-    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    environment = {**os.environ, "PYTHONPATH": str(NO_COPIES)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     refused = "this client is in use on another event loop: create one for each"
-    assert shown.splitlines() == ["1", refused, refused]
+    assert done.stdout.splitlines() == ["1", refused, refused]
 
 
 def test_sequences(fleet: Fleet) -> None:

@@ -18,14 +18,14 @@ import pika.exceptions
 import pytest
 from click.testing import CliRunner, Result
 
+from devstack import Database, Management, Stack
+from devstack.workers import Fleet
 from idalloc_client import BusyError, IdClient, NoRouteError
 from idalloc_schemas import MARKS_STREAM
-from idalloc_worker._broker_api import BrokerApiError
-from idalloc_worker._broker_definitions import Broker
-from idalloc_worker._broker_password import variable_of
-from idalloc_worker._cli import cli
-from tests.devstack import Database, Management, Stack
-from tests.workers import Fleet
+from idalloc_worker.broker_setup._api import BrokerApiError
+from idalloc_worker.broker_setup._definitions import Broker
+from idalloc_worker.broker_setup._password import variable_of
+from idalloc_worker.cli._main import cli
 
 REPLY_TO = "amq.rabbitmq.reply-to"
 REQUESTS = "id.requests"
@@ -367,6 +367,7 @@ SMALL: dict[str, Callable[[Site], None]] = {
 }
 
 
+@pytest.mark.copies
 @pytest.mark.parametrize("prepare", SMALL.values(), ids=SMALL)
 def test_a_full_queue_refuses_and_the_client_is_told(
     site: Site, database: Database, prepare: Callable[[Site], None]

@@ -7,11 +7,11 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
+from devstack import Database, Management
+from devstack.ordered import add_ordered_tag
+from devstack.workers import Fleet
 from idalloc_client import IdClient
-from tests.devstack import Database, Management
 from tests.foreign import ForeignClient
-from tests.ordered import add_ordered_tag
-from tests.workers import Fleet
 
 
 @pytest.fixture

@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 import pika
 import pytest
 
+from devstack import PrivateRabbitMq, TcpProxy, private_rabbitmq
+from devstack.workers import Fleet, blocking_connection, through
 from idalloc_client import (
     AppTagNotFoundError,
     BadReplyError,
@@ -26,11 +28,9 @@ from idalloc_client import (
     TooManyCallsError,
     WorkerError,
 )
-from idalloc_client._link_thread import LinkThread
+from idalloc_client.amqp._link_thread import LinkThread
 from idalloc_schemas import encode_alloc_success, parse_alloc_request
-from tests.devstack import PrivateRabbitMq, TcpProxy, private_rabbitmq
 from tests.stub_worker import StubWorker, send
-from tests.workers import Fleet, blocking_connection, through
 
 
 class Counter:
@@ -55,8 +55,9 @@ def declare(amqp_url: str) -> None:
 
 def in_flight(client: IdClient) -> int:
     """Count the calls that wait."""
-    running = client._rpc._running
-    return running.coalescer.calls if running else 0
+    session: Any = client._session
+    running = session._running
+    return int(running.batcher.calls) if running else 0
 
 
 def test_single_ids_and_batches(vhost: str) -> None:
@@ -140,19 +141,21 @@ def test_error_codes_become_types(vhost: str, code: int, error: type[IdAllocErro
 def test_a_leaving_worker_is_not_the_last_word(vhost: str) -> None:
     """SHUTTING_DOWN is tried again, for as long as the deadline allows."""
     counter = Counter()
+    retry_after = 50
 
     def refuse_first(channel: Any, request: pika.BasicProperties, body: bytes) -> None:
         if counter.seen:
             counter(channel, request, body)
         else:
             counter.seen.append(request)
-            send(channel, request, b'{"resp_code":-7,"msg":"bye","retry_after_ms":50}')
+            send(channel, request, b'{"resp_code":-7,"msg":"","retry_after_ms":%d}' % retry_after)
 
     with StubWorker(vhost, refuse_first), IdClient(vhost) as client:
         assert client.next_id("order") == 1
         counter.seen.clear()
+        retry_after = 60_000
         with pytest.raises(ShuttingDownError):
-            client.next_id("order", timeout=0.04)
+            client.next_id("order", timeout=50)
 
 
 @pytest.mark.parametrize(
@@ -349,7 +352,9 @@ def test_a_name_that_the_broker_does_not_vouch_for_is_left_out(
     vhost: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A user may go by another name at the broker: the first request finds out, the rest work."""
-    monkeypatch.setattr("idalloc_client._rpc.user_id", lambda _parameters: "somebody else")
+    monkeypatch.setattr(
+        "idalloc_client._rpc._pending_calls.user_id", lambda _parameters: "somebody else"
+    )
     with StubWorker(vhost, Counter()), IdClient(vhost) as client:
         assert [client.next_id("order"), client.next_id("order")] == [1, 2]
         stats = client.stats()
@@ -382,7 +387,8 @@ def test_only_calls_for_ids_are_counted(fleet: Fleet) -> None:
             worker.resume()
         client.next_id("test_business", timeout=30)
         stats = client.stats()
-    assert (stats.calls, stats.failed, client._rpc._tallies.left) == (2, {}, 0)
+    session: Any = client._session
+    assert (stats.calls, stats.failed, session._counters.abandoned) == (2, {}, 0)
 
 
 def test_an_interrupted_entry_leaves_the_client_usable(

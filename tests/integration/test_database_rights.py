@@ -11,12 +11,12 @@ from urllib.parse import urlsplit
 import pytest
 from click.testing import CliRunner, Result
 
+from devstack import Database
+from devstack.workers import Fleet
 from idalloc_client import IdClient
-from idalloc_worker._cli import cli
-from idalloc_worker._store_errors import StoreUnavailableError
-from tests.devstack import Database
+from idalloc_worker.cli._main import cli
+from idalloc_worker.tags._errors import StoreUnavailableError
 from tests.guide import Guide
-from tests.workers import Fleet
 
 ROOT = Path(__file__).resolve().parents[2]
 GRANTS = ROOT / "deploy/mysql/grants.sql"

@@ -22,15 +22,7 @@ import pytest
 import yaml
 from pika.adapters.blocking_connection import BlockingChannel
 
-from idalloc_schemas import FLEET_EXCHANGE, FLEET_HEALTH_EXCHANGE, MARKS_STREAM
-from idalloc_worker._broker_password import hashed
-from idalloc_worker._fleet_health import QUEUE_ARGUMENTS as HEALTH_QUEUE_ARGUMENTS
-from idalloc_worker._marks_stream import STREAM_ARGUMENTS
-from idalloc_worker._mysql_trust import may_have_password
-from idalloc_worker._mysql_url import MySqlAddress
-from idalloc_worker._partitions import QUEUE_ARGUMENTS
-from idalloc_worker._partitions import QUEUES as ORDERED_QUEUES
-from tests.devstack import (
+from devstack import (
     Database,
     Management,
     PrivateRabbitMq,
@@ -38,12 +30,20 @@ from tests.devstack import (
     private_rabbitmq,
     scratch_vhost,
 )
-from tests.workers import Fleet
+from devstack.workers import Fleet
+from idalloc_schemas import FLEET_EXCHANGE, FLEET_HEALTH_EXCHANGE, MARKS_STREAM
+from idalloc_worker.broker_setup._password import hashed
+from idalloc_worker.health._fleet_calls import QUEUE_ARGUMENTS as HEALTH_QUEUE_ARGUMENTS
+from idalloc_worker.marks._marks_stream import STREAM_ARGUMENTS
+from idalloc_worker.mysql._trust import may_have_password
+from idalloc_worker.mysql._url import MySqlAddress
+from idalloc_worker.tags._partitions import QUEUE_ARGUMENTS
+from idalloc_worker.tags._partitions import QUEUES as ORDERED_QUEUES
 
 ROOT = Path(__file__).resolve().parents[2]
 DEFINITIONS = ROOT / "deploy/rabbitmq/definitions.json"
 REPLY_TO = "amq.rabbitmq.reply-to"
-PATIENCE = 20.0
+PATIENCE = 120.0
 PASSWORD = secrets.token_hex(8)
 
 

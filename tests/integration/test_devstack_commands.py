@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.devstack import Management, Stack
-from tests.devstack._database import connect
-from tests.devstack._product import without_password
-from tests.devstack._stack import AMQP_URL, MANAGEMENT_URL, MYSQL_URL
+from devstack import Management, Stack
+from devstack._product import without_password
+from devstack.servers._database import connect
+from devstack.servers._stack import AMQP_URL, MANAGEMENT_URL, MYSQL_URL
+from tests.integration.conftest import NO_COPIES
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -26,7 +27,7 @@ def environment(stack: Stack) -> dict[str, str]:
         MANAGEMENT_URL: stack.management_url,
         MYSQL_URL: stack.mysql_url,
     }
-    return {**os.environ, **urls, "PYTHONUNBUFFERED": "1"}
+    return {**os.environ, **urls, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(NO_COPIES)}
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def databases(stack: Stack) -> set[str]:
 def command(name: str, environment: dict[str, str]) -> Iterator["subprocess.Popen[str]"]:
     """Run a command that does not outlive its test, not even one that fails."""
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.devstack", name],
+        [sys.executable, "-m", "devstack", name],
         cwd=ROOT,
         env=environment,
         stdin=subprocess.DEVNULL,
@@ -94,8 +95,8 @@ def test_the_demo_does_not_show_passwords_of_given_servers(shown: str, stack: St
 @pytest.mark.usefixtures("nothing_left")
 def test_a_demo_that_fails_says_why(environment: dict[str, str]) -> None:
     """A number that is not as expected ends it with a code, the reason and the worker's log."""
-    script = "import sys; from tests.devstack import _demo, __main__ as m; _demo.LEFT = 5; "
-    script += "from tests.devstack import _product; _product.WAIT_SECONDS = 1; "
+    script = "import sys; from devstack import _demo, __main__ as m; _demo.LEFT = 5; "
+    script += "from devstack import _product; _product.WAIT_SECONDS = 1; "
     script += "sys.argv = ['x', 'demo']; sys.exit(m.main())"
     result = subprocess.run(
         [sys.executable, "-c", script],

@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = 60.0
+PATIENCE = 120.0
 SERVERS = re.compile("_guard.py|beam|mariadbd|mysqld")
 
 # Prints a line when the stack runs, and then waits for its end.
 HOLDER = """
 import signal, threading
 signal.signal(signal.SIGINT, signal.default_int_handler)  # where the tests run in the background
-from tests.devstack import running_stack
+from devstack import running_stack
 with running_stack() as stack:
     print(stack.source, flush=True)
     threading.Event().wait()
@@ -29,7 +29,7 @@ with running_stack() as stack:
 # The same, while a child of its own holds a copy of everything it has open.
 FORKED_HOLDER = """
 import os, time
-from tests.devstack import private_mysql
+from devstack import private_mysql
 with private_mysql() as mysql:
     child = os.fork()
     if child:

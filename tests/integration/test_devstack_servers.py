@@ -13,18 +13,18 @@ import pika.exceptions
 import pymysql
 import pytest
 
-from tests.devstack import (
+from devstack import (
     Management,
     PrivateMySql,
     PrivateRabbitMq,
     ServerFailedError,
-    _guarded,
     private_mysql,
     private_rabbitmq,
 )
-from tests.devstack._database import connect
+from devstack.servers import _guarded
+from devstack.servers._database import connect
 
-PATIENCE = 20.0
+PATIENCE = 120.0
 
 
 @pytest.fixture(scope="module")
@@ -242,7 +242,8 @@ def test_a_process_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
         )
         while not log.exists() or "up" not in log.read_text("ascii"):
             assert guarded.poll() is None
-        assert guarded.stop(grace=0.2) == -9
+        # The shell may still tell (128 + 9) that its child was killed, before it is itself.
+        assert guarded.stop(grace=0.2) in {-9, 137}
         needle = f"HOME={guarded.folder}".encode()
         for _ in range(1000):  # what was killed may take a moment to be gone
             environs = [_environ(process) for process in Path("/proc").glob("[0-9]*")]

@@ -2,12 +2,12 @@
 
 import pytest
 
-from tests.devstack import Database
+from devstack import Database
+from devstack.workers import Fleet
 from tests.foreign import ForeignClient
 from tests.integration.stores import mark_of
 from tests.integration.test_worker import ask
 from tests.integration.test_worker_settings import ORDER, add, caller, user
-from tests.workers import Fleet
 
 __all__ = ["caller", "user"]
 

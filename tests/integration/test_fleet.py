@@ -14,11 +14,11 @@ import pytest
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.spec import BasicProperties
 
+from devstack import Database, Management
+from devstack.workers import Fleet, blocking_connection
 from idalloc_client import AsyncIdClient, CallTimeoutError, IdClient
 from idalloc_schemas import HealthReply, Reserved
-from tests.devstack import Database, Management
 from tests.foreign import ForeignClient
-from tests.workers import Fleet, blocking_connection
 
 REQUEST = b'{"app_tag":"test_business"}'
 STEP = 100_000

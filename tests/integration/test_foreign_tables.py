@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from idalloc_worker._cli import run as idalloc_run
-from idalloc_worker._sql import OPTIONAL_COLUMNS
-from tests.devstack import Database
-from tests.devstack._database import connect
+from devstack import Database
+from devstack.servers._database import connect
+from idalloc_worker.cli._main import run as idalloc_run
+from idalloc_worker.engine._effects import ReservationRequest
+from idalloc_worker.tags._settings import COLUMNS
 from tests.integration.stores import TABLE, address_of, mark_of, opened, run
 
 KEYED = "app_tag VARCHAR(32) PRIMARY KEY"
@@ -92,7 +93,7 @@ def test_any_time_will_do(
         (100, 20, 1000)
     ]
     with opened(address_of(database)) as store:
-        assert store.reserve("order", 1).segment.left == 100
+        assert store.reserve(ReservationRequest("order", 1)).segment.left == 100
 
 
 # Marks and steps
@@ -257,7 +258,7 @@ def test_settings_of_any_type_can_be_looked_at(database: Database, cli: Cli) -> 
     made(database, columns, "'order', 5, 10, 'yes', 100.5, 1.5, b'111', x'ff00'")
     assert cli("tags", "list")[0] == 0
     tag: dict[str, Any] = json.loads(cli("tags", "show", "order", "--json")[1])
-    assert {name: tag[name] for name in OPTIONAL_COLUMNS} == {
+    assert {name: tag[name] for name in COLUMNS} == {
         "ordered": "yes",
         "ceiling": 100.5,
         "target_cover": "1.50",

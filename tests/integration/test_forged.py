@@ -14,6 +14,10 @@ from urllib.parse import quote, unquote, urlsplit
 import pika
 import pytest
 
+from devstack import Database, Management
+from devstack.amqp_1_0 import Publisher, RefusedError, string, symbol
+from devstack.ordered import WorkerUser, add_ordered_tag, next_id
+from devstack.workers import Fleet, blocking_connection
 from idalloc_client import CallTimeoutError, IdClient, NoAvailableIdError
 from idalloc_schemas import (
     FLEET_HEALTH_EXCHANGE,
@@ -27,18 +31,14 @@ from idalloc_schemas import (
     Reserved,
     Surrendered,
 )
-from idalloc_worker._bundles import MAX_REQUESTS, OrderedRequest, encode_bundle
-from idalloc_worker._partitions import QUEUES, partition_of
-from tests.amqp_1_0 import Publisher, RefusedError, string, symbol
-from tests.devstack import Database, Management
+from idalloc_worker.ordered._bundles import MAX_REQUESTS, OrderedRequest, encode_bundle
+from idalloc_worker.tags._partitions import QUEUES, partition_of
 from tests.foreign import ForeignClient
-from tests.ordered import WorkerUser, add_ordered_tag, next_id
-from tests.workers import Fleet, blocking_connection
 
 TAG = "test_business"
 FAR = 2**63 - 2**20
 MEBIBYTE = 2**20
-PATIENCE = 30.0
+PATIENCE = 120.0
 
 
 @pytest.fixture

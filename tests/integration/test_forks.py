@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.workers import Fleet
+from devstack.workers import PATIENCE, Fleet
 
 # The program forks in C where it is told so: none of Python's hooks run. Before that it lets the
 # client's thread wait in a read from a pipe, as a thread that asks for the interpreter's lock just
@@ -26,7 +26,7 @@ def park(client):
     def read():
         number.append(threading.get_native_id())
         os.read(reader, 1)
-    client._rpc._running.thread.post(read)
+    client._session._running.thread.post(read)
     while not number or "pipe_read" not in Path(f"/proc/self/task/{number[0]}/wchan").read_text():
         pass
     return lambda: os.write(writer, b"go on")
@@ -48,7 +48,7 @@ def fork_and_report(work):
 """
 
 THREADS = """
-client = IdClient(url)
+client = IdClient(url, timeout=100)
 ids = client.sequence("test_business", floor=1000)
 before = [client.next_id("test_business"), next(ids)]
 go_on = park(client)
@@ -66,7 +66,7 @@ print(json.dumps([before + after, child, connects, leased, client.stats().connec
 """
 
 TASKS = """
-client = AsyncIdClient(url)
+client = AsyncIdClient(url, timeout=100)
 ids = client.sequence("test_business", floor=1000)
 
 async def draw(count):
@@ -90,7 +90,7 @@ runner.run(client.close())
 def run(program: str, fleet: Fleet, kind: str) -> list[object]:
     """Run a program; return what it prints."""
     command = [sys.executable, "-W", "ignore", "-c", PRELUDE + program, fleet.amqp_url, kind]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 0, done.stderr
     told: list[object] = json.loads(done.stdout)
     return told
@@ -111,9 +111,9 @@ def test_parent_and_child_both_go_on(fleet: Fleet, program: str, kind: str) -> N
 
 
 IN_FLIGHT = """
-client = IdClient(url)
+client = IdClient(url, timeout=100)
 client.next_id("test_business")
-running = client._rpc._running
+running = client._session._running
 enter = running.enter
 
 def fork_now(*_):
@@ -134,19 +134,19 @@ signal.signal(signal.SIGUSR1, fork_now)
 running.enter = enter_and_signal
 first = None
 try:
-    client.next_id("test_business", timeout=0.5 if moment == "waiting" else 60)
+    client.next_id("test_business", timeout=0.5 if moment == "waiting" else 100)
 except IdAllocError as error:
     first = type(error).__name__
-print(json.dumps([first, client.next_id("test_business", timeout=60) > 1]), flush=True)
+print(json.dumps([first, client.next_id("test_business", timeout=100) > 1]), flush=True)
 os._exit(0)
 """
 
 TASK_IN_FLIGHT = """
-client = AsyncIdClient(url)
+client = AsyncIdClient(url, timeout=100)
 
 async def draw():
     await client.next_id("test_business")
-    create_future = client._session.create_future
+    create_future = client._session._create_future
 
     def fork_now(_):
         if child := fork():
@@ -157,13 +157,13 @@ async def draw():
         promise.add_done_callback(fork_now)
         return promise
 
-    client._session.create_future = fork_before_it_wakes
+    client._session._create_future = fork_before_it_wakes
     try:
         await client.next_id("test_business", timeout=timeout)
     except IdAllocError as error:
         return type(error).__name__
 
-timeout = None if moment == "shortcut" else 60
+timeout = None if moment == "shortcut" else 100
 print(json.dumps([asyncio.run(draw())]), flush=True)
 os._exit(0)
 """

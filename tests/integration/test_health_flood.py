@@ -5,9 +5,9 @@ import json
 import pika
 import pytest
 
+from devstack.workers import Fleet, blocking_connection
 from idalloc_client import IdClient
 from tests.foreign import ForeignClient
-from tests.workers import Fleet, blocking_connection
 
 FLOOD = 300
 AT_A_TIME = 20

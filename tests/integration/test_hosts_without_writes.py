@@ -7,19 +7,17 @@ from dataclasses import dataclass
 
 import pytest
 
-from idalloc_worker._admin_session import AdminSession
-from idalloc_worker._mysql_url import MySqlAddress
-from idalloc_worker._segment import Segment
-from idalloc_worker._store import SegmentStore
-from idalloc_worker._store_errors import (
-    InvalidRowError,
-    StoreReason,
-    TagExhaustedError,
-    TagNotFoundError,
-)
-from idalloc_worker._tags import TagAdmin
-from tests.devstack import Database, PrivateMySql
-from tests.devstack._database import create_database, drop_database, scratch_name
+from devstack import Database, PrivateMySql
+from devstack.servers._database import create_database, drop_database, scratch_name
+from devstack.stalled_commits import commits_hang
+from idalloc_worker.engine._effects import ReservationRequest
+from idalloc_worker.mysql._url import MySqlAddress
+from idalloc_worker.store._admin_session import AdminSession
+from idalloc_worker.store._store import SegmentStore
+from idalloc_worker.store._tags import TagAdmin
+from idalloc_worker.tags._errors import InvalidRowError, StoreReason, TagNotFoundError
+from idalloc_worker.tags._segment import Segment
+from idalloc_worker.tags._settings import TagExhaustedError
 from tests.integration.stores import (
     TABLE,
     add_tag,
@@ -31,7 +29,6 @@ from tests.integration.stores import (
     session,
     several,
 )
-from tests.stalled_commits import commits_hang
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +76,7 @@ def two(servers: tuple[PrivateMySql, PrivateMySql]) -> Iterator[Two]:
 
 
 def reserve(store: SegmentStore) -> Segment:
-    return store.reserve("order", 1).segment
+    return store.reserve(ReservationRequest("order", 1)).segment
 
 
 def refuse_writes(database: Database, errno: int) -> None:
@@ -162,13 +159,13 @@ def test_a_row_that_is_at_fault_moves_nobody(two: Two) -> None:
         run(other, f"SELECT * FROM {TABLE} WHERE app_tag = 'locked' FOR UPDATE")
         for _ in range(2):
             with pytest.raises(TagNotFoundError):
-                store.reserve("nobody", 1)
+                store.reserve(ReservationRequest("nobody", 1))
             with pytest.raises(InvalidRowError):
-                store.reserve("broken", 1)
+                store.reserve(ReservationRequest("broken", 1))
             with pytest.raises(TagExhaustedError):
-                store.reserve("small", 1)
-            assert failure(lambda: store.reserve("refused", 1)).errno == 31415
-            assert failure(lambda: store.reserve("locked", 1)).errno == 1205
+                store.reserve(ReservationRequest("small", 1))
+            assert failure(lambda: store.reserve(ReservationRequest("refused", 1))).errno == 31415
+            assert failure(lambda: store.reserve(ReservationRequest("locked", 1))).errno == 1205
         run(other, "ROLLBACK")
         assert reserve(store) == Segment(10, 20)
     assert two.connections_to_second == 0
@@ -177,7 +174,7 @@ def test_a_row_that_is_at_fault_moves_nobody(two: Two) -> None:
 @pytest.mark.parametrize("wait_point", ["AFTER_SYNC", "AFTER_COMMIT"])
 def test_a_host_whose_writes_hang_is_left(two: Two, wait_point: str) -> None:
     """As without a quorum: commits wait, with or without the row's lock, and reads are answered."""
-    with opened(two.address, timeout=1.5) as store:
+    with opened(two.address, timeout=5.0) as store:
         assert reserve(store) == Segment(0, 10)
         with commits_hang(two.first.server_url, wait_point):
             failure(lambda: reserve(store))
@@ -198,7 +195,7 @@ def test_a_host_that_is_locked_against_writes_is_left(two: Two) -> None:
 
 def test_one_write_that_hangs_is_bad_luck(two: Two) -> None:
     """The next one is made at the same host, and if that is answered, nothing has happened."""
-    with opened(two.address, timeout=1.0) as store:
+    with opened(two.address, timeout=5.0) as store:
         for _ in range(3):
             reserve(store)
             with commits_hang(two.first.server_url, "AFTER_COMMIT"):

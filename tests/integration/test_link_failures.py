@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from devstack import Database, TcpProxy
+from devstack.workers import Fleet, consumer_counts, through
 from idalloc_client import AsyncIdClient, IdAllocError, IdClient
-from idalloc_client._joined_stream import PlainStream
-from tests.devstack import Database, TcpProxy
-from tests.workers import Fleet, consumer_counts, through
+from idalloc_client.amqp._io._batched_stream import TcpStream
 
 STARVED_CALLER = """
 import asyncio, resource, sys
@@ -179,15 +179,15 @@ def test_a_write_that_fails_costs_the_connection_only(
 ) -> None:
     """Half of a frame may have left, so there is a new connection; the thread goes on."""
     fleet.start()
-    send, failures = PlainStream._send, iter([failure])
+    send, failures = TcpStream._send, iter([failure])
 
-    def failing(stream: PlainStream, data: bytes) -> None:
+    def failing(stream: TcpStream, data: bytes) -> None:
         for each in failures:
             raise each
         send(stream, data)
 
     with IdClient(fleet.amqp_url) as client:
         assert client.next_id("test_business") == 1
-        monkeypatch.setattr(PlainStream, "_send", failing)
+        monkeypatch.setattr(TcpStream, "_send", failing)
         assert client.next_id("test_business", timeout=30) > 1
         assert client.stats().connections_lost == 1

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from devstack import Database
+from devstack.ordered import make_columns
+from devstack.servers._ports import free_port
+from devstack.workers import Fleet, Worker
 from idalloc_client import IdAllocError, IdClient
-from idalloc_worker._partitions import QUEUES, partition_of
-from tests.devstack import Database
-from tests.devstack._ports import free_port
+from idalloc_worker.tags._partitions import QUEUES, partition_of
 from tests.foreign import ForeignClient
-from tests.ordered import make_columns
 from tests.scrapes import Scrape, scrape, scrape_until
-from tests.workers import Fleet, Worker
 
 TAG = "test_business"
 

@@ -4,12 +4,13 @@ import threading
 
 import pytest
 
-from idalloc_worker import _migrate
-from idalloc_worker._migrate import migrate
-from idalloc_worker._segment import Segment
-from idalloc_worker._store_errors import StoreReason, StoreUnavailableError
-from idalloc_worker._tag_settings import TagSettings
-from tests.devstack import Database
+from devstack import Database
+from idalloc_worker.engine._effects import ReservationRequest
+from idalloc_worker.store import _migrate
+from idalloc_worker.store._migrate import migrate
+from idalloc_worker.tags._errors import StoreReason, StoreUnavailableError
+from idalloc_worker.tags._segment import Segment
+from idalloc_worker.tags._settings import TagSettings
 from tests.integration.stores import (
     TABLE,
     Background,
@@ -66,11 +67,11 @@ def test_a_running_store_takes_the_new_columns_in(database: Database) -> None:
     remake_table(database, FOUR_COLUMNS)
     add_tag(database, "order")
     with opened(address_of(database)) as store:
-        assert store.reserve("order", 1).settings == TagSettings(step=10)
+        assert store.reserve(ReservationRequest("order", 1)).settings == TagSettings(step=10)
         migrate(address_of(database), TABLE)
-        assert store.reserve("order", 1).settings == TagSettings(step=10)
+        assert store.reserve(ReservationRequest("order", 1)).settings == TagSettings(step=10)
         database.query(f"UPDATE {TABLE} SET max_step = 70, allowed_users = 'shop' ")
-        assert store.reserve("order", 1).settings == TagSettings(
+        assert store.reserve(ReservationRequest("order", 1)).settings == TagSettings(
             step=10, max_step=70, allowed_users=frozenset({"shop"})
         )
 
@@ -85,7 +86,7 @@ def test_reservations_go_on_while_the_table_is_migrated(database: Database) -> N
     def reserve() -> None:
         with opened(address_of(database)) as store:
             while not done.is_set():
-                segments.append(store.reserve("order", 1).segment)
+                segments.append(store.reserve(ReservationRequest("order", 1)).segment)
 
     stores = [Background(reserve) for _ in range(3)]
     try:
@@ -108,7 +109,7 @@ def test_a_lock_is_waited_for_in_short_turns(database: Database) -> None:
 
         def pause(seconds: float) -> None:
             pauses.append(seconds)
-            store.reserve("order", 1)  # nothing waits ahead of it
+            store.reserve(ReservationRequest("order", 1))  # nothing waits ahead of it
             if len(pauses) == 2:
                 run(other, "COMMIT")
 

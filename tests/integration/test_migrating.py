@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from devstack import Database, scratch_database
+from devstack.history import Reply
+from devstack.workers import Fleet
 from idalloc_client import ExhaustedError, IdClient
-from tests.devstack import Database, scratch_database
+from idalloc_worker.engine._effects import ReservationRequest
 from tests.guide import Guide, Section
-from tests.history import Reply
 from tests.integration.roll_out import TAG, RollOut
 from tests.integration.stores import (
     add_tag,
@@ -27,8 +29,8 @@ from tests.integration.stores import (
 from tests.integration.test_tag_settings_command import FOUR_COLUMNS
 from tests.integration.test_tags_command import Idalloc
 from tests.old_systems import LEAF_TABLE, TINYID_TABLE, LeafNode, TagGoneError, TinyIdNode
-from tests.workers import Fleet
 
+ONE = ReservationRequest(TAG, 1)
 GUIDE = Guide(Path(__file__).parents[2] / "docs/migrating.md")
 
 
@@ -105,7 +107,11 @@ def test_leafs_max_id_is_the_first_free_id(leaf: Database) -> None:
     """Segments of the two touch: nothing is lost between them, and nothing goes out twice."""
     execute(leaf, GUIDE["Leaf and idalloc side by side"])
     with closing(LeafNode("leaf", TAG, leaf)) as node, opened(address_of(leaf)) as store:
-        before, between, after = node.reserve(), store.reserve(TAG, 1).segment, node.reserve()
+        before, between, after = (
+            node.reserve(),
+            store.reserve(ONE).segment,
+            node.reserve(),
+        )
     assert [before[0], before[-1] + 1] == [2001, between.left]
     assert after[0] == between.right
 
@@ -120,9 +126,16 @@ def test_leaf_goes_on_above_a_block(database: Database, idalloc: Idalloc) -> Non
         execute(database, section)
         [command] = section.commands()
         idalloc.ok(*command)
-        assert (before[-1], store.reserve(TAG, 1).segment.left) == (4_999_999, 5_000_000)
+        assert (before[-1], store.reserve(ONE).segment.left) == (
+            4_999_999,
+            5_000_000,
+        )
         left = 15_000_000 - mark_of(database, TAG)
-        assert store.reserve(TAG, left).segment.right == node.reserve()[0] == 15_000_000
+        assert (
+            store.reserve(ReservationRequest(TAG, left)).segment.right
+            == node.reserve()[0]
+            == 15_000_000
+        )
 
 
 def test_a_leaf_that_came_too_far_refuses_the_block(database: Database) -> None:
@@ -141,7 +154,7 @@ def test_another_tag_of_leafs_may_be_locked(leaf: Database) -> None:
         run(other, "BEGIN")
         for neighbour in ("invoice", "user"):
             run(other, "UPDATE leaf_alloc SET max_id = 7 WHERE biz_tag = %s", neighbour)
-        assert store.reserve(TAG, 1).segment.left == 2001
+        assert store.reserve(ONE).segment.left == 2001
 
 
 def test_a_worker_needs_rights_on_the_name_only(leaf: Database) -> None:
@@ -153,9 +166,9 @@ def test_a_worker_needs_rights_on_the_name_only(leaf: Database) -> None:
         leaf.query(f"GRANT SELECT, UPDATE ON segments TO '{user}'@'%'")
         address = replace(address_of(leaf), user=user, password="pw")
         with opened(address) as store:
-            assert store.reserve(TAG, 1).segment.left == 2001
+            assert store.reserve(ONE).segment.left == 2001
             execute(leaf, GUIDE["When Leaf is gone"])
-            assert store.reserve(TAG, 1).segment.left == 2011
+            assert store.reserve(ONE).segment.left == 2011
     finally:
         leaf.query(f"DROP USER '{user}'@'%'")
 
@@ -177,7 +190,10 @@ def test_a_tag_that_does_not_fit_stops_the_renaming(leaf: Database) -> None:
     with pytest.raises(Exception, match="app_tag"):
         execute(leaf, GUIDE["When Leaf is gone"])
     with closing(LeafNode("leaf", TAG, leaf)) as node, opened(address_of(leaf)) as store:
-        assert (store.reserve(TAG, 1).segment.left, node.reserve()[0]) == (2001, 2011)
+        assert (store.reserve(ONE).segment.left, node.reserve()[0]) == (
+            2001,
+            2011,
+        )
 
 
 def add_tinyid(database: Database, delta: int, remainder: int) -> None:
@@ -285,7 +301,7 @@ def test_tinyids_row_must_not_be_shared(database: Database) -> None:
         closing(TinyIdNode("tinyid", TAG, [database])) as node,
         opened(address_of(database)) as ours,
     ):
-        theirs, segment = node.reserve(), ours.reserve(TAG, 1).segment
+        theirs, segment = node.reserve(), ours.reserve(ONE).segment
     assert set(theirs) & set(range(segment.left, segment.right)) == {4_812_011}
 
 

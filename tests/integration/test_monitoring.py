@@ -20,9 +20,11 @@ from urllib.request import urlopen
 import pytest
 import yaml
 
+from devstack import Database, PrivateRabbitMq, private_rabbitmq
+from devstack.servers import _rabbitmq
+from devstack.servers._ports import free_port
+from devstack.workers import PATIENCE, Fleet, blocking_connection, end_with_parent
 from idalloc_client import BusyError, IdAllocError, IdClient
-from tests.devstack import Database, PrivateRabbitMq, _rabbitmq, private_rabbitmq
-from tests.devstack._ports import free_port
 from tests.integration.test_worker_settings import add
 from tests.queries import (
     ALERT_TESTS,
@@ -34,8 +36,7 @@ from tests.queries import (
     dashboard_queries,
     filled_in,
 )
-from tests.scrapes import PATIENCE, Scrape, parse, scrape, scrape_until
-from tests.workers import Fleet, blocking_connection, end_with_parent
+from tests.scrapes import Scrape, parse, scrape, scrape_until
 
 ADDED_BY_PROMETHEUS = {"job", "instance"}
 SEARCHED = os.pathsep.join(

@@ -10,11 +10,12 @@ from unittest.mock import patch
 
 import pytest
 
-from idalloc_worker._admin_session import AdminSession
-from idalloc_worker._mysql_url import MySqlAddress
-from idalloc_worker._store_errors import StoreReason, StoreUnavailableError
-from tests.certificates import Authority
-from tests.devstack import Database, private_mysql
+from devstack import Database, private_mysql
+from devstack.certificates import Authority
+from idalloc_worker.engine._effects import ReservationRequest
+from idalloc_worker.mysql._url import MySqlAddress
+from idalloc_worker.store._admin_session import AdminSession
+from idalloc_worker.tags._errors import StoreReason, StoreUnavailableError
 from tests.integration.stores import address_of, opened
 
 TAG = "test_business"
@@ -24,7 +25,7 @@ PASSWORD = "s3cret-pass"
 @pytest.fixture(autouse=True)
 def _remote() -> Iterator[None]:
     """Take the loopback address for another machine's."""
-    with patch("idalloc_worker._mysql_trust.is_local_peer", return_value=False):
+    with patch("idalloc_worker.mysql._trust.is_local_peer", return_value=False):
         yield
 
 
@@ -135,4 +136,4 @@ def test_tls_is_used_where_it_is_offered(with_tls: Database, folder: Path) -> No
         )
         session.change(f"INSERT INTO ids.segments VALUES ('{TAG}', 0, 10)")
     with opened(replace(address, database="ids")) as store:
-        assert store.reserve(TAG, 1).segment.right > 1
+        assert store.reserve(ReservationRequest(TAG, 1)).segment.right > 1

@@ -8,13 +8,13 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from devstack import Database
+from devstack.ordered import Owners, WorkerUser, add_ordered_tag, make_columns
+from devstack.workers import Fleet, blocking_connection
 from idalloc_schemas import AllocRequest
-from idalloc_worker._bundles import OrderedRequest, encode_bundle
-from idalloc_worker._partitions import QUEUE_ARGUMENTS, QUEUES, partition_of
-from tests.devstack import Database
+from idalloc_worker.ordered._bundles import OrderedRequest, encode_bundle
+from idalloc_worker.tags._partitions import QUEUE_ARGUMENTS, QUEUES, partition_of
 from tests.foreign import ForeignClient
-from tests.ordered import Owners, WorkerUser, add_ordered_tag, make_columns
-from tests.workers import Fleet, blocking_connection
 
 TAG = "test_business"
 Reply = dict[str, Any]

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from devstack.workers import Fleet, consumer_counts
 from idalloc_client import IdClient
-from tests.workers import Fleet, consumer_counts
 
 
 def children(pid: int) -> list[int]:

@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 import pymysql
 import pytest
 
-from tests.devstack import Database, TcpProxy
+from devstack import Database, TcpProxy
 
-PATIENCE = 20.0
+PATIENCE = 120.0
 BRIEF = 0.3  # long enough to see that nothing comes
 
 

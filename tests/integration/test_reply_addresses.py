@@ -8,10 +8,10 @@ from typing import Any
 import pika
 import pytest
 
-from idalloc_worker._reply_address import release_of
-from tests.devstack import Database
+from devstack import Database
+from devstack.workers import Fleet, blocking_connection
+from idalloc_worker.requests._reply_address import release_of
 from tests.foreign import ForeignClient
-from tests.workers import Fleet, blocking_connection
 
 PREFIX = "amq.rabbitmq.reply-to."
 ORDERED_TAG = "invoice"

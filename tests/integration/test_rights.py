@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from devstack.ordered import WorkerUser
+from devstack.workers import Fleet
 from idalloc_client import AccessRefusedError, AsyncIdClient, IdClient
-from tests.ordered import WorkerUser
-from tests.workers import Fleet
 
 LONG = 120.0  # seconds, which nobody waits
 

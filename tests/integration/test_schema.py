@@ -7,11 +7,11 @@ from dataclasses import replace
 import pymysql
 import pytest
 
-from idalloc_worker._migrate import migrate
-from idalloc_worker._mysql_url import MySqlAddress
-from idalloc_worker._schema import SchemaReport, create_schema
-from tests.devstack import Database
-from tests.devstack._database import connect, create_database
+from devstack import Database
+from devstack.servers._database import connect, create_database
+from idalloc_worker.mysql._url import MySqlAddress
+from idalloc_worker.store._migrate import migrate
+from idalloc_worker.store._schema import SchemaReport, create_schema
 from tests.integration.stores import TABLE, address_of, remake_table
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from devstack.workers import Fleet
 from idalloc_client import (
     AppTagNotFoundError,
     CallTimeoutError,
@@ -20,7 +21,6 @@ from idalloc_client import (
     IdSequence,
     InvalidRequestError,
 )
-from tests.workers import Fleet
 
 
 @pytest.fixture
@@ -94,7 +94,8 @@ def test_the_history_of_a_shared_sequence(fleet: Fleet, quick_switches: None) ->
     assert len(flat) == len(set(flat)) == 80_000
     for mine in drawn:
         assert all(first < second for first, second in itertools.pairwise(mine))
-    assert tag.ids_handed_out == len(flat) + unused + 1
+    # A request that waited for long may have been sent once more, and answered twice.
+    assert 0 <= tag.ids_handed_out - (len(flat) + unused + 1) <= 200 * client.stats().resent
 
 
 def test_a_dead_fleet_is_told_at_the_timeout(fleet: Fleet) -> None:

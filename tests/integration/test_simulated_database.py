@@ -1,21 +1,22 @@
 """The simulation's database does what the real store and a real database do."""
 
+from dataclasses import fields
 from itertools import combinations, product
 
 import pytest
 
-from idalloc_worker._effects import StartRefill
-from idalloc_worker._refiller import GiveBack, RefillReport
-from idalloc_worker._store import Reservation
-from idalloc_worker._store_errors import StoreError
-from tests.devstack import Database
+from devstack import Database
+from idalloc_worker.engine._effects import ReservationRequest, StartRefill
+from idalloc_worker.store._reservation import Reservation
+from idalloc_worker.store._threads import GiveBack, RefillOutcome
+from idalloc_worker.tags._errors import StoreError
 from tests.integration.stores import add_tag, address_of, mark_of, opened
 from tests.simulation._choices import Choices
 from tests.simulation._database import STEP
 from tests.simulation._database import Database as SimDatabase
 from tests.simulation._flows import Flows
 from tests.simulation._judge import Judge
-from tests.simulation._refiller import SimRefiller, SimStore
+from tests.simulation._refill_threads import SimRefillThreads, SimStore
 from tests.simulation._weather import Weather
 
 MARKS = (0, 3, 7, 9)
@@ -30,23 +31,25 @@ class Simulated:
         self.database = SimDatabase(choices, ("t",), ("t",) if ordered else ())
         self.database.rows["t"] = mark
         self._flows = Flows(choices)
-        self._reports: list[RefillReport] = []
+        self._reports: list[RefillOutcome] = []
         judge = Judge(frozenset(), trusted=False)
         self.store = SimStore(self.database, judge, "w")
-        self.refiller = SimRefiller(
-            "w", self.database, choices, NOTHING_FAILS, judge, self._flows, self._reports.append
+        self.refill_threads = SimRefillThreads(
+            "w", self.database, choices, NOTHING_FAILS, judge, self._flows
         )
 
     def settle(self) -> None:
         while self._flows.active:
             self._flows.active[0].run()
 
-    def reserve(self, refill: StartRefill) -> Reservation | str:
-        self.refiller.request(refill)
+    def reserve(self, about: ReservationRequest) -> Reservation | str:
+        given = {each.name: getattr(about, each.name) for each in fields(about)}
+        refill = StartRefill(**given, attempt=1)
+        self.refill_threads.refill(refill, self._reports.append)
         self.settle()
         (report,) = self._reports
-        outcome = report.outcome
-        return outcome if isinstance(outcome, Reservation) else type(outcome).__name__
+        result = report.result
+        return result if isinstance(result, Reservation) else type(result).__name__
 
 
 @pytest.fixture
@@ -68,13 +71,13 @@ def test_reservations(rows: Database) -> None:
         ):
             set_row(rows, mark, ordered=ordered)
             simulated = Simulated(mark, ordered=ordered)
-            refill = StartRefill("t", 1, want, floor, suspected=suspected, ordered=floor != 9)
+            about = ReservationRequest("t", want, floor, suspected=suspected, ordered=floor != 9)
             real: Reservation | str
             try:
-                real = store.reserve("t", want, floor, suspected=suspected, ordered=refill.ordered)
+                real = store.reserve(about)
             except StoreError as error:
                 real = type(error).__name__
-            assert simulated.reserve(refill) == real, (mark, refill)
+            assert simulated.reserve(about) == real, (mark, about)
             assert simulated.database.rows["t"] == mark_of(rows, "t")
 
 
@@ -85,7 +88,7 @@ def test_give_backs_and_raised_rows(rows: Database) -> None:
             given_back: list[bool | Exception] = []
             set_row(rows, mark)
             simulated = Simulated(mark)
-            simulated.refiller.give_back(GiveBack("t", left, right, given_back.append))
+            simulated.refill_threads.give_back(GiveBack("t", left, right, given_back.append))
             simulated.settle()
             assert given_back == [store.give_back("t", left, right)]
             assert simulated.database.rows["t"] == mark_of(rows, "t")

@@ -7,28 +7,22 @@ from contextlib import AbstractContextManager
 import pytest
 from pymysql.cursors import Cursor
 
+from devstack import Database
 from idalloc_schemas import MAX_ID
-from idalloc_worker._mysql_hosts import MySqlHosts
-from idalloc_worker._reservation import AUTHORITY
-from idalloc_worker._segment import Segment
-from idalloc_worker._sql import (
-    GIVE_BACK,
-    LOCK_ROW,
-    RAISE_MARK,
-    READ_ROW,
-    RESERVE,
-)
-from idalloc_worker._store import Reservation, SegmentStore
-from idalloc_worker._store_errors import (
+from idalloc_worker.engine._effects import ReservationRequest
+from idalloc_worker.mysql._host_choice import MySqlHosts
+from idalloc_worker.mysql._sql import GIVE_BACK, LOCK_ROW, RAISE_MARK, READ_ROW, RESERVE
+from idalloc_worker.store._reservation import Reservation
+from idalloc_worker.store._store import SegmentStore
+from idalloc_worker.tags._errors import (
     InvalidRowError,
     RewindSuspectedError,
     StoreReason,
     StoreUnavailableError,
-    TagExhaustedError,
     TagNotFoundError,
 )
-from idalloc_worker._tag_settings import TagSettings
-from tests.devstack import Database
+from idalloc_worker.tags._segment import Segment
+from idalloc_worker.tags._settings import AUTHORITY, TagExhaustedError, TagSettings
 from tests.integration.stores import (
     TABLE,
     Background,
@@ -48,7 +42,7 @@ PLAIN_COLUMNS = "app_tag VARCHAR(32) PRIMARY KEY, max_id BIGINT NOT NULL, step B
 def test_first_segment_is_one_step_from_zero(database: Database) -> None:
     """The first reservation of a fresh tag is [0, step), and the row's mark is its end."""
     with opened(address_of(database)) as store:
-        assert store.reserve("test_business", 1) == Reservation(
+        assert store.reserve(ReservationRequest("test_business", 1)) == Reservation(
             Segment(0, 100_000), TagSettings(step=100_000)
         )
     assert mark_of(database, "test_business") == 100_000
@@ -58,7 +52,9 @@ def test_segments_follow_each_other(database: Database) -> None:
     """Reservations of two stores take turns without a gap and without an overlap."""
     add_tag(database, "order")
     with opened(address_of(database)) as one, opened(address_of(database)) as other:
-        segments = [store.reserve("order", 1).segment for store in (one, other, one)]
+        segments = [
+            store.reserve(ReservationRequest("order", 1)).segment for store in (one, other, one)
+        ]
     assert segments == [Segment(0, 10), Segment(10, 20), Segment(20, 30)]
 
 
@@ -71,7 +67,7 @@ def test_size_is_the_whole_steps_that_cover_the_demand(
     """A reservation holds as many whole steps as cover the demand, one at least."""
     add_tag(database, "order")
     with opened(address_of(database)) as store:
-        assert store.reserve("order", want).segment.size == size
+        assert store.reserve(ReservationRequest("order", want)).segment.size == size
 
 
 def test_a_row_below_the_floor_is_a_suspicion(database: Database) -> None:
@@ -79,10 +75,10 @@ def test_a_row_below_the_floor_is_a_suspicion(database: Database) -> None:
     add_tag(database, "order", max_id=40)
     with opened(address_of(database)) as store:
         with pytest.raises(RewindSuspectedError) as raised:
-            store.reserve("order", 1, floor=1000)
+            store.reserve(ReservationRequest("order", 1, floor=1000))
         assert (raised.value.max_id, raised.value.floor) == (40, 1000)
         with pytest.raises(RewindSuspectedError):  # it has moved since
-            store.reserve("order", 1, floor=1000, suspected=39)
+            store.reserve(ReservationRequest("order", 1, floor=1000, suspected=39))
     assert mark_of(database, "order") == 40
 
 
@@ -90,7 +86,7 @@ def test_a_row_that_was_set_back_is_raised_above_the_floor(database: Database) -
     """Once the suspicion is confirmed, the reservation repairs the row, and says so."""
     add_tag(database, "order", max_id=40)
     with opened(address_of(database)) as store:
-        reservation = store.reserve("order", 1, floor=1000, suspected=40)
+        reservation = store.reserve(ReservationRequest("order", 1, floor=1000, suspected=40))
     assert reservation == Reservation(Segment(1000, 1010), TagSettings(step=10), rewound_from=40)
     assert mark_of(database, "order") == 1010
 
@@ -99,7 +95,7 @@ def test_a_row_at_the_floor_is_not_rewound(database: Database) -> None:
     """A mark that equals the highest end seen is the normal case."""
     add_tag(database, "order", max_id=40)
     with opened(address_of(database)) as store:
-        assert store.reserve("order", 1, floor=40) == Reservation(
+        assert store.reserve(ReservationRequest("order", 1, floor=40)) == Reservation(
             Segment(40, 50), TagSettings(step=10)
         )
 
@@ -112,7 +108,7 @@ def test_a_row_set_back_between_the_statements_is_still_raised(
     with opened(address_of(database)) as store:
         between(store, monkeypatch, lambda: database.query(f"UPDATE {TABLE} SET max_id = 7"))
         with pytest.raises(RewindSuspectedError) as raised:
-            store.reserve("order", 1, floor=1000)
+            store.reserve(ReservationRequest("order", 1, floor=1000))
     assert raised.value.max_id == 7
     assert mark_of(database, "order") == 7
 
@@ -126,21 +122,21 @@ def test_of_two_that_repair_a_row_one_does(
 
         def repaired_meanwhile() -> AbstractContextManager[None]:
             if mark_of(database, "order") == 7:
-                other.reserve("order", 1, floor=1000, suspected=7)
+                other.reserve(ReservationRequest("order", 1, floor=1000, suspected=7))
             return transaction()
 
         transaction = store._session.transaction
         monkeypatch.setattr(store._session, "transaction", repaired_meanwhile)
-        assert store.reserve("order", 1, floor=1000, suspected=7) == Reservation(
-            Segment(1010, 1020), TagSettings(step=10)
-        )
+        assert store.reserve(
+            ReservationRequest("order", 1, floor=1000, suspected=7)
+        ) == Reservation(Segment(1010, 1020), TagSettings(step=10))
 
 
 def test_ids_are_given_back_if_nobody_reserved_since(database: Database) -> None:
     """The row says the next id again; a row that has moved is left alone."""
     add_tag(database, "order")
     with opened(address_of(database)) as store:
-        store.reserve("order", 1)
+        store.reserve(ReservationRequest("order", 1))
         assert store.give_back("order", 4, 10)
         assert mark_of(database, "order") == 4
         assert not store.give_back("order", 3, 10)
@@ -177,12 +173,12 @@ def test_nobody_reserves_in_the_middle_of_a_give_back(
         check = store._session.check_time
 
         def try_to_reserve() -> None:
-            reasons.append(failure(lambda: other.reserve("order", 1)).reason)
+            reasons.append(failure(lambda: other.reserve(ReservationRequest("order", 1))).reason)
             check()
 
         monkeypatch.setattr(store._session, "check_time", try_to_reserve)
         assert store.give_back("order", 4, 10)
-        assert other.reserve("order", 1).segment == Segment(4, 14)
+        assert other.reserve(ReservationRequest("order", 1)).segment == Segment(4, 14)
     assert reasons == [StoreReason.LOCK_WAIT_TIMEOUT]
 
 
@@ -190,15 +186,17 @@ def test_a_new_step_counts_from_the_next_reservation(database: Database) -> None
     """A change of the step in the table needs no restart."""
     add_tag(database, "order", step=10)
     with opened(address_of(database)) as store:
-        store.reserve("order", 1)
+        store.reserve(ReservationRequest("order", 1))
         database.query(f"UPDATE {TABLE} SET step = 25 WHERE app_tag = 'order'")
-        assert store.reserve("order", 1) == Reservation(Segment(10, 35), TagSettings(step=25))
+        assert store.reserve(ReservationRequest("order", 1)) == Reservation(
+            Segment(10, 35), TagSettings(step=25)
+        )
 
 
 def test_an_unknown_tag_is_not_found(database: Database) -> None:
     """A tag without a row is an error that names it, and creates nothing."""
     with opened(address_of(database)) as store, pytest.raises(TagNotFoundError) as raised:
-        store.reserve("nobody", 1)
+        store.reserve(ReservationRequest("nobody", 1))
     assert raised.value.app_tag == "nobody"
     assert database.query(f"SELECT app_tag FROM {TABLE}") == [("test_business",)]
 
@@ -206,10 +204,10 @@ def test_an_unknown_tag_is_not_found(database: Database) -> None:
 def test_a_deleted_tag_is_not_found(database: Database) -> None:
     """Deleting a row ends reservations at the next one."""
     with opened(address_of(database)) as store:
-        store.reserve("test_business", 1)
+        store.reserve(ReservationRequest("test_business", 1))
         database.query(f"DELETE FROM {TABLE}")
         with pytest.raises(TagNotFoundError):
-            store.reserve("test_business", 1)
+            store.reserve(ReservationRequest("test_business", 1))
 
 
 def test_a_tag_deleted_between_the_statements_is_not_found(
@@ -219,23 +217,23 @@ def test_a_tag_deleted_between_the_statements_is_not_found(
     with opened(address_of(database)) as store:
         between(store, monkeypatch, lambda: database.query(f"DELETE FROM {TABLE}"))
         with pytest.raises(TagNotFoundError):
-            store.reserve("test_business", 1)
+            store.reserve(ReservationRequest("test_business", 1))
 
 
 def test_the_last_segment_ends_with_the_id_space(database: Database) -> None:
     """Near 2**63-1 the last segment is smaller than asked for, and after it the tag is used up."""
     add_tag(database, "order", max_id=MAX_ID - 7, step=10)
     with opened(address_of(database)) as store:
-        assert store.reserve("order", 25).segment == Segment(MAX_ID - 7, MAX_ID)
+        assert store.reserve(ReservationRequest("order", 25)).segment == Segment(MAX_ID - 7, MAX_ID)
         with pytest.raises(TagExhaustedError):
-            store.reserve("order", 1)
+            store.reserve(ReservationRequest("order", 1))
     assert mark_of(database, "order") == MAX_ID
 
 
 def test_a_floor_at_the_end_of_the_id_space_is_exhausted(database: Database) -> None:
     """A rewound row gives nothing back if the worker has seen the last id."""
     with opened(address_of(database)) as store, pytest.raises(TagExhaustedError):
-        store.reserve("test_business", 1, floor=MAX_ID, suspected=0)
+        store.reserve(ReservationRequest("test_business", 1, floor=MAX_ID, suspected=0))
     assert mark_of(database, "test_business") == 0
 
 
@@ -248,10 +246,12 @@ def test_others_may_take_the_last_ids_between_the_statements(
     with opened(address_of(database)) as store:
         between(store, monkeypatch, lambda: raise_mark(database, MAX_ID - left))
         if left:
-            assert store.reserve("order", 1).segment == Segment(MAX_ID - 3, MAX_ID)
+            assert store.reserve(ReservationRequest("order", 1)).segment == Segment(
+                MAX_ID - 3, MAX_ID
+            )
         else:
             with pytest.raises(TagExhaustedError):
-                store.reserve("order", 1)
+                store.reserve(ReservationRequest("order", 1))
     assert mark_of(database, "order") == MAX_ID
 
 
@@ -267,7 +267,9 @@ def test_others_cannot_be_faster_twice(database: Database, monkeypatch: pytest.M
 
     with opened(address_of(database)) as store:
         between(store, monkeypatch, be_faster)
-        assert store.reserve("order", 1).segment == Segment(MAX_ID - 49, MAX_ID - 29)
+        assert store.reserve(ReservationRequest("order", 1)).segment == Segment(
+            MAX_ID - 49, MAX_ID - 29
+        )
     assert looks == 1
 
 
@@ -282,7 +284,7 @@ def test_a_full_column_reserves_nothing_whatever_the_sql_mode(database: Database
     remake_table(database, PLAIN_COLUMNS.replace("max_id BIGINT", "max_id INT"))
     add_tag(database, "order", max_id=2**31 - 5)
     with opened(address_of(database)) as store, pytest.raises(TagExhaustedError):
-        store.reserve("order", 1)
+        store.reserve(ReservationRequest("order", 1))
     assert mark_of(database, "order") == 2**31 - 5
 
 
@@ -291,7 +293,7 @@ def test_an_unsigned_column_ends_where_the_id_space_does(database: Database) -> 
     remake_table(database, PLAIN_COLUMNS.replace("max_id BIGINT", "max_id BIGINT UNSIGNED"))
     add_tag(database, "order", max_id=MAX_ID + 5)
     with opened(address_of(database)) as store, pytest.raises(TagExhaustedError):
-        store.reserve("order", 1)
+        store.reserve(ReservationRequest("order", 1))
 
 
 @pytest.mark.parametrize(
@@ -305,7 +307,7 @@ def test_an_impossible_row_is_refused(
     remake_table(database, "app_tag VARCHAR(32) PRIMARY KEY, max_id BIGINT, step BIGINT")
     database.query(f"INSERT INTO {TABLE} VALUES ('order', %s, %s)", max_id, step)
     with opened(address_of(database)) as store, pytest.raises(InvalidRowError, match=problem):
-        store.reserve("order", 1)
+        store.reserve(ReservationRequest("order", 1))
     assert database.query(f"SELECT max_id, step FROM {TABLE}") == [(max_id, step)]
 
 
@@ -315,7 +317,7 @@ def test_two_rows_of_a_tag_are_refused(database: Database) -> None:
     add_tag(database, "order", max_id=0)
     add_tag(database, "order", max_id=500)
     with opened(address_of(database)) as store, pytest.raises(InvalidRowError, match="primary key"):
-        store.reserve("order", 1)
+        store.reserve(ReservationRequest("order", 1))
 
 
 def test_the_four_reference_columns_are_enough(database: Database) -> None:
@@ -328,7 +330,7 @@ def test_the_four_reference_columns_are_enough(database: Database) -> None:
     )
     add_tag(database, "order")
     with opened(address_of(database)) as store:
-        assert store.reserve("order", 1).segment == Segment(0, 10)
+        assert store.reserve(ReservationRequest("order", 1)).segment == Segment(0, 10)
 
 
 KINDS_OF_TAG_COLUMN = [
@@ -347,10 +349,10 @@ def test_tags_compare_byte_for_byte_under_any_collation(database: Database, colu
     remake_table(database, PLAIN_COLUMNS.replace("VARCHAR(32)", column))
     add_tag(database, "order")
     with opened(address_of(database)) as store:
-        assert store.reserve("order", 1).segment == Segment(0, 10)
+        assert store.reserve(ReservationRequest("order", 1)).segment == Segment(0, 10)
         for other in ("Order", "ORDER", "order ", "orde"):
             with pytest.raises(TagNotFoundError):
-                store.reserve(other, 1)
+                store.reserve(ReservationRequest(other, 1))
     assert mark_of(database, "order") == 10
 
 
@@ -398,7 +400,7 @@ def test_an_unknown_tag_waits_for_no_lock(database: Database) -> None:
         run(other, f"INSERT INTO {TABLE} (app_tag, max_id, step) VALUES ('unknown-5', 0, 10)")
         for number in range(10):
             with pytest.raises(TagNotFoundError):
-                store.reserve(f"unknown-{number}", 1)
+                store.reserve(ReservationRequest(f"unknown-{number}", 1))
         run(other, "ROLLBACK")
 
 
@@ -412,7 +414,7 @@ def test_unknown_tags_do_not_keep_a_neighbour_from_being_added(database: Databas
             while not done:
                 number += 1
                 with pytest.raises(TagNotFoundError):
-                    store.reserve(f"unknown-{number % 100}", 1)
+                    store.reserve(ReservationRequest(f"unknown-{number % 100}", 1))
 
     asking = [Background(ask) for _ in range(2)]
     try:
@@ -430,7 +432,7 @@ def test_unknown_tags_do_not_keep_a_neighbour_from_being_added(database: Databas
 def test_a_session_gives_locks_up_before_its_caller_does(database: Database) -> None:
     """Whatever the server's settings, waits for locks are short, and cutting values is an error."""
     with opened(address_of(database)) as store:
-        store.reserve("test_business", 1)
+        store.reserve(ReservationRequest("test_business", 1))
         [settings] = run(
             store._session._opened().connection,
             "SELECT @@innodb_lock_wait_timeout, @@lock_wait_timeout, @@autocommit, @@sql_mode",
@@ -445,13 +447,13 @@ def test_a_locked_row_is_a_definite_failure(database: Database) -> None:
         run(other, "BEGIN")
         run(other, f"SELECT * FROM {TABLE} FOR UPDATE")
         with pytest.raises(StoreUnavailableError) as raised:
-            store.reserve("test_business", 1)
+            store.reserve(ReservationRequest("test_business", 1))
         run(other, "ROLLBACK")
         assert (type(raised.value), raised.value.reason) == (
             StoreUnavailableError,
             StoreReason.LOCK_WAIT_TIMEOUT,
         )
-        assert store.reserve("test_business", 1).segment.left == 0
+        assert store.reserve(ReservationRequest("test_business", 1)).segment.left == 0
 
 
 def test_concurrent_stores_never_overlap(database: Database) -> None:
@@ -460,7 +462,10 @@ def test_concurrent_stores_never_overlap(database: Database) -> None:
 
     def reserve_many(seed: int) -> list[Segment]:
         with opened(address_of(database)) as store:
-            return [store.reserve("order", 1 + (seed + n) % 7).segment for n in range(50)]
+            return [
+                store.reserve(ReservationRequest("order", 1 + (seed + n) % 7)).segment
+                for n in range(50)
+            ]
 
     with ThreadPoolExecutor(8) as pool:
         histories = list(pool.map(reserve_many, range(8)))
@@ -478,7 +483,7 @@ def test_operators_see_the_program_name(database: Database) -> None:
     if not kept:
         pytest.skip("this server keeps no connection attributes (performance_schema is off)")
     with opened(address_of(database)) as store:
-        store.reserve("test_business", 1)
+        store.reserve(ReservationRequest("test_business", 1))
         names = database.query(
             "SELECT a.ATTR_VALUE FROM performance_schema.session_connect_attrs a "
             "JOIN information_schema.PROCESSLIST p ON p.ID = a.PROCESSLIST_ID "
@@ -491,11 +496,11 @@ def test_operators_see_the_program_name(database: Database) -> None:
 def test_a_closed_store_reserves_nothing(database: Database) -> None:
     """After close, which may be repeated, a store refuses and opens no connection."""
     store = SegmentStore(MySqlHosts(address_of(database)), TABLE)
-    store.reserve("test_business", 1)
+    store.reserve(ReservationRequest("test_business", 1))
     store.close()
     store.close()
     with pytest.raises(StoreUnavailableError, match="closed"):
-        store.reserve("test_business", 1)
+        store.reserve(ReservationRequest("test_business", 1))
     assert mark_of(database, "test_business") == 100_000
 
 
@@ -507,7 +512,7 @@ def between(
     The first reservation on a connection is another one, and is made here.
     """
     session = store._session
-    store.reserve("test_business", 1)
+    store.reserve(ReservationRequest("test_business", 1))
     check = session.check_time
 
     def act_and_check() -> None:

@@ -8,10 +8,11 @@ from dataclasses import replace
 
 import pytest
 
-from idalloc_worker._mysql_url import MySqlAddress
-from idalloc_worker._store import SegmentStore
-from idalloc_worker._store_errors import OutcomeUnknownError, StoreReason, StoreUnavailableError
-from tests.devstack import Database, TcpProxy
+from devstack import Database, TcpProxy
+from idalloc_worker.engine._effects import ReservationRequest
+from idalloc_worker.mysql._url import MySqlAddress
+from idalloc_worker.store._store import SegmentStore
+from idalloc_worker.tags._errors import OutcomeUnknownError, StoreReason, StoreUnavailableError
 from tests.integration.stores import (
     THE_READ,
     THE_WRITE,
@@ -36,9 +37,9 @@ def proxy(database: Database) -> Iterator[TcpProxy]:
 def test_abort_ends_a_blocked_reservation_as_unknown(proxy: TcpProxy, database: Database) -> None:
     """Aborting after the second statement was sent leaves its outcome unknown."""
     with opened(address_through(proxy, database)) as store:
-        store.reserve("test_business", 1)
+        store.reserve(ReservationRequest("test_business", 1))
         blocked = block_at(proxy, THE_WRITE)
-        call = Background(lambda: store.reserve("test_business", 1))
+        call = Background(lambda: store.reserve(ReservationRequest("test_business", 1)))
         wait_until(blocked.is_set)
         store.abort()
         store.abort()
@@ -53,15 +54,15 @@ def test_abort_ends_a_blocked_read_with_nothing_reserved(
 ) -> None:
     """Aborting in the first statement is a definite failure, and is not retried."""
     with opened(address_through(proxy, database)) as store:
-        store.reserve("test_business", 1)
+        store.reserve(ReservationRequest("test_business", 1))
         blocked = block_at(proxy, THE_READ)
-        call = Background(lambda: store.reserve("test_business", 1))
+        call = Background(lambda: store.reserve(ReservationRequest("test_business", 1)))
         wait_until(blocked.is_set)
         store.abort()
         error = failure(call.join)
         assert proxy.accepted == 1
         proxy.resume()
-        assert store.reserve("test_business", 1).segment.left == 100_000
+        assert store.reserve(ReservationRequest("test_business", 1)).segment.left == 100_000
     assert (type(error), error.reason) == (StoreUnavailableError, StoreReason.TIMEOUT)
 
 
@@ -90,11 +91,11 @@ def test_abort_ends_a_login_that_gets_no_answer(proxy: TcpProxy, database: Datab
 def test_abort_ends_an_encrypted_wait(proxy: TcpProxy, database: Database) -> None:
     """Abort works as well where the server offers TLS, as MySQL does by default."""
     with opened(replace(address_through(proxy, database), ssl=None)) as store:
-        store.reserve("test_business", 1)
+        store.reserve(ReservationRequest("test_business", 1))
         proxy.pause()
         assert_abort_ends_reservation(store)
         proxy.resume()
-        assert store.reserve("test_business", 1).segment.left == 100_000
+        assert store.reserve(ReservationRequest("test_business", 1)).segment.left == 100_000
 
 
 def test_abort_ends_an_answer_that_comes_byte_by_byte(database: Database) -> None:
@@ -136,7 +137,7 @@ def assert_abort_ends_reservation(
 
     def reserve() -> None:
         try:
-            store.reserve("test_business", 1)
+            store.reserve(ReservationRequest("test_business", 1))
         finally:
             done.set()
 
@@ -157,9 +158,9 @@ def test_abort_between_reservations_does_nothing(proxy: TcpProxy, database: Data
     """An abort that comes too late hits neither the connection nor the next reservation."""
     with opened(address_through(proxy, database)) as store:
         store.abort()
-        store.reserve("test_business", 1)
+        store.reserve(ReservationRequest("test_business", 1))
         store.abort()
-        store.reserve("test_business", 1)
+        store.reserve(ReservationRequest("test_business", 1))
         assert proxy.accepted == 1
 
 
@@ -169,7 +170,7 @@ def test_a_server_that_says_nothing_runs_into_the_timeout(
     """Without any abort, a read that gets no byte ends in a timeout."""
     proxy.pause()
     with opened(address_through(proxy, database), timeout=0.2) as store:
-        error = failure(lambda: store.reserve("test_business", 1))
+        error = failure(lambda: store.reserve(ReservationRequest("test_business", 1)))
     assert error.reason is StoreReason.TIMEOUT
 
 
@@ -178,9 +179,9 @@ def test_no_reservation_begins_after_the_deadline(database: Database) -> None:
     add_tag(database, "order")
     clock = JumpingClock()
     with opened(address_of(database), clock=clock) as store:
-        store.reserve("order", 1)
+        store.reserve(ReservationRequest("order", 1))
         clock.jumps = True
-        error = failure(lambda: store.reserve("order", 1))
+        error = failure(lambda: store.reserve(ReservationRequest("order", 1)))
         assert (type(error), error.reason) == (StoreUnavailableError, StoreReason.TIMEOUT)
     assert mark_of(database, "order") == 10
 

@@ -4,15 +4,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from idalloc_worker._segment import Segment
-from idalloc_worker._step_size import Demand
-from idalloc_worker._store_errors import (
-    InvalidRowError,
-    OutcomeUnknownError,
-    TagExhaustedError,
-    TagIsOrderedError,
-)
-from tests.devstack import Database, TcpProxy
+from devstack import Database, TcpProxy
+from idalloc_worker.engine._effects import ReservationRequest
+from idalloc_worker.tags._errors import InvalidRowError, OutcomeUnknownError, TagIsOrderedError
+from idalloc_worker.tags._segment import Segment
+from idalloc_worker.tags._settings import TagExhaustedError
+from idalloc_worker.tags._step_size import Demand
 from tests.integration.stores import (
     TABLE,
     THE_WRITE,
@@ -68,9 +65,9 @@ def test_an_audit_of_the_table_disturbs_nothing(database: Database, first_id: in
     add_tag(database, "order")
     audit(database, first_id)
     with opened(address_of(database)) as store:
-        segments = [store.reserve("order", 1).segment for _ in range(3)]
+        segments = [store.reserve(ReservationRequest("order", 1)).segment for _ in range(3)]
         assert segments == [Segment(0, 10), Segment(10, 20), Segment(20, 30)]
-        repaired = store.reserve("order", 1, floor=990, suspected=30)
+        repaired = store.reserve(ReservationRequest("order", 1, floor=990, suspected=30))
         assert (repaired.segment, repaired.rewound_from) == (Segment(990, 1000), 30)
         assert store.give_back("order", 993, 1000)
         assert store.raise_mark("order", 993, 2000)
@@ -90,7 +87,7 @@ def test_a_trigger_that_changes_the_mark_is_refused(database: Database, change: 
     with opened(address_of(database)) as store:
         for _ in range(2):
             with pytest.raises(InvalidRowError, match="a trigger on the table changes it"):
-                store.reserve("order", 1)
+                store.reserve(ReservationRequest("order", 1))
     assert mark_of(database, "order") == 40
 
 
@@ -98,14 +95,16 @@ def test_a_trigger_that_comes_later_is_noticed_when_it_shows(database: Database)
     """Once a row lies below what was reserved, the repair sees that it does not stay."""
     add_tag(database, "order", max_id=40)
     with opened(address_of(database)) as store:
-        store.reserve("order", 1)
+        store.reserve(ReservationRequest("order", 1))
         database.query(
             f"CREATE TRIGGER meddle BEFORE UPDATE ON {TABLE} "
             "FOR EACH ROW SET NEW.max_id = OLD.max_id + 1"
         )
-        floor = store.reserve("order", 1).segment.right
+        floor = store.reserve(ReservationRequest("order", 1)).segment.right
         with pytest.raises(InvalidRowError, match="a trigger on the table changes it"):
-            store.reserve("order", 1, floor=floor, suspected=mark_of(database, "order"))
+            store.reserve(
+                ReservationRequest("order", 1, floor=floor, suspected=mark_of(database, "order"))
+            )
 
 
 # Statements that are executed twice
@@ -121,10 +120,10 @@ def test_a_give_back_that_is_repeated_takes_nothing_away(
     add_tag(database, "order")
     statements = record_writes(proxy)
     with opened(address_through(proxy, database)) as store, opened(address_of(database)) as other:
-        assert store.reserve("order", 1).segment == Segment(0, 10)
+        assert store.reserve(ReservationRequest("order", 1)).segment == Segment(0, 10)
         assert store.give_back("order", 4, 10)
         database.query(f"UPDATE {TABLE} SET step = 6")
-        assert other.reserve("order", 1).segment == Segment(4, 10)
+        assert other.reserve(ReservationRequest("order", 1)).segment == Segment(4, 10)
         assert len(statements) == 2
         database.query(statements[1].replace("%", "%%"))
     assert mark_of(database, "order") == 10
@@ -137,9 +136,9 @@ def test_a_reservation_that_is_repeated_reserves_nothing_more(
     add_tag(database, "order")
     statements = record_writes(proxy)
     with opened(address_through(proxy, database)) as store:
-        store.reserve("order", 1)
-        store.reserve("order", 1)
-        store.reserve("order", 1, floor=100, suspected=20)
+        store.reserve(ReservationRequest("order", 1))
+        store.reserve(ReservationRequest("order", 1))
+        store.reserve(ReservationRequest("order", 1, floor=100, suspected=20))
         for statement in statements:
             database.query(statement.replace("%", "%%"))
     assert len(statements) == 3
@@ -172,10 +171,10 @@ def test_a_setting_that_changed_since_the_read_forbids(
     """Also where the read came from a replica that lags: the write holds against the row."""
     add_tag(database, "order")
     with opened(address_through(proxy, database)) as store:
-        store.reserve("order", 1)
+        store.reserve(ReservationRequest("order", 1))
         before_the_write(proxy, lambda: database.query(f"UPDATE {TABLE} SET {change}"))
         with pytest.raises(error):
-            store.reserve("order", 1)
+            store.reserve(ReservationRequest("order", 1))
     assert mark_of(database, "order") == 10
 
 
@@ -192,9 +191,9 @@ def test_users_who_changed_since_the_read_count(
     database.query(change, before)
     users = frozenset({before or "billing"})
     with opened(address_through(proxy, database)) as store:
-        assert store.reserve("order", 1, users=users).segment == Segment(0, 10)
+        assert store.reserve(ReservationRequest("order", 1, users=users)).segment == Segment(0, 10)
         before_the_write(proxy, lambda: database.query(change, after))
-        reservation = store.reserve("order", 1, users=users)
+        reservation = store.reserve(ReservationRequest("order", 1, users=users))
     assert not reservation.segment.size
     assert reservation.settings.allowed_users == frozenset({after})
     assert mark_of(database, "order") == 10
@@ -214,10 +213,10 @@ def test_settings_that_stay_keep_nobody_from_the_quick_way(
         f"UPDATE {TABLE} SET allowed_users = 'Müller', ceiling = 1000, ordered = 0, max_step = 10"
     )
     with opened(address_through(proxy, database)) as store:
-        store.reserve("order", 1, users=frozenset({"Müller"}))
+        store.reserve(ReservationRequest("order", 1, users=frozenset({"Müller"})))
         statements = record_writes(proxy)
         locks = record(proxy, b"FOR UPDATE")
-        store.reserve("order", 1, users=frozenset({"Müller"}))
+        store.reserve(ReservationRequest("order", 1, users=frozenset({"Müller"})))
     assert (len(statements), locks) == (1, [])
 
 
@@ -239,10 +238,12 @@ def test_a_replica_that_lags_is_not_what_counts(proxy: TcpProxy, database: Datab
     """A mark from the past, with which the quick way fails each time, costs a look and no more."""
     add_tag(database, "order")
     with opened(address_through(proxy, database)) as store, opened(address_of(database)) as other:
-        store.reserve("order", 1)
+        store.reserve(ReservationRequest("order", 1))
         for right in (30, 50, 70):
-            before_the_write(proxy, lambda: other.reserve("order", 1))
-            assert store.reserve("order", 1).segment == Segment(right - 10, right)
+            before_the_write(proxy, lambda: other.reserve(ReservationRequest("order", 1)))
+            assert store.reserve(ReservationRequest("order", 1)).segment == Segment(
+                right - 10, right
+            )
 
 
 # Large segments
@@ -256,11 +257,13 @@ def test_a_large_segment_follows_a_commit_that_was_answered(
     statements = record_writes(proxy)
     demand = Demand(rate=1000.0, previous=100_000)
     with opened(address_through(proxy, database)) as store:
-        assert store.reserve("order", 25, demand=demand).segment == Segment(0, 300_000)
+        assert store.reserve(ReservationRequest("order", 25, demand=demand)).segment == Segment(
+            0, 300_000
+        )
         assert len(statements) == 2
         proxy.on_client_bytes = None
         proxy.lose_answer_to(THE_WRITE)
-        error = failure(lambda: store.reserve("order", 25, demand=demand))
+        error = failure(lambda: store.reserve(ReservationRequest("order", 25, demand=demand)))
     assert isinstance(error, OutcomeUnknownError)
     assert error.possibly_reserved == 30
     assert mark_of(database, "order") == 300_030
@@ -273,11 +276,13 @@ def test_a_large_segment_ends_where_somebody_else_begins(
     add_tag(database, "order")
     demand = Demand(rate=1000.0, previous=100_000)
     with opened(address_through(proxy, database)) as store, opened(address_of(database)) as other:
-        store.reserve("order", 1)
+        store.reserve(ReservationRequest("order", 1))
 
         def be_faster_at_the_second() -> None:
-            before_the_write(proxy, lambda: other.reserve("order", 1))
+            before_the_write(proxy, lambda: other.reserve(ReservationRequest("order", 1)))
 
         before_the_write(proxy, be_faster_at_the_second)
-        assert store.reserve("order", 1, demand=demand).segment == Segment(10, 20)
+        assert store.reserve(ReservationRequest("order", 1, demand=demand)).segment == Segment(
+            10, 20
+        )
         assert mark_of(database, "order") == 30

@@ -7,16 +7,13 @@ from dataclasses import replace
 
 import pytest
 
-from idalloc_worker._mysql_hosts import MySqlHosts
-from idalloc_worker._mysql_url import MySqlAddress
-from idalloc_worker._segment import Segment
-from idalloc_worker._store import SegmentStore
-from idalloc_worker._store_errors import (
-    OutcomeUnknownError,
-    StoreReason,
-    StoreUnavailableError,
-)
-from tests.devstack import Database, TcpProxy
+from devstack import Database, TcpProxy
+from idalloc_worker.engine._effects import ReservationRequest
+from idalloc_worker.mysql._host_choice import MySqlHosts
+from idalloc_worker.mysql._url import MySqlAddress
+from idalloc_worker.store._store import SegmentStore
+from idalloc_worker.tags._errors import OutcomeUnknownError, StoreReason, StoreUnavailableError
+from idalloc_worker.tags._segment import Segment
 from tests.integration.stores import (
     PASSWORD,
     TABLE,
@@ -56,7 +53,7 @@ def connections_of(database: Database) -> list[int]:
 def test_a_wrong_password_is_access_denied(database: Database) -> None:
     """A refused login is told as such, with no word of the password."""
     with opened(replace(address_of(database), password=PASSWORD)) as store:
-        error = failure(lambda: store.reserve("test_business", 1))
+        error = failure(lambda: store.reserve(ReservationRequest("test_business", 1)))
     assert error.reason is StoreReason.ACCESS_DENIED
     assert "check user, password and grants" in str(error)
 
@@ -64,7 +61,7 @@ def test_a_wrong_password_is_access_denied(database: Database) -> None:
 def test_a_missing_database_is_told(database: Database) -> None:
     """A database that does not exist has its own reason, and the message names the way out."""
     with opened(replace(address_of(database), database="idalloc_nowhere")) as store:
-        error = failure(lambda: store.reserve("test_business", 1))
+        error = failure(lambda: store.reserve(ReservationRequest("test_business", 1)))
     assert error.reason is StoreReason.MISSING_DATABASE
     assert "idalloc init" in str(error)
 
@@ -73,10 +70,10 @@ def test_a_missing_table_is_told_and_met_anew(database: Database) -> None:
     """A table that does not exist has its own reason; once it is there, reservations succeed."""
     with opened(address_of(database)) as store:
         database.query(f"RENAME TABLE {TABLE} TO elsewhere")
-        error = failure(lambda: store.reserve("test_business", 1))
+        error = failure(lambda: store.reserve(ReservationRequest("test_business", 1)))
         assert error.reason is StoreReason.MISSING_TABLE
         database.query(f"RENAME TABLE elsewhere TO {TABLE}")
-        assert store.reserve("test_business", 1).segment.left == 0
+        assert store.reserve(ReservationRequest("test_business", 1)).segment.left == 0
 
 
 def test_a_missing_right_is_access_denied(database: Database) -> None:
@@ -86,7 +83,7 @@ def test_a_missing_right_is_access_denied(database: Database) -> None:
     try:
         database.query(f"GRANT SELECT ON {database.name}.* TO '{user}'@'%'")
         with opened(replace(address_of(database), user=user, password="pw")) as store:
-            error = failure(lambda: store.reserve("test_business", 1))
+            error = failure(lambda: store.reserve(ReservationRequest("test_business", 1)))
     finally:
         database.query(f"DROP USER '{user}'@'%'")
     assert (type(error), error.reason) == (StoreUnavailableError, StoreReason.ACCESS_DENIED)
@@ -100,7 +97,7 @@ def test_a_closed_port_is_unreachable(unused_port: int) -> None:
     """A server that does not run is told as unreachable, with its address."""
     address = MySqlAddress(user="u", password=PASSWORD, host="127.0.0.1", port=unused_port)
     with opened(address) as store:
-        error = failure(lambda: store.reserve("order", 1))
+        error = failure(lambda: store.reserve(ReservationRequest("order", 1)))
     assert error.reason is StoreReason.UNREACHABLE
     assert f"127.0.0.1:{unused_port}/id_alloc_db" in str(error)
 
@@ -118,7 +115,7 @@ def test_a_closed_port_is_unreachable(unused_port: int) -> None:
 def test_an_address_that_leads_nowhere_is_unreachable(address: MySqlAddress) -> None:
     """Names, sockets and certificates that do not exist are errors of the store, not of Python."""
     with opened(address) as store:
-        error = failure(lambda: store.reserve("order", 1))
+        error = failure(lambda: store.reserve(ReservationRequest("order", 1)))
     assert error.reason is StoreReason.UNREACHABLE
 
 
@@ -126,7 +123,7 @@ def test_another_protocol_is_an_error_of_the_store(proxy: TcpProxy, database: Da
     """A server that speaks something else than MySQL is a failure like any other."""
     proxy.on_server_bytes = lambda _: b"SSH-2.0-OpenSSH_9.2p1 Debian\r\n" * 9
     with opened(address_through(proxy, database)) as store:
-        error = failure(lambda: store.reserve("test_business", 1))
+        error = failure(lambda: store.reserve(ReservationRequest("test_business", 1)))
         assert type(error) is StoreUnavailableError
         wait_until(lambda: proxy.connections == 0)
 
@@ -143,19 +140,19 @@ def test_failed_connects_are_paced(proxy: TcpProxy, database: Database) -> None:
     now = 0.0
     proxy.refuse()
     with opened(address_through(proxy, database), clock=lambda: now, jitter=lambda: 1.0) as store:
-        error = failure(lambda: store.reserve("test_business", 1))
+        error = failure(lambda: store.reserve(ReservationRequest("test_business", 1)))
         for wait in (0.1, 0.2, 0.4, 0.8, 1.0, 1.0):
             accepted = proxy.accepted
             now += wait - 0.01
-            again = failure(lambda: store.reserve("test_business", 1))
+            again = failure(lambda: store.reserve(ReservationRequest("test_business", 1)))
             assert (str(again), again.reason) == (str(error), error.reason)
             assert proxy.accepted == accepted
             now += 0.02
-            error = failure(lambda: store.reserve("test_business", 1))
+            error = failure(lambda: store.reserve(ReservationRequest("test_business", 1)))
             assert proxy.accepted == accepted + 1
         proxy.refuse(on=False)
         now += 1.01
-        assert store.reserve("test_business", 1).segment.left == 0
+        assert store.reserve(ReservationRequest("test_business", 1)).segment.left == 0
 
 
 # What is lost
@@ -164,11 +161,13 @@ def test_failed_connects_are_paced(proxy: TcpProxy, database: Database) -> None:
 def test_a_connection_killed_while_idle_is_replaced_unnoticed(database: Database) -> None:
     """The server may close idle connections: the next reservation opens another and succeeds."""
     with opened(address_of(database)) as store:
-        store.reserve("test_business", 1)
+        store.reserve(ReservationRequest("test_business", 1))
         [number] = connections_of(database)
         database.query(f"KILL {number}")
         wait_until(lambda: connections_of(database) == [])
-        assert store.reserve("test_business", 1).segment == Segment(100_000, 200_000)
+        assert store.reserve(ReservationRequest("test_business", 1)).segment == Segment(
+            100_000, 200_000
+        )
 
 
 def test_a_connection_reset_while_idle_is_replaced_once(
@@ -176,13 +175,13 @@ def test_a_connection_reset_while_idle_is_replaced_once(
 ) -> None:
     """A reset connection is replaced; if the server is gone, that is an error after one attempt."""
     with opened(address_through(proxy, database)) as store:
-        store.reserve("test_business", 1)
+        store.reserve(ReservationRequest("test_business", 1))
         proxy.drop()
-        store.reserve("test_business", 1)
+        store.reserve(ReservationRequest("test_business", 1))
         accepted = proxy.accepted
         proxy.refuse()
         proxy.drop()
-        assert failure(lambda: store.reserve("test_business", 1)).reason in {
+        assert failure(lambda: store.reserve(ReservationRequest("test_business", 1))).reason in {
             StoreReason.LOST_CONNECTION,
             StoreReason.UNREACHABLE,
         }
@@ -193,7 +192,7 @@ def test_a_lost_answer_to_the_read_reserves_nothing(proxy: TcpProxy, database: D
     """A connection lost on the first statement is a definite failure."""
     proxy.lose_answer_to(THE_READ)
     with opened(address_through(proxy, database)) as store:
-        error = failure(lambda: store.reserve("test_business", 1))
+        error = failure(lambda: store.reserve(ReservationRequest("test_business", 1)))
     assert (type(error), error.reason) == (StoreUnavailableError, StoreReason.LOST_CONNECTION)
     assert mark_of(database, "test_business") == 0
 
@@ -203,24 +202,26 @@ def test_a_lost_answer_to_the_reservation_costs_its_segment(
 ) -> None:
     """When the database commits and its answer is lost, the ids are never used, nor asked twice."""
     with opened(address_through(proxy, database)) as store:
-        store.reserve("test_business", 1)
+        store.reserve(ReservationRequest("test_business", 1))
         proxy.lose_answer_to(THE_WRITE)
-        error = failure(lambda: store.reserve("test_business", 150_000))
+        error = failure(lambda: store.reserve(ReservationRequest("test_business", 150_000)))
         assert isinstance(error, OutcomeUnknownError)
         assert (error.reason, error.possibly_reserved) == (StoreReason.LOST_CONNECTION, 200_000)
         assert mark_of(database, "test_business") == 300_000
-        assert store.reserve("test_business", 1).segment == Segment(300_000, 400_000)
+        assert store.reserve(ReservationRequest("test_business", 1)).segment == Segment(
+            300_000, 400_000
+        )
 
 
 def test_a_session_killed_while_it_reserves_has_an_unknown_outcome(database: Database) -> None:
     """KILL on the second statement leaves it open whether ids were reserved; here they were not."""
     with opened(address_of(database)) as store, session(database) as other:
-        store.reserve("test_business", 1)
+        store.reserve(ReservationRequest("test_business", 1))
         [(mine,)] = run(other, "SELECT CONNECTION_ID()")
         [number] = [number for number in connections_of(database) if number != mine]
         run(other, "BEGIN")
         run(other, f"SELECT * FROM {TABLE} FOR UPDATE")
-        call = Background(lambda: store.reserve("test_business", 1))
+        call = Background(lambda: store.reserve(ReservationRequest("test_business", 1)))
         wait_until(lambda: waits_for_a_lock(database, number))
         database.query(f"KILL {number}")
         error = failure(call.join)

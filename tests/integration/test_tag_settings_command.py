@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.devstack import Database
+from devstack import Database
+from idalloc_worker.tags._settings import COLUMNS
 from tests.integration.stores import TABLE, add_tag, mark_of, remake_table
 from tests.integration.test_tags_command import Idalloc
 
@@ -13,15 +14,7 @@ FOUR_COLUMNS = (
     "app_tag VARCHAR(32) PRIMARY KEY, max_id BIGINT NOT NULL, step BIGINT NOT NULL, "
     "update_time DATETIME DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP"
 )
-DEFAULTS = {
-    "max_step": None,
-    "target_cover": None,
-    "ceiling": None,
-    "allowed_users": None,
-    "ordered": None,
-    "max_count": None,
-    "user_rate": None,
-}
+DEFAULTS: dict[str, Any] = dict.fromkeys(COLUMNS)
 
 
 @pytest.fixture

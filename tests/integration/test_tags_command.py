@@ -9,36 +9,39 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
+from devstack import Database, TcpProxy
+from devstack.workers import PATIENCE
 from idalloc_schemas import MAX_ID
-from tests.devstack import Database, TcpProxy
-from tests.integration.stores import PATIENCE, TABLE, add_tag, address_of, mark_of, wait_until
+from idalloc_worker.cli import run
+from idalloc_worker.tags._settings import COLUMNS
+from tests.integration.stores import TABLE, add_tag, address_of, mark_of, wait_until
 
 COMMAND = [sys.executable, "-m", "idalloc_worker"]
 
 
 class Idalloc:
-    """Runs the command as a process, with a database from the environment."""
+    """Runs the command in this process, with a database from the environment."""
 
     def __init__(self, mysql_url: str) -> None:
         kept = {key: value for key, value in os.environ.items() if not key.startswith("IDALLOC_")}
         self.environment = kept | {"IDALLOC_MYSQL_URL": mysql_url}
 
     def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*COMMAND, *arguments],
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-        )
+        with (
+            patch.dict(os.environ, self.environment, clear=True),
+            redirect_stdout(StringIO()) as output,
+            redirect_stderr(StringIO()) as errors,
+        ):
+            code = run(arguments)
+        return subprocess.CompletedProcess(arguments, code, output.getvalue(), errors.getvalue())
 
     def ok(self, *arguments: str) -> str:
         """Run what must succeed, without a word on the standard error."""
@@ -84,13 +87,7 @@ def test_list_writes_json(database: Database, idalloc: Idalloc) -> None:
         "max_id": 0,
         "step": 100_000,
         "space_used_percent": 0,
-        "max_step": None,
-        "target_cover": None,
-        "ceiling": None,
-        "allowed_users": None,
-        "ordered": None,
-        "max_count": None,
-        "user_rate": None,
+        **dict.fromkeys(COLUMNS),
     }
     database.query(f"DELETE FROM {TABLE}")
     assert json.loads(idalloc.ok("tags", "list", "--json")) == []

@@ -1,4 +1,4 @@
-"""A connection with TLS: pika's own stream below, ours above it, and the same shortcut."""
+"""A connection with TLS: pika's own stream below, ours above it, and the same reader."""
 
 import asyncio
 import contextlib
@@ -12,10 +12,10 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
+from devstack import Database, TcpProxy
+from devstack.certificates import Authority, self_signed
+from devstack.workers import Fleet
 from idalloc_client import AsyncIdClient, IdClient
-from tests.certificates import Authority, self_signed
-from tests.devstack import Database, TcpProxy
-from tests.workers import Fleet
 
 _CHUNK = 16_384
 

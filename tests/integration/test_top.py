@@ -17,8 +17,8 @@ from typing import Self
 
 import pytest
 
+from devstack.workers import Fleet, end_with_parent
 from idalloc_client import IdClient
-from tests.workers import Fleet, end_with_parent
 
 COMMAND = [sys.executable, "-m", "idalloc_worker", "top"]
 TAG = "test_business"

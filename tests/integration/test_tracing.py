@@ -9,9 +9,9 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
+from devstack.workers import blocking_connection
 from idalloc_client import AsyncIdClient, IdClient
 from idalloc_schemas import encode_alloc_success, parse_alloc_request
-from tests.workers import blocking_connection
 
 _TRACER = TracerProvider().get_tracer("test")
 
@@ -103,7 +103,7 @@ def test_a_context_that_cannot_travel_is_left_out(
     queue: str, carrier: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It costs the trace, and neither the call, nor the connection that others use."""
-    monkeypatch.setattr("idalloc_client._rpc.capture", lambda: carrier)
+    monkeypatch.setattr("idalloc_client._clients._session.capture", lambda: carrier)
     with Recorder(queue, 2) as recorder, IdClient(queue) as client:
         assert [client.next_id("order"), client.next_id("order")] == [1, 1]
         assert client.stats().connections_lost == 0
@@ -112,7 +112,9 @@ def test_a_context_that_cannot_travel_is_left_out(
 
 def test_a_context_in_any_script_travels(queue: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Header values are UTF-8."""
-    monkeypatch.setattr("idalloc_client._rpc.capture", lambda: {"baggage": "käse=ok 🧀"})
+    monkeypatch.setattr(
+        "idalloc_client._clients._session.capture", lambda: {"baggage": "käse=ok 🧀"}
+    )
     with Recorder(queue, 1) as recorder, IdClient(queue) as client:
         client.next_id("order")
     assert recorder.headers == [{"baggage": "käse=ok 🧀"}]

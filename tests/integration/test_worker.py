@@ -14,10 +14,10 @@ import pika
 import pymysql
 import pytest
 
+from devstack import Database, Management
+from devstack.workers import Fleet, blocking_connection, consumer_counts, queue_depth
 from idalloc_client import IdClient
-from tests.devstack import Database, Management
 from tests.foreign import ForeignClient
-from tests.workers import Fleet, blocking_connection, consumer_counts, queue_depth
 
 Reply = dict[str, Any]
 

@@ -9,13 +9,13 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from pika.exceptions import ChannelClosedByBroker
 
-from idalloc_worker._migrate import migrate
-from tests.devstack import Database
+from devstack import Database
+from devstack.workers import Fleet
+from idalloc_worker.store._migrate import migrate
 from tests.foreign import ForeignClient
 from tests.integration.stores import TABLE, address_of, mark_of, remake_table
 from tests.integration.test_tag_settings_command import FOUR_COLUMNS
 from tests.integration.test_worker import Reply, ask
-from tests.workers import Fleet
 
 ORDER = b'{"app_tag":"order"}'
 

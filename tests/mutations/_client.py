@@ -4,171 +4,171 @@ from typing import Final
 
 from tests.mutations._rule import Rule
 
-_CALLS = "client/idalloc_client/_calls.py"
-_LANE = "client/idalloc_client/_lane.py"
-_COALESCER = "client/idalloc_client/_coalescer.py"
-_SEQUENCE = "client/idalloc_client/_sequence.py"
-_BOOK = "client/idalloc_client/_lease_book.py"
-_RPC = "client/idalloc_client/_rpc.py"
+_PENDING = "client/idalloc_client/_rpc/_pending_calls.py"
+_TAG_QUEUE = "client/idalloc_client/_batching/_tag_queue.py"
+_BATCHER = "client/idalloc_client/_batching/_batcher.py"
+_SEQUENCE = "client/idalloc_client/_sequences/_sequence.py"
+_BUFFER = "client/idalloc_client/_sequences/_lease_buffer.py"
+_SESSION = "client/idalloc_client/_clients/_session.py"
 _MEMORY = "client/idalloc_client/_memory.py"
 
-_COALESCER_TESTS = "tests/unit/test_coalescer.py"
-_MEMORY_TESTS = "tests/unit/test_memory.py"
-_RPC_TESTS = "tests/unit/test_rpc.py"
-_SECRETS = "tests/unit/test_secrets.py"
-_CALLS_TESTS = "tests/unit/test_calls.py"
+_BATCHER_TESTS = "tests/unit/batching/test_batcher.py"
+_MEMORY_TESTS = "tests/unit/clients/test_memory.py"
+_SESSION_TESTS = "tests/unit/clients/test_session.py"
+_SECRETS = "tests/unit/settings/test_secrets.py"
+_PENDING_TESTS = "tests/unit/rpc/test_pending_calls.py"
 
 CLIENT: Final = (
     Rule(
         "A reply completes the call that it answers, and no other.",
-        _CALLS,
+        _PENDING,
         '        call = self._calls.pop(properties.correlation_id or b"", None)\n',
         "        call = self._calls.popitem()[1] if self._calls else None\n",
-        (_CALLS_TESTS,),
+        (_PENDING_TESTS,),
     ),
     Rule(
         "A reply that no worker sent completes no call, where the caller knows whom to expect.",
-        _CALLS,
+        _PENDING,
         "        if self._workers and properties.user_id not in self._workers:",
         "        if False:",
-        (_CALLS_TESTS,),
+        (_PENDING_TESTS,),
     ),
     Rule(
         "A call that was ended is not completed by a late reply.",
-        _CALLS,
+        _PENDING,
         "        self._calls.pop(correlation_id, None)\n",
         "",
-        (_CALLS_TESTS, _COALESCER_TESTS),
+        (_PENDING_TESTS, _BATCHER_TESTS),
     ),
     Rule(
         "What may have been lost with a connection is sent again.",
-        _CALLS,
+        _PENDING,
         "        self._restores = self._process.restores\n        self._send_all()\n",
         "        self._restores = self._process.restores\n",
-        (_CALLS_TESTS,),
+        (_PENDING_TESTS,),
     ),
     Rule(
         "A request does not leave past its deadline.",
-        _CALLS,
+        _PENDING,
         "or self._blocked or remaining_ms <= 0:",
         "or self._blocked:",
-        (_CALLS_TESTS,),
+        (_PENDING_TESTS,),
     ),
     Rule(
         "Requests are held back while the broker does not read.",
-        _CALLS,
+        _PENDING,
         "or self._blocked or remaining_ms <= 0:",
         "or remaining_ms <= 0:",
-        (_CALLS_TESTS,),
+        (_PENDING_TESTS,),
     ),
     Rule(
         "A request carries its deadline.",
-        _CALLS,
+        _PENDING,
         'expiration=b"%d" % min(remaining_ms, _MAX_EXPIRATION_MS)',
         "expiration=None",
-        (_CALLS_TESTS,),
+        (_PENDING_TESTS,),
     ),
     Rule(
         "A request that reaches no queue ends its call at once.",
-        _CALLS,
+        _PENDING,
         "            call.finish(NoRouteError(str(method.routing_key), self._exchange))\n",
         "            pass\n",
-        (_CALLS_TESTS,),
+        (_PENDING_TESTS,),
     ),
     Rule(
         "A request that the broker does not take ends its call, and no other one.",
-        _CALLS,
+        _PENDING,
         "if self._copies.told(correlation_id, now, taken=taken) or taken:",
         "if self._copies.told(correlation_id, now, taken=taken):",
-        (_CALLS_TESTS,),
+        (_PENDING_TESTS,),
     ),
     Rule(
         "What may not have been taken is sent again once, not at every look.",
-        "client/idalloc_client/_copies.py",
+        "client/idalloc_client/_rpc/_copies.py",
         "        del self._due[call]\n",
         "",
-        ("tests/unit/test_copies.py",),
+        ("tests/unit/rpc/test_copies.py",),
     ),
     Rule(
         "A copy that the broker refuses does not end the call: the request may be in the queue.",
-        _CALLS,
+        _PENDING,
         "if self._copies.told(correlation_id, now, taken=taken) or taken:",
         "if taken:",
-        (_CALLS_TESTS,),
+        (_PENDING_TESTS,),
     ),
     Rule(
         "The broker is not asked to confirm while pika would let requests overtake the question.",
-        _CALLS,
-        "if wire is None or not self._listening or not wire.is_open or self._blocked:",
-        "if wire is None or not wire.is_open or self._blocked:",
-        (_CALLS_TESTS,),
+        _PENDING,
+        "if channel is None or not self._listening or not channel.is_open or self._blocked:",
+        "if channel is None or not channel.is_open or self._blocked:",
+        (_PENDING_TESTS,),
     ),
     Rule(
         "A closed client ends every call.",
-        _CALLS,
+        _PENDING,
         "        self._closed = True\n        self._end_all(error)\n",
         "        self._closed = True\n",
-        (_CALLS_TESTS,),
+        (_PENDING_TESTS,),
     ),
     Rule(
         "The ids of a caller that has left go to nobody else.",
-        _LANE,
+        _TAG_QUEUE,
         "            taken += count or 1\n            if not settle(promise, mine):\n",
         "            if not promise.done():\n                taken += count or 1\n"
         "            if not settle(promise, mine):\n",
-        ("tests/unit/test_lane.py",),
+        ("tests/unit/batching/test_tag_queue.py",),
     ),
     Rule(
         "Each caller of a request gets ids of its own.",
-        _LANE,
+        _TAG_QUEUE,
         "            taken += count or 1\n",
         "            taken += 1\n",
-        (_COALESCER_TESTS,),
+        (_BATCHER_TESTS,),
     ),
     Rule(
         "Callers are served first come, first served.",
-        _LANE,
+        _TAG_QUEUE,
         "        self.waiting[:0] = waiters\n",
         "        self.waiting += waiters\n",
-        ("tests/unit/test_lane.py",),
+        ("tests/unit/batching/test_tag_queue.py",),
     ),
     Rule(
         "A worker that leaves is asked again only in time.",
-        _COALESCER,
+        _BATCHER,
         "in_time = self._clock() + pause",
         "in_time = self._clock()",
-        (_COALESCER_TESTS,),
+        (_BATCHER_TESTS,),
     ),
     Rule(
         "Leases that come after the end are given up.",
         _SEQUENCE,
         """\
                 if self._closed_by is not None:
-                    self._book.give_up()
+                    self._buffer.give_up()
 """,
         "",
-        ("tests/unit/test_sequences.py",),
+        ("tests/unit/sequences/test_sequence.py",),
     ),
     Rule(
         "A closed sequence hands out nothing more.",
-        _BOOK,
+        _BUFFER,
         "        self._ready.clear()\n",
         "",
-        ("tests/unit/test_leases.py", "tests/unit/test_sequences.py"),
+        ("tests/unit/sequences/test_lease_buffer.py", "tests/unit/sequences/test_sequence.py"),
     ),
     Rule(
         "What is left of the range in use is given up, too.",
-        _BOOK,
+        _BUFFER,
         "        given_up += sum(1 for _ in self._chunk)\n",
         "",
-        ("tests/unit/test_leases.py", "tests/unit/test_sequences.py"),
+        ("tests/unit/sequences/test_lease_buffer.py", "tests/unit/sequences/test_sequence.py"),
     ),
     Rule(
         "A sequence cannot be copied.",
         _SEQUENCE,
         'raise TypeError("a sequence of ids cannot be copied or pickled")',
         "return super().__reduce__()",
-        ("tests/unit/test_sequences.py",),
+        ("tests/unit/sequences/test_sequence.py",),
     ),
     # Memory that is not one's own any more
     Rule(
@@ -215,24 +215,24 @@ CLIENT: Final = (
     ),
     Rule(
         "A lease that was on its way at a restore is void.",
-        _BOOK,
-        "        if page is not self._page:\n            self._tallies",
-        "        if False:\n            self._tallies",
+        _BUFFER,
+        "        if page is not self.page:\n            self._counters",
+        "        if False:\n            self._counters",
         (_MEMORY_TESTS,),
     ),
     Rule(
         "A reply that may have come before a restore is not used.",
-        _CALLS,
+        _PENDING,
         "        if self._restores != self._process.restores:\n",
         "        if False:\n",
-        (_CALLS_TESTS,),
+        (_PENDING_TESTS,),
     ),
     Rule(
         "After a restore a client begins with another connection.",
-        "client/idalloc_client/_restore_watch.py",
+        "client/idalloc_client/_rpc/_restore_watch.py",
         "            self._link.reset_connection(MemoryRestoredError())\n",
         "            pass\n",
-        (_RPC_TESTS,),
+        (_SESSION_TESTS,),
     ),
     Rule(
         "A child has locks of its own.",
@@ -243,17 +243,17 @@ CLIENT: Final = (
     ),
     Rule(
         "A child does not share its parent's connection.",
-        _RPC,
+        _SESSION,
         "if running is None or not running.alive[0]:",
         "if running is None:",
-        (_RPC_TESTS,),
+        (_SESSION_TESTS,),
     ),
     Rule(
         "What a child has of its parent's it leaves to it.",
-        _RPC,
-        "        self._running = None\n        self._process = MEMORY.process()\n\n    def _wait",
-        "        self._process = MEMORY.process()\n\n    def _wait",
-        (_RPC_TESTS,),
+        _SESSION,
+        "                    self._running = None\n",
+        "",
+        (_SESSION_TESTS,),
     ),
     Rule(
         "Where there is no global lock, threads take one for each id.",
@@ -265,42 +265,42 @@ CLIENT: Final = (
     # What a fault leaves behind
     Rule(
         "A tag is not left full by a fault while requests leave.",
-        _COALESCER,
+        _BATCHER,
         """\
         finally:
-            lane.flush_pending = lane.flushing = False
-            lane.full = lane.in_flight >= REQUESTS_IN_FLIGHT
-            lane.eager = not lane.full
+            queue.flush_pending = queue.flushing = False
+            queue.full = queue.in_flight >= REQUESTS_IN_FLIGHT
+            queue.eager = not queue.full
 """,
         """\
         except ZeroDivisionError:
             raise
         else:
-            lane.flush_pending = lane.flushing = False
-            lane.full = lane.in_flight >= REQUESTS_IN_FLIGHT
-            lane.eager = not lane.full
+            queue.flush_pending = queue.flushing = False
+            queue.full = queue.in_flight >= REQUESTS_IN_FLIGHT
+            queue.eager = not queue.full
 """,
-        (_COALESCER_TESTS,),
+        (_BATCHER_TESTS,),
     ),
     Rule(
         "A tag goes on, whatever becomes of an answer.",
-        _COALESCER,
+        _BATCHER,
         """\
-            self._end_left_over(call, unexpected(error))
+            self._end_forgotten(request, unexpected(error))
         finally:
-            self._flush(call.lane)
+            self._flush(request.tag_queue)
 """,
         """\
-            self._end_left_over(call, unexpected(error))
+            self._end_forgotten(request, unexpected(error))
         else:
-            self._flush(call.lane)
+            self._flush(request.tag_queue)
 """,
-        (_COALESCER_TESTS,),
+        (_BATCHER_TESTS,),
     ),
     # Passwords
     Rule(
         "What is wrong with a client's URL comes without what found it: that may quote it.",
-        "client/idalloc_client/_url.py",
+        "client/idalloc_client/amqp/_url.py",
         "    except (ValueError, TypeError, AttributeError):\n"
         "        return None, (), _ILL_FORMED\n",
         "    except (ValueError, TypeError, AttributeError) as error:\n"
@@ -309,7 +309,7 @@ CLIENT: Final = (
     ),
     Rule(
         "Nor does what is wrong with a worker's.",
-        "worker/idalloc_worker/_server_url.py",
+        "worker/idalloc_worker/mysql/_server_url.py",
         "    except ValueError:\n        return None\n",
         "    except ValueError as error:\n        raise ValueError(_ENCODE_HINT) from error\n",
         (_SECRETS,),

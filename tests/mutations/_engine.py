@@ -4,20 +4,20 @@ from typing import Final
 
 from tests.mutations._rule import SIMULATION, Rule
 
-_ENGINE = "worker/idalloc_worker/_engine.py"
-_POOL = "worker/idalloc_worker/_pool.py"
-_WHY_NOT = "worker/idalloc_worker/_why_not.py"
-_ALLOWANCE = "worker/idalloc_worker/_allowance.py"
-_LIMITS = "tests/unit/test_engine_draw_limits.py"
-_SHARES = "tests/unit/test_engine_shares.py"
-_TURNS = "worker/idalloc_worker/_turns.py"
-_HELD = "worker/idalloc_worker/_held_ids.py"
-_UNIT = "tests/unit/test_engine.py"
-_FAILURES = "tests/unit/test_engine_failures.py"
-_ORDERED = "tests/unit/test_engine_ordered.py"
-_AUTHORITY = "tests/unit/test_engine_authority.py"
-_LOSSES = "tests/unit/test_engine_losses.py"
-_PROPERTIES = "tests/unit/test_engine_properties.py"
+_ENGINE = "worker/idalloc_worker/engine/_engine.py"
+_POOL = "worker/idalloc_worker/engine/_pool.py"
+_WHY_NOT = "worker/idalloc_worker/engine/_why_not.py"
+_ALLOWANCE = "worker/idalloc_worker/tags/_allowance.py"
+_LIMITS = "tests/unit/engine/test_engine_draw_limits.py"
+_SHARES = "tests/unit/engine/test_engine_shares.py"
+_TURNS = "worker/idalloc_worker/service/_turns.py"
+_HELD = "worker/idalloc_worker/engine/_held_ids.py"
+_UNIT = "tests/unit/engine/test_engine.py"
+_FAILURES = "tests/unit/engine/test_engine_failures.py"
+_ORDERED = "tests/unit/engine/test_engine_ordered.py"
+_AUTHORITY = "tests/unit/engine/test_engine_authority.py"
+_LOSSES = "tests/unit/engine/test_engine_losses.py"
+_PROPERTIES = "tests/unit/engine/test_engine_properties.py"
 
 ENGINE: Final = (
     Rule(
@@ -90,7 +90,7 @@ ENGINE: Final = (
         _POOL,
         "self.waiters or self.barred or self.allowed_users is not None",
         "self.waiters or self.allowed_users is not None",
-        ("tests/unit/test_owner_engine.py",),
+        ("tests/unit/ordered/test_ordered_engine.py",),
     ),
     Rule(
         "After an attempt that cost ids, refills rest unless somebody waits.",
@@ -115,16 +115,16 @@ ENGINE: Final = (
     ),
     Rule(
         "The first part of a large reservation is what is waited for, or one step.",
-        "worker/idalloc_worker/_step_size.py",
+        "worker/idalloc_worker/tags/_step_size.py",
         "return count if count <= GROWTH * first else first",
         "return count",
-        ("tests/unit/test_store.py",),
+        ("tests/unit/store/test_store.py",),
     ),
     Rule(
         "Nobody passes those who wait.",
         _POOL,
-        "return count <= self.left and not self.waiters and count <= self.max_count",
-        "return count <= self.left and count <= self.max_count",
+        "return count <= self.remaining and not self.waiters and count <= self.max_count",
+        "return count <= self.remaining and count <= self.max_count",
         (_UNIT, _AUTHORITY, _PROPERTIES),
     ),
     Rule(
@@ -178,7 +178,7 @@ ENGINE: Final = (
     ),
     Rule(
         "However many tags somebody makes up, others have theirs looked up.",
-        "worker/idalloc_worker/_strangers.py",
+        "worker/idalloc_worker/engine/_strangers.py",
         "        if not self._places.admits(user):\n            return False\n",
         "",
         (_SHARES,),
@@ -188,21 +188,21 @@ ENGINE: Final = (
         _TURNS,
         "            self.held[user] = theirs  # behind all others\n",
         "            self.held = {user: theirs, **self.held}\n",
-        ("tests/unit/test_turns.py",),
+        ("tests/unit/service/test_turns.py",),
     ),
     Rule(
         "A lone user is never refused for want of a place.",
         _TURNS,
         "if len(theirs) >= self._most and now < self._company_until:",
         "if len(theirs) >= self._most:",
-        ("tests/unit/test_turns.py",),
+        ("tests/unit/service/test_turns.py",),
     ),
     Rule(
         "Tags of which nobody has seen a row do not fill the queue of refills.",
-        "worker/idalloc_worker/_refills.py",
+        "worker/idalloc_worker/refill/_coordinator.py",
         "        if not refill.stranger:\n",
         "        if True:\n",
-        ("tests/unit/test_lookup_lane.py",),
+        ("tests/unit/refill/test_lookup_queue.py",),
     ),
     Rule(
         "Who may not draw gets nothing.",
@@ -216,7 +216,7 @@ ENGINE: Final = (
         _ENGINE,
         """\
             if waiter.deadline <= now:
-                effect: Effect = Expired(waiter.owner)
+                effect: Effect = Expired(waiter.token)
             elif refusal""",
         """\
             effect: Effect
@@ -247,8 +247,8 @@ ENGINE: Final = (
     Rule(
         "A refill names the floor below which no segment may lie.",
         _ENGINE,
-        "attempt, want, pool.mark, demand",
-        "attempt, want, 0, demand",
+        "want, pool.mark, demand",
+        "want, 0, demand",
         (_UNIT,),
     ),
     Rule(
@@ -270,7 +270,7 @@ ENGINE: Final = (
         _POOL,
         "        self.drop_from(end_of_space(settings.ceiling))\n",
         "",
-        ("tests/unit/test_engine_settings.py",),
+        ("tests/unit/engine/test_engine_settings.py",),
     ),
     Rule(
         "Too many who wait are told so.",
@@ -310,8 +310,8 @@ ENGINE: Final = (
     Rule(
         "A row that says ordered ends what is held of it.",
         _ENGINE,
-        "        elif isinstance(refusal, Redirected):\n            pool.drop_all()\n",
-        "",
+        "        if isinstance(refusal, Redirected):\n            pool.drop_all()\n        elif",
+        "        if isinstance(refusal, Redirected):\n            pass\n        elif",
         (_ORDERED,),
     ),
     Rule(
@@ -326,7 +326,7 @@ ENGINE: Final = (
         _HELD,
         "            left, _ = held.pop()\n        self._hold(held)\n",
         "            left, _ = held.pop()\n",
-        ("tests/unit/test_give_back.py",),
+        ("tests/unit/refill/test_give_back.py",),
     ),
     Rule(
         "The numbers of refills are shared by the engines of a process.",

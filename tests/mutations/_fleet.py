@@ -4,24 +4,28 @@ from typing import Final
 
 from tests.mutations._rule import SIMULATION, Rule
 
-_FLEET = "worker/idalloc_worker/_fleet.py"
-_CLAIMS = "worker/idalloc_worker/_claims.py"
-_MARKS = "worker/idalloc_worker/_fleet_marks.py"
-_CHANNEL = "worker/idalloc_worker/_fleet_channel.py"
-_REFILLS = "worker/idalloc_worker/_refills.py"
-_GIVE_BACK = "worker/idalloc_worker/_give_back.py"
-_GATE = "worker/idalloc_worker/_fleet_gate.py"
-_USERS = "worker/idalloc_worker/_fleet_users.py"
-_ROW_WATCH = "worker/idalloc_worker/_row_watch.py"
+_FLEET = "worker/idalloc_worker/fleet/_fleet.py"
+_CLAIMS = "worker/idalloc_worker/fleet/_claims.py"
+_MARKS = "worker/idalloc_worker/marks/_marks.py"
+_CHANNEL = "worker/idalloc_worker/marks/_channel.py"
+_CONFIRMS = "client/idalloc_client/amqp/_confirms.py"
+_CHANNELS = "client/idalloc_client/amqp/_reopening_channel.py"
+_REFILLS = "worker/idalloc_worker/refill/_coordinator.py"
+_GIVE_BACK = "worker/idalloc_worker/refill/_give_back.py"
+_GATE = "worker/idalloc_worker/rights/_fleet_gate.py"
+_USERS = "worker/idalloc_worker/rights/_fleet_users.py"
+_ROW_WATCH = "worker/idalloc_worker/refill/_row_watch.py"
 
-_MARKS_TESTS = "tests/unit/test_fleet_marks.py"
-_CHANNEL_TESTS = "tests/unit/test_fleet_channel.py"
-_UNIT = "tests/unit/test_fleet.py"
+_MARKS_TESTS = "tests/unit/marks/test_marks.py"
+_CHANNEL_TESTS = "tests/unit/marks/test_channel.py"
+_CONFIRMS_TESTS = "tests/unit/amqp/test_confirms.py"
+_CHANNELS_TESTS = "tests/unit/amqp/test_reopening_channel.py"
+_UNIT = "tests/unit/fleet/test_fleet.py"
 _FLEET_TESTS = "tests/simulation/test_rules.py"
-_GIVE_BACK_TESTS = "tests/unit/test_give_back.py"
-_REFILLS_TESTS = "tests/unit/test_refills.py"
-_USERS_TESTS = "tests/unit/test_fleet_users.py"
-_ROW_WATCH_TESTS = "tests/unit/test_row_watch.py"
+_GIVE_BACK_TESTS = "tests/unit/refill/test_give_back.py"
+_REFILLS_TESTS = "tests/unit/refill/test_coordinator.py"
+_USERS_TESTS = "tests/unit/rights/test_fleet_users.py"
+_ROW_WATCH_TESTS = "tests/unit/refill/test_row_watch.py"
 
 FLEET: Final = (
     # Claims
@@ -72,7 +76,7 @@ FLEET: Final = (
         _FLEET,
         "case Reserved() | Surrendered() if from_fleet:",
         "case Reserved() | Surrendered():",
-        (_FLEET_TESTS,),
+        (_UNIT,),
     ),
     Rule(
         "What came through the exchange is told from what did not.",
@@ -106,7 +110,7 @@ FLEET: Final = (
     Rule(
         "A worker that joins says hello.",
         _FLEET,
-        "self.publish(Hello(worker=self.key, reply_to=self._queue).encode(), _nothing)",
+        "self.publish(Hello(worker=self.key, reply_to=self._queue).encode(), nothing)",
         "pass",
         (_UNIT, _FLEET_TESTS),
     ),
@@ -170,10 +174,10 @@ FLEET: Final = (
     # Overlaps
     Rule(
         "A worker that hears what it holds claimed gives up all of the tag.",
-        "worker/idalloc_worker/_held_ids.py",
+        "worker/idalloc_worker/engine/_held_ids.py",
         "        if shared is not None:\n            self.drop_all()\n",
         "",
-        ("tests/unit/test_held_ids.py",),
+        ("tests/unit/engine/test_held_ids.py",),
     ),
     Rule(
         "What another worker claims is compared with what is held.",
@@ -184,35 +188,35 @@ FLEET: Final = (
     ),
     Rule(
         "So is what was claimed while this worker was away.",
-        "worker/idalloc_worker/_fleet_memory.py",
+        "worker/idalloc_worker/marks/_memory.py",
         "        self._objections.read_out()\n",
         "",
         (_UNIT,),
     ),
     Rule(
         "The end of the stream is known once all that was said before it was heard.",
-        "worker/idalloc_worker/_fleet_memory.py",
+        "worker/idalloc_worker/marks/_memory.py",
         "if self._seen_end is not None and self._heard_sentinel == self._sentinels:",
         "if self._seen_end is not None:",
         (_UNIT,),
     ),
     Rule(
         "What was claimed and surrendered before it was read is no overlap.",
-        "worker/idalloc_worker/_objections.py",
+        "worker/idalloc_worker/marks/_objections.py",
         "        if isinstance(message, Surrendered):\n",
         "        if isinstance(message, Surrendered) and False:\n",
         (_UNIT,),
     ),
     Rule(
         "Who gives up what was claimed twice says what it had, so that the other one gives up too.",
-        "worker/idalloc_worker/_objections.py",
+        "worker/idalloc_worker/marks/_objections.py",
         "        self._tell(claim.app_tag, *ours, lambda: None)\n",
         "",
         (_UNIT,),
     ),
     Rule(
         "What either engine holds counts.",
-        "worker/idalloc_worker/_service.py",
+        "worker/idalloc_worker/service/_service.py",
         "found = [engine.contest(app_tag, left, right) for engine in self._engines]",
         "found = [self._engine.contest(app_tag, left, right)]",
         (_FLEET_TESTS,),
@@ -228,16 +232,30 @@ FLEET: Final = (
     Rule(
         "Confirms of a channel that is gone mean nothing on the next one.",
         _CHANNEL,
-        "        self._unconfirmed.clear()",
+        "        self._confirms.reset()",
         "        pass",
         (_CHANNEL_TESTS, SIMULATION),
     ),
     Rule(
         "A confirm that stands for several confirms all of them, and no more.",
-        _CHANNEL,
-        "self._unconfirmed[0].number <= method.delivery_tag",
-        "self._unconfirmed[0].number",
-        (_CHANNEL_TESTS,),
+        _CONFIRMS,
+        "lambda each: each <= number",
+        "lambda each: True",
+        (_CONFIRMS_TESTS, _CHANNEL_TESTS),
+    ),
+    Rule(
+        "Numbers begin anew with each channel.",
+        _CONFIRMS,
+        "        self._last = 0\n        return",
+        "        return",
+        (_CONFIRMS_TESTS, _CHANNEL_TESTS),
+    ),
+    Rule(
+        "A channel of an earlier connection is not used.",
+        _CHANNELS,
+        "if channel.connection is not self.connection or self.channel is not None:",
+        "if self.channel is not None:",
+        (_CHANNELS_TESTS,),
     ),
     Rule(
         "A fleet's queue whose process lost its messages ends its consumer.",
@@ -249,7 +267,7 @@ FLEET: Final = (
     Rule(
         "A fleet's queue that is gone is given up for another one.",
         _CHANNEL,
-        'making another one")\n            channel.close()\n',
+        'making another one")\n        self._channels.close()\n',
         'making another one")\n',
         (_CHANNEL_TESTS,),
     ),
@@ -269,9 +287,9 @@ FLEET: Final = (
     ),
     Rule(
         "It reads in the stream more than what came after the end that it saw last.",
-        "worker/idalloc_worker/_fleet_memory.py",
-        '        self._counters["fleet_gaps"] += 1\n        self._end = -1\n',
-        '        self._counters["fleet_gaps"] += 1\n',
+        "worker/idalloc_worker/marks/_memory.py",
+        "        self._counters[Event.FLEET_GAPS] += 1\n        self._end = -1\n",
+        "        self._counters[Event.FLEET_GAPS] += 1\n",
         (_UNIT,),
     ),
     Rule(
@@ -297,10 +315,10 @@ FLEET: Final = (
     ),
     Rule(
         "Any number but the next is a gap.",
-        "worker/idalloc_worker/_fleet_numbers.py",
+        "worker/idalloc_worker/marks/_numbers.py",
         "number != last + 1",
         "number > last + 2",
-        ("tests/unit/test_fleet_numbers.py",),
+        ("tests/unit/marks/test_numbers.py",),
     ),
     # Marks
     Rule(
@@ -377,15 +395,15 @@ FLEET: Final = (
     Rule(
         "A row is repaired only if it says again what it said before.",
         _REFILLS,
-        "suspected=row))",
-        "suspected=floor - 1))",
+        "suspected=row)\n",
+        "suspected=floor - 1)\n",
         (_REFILLS_TESTS, SIMULATION),
     ),
     Rule(
         "A segment is claimed before the engine hears of it.",
         _REFILLS,
-        "            self._claim(attempt, outcome)",
-        "            self._end(attempt, outcome)",
+        "            self._claim(attempt, result)",
+        "            self._end(attempt, result)",
         (_REFILLS_TESTS, SIMULATION),
     ),
     Rule(
@@ -449,7 +467,7 @@ FLEET: Final = (
     ),
     Rule(
         "Nobody can guess the number of an echo.",
-        "worker/idalloc_worker/_echoes.py",
+        "worker/idalloc_worker/fleet/_echoes.py",
         "count(secrets.randbits(_SECRET_BITS) + 1)",
         "count(1)",
         (_UNIT,),
@@ -517,7 +535,7 @@ FLEET: Final = (
         "            if isinstance(outcome, Exception):\n",
         "            if isinstance(outcome, Exception) and not self._over:\n"
         "                job = GiveBack(pool.app_tag, pool.next, pool.mark, bool)\n"
-        "                self._refiller.give_back(job)\n",
+        "                self._refill_threads.give_back(job)\n",
         (_GIVE_BACK_TESTS,),
     ),
     Rule(

@@ -23,7 +23,7 @@ WIDER: Final = (SIMULATION, "tests/unit")
 """Where to look if those that are named notice nothing."""
 _LIMIT: Final = 300.0
 """Seconds for one look. One that takes longer has noticed nothing: the machine may be busy."""
-_LIST_OF_RULES: Final = "tests/unit/test_mutations.py"
+_LIST_OF_RULES: Final = "tests/unit/repository/test_mutations.py"
 """It fails whatever is broken, since it looks for the lines themselves."""
 _NOTHING_RAN: Final = (4, 5)
 """What pytest returns if there is no such file or no such test."""

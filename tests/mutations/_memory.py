@@ -4,17 +4,17 @@ from typing import Final
 
 from tests.mutations._rule import SIMULATION, Rule
 
-_FLEET = "worker/idalloc_worker/_fleet.py"
-_MEMORY = "worker/idalloc_worker/_fleet_memory.py"
-_STREAM = "worker/idalloc_worker/_marks_stream.py"
-_LOG = "worker/idalloc_worker/_snapshot_log.py"
-_OWN = "worker/idalloc_worker/_own_messages.py"
-_VOUCHING = "worker/idalloc_worker/_vouching.py"
-_REFILLS = "worker/idalloc_worker/_refills.py"
-_SERVICE = "worker/idalloc_worker/_service.py"
+_FLEET = "worker/idalloc_worker/fleet/_fleet.py"
+_MEMORY = "worker/idalloc_worker/marks/_memory.py"
+_STREAM = "worker/idalloc_worker/marks/_marks_stream.py"
+_LOG = "worker/idalloc_worker/marks/_snapshot_log.py"
+_OWN = "worker/idalloc_worker/fleet/_own_messages.py"
+_VOUCHING = "worker/idalloc_worker/marks/_vouching.py"
+_REFILLS = "worker/idalloc_worker/refill/_coordinator.py"
+_SERVICE = "worker/idalloc_worker/service/_service.py"
 
-_UNIT = "tests/unit/test_fleet.py"
-_STREAM_TESTS = "tests/unit/test_marks_stream.py"
+_UNIT = "tests/unit/fleet/test_fleet.py"
+_STREAM_TESTS = "tests/unit/marks/test_marks_stream.py"
 _RULES = "tests/simulation/test_rules.py"
 _DARK = f"{SIMULATION}:dark"
 
@@ -162,7 +162,7 @@ MEMORY: Final = (
         "Each part of a snapshot waits for the one before.",
         _MEMORY,
         "                self._fleet.publish(body, step)\n",
-        "                self._fleet.publish(body, _nothing)\n                step()\n",
+        "                self._fleet.publish(body, nothing)\n                step()\n",
         (_UNIT,),
     ),
     Rule(
@@ -227,7 +227,7 @@ MEMORY: Final = (
         _REFILLS,
         "if self._fleet.vouching.vouches_for(refill.app_tag):",
         "if True:",
-        (_UNIT, "tests/unit/test_refills.py"),
+        (_UNIT, "tests/unit/refill/test_coordinator.py"),
     ),
     Rule(
         "Only who knows all marks says that it is alive.",
@@ -274,10 +274,10 @@ MEMORY: Final = (
     ),
     Rule(
         "Clocks that jump apart show that memory was set back.",
-        "worker/idalloc_worker/_clocks.py",
+        "worker/idalloc_worker/service/_clocks.py",
         "return jump if abs(jump) > JUMP else 0.0",
         "return 0.0",
-        ("tests/unit/test_clocks.py",),
+        ("tests/unit/service/test_clocks.py",),
     ),
     Rule(
         "A jump of the clocks is looked for all the time.",

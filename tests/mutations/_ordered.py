@@ -4,17 +4,17 @@ from typing import Final
 
 from tests.mutations._rule import SIMULATION, Rule
 
-_ORDERED = "worker/idalloc_worker/_ordered.py"
-_OWNER = "worker/idalloc_worker/_owner.py"
-_OWNER_SESSION = "worker/idalloc_worker/_owner_session.py"
-_FORWARDER = "worker/idalloc_worker/_forwarder.py"
-_PARTITIONS = "worker/idalloc_worker/_partitions.py"
-_BUNDLES = "worker/idalloc_worker/_bundles.py"
+_ORDERED = "worker/idalloc_worker/ordered/_tags.py"
+_OWNER = "worker/idalloc_worker/ordered/_partition_owner.py"
+_OWNER_SESSION = "worker/idalloc_worker/ordered/_owner_session.py"
+_FORWARDER = "worker/idalloc_worker/ordered/_forwarder.py"
+_PARTITIONS = "worker/idalloc_worker/tags/_partitions.py"
+_BUNDLES = "worker/idalloc_worker/ordered/_bundles.py"
 
-_ENGINE = "worker/idalloc_worker/_owner_engine.py"
-_SERVICE = "worker/idalloc_worker/_service.py"
-_ENGINE_TESTS = "tests/unit/test_owner_engine.py"
-_TAGS_TESTS = "tests/unit/test_ordered_tags.py"
+_ENGINE = "worker/idalloc_worker/ordered/_ordered_engine.py"
+_SERVICE = "worker/idalloc_worker/service/_service.py"
+_ENGINE_TESTS = "tests/unit/ordered/test_ordered_engine.py"
+_TAGS_TESTS = "tests/unit/ordered/test_tags.py"
 
 _SIM = f"{SIMULATION}:ordered"
 
@@ -36,23 +36,23 @@ ORDERED: Final = (
     Rule(
         "A generation ends with its channel, whatever ends that.",
         _OWNER,
-        "        if channel is not None:\n            self._on_end()\n",
-        "        if channel is not None:\n",
-        ("tests/unit/test_owner.py",),
+        "        self._on_end()\n",
+        "",
+        ("tests/unit/ordered/test_partition_owner.py",),
     ),
     Rule(
         "What comes on a channel that is being closed is not served.",
         _OWNER,
         "        if delivery.session is not self._session:\n            return",
         "        if False:\n            return",
-        ("tests/unit/test_owner.py",),
+        ("tests/unit/ordered/test_partition_owner.py",),
     ),
     Rule(
         "No generation follows once a worker stops.",
         _OWNER,
-        "        self._connection = None  # no generation follows\n",
+        "        self._channels.connection = None  # no generation follows\n",
         "",
-        ("tests/unit/test_owner.py",),
+        ("tests/unit/ordered/test_partition_owner.py",),
     ),
     Rule(
         "A partition's queue has a single active consumer.",
@@ -66,14 +66,14 @@ ORDERED: Final = (
         _PARTITIONS,
         "return crc32(app_tag.encode()) % PARTITIONS",
         "return len(app_tag) % PARTITIONS",
-        ("tests/unit/test_partitions.py",),
+        ("tests/unit/tags/test_partitions.py",),
     ),
     Rule(
         "An owner answers for the tags of its partition only.",
         _BUNDLES,
         "if partition_of(app_tag) != partition:",
         "if False:",
-        ("tests/unit/test_bundles.py",),
+        ("tests/unit/ordered/test_bundles.py",),
     ),
     Rule(
         "Only workers are believed on who asked.",
@@ -85,51 +85,51 @@ ORDERED: Final = (
     Rule(
         "A request counts as passed on once the broker has confirmed it.",
         _FORWARDER,
-        '        self._events["forwarded"] += len(deliveries)\n',
+        "        self._events[Event.FORWARDED] += len(deliveries)\n",
         "        for delivery in deliveries:\n            delivery.session.finish(delivery)\n",
-        ("tests/unit/test_forwarder.py", _SIM),
+        ("tests/unit/ordered/test_forwarder.py", _SIM),
     ),
     Rule(
         "A request that reached no queue is answered with an error.",
         _FORWARDER,
         "            if number in self._returned:\n",
         "            if False:\n",
-        ("tests/unit/test_forwarder.py",),
+        ("tests/unit/ordered/test_forwarder.py",),
     ),
     Rule(
         "A request that the broker did not take is answered with an error.",
         _FORWARDER,
         "refusal = None if taken else _NOT_TAKEN",
         "refusal = None",
-        ("tests/unit/test_forwarder.py",),
+        ("tests/unit/ordered/test_forwarder.py",),
     ),
     Rule(
         "A worker waits for the requests it has passed on before it stops.",
         _FORWARDER,
         "if self._on_idle is not None and not busy:",
         "if self._on_idle is not None:",
-        ("tests/unit/test_forwarder.py",),
+        ("tests/unit/ordered/test_forwarder.py",),
     ),
     Rule(
         "A bundle is acknowledged with its last request.",
         _OWNER_SESSION,
         "            if not message.unfinished:\n",
         "            if True:\n",
-        ("tests/unit/test_owner_session.py", _SIM),
+        ("tests/unit/ordered/test_owner_session.py", _SIM),
     ),
     Rule(
         "An ordered tag's owner reserves as its owner.",
-        "worker/idalloc_worker/_engine.py",
+        "worker/idalloc_worker/engine/_engine.py",
         "pool.mark, demand, users, self._ordered)",
         "pool.mark, demand, users, False)",
-        (_SIM, "tests/unit/test_engine_ordered.py"),
+        (_SIM, "tests/unit/engine/test_engine_ordered.py"),
     ),
     Rule(
         "A request for an ordered tag is passed on to the owner.",
-        "worker/idalloc_worker/_desk.py",
+        "worker/idalloc_worker/requests/_responder.py",
         "        elif isinstance(answer, Redirected):\n            self._on_redirected(delivery)\n",
         "",
-        ("tests/unit/test_desk.py",),
+        ("tests/unit/requests/test_responder.py",),
     ),
     # What an owner holds is in order only while nobody else has reserved since
     Rule(
@@ -212,7 +212,7 @@ ORDERED: Final = (
     Rule(
         "A worker that sees a switch hands out no more of what it holds.",
         _ORDERED,
-        "            self._plain.redirect(app_tag, now)\n",
+        "            self._unordered.redirect(app_tag, now)\n",
         "",
         (_TAGS_TESTS,),
     ),
@@ -233,7 +233,7 @@ ORDERED: Final = (
     Rule(
         "An owner hears what its own worker reserves for a tag as an ordinary one.",
         _SERVICE,
-        "if isinstance(report.outcome, Reservation) and not report.refill.ordered:",
+        "if isinstance(result, Reservation) and not refill.ordered:",
         "if False:",
         (_TAGS_TESTS,),
     ),
@@ -242,13 +242,13 @@ ORDERED: Final = (
         _PARTITIONS,
         ", _CANCEL_ON_RESTART: True}",
         "}",
-        ("tests/unit/test_partitions.py",),
+        ("tests/unit/tags/test_partitions.py",),
     ),
     Rule(
         "A consumer that the broker cancelled ends the generation.",
         _OWNER,
-        'starting anew")\n            self._end()\n',
-        'starting anew")\n',
-        ("tests/unit/test_owner.py",),
+        'starting anew")\n        self._channels.drop()\n        self._end()\n',
+        'starting anew")\n        self._channels.drop()\n',
+        ("tests/unit/ordered/test_partition_owner.py",),
     ),
 )

@@ -4,23 +4,23 @@ from typing import Final
 
 from tests.mutations._rule import Rule
 
-_QUARANTINE = "worker/idalloc_worker/_quarantine.py"
-_STREAM = "worker/idalloc_worker/_careful_stream.py"
-_TAKEN = "worker/idalloc_worker/_taken.py"
-_SERVICE = "worker/idalloc_worker/_service.py"
-_WIRE = "client/idalloc_client/_wire.py"
+_QUARANTINE = "worker/idalloc_worker/requests/_quarantine.py"
+_STREAM = "worker/idalloc_worker/marks/_careful_stream.py"
+_TAKEN = "worker/idalloc_worker/requests/_taken.py"
+_SERVICE = "worker/idalloc_worker/service/_service.py"
+_MESSAGE_CHANNEL = "client/idalloc_client/amqp/_io/_channel.py"
 
-_UNIT = "tests/unit/test_quarantine.py"
-_STREAM_TESTS = "tests/unit/test_careful_stream.py"
-_TAKEN_TESTS = "tests/unit/test_taken.py"
+_UNIT = "tests/unit/requests/test_quarantine.py"
+_STREAM_TESTS = "tests/unit/marks/test_careful_stream.py"
+_TAKEN_TESTS = "tests/unit/requests/test_taken.py"
 _WHOLE = "tests/simulation/test_quarantine.py"
 
 QUARANTINE: Final = (
     Rule(
         "Only an internal error of the broker makes messages suspicious.",
-        _QUARANTINE,
-        "isinstance(reason, ConnectionClosedByBroker) and reason.reply_code == _INTERNAL_ERROR",
-        "isinstance(reason, ConnectionClosedByBroker)",
+        "client/idalloc_client/amqp/_reason.py",
+        "        reason.reply_code == ReplyCode.INTERNAL_ERROR\n",
+        "        True\n",
         (_UNIT,),
     ),
     Rule(
@@ -32,9 +32,9 @@ QUARANTINE: Final = (
     ),
     Rule(
         "A message that is taken singly is gone from its queue as it is sent.",
-        _WIRE,
-        "self.channel.basic_get(queue, on_got, auto_ack=True)",
-        "self.channel.basic_get(queue, on_got, auto_ack=False)",
+        _MESSAGE_CHANNEL,
+        "self.pika_channel.basic_get(queue, on_got, auto_ack=True)",
+        "self.pika_channel.basic_get(queue, on_got, auto_ack=False)",
         (_UNIT,),
     ),
     Rule(
@@ -75,8 +75,8 @@ QUARANTINE: Final = (
     Rule(
         "A request that was taken off its queue is not acknowledged.",
         _TAKEN,
-        "            delivery.finished = True\n            self._call_soon(self.flush)",
-        "            super().finish(delivery)\n            self._call_soon(self.flush)",
+        "            delivery.finished = True\n            self._acks.flush_soon()",
+        "            super().finish(delivery)\n            self._acks.flush_soon()",
         (_TAKEN_TESTS,),
     ),
     Rule(
@@ -117,8 +117,8 @@ QUARANTINE: Final = (
     Rule(
         "A worker that stops first sends what it answers aside.",
         _SERVICE,
-        "            self._desk.side.finish(give_back)\n",
-        "            self._desk.side.close()\n            give_back()\n",
+        "        self._side.finish(\n",
+        "        self._side.close()\n        (lambda then: then())(\n",
         (_WHOLE,),
     ),
     Rule(

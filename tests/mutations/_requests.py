@@ -4,49 +4,49 @@ from typing import Final
 
 from tests.mutations._rule import SIMULATION, Rule
 
-_SESSION = "worker/idalloc_worker/_session.py"
-_SERVICE = "worker/idalloc_worker/_service.py"
-_TAKER = "worker/idalloc_worker/_requests.py"
-_ACKS = "worker/idalloc_worker/_acks.py"
-_DESK = "worker/idalloc_worker/_desk.py"
-_ADDRESS = "worker/idalloc_worker/_reply_address.py"
-_HEALTH = "worker/idalloc_worker/_health_requests.py"
-_SUPERVISOR = "worker/idalloc_worker/_supervisor.py"
-_STALLS = "worker/idalloc_worker/_stalls.py"
-_ADDRESS_TESTS = "tests/unit/test_reply_address.py"
-_SIDE_TESTS = "tests/unit/test_side_answers.py"
-_RIGHTS_TESTS = "tests/unit/test_health_rights.py"
-_HEALTH_TESTS = "tests/unit/test_health_requests.py"
+_SESSION = "worker/idalloc_worker/requests/_session.py"
+_SERVICE = "worker/idalloc_worker/service/_service.py"
+_TAKER = "worker/idalloc_worker/service/_requests.py"
+_ACKS = "worker/idalloc_worker/requests/_acks.py"
+_RESPONDER = "worker/idalloc_worker/requests/_responder.py"
+_ADDRESS = "worker/idalloc_worker/requests/_reply_address.py"
+_HEALTH = "worker/idalloc_worker/health/_requests.py"
+_SUPERVISOR = "worker/idalloc_worker/process/_supervisor.py"
+_STALLS = "worker/idalloc_worker/requests/_stalls.py"
+_ADDRESS_TESTS = "tests/unit/requests/test_reply_address.py"
+_SIDE_TESTS = "tests/unit/requests/test_side_answers.py"
+_RIGHTS_TESTS = "tests/unit/rights/test_health_rights.py"
+_HEALTH_TESTS = "tests/unit/health/test_requests.py"
 _RULES = "tests/simulation/test_rules.py"
 
 REQUESTS: Final = (
     Rule(
         "A request is acknowledged only after its reply was written.",
         _SESSION,
-        "        self._wire.reply(delivery.reply_to, envelope, delivery.correlation_id, body)\n",
+        "        self._channel.reply(delivery.reply_to, envelope, delivery.correlation_id, body)\n",
         "        self.finish(delivery)\n"
         "        self.flush()\n"
-        "        self._wire.reply(delivery.reply_to, envelope, delivery.correlation_id, body)\n",
-        ("tests/unit/test_session.py", SIMULATION),
+        "        self._channel.reply(delivery.reply_to, envelope, delivery.correlation_id, body)\n",
+        ("tests/unit/requests/test_session.py", SIMULATION),
     ),
     Rule(
         "A request counts as done once.",
         _SESSION,
         "        if delivery.finished:\n            return\n        delivery.finished = True",
         "        delivery.finished = True",
-        ("tests/unit/test_session.py", SIMULATION),
+        ("tests/unit/requests/test_session.py", SIMULATION),
     ),
     Rule(
         "A request is handed back once; then its caller is told.",
         _SESSION,
         "return not self.redelivered",
         "return True",
-        ("tests/unit/test_desk.py",),
+        ("tests/unit/requests/test_responder.py",),
     ),
     Rule(
         "A request that nobody can be answered is dead-lettered and uses up no id.",
         _TAKER,
-        "if not delivery.answerable:",
+        "if delivery.reply_to not in admitted and not delivery.answerable:",
         "if False:",
         (_RULES,),
     ),
@@ -55,7 +55,7 @@ REQUESTS: Final = (
         _ADDRESS,
         'return name in _OURS or name == _FLEET or name.startswith(_FLEET + b".")',
         "return name == _FLEET",
-        (_ADDRESS_TESTS, "tests/unit/test_session.py"),
+        (_ADDRESS_TESTS, "tests/unit/requests/test_session.py"),
     ),
     Rule(
         "A reply into a fleet's queue would be a message to workers.",
@@ -101,24 +101,24 @@ REQUESTS: Final = (
     ),
     Rule(
         "After a connection ended for it, what is delivered again is answered aside.",
-        _DESK,
+        _RESPONDER,
         "delivery.reply_to in delivery.session.addresses.admitted and not suspect:",
         "delivery.reply_to in delivery.session.addresses.admitted:",
         (_SIDE_TESTS,),
     ),
     Rule(
         "An answer about health that comes too late is dropped.",
-        _DESK,
+        _RESPONDER,
         "        elif delivery.deadline <= self._clock():\n",
         "        elif False:\n",
-        ("tests/unit/test_desk.py",),
+        ("tests/unit/requests/test_responder.py",),
     ),
     Rule(
         "What is beyond the share of one user is not counted as trouble for all.",
-        _DESK,
+        _RESPONDER,
         "        if isinstance(refusal, OverShare):\n",
         "        if False:\n",
-        ("tests/unit/test_desk.py",),
+        ("tests/unit/requests/test_responder.py",),
     ),
     Rule(
         "A question about health that comes too late is not looked into.",
@@ -129,66 +129,66 @@ REQUESTS: Final = (
     ),
     Rule(
         "A question to the whole fleet counts only if a worker asks it.",
-        "worker/idalloc_worker/_fleet_health.py",
+        "worker/idalloc_worker/health/_fleet_calls.py",
         "if method.exchange != FLEET_HEALTH_EXCHANGE:",
         "if False:",
-        ("tests/unit/test_fleet_health.py",),
+        ("tests/unit/health/test_fleet_calls.py",),
     ),
     Rule(
         "A worker of an earlier version vouches for nobody who asks about health.",
-        "worker/idalloc_worker/_fleet_health.py",
+        "worker/idalloc_worker/health/_fleet_calls.py",
         'call.model_copy(update={"user": None})',
         "call",
-        ("tests/unit/test_fleet_health.py",),
+        ("tests/unit/health/test_fleet_calls.py",),
     ),
     Rule(
         "Nobody is told of the health of a tag that is for others.",
-        "worker/idalloc_worker/_health_rights.py",
+        "worker/idalloc_worker/rights/_health_rights.py",
         "return self.operator or all(pool is None or self._may_draw(pool) for pool in pools)",
         "return True",
-        (_RIGHTS_TESTS, "tests/unit/test_many_tags.py", _HEALTH_TESTS),
+        (_RIGHTS_TESTS, "tests/unit/service/test_many_tags.py", _HEALTH_TESTS),
     ),
     Rule(
         "What a tag came to is not told to others once its row is gone.",
-        "worker/idalloc_worker/_health_rights.py",
+        "worker/idalloc_worker/rights/_health_rights.py",
         "return pool.allows(self.user) and (last is None or self.user in last)",
         "return pool.allows(self.user)",
         (_RIGHTS_TESTS,),
     ),
     Rule(
         "An answer that is shared was made for the same rights.",
-        "worker/idalloc_worker/_health_answers.py",
+        "worker/idalloc_worker/health/_answers.py",
         "made = self._made.get(viewer) if now < self._rests_until else None",
         "made = next(iter(self._made.values()), None) if now < self._rests_until else None",
-        ("tests/unit/test_health_answers.py",),
+        ("tests/unit/health/test_answers.py",),
     ),
     Rule(
         "After an answer about all tags a worker rests.",
-        "worker/idalloc_worker/_health_answers.py",
+        "worker/idalloc_worker/health/_answers.py",
         "        if pause > 0:\n",
         "        if False:\n",
-        ("tests/unit/test_health_answers.py",),
+        ("tests/unit/health/test_answers.py",),
     ),
     Rule(
         "A worker also rests if somebody asked while it made an answer.",
-        "worker/idalloc_worker/_health_answers.py",
+        "worker/idalloc_worker/health/_answers.py",
         "self._later(max(self._rests_until - self._clock(), 0.0), self._begin)",
         "self._later(0.0, self._begin)",
-        ("tests/unit/test_health_answers.py",),
+        ("tests/unit/health/test_answers.py",),
     ),
     Rule(
         "Who asks more about health than is its share is not answered.",
-        "worker/idalloc_worker/_health_budget.py",
+        "worker/idalloc_worker/health/_budget.py",
         "there = all(account.size.there(now) for account in self._accounts(viewer))",
         "there = True",
-        ("tests/unit/test_health_budget.py",),
+        ("tests/unit/health/test_budget.py",),
     ),
     Rule(
         "Refusals of questions about health are bounded, too.",
-        "worker/idalloc_worker/_health_budget.py",
+        "worker/idalloc_worker/health/_budget.py",
         "there = all(account.words.there(now) for account in accounts)",
         "there = True",
-        ("tests/unit/test_health_budget.py",),
+        ("tests/unit/health/test_budget.py",),
     ),
     Rule(
         "What names database, table or row is for operators.",
@@ -209,21 +209,21 @@ REQUESTS: Final = (
         _SUPERVISOR,
         "except (OSError, RuntimeError) as error:  # no descriptor",
         "except EOFError as error:  # no descriptor",
-        ("tests/unit/test_supervisor.py",),
+        ("tests/unit/process/test_supervisor.py",),
     ),
     Rule(
         "A start that failed is not tried again at once.",
         _SUPERVISOR,
         '            delay = self._later(slot)\n            _log.error(\n                "Cannot',
         '            delay = 0.0\n            _log.error(\n                "Cannot',
-        ("tests/unit/test_supervisor.py",),
+        ("tests/unit/process/test_supervisor.py",),
     ),
     Rule(
         "Work that is past its deadline is dropped.",
         _TAKER,
         """\
         if deadline <= now:
-            self._desk.expire(delivery)
+            self._responder.expire(delivery)
             return
 """,
         "",
@@ -232,9 +232,9 @@ REQUESTS: Final = (
     Rule(
         "An acknowledgement of several ends where the first unfinished request begins.",
         _ACKS,
-        "gap = order[0] if order else inf",
-        "gap = inf",
-        ("tests/unit/test_acks.py",),
+        "gap = self._first_open\n",
+        "gap = 1 << 64\n",
+        ("tests/unit/requests/test_acks.py",),
     ),
     Rule(
         "A rejected delivery is not acknowledged.",
@@ -242,28 +242,28 @@ REQUESTS: Final = (
         '        """Note that the broker was told about a delivery otherwise."""\n',
         '        """Note that the broker was told about a delivery otherwise."""\n'
         "        self._to_ack.append(tag)\n",
-        ("tests/unit/test_acks.py",),
+        ("tests/unit/requests/test_acks.py",),
     ),
     Rule(
         "Requests are taken only once the fleet has been heard.",
         _SERVICE,
-        "self._fleet.connect(channel.connection, consume_requests)",
-        "(self._fleet.connect(channel.connection, _already_drained), consume_requests())",
+        "self._fleet.connect(pika_channel.connection, consume_requests)",
+        "(self._fleet.connect(pika_channel.connection, _already_drained), consume_requests())",
         (_RULES,),
     ),
     Rule(
         "A message that may have aged unseen is handed back.",
-        _DESK,
-        "doubtful = self.stalls.may_be_dead(deadline, now) and not delivery.redelivered",
-        "doubtful = False",
-        ("tests/unit/test_desk.py",),
+        _RESPONDER,
+        "        delivery.session.hand_back(delivery)\n        return True\n",
+        "        return False\n",
+        ("tests/unit/requests/test_responder.py",),
     ),
     Rule(
         "What came during a stall is doubted.",
         _STALLS,
         "return deadline - now <= now - self._stalled_at",
         "return False",
-        ("tests/unit/test_stalls.py",),
+        ("tests/unit/requests/test_stalls.py",),
     ),
     Rule(
         "A refill that is under way when a worker stops brings more to give back.",

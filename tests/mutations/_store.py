@@ -4,21 +4,22 @@ from typing import Final
 
 from tests.mutations._rule import Rule
 
-_SQL = "worker/idalloc_worker/_sql.py"
-_STORE = "worker/idalloc_worker/_store.py"
-_RESERVATION = "worker/idalloc_worker/_reservation.py"
-_SESSION = "worker/idalloc_worker/_store_session.py"
-_HOSTS = "worker/idalloc_worker/_hosts.py"
-_REFILLER = "worker/idalloc_worker/_refiller.py"
+_SQL = "worker/idalloc_worker/mysql/_sql.py"
+_STORE = "worker/idalloc_worker/store/_store.py"
+_RESERVATION = "worker/idalloc_worker/store/_reservation.py"
+_SETTINGS = "worker/idalloc_worker/tags/_settings.py"
+_SESSION = "worker/idalloc_worker/store/_session.py"
+_HOSTS = "worker/idalloc_worker/mysql/_hosts.py"
+_THREADS = "worker/idalloc_worker/store/_threads.py"
 
 _SIM_TESTS = "tests/simulation/test_simulation.py::test_the_statements_are_the_products_own"
-_TRUST = "worker/idalloc_worker/_mysql_trust.py"
-_CONNECTION = "worker/idalloc_worker/_mysql_connection.py"
-_KEY_LOGIN = "worker/idalloc_worker/_mysql_key_login.py"
-_TRUST_TESTS = "tests/unit/test_mysql_trust.py"
-_UNIT = "tests/unit/test_store.py"
-_HOSTS_TESTS = "tests/unit/test_hosts.py"
-_REFILLER_TESTS = "tests/unit/test_refiller.py"
+_TRUST = "worker/idalloc_worker/mysql/_trust.py"
+_CONNECTION = "worker/idalloc_worker/mysql/_connection.py"
+_KEY_LOGIN = "worker/idalloc_worker/mysql/_key_login.py"
+_TRUST_TESTS = "tests/unit/mysql/test_trust.py"
+_UNIT = "tests/unit/store/test_store.py"
+_HOSTS_TESTS = "tests/unit/mysql/test_hosts.py"
+_THREADS_TESTS = "tests/unit/store/test_threads.py"
 _SERVER = "tests/integration/test_store.py"
 
 STORE: Final = (
@@ -61,10 +62,10 @@ STORE: Final = (
     ),
     Rule(
         "A database that will be refused the password after its next restart is warned of.",
-        "worker/idalloc_worker/_cleartext.py",
+        "worker/idalloc_worker/settings/_cleartext.py",
         "    if address.verifies_certificate or address.server_public_key",
         "    if address.ssl is not False or address.server_public_key",
-        ("tests/unit/test_cleartext.py",),
+        ("tests/unit/settings/test_cleartext.py",),
     ),
     # Statements
     Rule(
@@ -83,23 +84,23 @@ STORE: Final = (
     ),
     Rule(
         "Whether a tag is ordered is among that.",
-        _RESERVATION,
-        '("ordered", "ceiling", "allowed_users")',
-        '("ceiling", "allowed_users")',
+        _SETTINGS,
+        '"Whether ids must rise across all workers.",\n        authority=True,',
+        '"Whether ids must rise across all workers.",',
         (_UNIT,),
     ),
     Rule(
         "So is its ceiling.",
-        _RESERVATION,
-        '("ordered", "ceiling", "allowed_users")',
-        '("ordered", "allowed_users")',
+        _SETTINGS,
+        '"The highest id that may be handed out.",\n        authority=True,',
+        '"The highest id that may be handed out.",',
         (_UNIT,),
     ),
     Rule(
         "So is who may draw.",
-        _RESERVATION,
-        '("ordered", "ceiling", "allowed_users")',
-        '("ordered", "ceiling")',
+        _SETTINGS,
+        'with a space between them; default: everybody.",\n        authority=True,',
+        'with a space between them; default: everybody.",',
         (_UNIT,),
     ),
     Rule(
@@ -148,35 +149,35 @@ STORE: Final = (
     Rule(
         "A row that lies too low is a suspicion first.",
         _RESERVATION,
-        "if row.max_id < self.floor and row.max_id != self.suspected:",
+        "if row.max_id < request.floor and row.max_id != request.suspected:",
         "if False:",
         (_UNIT,),
     ),
     Rule(
         "A row that has moved since it was suspected is suspected anew.",
         _RESERVATION,
-        "if row.max_id < self.floor and row.max_id != self.suspected:",
-        "if row.max_id < self.floor and self.suspected is None:",
+        "if row.max_id < request.floor and row.max_id != request.suspected:",
+        "if row.max_id < request.floor and request.suspected is None:",
         (_UNIT,),
     ),
     Rule(
         "What is reserved lies above the floor, whatever the row says.",
         _RESERVATION,
-        "left = max(row.max_id, self.floor)",
+        "left = max(row.max_id, request.floor)",
         "left = row.max_id",
         (_UNIT,),
     ),
     Rule(
         "Whoever is not the owner of an ordered tag reserves none of it.",
         _RESERVATION,
-        "if settings.ordered and not self.ordered:",
+        "if settings.ordered and not request.ordered:",
         "if False:",
         (_UNIT,),
     ),
     Rule(
         "Nothing is reserved if none of those who wait may draw.",
         _RESERVATION,
-        "if self.users is not None and not any(map(settings.allows, self.users)):",
+        "if request.users is not None and not any(map(settings.allows, request.users)):",
         "if False:",
         (_UNIT,),
     ),
@@ -219,8 +220,9 @@ STORE: Final = (
     Rule(
         "Under the lock the row is read that is locked, not one of a replica.",
         _STORE,
-        "            row, _ = self._lock(wish.app_tag)\n            plan",
-        "            row = _only_row(wish.app_tag, self._read(self._read_row_sql, wish.app_tag))\n"
+        "            row, _ = self._lock(request.app_tag)\n            plan",
+        "            app_tag = request.app_tag\n"
+        "            row = _only_row(app_tag, self._read(self._read_row_sql, app_tag))\n"
         "            plan",
         (_UNIT,),
     ),
@@ -241,7 +243,7 @@ STORE: Final = (
     Rule(
         "Of much a small part is reserved first: a lost answer costs what it reserved.",
         _RESERVATION,
-        "first_part(settings, self.want, count), count)",
+        "first_part(settings, request.want, count), count)",
         "count, count)",
         (_UNIT,),
     ),
@@ -326,26 +328,23 @@ STORE: Final = (
     # Threads
     Rule(
         "The statement that gives back is sent once.",
-        _REFILLER,
-        "return store.give_back(job.app_tag, job.left, job.right)",
-        "return [store.give_back(job.app_tag, job.left, job.right) for _ in range(2)][0]",
-        (_REFILLER_TESTS,),
+        _THREADS,
+        "lambda store: store.give_back(ids.app_tag, ids.left, ids.right), ",
+        "lambda store: [store.give_back(ids.app_tag, ids.left, ids.right) for _ in range(2)][0], ",
+        (_THREADS_TESTS,),
     ),
     Rule(
         "What was abandoned before a thread got to it is never begun.",
-        _REFILLER,
-        "if refill.attempt in self._abandoned:",
-        "if False:",
-        (_REFILLER_TESTS,),
+        _THREADS,
+        "            self._queued.discard(attempt)\n",
+        "",
+        (_THREADS_TESTS,),
     ),
     Rule(
         "Nothing is given back once the threads are to end.",
-        _REFILLER,
-        """\
-            if self._stopping:
-                return NotBegunError()
-            number""",
-        "            number",
-        (_REFILLER_TESTS,),
+        _THREADS,
+        "            self._queued.clear()\n",
+        "",
+        (_THREADS_TESTS,),
     ),
 )

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from idalloc_client._frames import Properties
+from idalloc_client.amqp._io._frames import Properties
 from idalloc_schemas import ALLOC_QUEUE, FLEET_EXCHANGE, encode_alloc_request
-from idalloc_worker._fleet import Fleet
+from idalloc_worker.fleet._fleet import Fleet
 from tests.simulation._broker import Message, Queue
 from tests.simulation._channel import SimChannel
 from tests.simulation._choices import Choices

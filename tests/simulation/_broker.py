@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from idalloc_client._frames import Properties
+from idalloc_client.amqp._io._frames import Properties
 from idalloc_schemas import ALLOC_QUEUE, FLEET_HEALTH_EXCHANGE, HEALTH_QUEUE
 from tests.simulation._choices import Choices
 from tests.simulation._flows import Callback, Flow, Flows

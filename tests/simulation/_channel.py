@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pika.exceptions import ChannelClosedByClient, ChannelWrongStateError, StreamLostError
 from pika.spec import Basic, BasicProperties
 
-from idalloc_client._frames import Properties
+from idalloc_client.amqp._io._frames import Properties
 from tests.simulation._broker import Broker, Consumer, Message, Pipe, Queue
 from tests.simulation._flows import Callback, Flow
 

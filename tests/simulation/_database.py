@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from idalloc_worker._sql import GIVE_BACK, RAISE_MARK, RESERVE
-from idalloc_worker._tag_settings import TagSettings
+from idalloc_worker.mysql._sql import GIVE_BACK, RAISE_MARK, RESERVE
+from idalloc_worker.tags._settings import TagSettings
 from tests.simulation._choices import Choices
 from tests.simulation._sql_reader import read_update
 

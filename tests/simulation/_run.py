@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from itertools import count
 
-from idalloc_client._frames import Properties
+from idalloc_client.amqp._io._frames import Properties
 from idalloc_schemas import ALLOC_QUEUE, encode_alloc_request
+from idalloc_worker.counters._registry import Event
 from tests.simulation._broker import Message
 from tests.simulation._choices import Choices, Step
 from tests.simulation._clock import WAIT
@@ -35,7 +36,10 @@ _OTHERS = (
     *[_Kind.FAULT] * 2,
 )
 _SLOWNESS = 15  # times as often something else goes first, if there is something else
-_COUNTED = ("claims_contested", "rewinds_repaired", "give_backs", "generations", "fleet_gaps")
+_COUNTED = (
+    *(Event.CLAIMS_CONTESTED, Event.REWINDS_REPAIRED, Event.GIVE_BACKS),
+    *(Event.GENERATIONS, Event.FLEET_GAPS),
+)
 _SETTLING = 1500
 """Steps after which whoever still waits for an answer will not get one."""
 
@@ -139,8 +143,8 @@ class Simulation:
         counts = self.world.judge.counts
         counts["requests"] = len(self.world.judge.asks)
         for worker in self.workers:
-            for name in _COUNTED:
-                counts[name] += worker.tallies.events[name]
+            for event in _COUNTED:
+                counts[event.value] += worker.counters.events[event]
         return dict(counts)
 
     def _warm_up(self) -> None:
@@ -337,6 +341,8 @@ class Simulation:
         for engine in (worker.engine, worker.owner):
             for pool in engine.by_tag.values():
                 reserved[pool.app_tag] += pool.reserved
-                parts[pool.app_tag] += pool.handed_out + pool.left + pool.lost + pool.given_back
+                parts[pool.app_tag] += (
+                    pool.handed_out + pool.remaining + pool.lost + pool.given_back
+                )
         for tag in self._tags:
             self.world.judge.count_books(worker.name, tag, reserved[tag], parts[tag])

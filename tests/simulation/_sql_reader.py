@@ -6,7 +6,7 @@ It reads no SQL but theirs: `max_id` set to some arithmetic, on conditions joine
 import re
 from collections.abc import Callable, Mapping
 
-from idalloc_worker._sql import Statement
+from idalloc_worker.mysql._sql import Statement
 
 Update = Callable[[int, Mapping[str, int]], int | None]
 """Takes a row's mark and the arguments; gives the new mark, or None if the row stays."""

@@ -6,13 +6,13 @@ from typing import Any
 
 from pika.channel import Channel
 
-from idalloc_worker._clocks import ClockWatch
-from idalloc_worker._engine import Engine, EngineLimits
-from idalloc_worker._ordered import OrderedTags
-from idalloc_worker._owner_engine import OwnerEngine
-from idalloc_worker._service import WorkerService
-from idalloc_worker._tallies import Tallies
-from idalloc_worker._vouching import Vouching
+from idalloc_worker.counters._counters import Counters
+from idalloc_worker.engine._engine import Engine, EngineLimits
+from idalloc_worker.marks._vouching import Vouching
+from idalloc_worker.ordered._ordered_engine import OrderedEngine
+from idalloc_worker.ordered._tags import OrderedTags
+from idalloc_worker.service._clocks import ClockWatch
+from idalloc_worker.service._service import WorkerService
 from tests.simulation._broker import Broker
 from tests.simulation._channel import SimConnection
 from tests.simulation._choices import Choices
@@ -20,9 +20,9 @@ from tests.simulation._clock import Clock, Timer
 from tests.simulation._database import Database
 from tests.simulation._flows import Callback, Flow, Flows
 from tests.simulation._judge import Judge
-from tests.simulation._refiller import SimRefiller
+from tests.simulation._message_channel import SimMessageChannel
+from tests.simulation._refill_threads import SimRefillThreads
 from tests.simulation._weather import Weather
-from tests.simulation._wire import SimWire
 
 _RECONNECT_AFTER = 0.2
 _PATIENCE = 5.0
@@ -59,8 +59,8 @@ class World:
 class NoOrderedTags(OrderedTags):
     """Where no tag is ordered, partitions would only take up steps."""
 
-    def attach(self, *_: object) -> None:
-        """Begin nothing."""
+    def _survey(self) -> None:
+        """Look at nothing."""
 
     def on_ready(self, channel: Channel, *, own: bool = True) -> None:
         """Consume nothing."""
@@ -114,33 +114,29 @@ class SimWorker:
         attempts = count(1)
         limits = EngineLimits(max_count=100)
         self.engine = Engine(limits, attempts=attempts, jitter=lambda: 0.5)
-        self.owner = OwnerEngine(limits, attempts=attempts, jitter=lambda: 0.5)
-        self.tallies = Tallies()
-        kind = OrderedTags if weather.ordered else NoOrderedTags
+        self.owner = OrderedEngine(limits, attempts=attempts, jitter=lambda: 0.5)
+        self.counters = Counters()
         clock = world.clock.read
-        ordered = kind(self.owner, self.engine, self.name, self.tallies, clock)
-        self.service = SimService(
-            self.engine,
-            ordered,
-            name=self.name,
-            prefetch=_PREFETCH,
-            tallies=self.tallies,
-            vouching=Vouching(wall_clock=clock),
-            clock=clock,
-            clocks=ClockWatch(clock, clock),
-        )
-        self.refiller = SimRefiller(
+        thread: Any = self
+        self.refill_threads = SimRefillThreads(
             self.name,
             world.database,
             world.choices,
             weather,
             world.judge,
             world.statements,
-            self.service.report,
         )
-        thread: Any = self
-        refiller: Any = self.refiller
-        self.run(lambda: self.service.attach(thread, refiller))
+        refill_threads: Any = self.refill_threads
+        self.service = SimService(
+            *(self.engine, self.owner, lambda _handler: thread, refill_threads),
+            name=self.name,
+            prefetch=_PREFETCH,
+            counters=self.counters,
+            vouching=Vouching(wall_clock=clock),
+            clock=clock,
+            clocks=ClockWatch(clock, clock),
+            new_ordered_tags=OrderedTags if weather.ordered else NoOrderedTags,
+        )
 
     # The link and its thread
 
@@ -177,9 +173,9 @@ class SimWorker:
         """Run something after so many seconds."""
         return self.world.clock.call_later(self, delay, callback)
 
-    def wire(self, channel: Any) -> SimWire:
+    def message_channel(self, channel: Any) -> SimMessageChannel:
         """Use a further channel."""
-        return SimWire(channel, self._on_reply)
+        return SimMessageChannel(channel, self._on_reply)
 
     def beside(self, *_: object, **__: object) -> Any:
         """Make a link of its own: nothing ends a connection here that would take one."""
@@ -204,8 +200,8 @@ class SimWorker:
         if self.trace is not None:
             self.trace("connects")
         connection = self.connection = SimConnection(self, self.world.broker)
-        wire = self.wire(connection.new_channel())
-        self.run(lambda: self.service.on_ready(wire))
+        channel = self.message_channel(connection.new_channel())
+        self.run(lambda: self.service.on_ready(channel))
 
     def on_lost(self, connection: SimConnection, reason: BaseException) -> None:
         """Notice that the connection is gone."""
@@ -229,7 +225,7 @@ class SimWorker:
 
     def _on_drained(self) -> None:
         self._left = True
-        self.refiller.die()
+        self.refill_threads.die()
         if self.connection is None:
             self.die()
         else:
@@ -240,7 +236,7 @@ class SimWorker:
         if not self.alive:
             return
         self.alive = False
-        self.refiller.die()
+        self.refill_threads.die()
         if self.connection is not None:
             self.world.broker.cut(self.connection)
         for flow in self._flows:
@@ -250,7 +246,7 @@ class SimWorker:
     def freeze(self, *, frozen: bool) -> None:
         """Stand still, or go on."""
         self.frozen = frozen
-        self.refiller.hold(held=frozen)
+        self.refill_threads.hold(held=frozen)
         for flow in self._flows:
             flow.hold(held=frozen)
         if not frozen:

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from pika.exceptions import ConnectionClosedByBroker
 
-from idalloc_client._frames import Properties
+from idalloc_client.amqp._io._frames import Properties
 from idalloc_schemas import ALLOC_QUEUE, HEALTH_QUEUE, encode_alloc_request
-from idalloc_worker._partitions import QUEUES
-from idalloc_worker._quarantine import ORDERED
+from idalloc_worker.requests._quarantine import ORDERED
+from idalloc_worker.tags._partitions import QUEUES
 from tests.simulation import _channel
 from tests.simulation._bench import NOTHING_FAILS, TAG, Bench
 from tests.simulation._weather import Weather
@@ -35,9 +35,9 @@ class Links:
         def connect() -> None:
             self.open.append(what)
             if what == "(suspects)":
-                handler.on_ready(SimpleNamespace(channel=self, reply=self._reply))
+                handler.on_ready(SimpleNamespace(pika_channel=self, reply=self._reply))
             if what == "(singly)" and self.asks:
-                handler.on_ready(SimpleNamespace(channel=self, get=self._get))
+                handler.on_ready(SimpleNamespace(pika_channel=self, get=self._get))
             for _attempt in range(3):
                 if what == "(marks)":
                     handler.on_lost(ConnectionResetError())

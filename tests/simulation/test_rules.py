@@ -1,10 +1,11 @@
 """Rules of the fleet that chance seldom comes by: each in the one case that needs it."""
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
 
-from idalloc_client._frames import Properties
+from idalloc_client.amqp._io._frames import Properties
 from idalloc_schemas import (
     ALLOC_QUEUE,
     HEALTH_QUEUE,
@@ -13,13 +14,14 @@ from idalloc_schemas import (
     Surrendered,
     encode_alloc_request,
 )
-from idalloc_worker._clocks import ClockWatch
-from idalloc_worker._effects import StartRefill
-from idalloc_worker._marks_stream import MarksStream
-from idalloc_worker._partitions import QUEUES
-from idalloc_worker._segment import Segment
-from idalloc_worker._service import WorkerService
-from idalloc_worker._tag_settings import TagSettings
+from idalloc_worker.counters._registry import Event, Outcome
+from idalloc_worker.engine._effects import StartRefill
+from idalloc_worker.marks._marks_stream import MarksStream
+from idalloc_worker.service._clocks import ClockWatch
+from idalloc_worker.service._service import WorkerService
+from idalloc_worker.tags._partitions import QUEUES
+from idalloc_worker.tags._segment import Segment
+from idalloc_worker.tags._settings import TagSettings
 from tests.simulation._bench import NOTHING_FAILS, TAG, Bench, fleet_of, mark_of
 from tests.simulation._broker import Message
 from tests.simulation._channel import SimConnection
@@ -198,7 +200,7 @@ def test_claims_that_were_dropped_unread_are_heard_all_the_same() -> None:
     channel.down.hold(held=False)
     bench.wait(1.0)
     assert mark_of(other) == mark_of(reading)
-    assert reading.tallies.events["fleet_gaps"] == 1
+    assert reading.counters.events[Event.FLEET_GAPS] == 1
     assert fleet_of(reading).speaking
 
 
@@ -213,7 +215,7 @@ def test_a_request_whose_time_is_over_uses_up_no_id(bench: Bench) -> None:
     bench.world.broker.queues[ALLOC_QUEUE].push(Message("", ALLOC_QUEUE, body, late))
     bench.settle()
     assert bench.world.judge.counts["ids"] == used
-    assert worker.tallies.outcomes[ALLOC_QUEUE]["expired"] == 1
+    assert worker.counters.outcomes[ALLOC_QUEUE][Outcome.EXPIRED] == 1
 
 
 def test_a_request_that_cannot_be_answered_uses_up_no_id(bench: Bench) -> None:
@@ -222,7 +224,7 @@ def test_a_request_that_cannot_be_answered_uses_up_no_id(bench: Bench) -> None:
     body = encode_alloc_request(TAG, 1)
     bench.world.broker.queues[ALLOC_QUEUE].push(Message("", ALLOC_QUEUE, body, Properties()))
     bench.settle()
-    assert worker.tallies.outcomes[ALLOC_QUEUE] == {"dead_lettered": 1}
+    assert +Counter(worker.counters.outcomes[ALLOC_QUEUE]) == {Outcome.DEAD_LETTERED: 1}
     assert bench.world.database.rows[TAG] == 0
 
 
@@ -257,10 +259,10 @@ def test_a_worker_whose_clocks_jumped_begins_anew(bench: Bench) -> None:
     bench.ask()
     bench.settle()
     key, connection = fleet_of(worker).key, _connection(worker)
-    assert worker.engine.left
+    assert worker.engine.remaining
     worker.service._clocks = jumping_clocks()
     WorkerService._beat(worker.service)
-    assert (worker.engine.left, fleet_of(worker).key == key) == (0, False)
+    assert (worker.engine.remaining, fleet_of(worker).key == key) == (0, False)
     bench.wait(1.0)
     assert worker.connection not in {None, connection}
     number = bench.ask()
@@ -278,7 +280,7 @@ def test_a_worker_looks_at_its_clocks_before_it_uses_a_connection(bench: Bench) 
     worker.service._clocks = jumping_clocks()
     bench.wait(0.3)
     connection = _connection(worker)
-    assert (worker.engine.left, fleet_of(worker).key == key) == (0, False)
+    assert (worker.engine.remaining, fleet_of(worker).key == key) == (0, False)
     bench.wait(1.0)
     assert worker.connection is connection
 
@@ -287,11 +289,11 @@ def test_what_either_engine_holds_is_contested(bench: Bench) -> None:
     """A tag that became ordered is in both."""
     (worker,) = bench.joined(1)
     for engine in (worker.engine, worker.owner):
-        engine.take(TAG, 1, 0.0, owner=None, deadline=9.0)
+        engine.take(TAG, 1, 0.0, token=None, deadline=9.0)
         (refill,) = [each for each in engine.effects() if isinstance(each, StartRefill)]
         engine.segment_arrived(refill.attempt, Segment(10, 20), TagSettings(step=10), 0.0)
     assert worker.service.on_foreign_claim(TAG, 19, 30) == (10, 20)
-    assert (worker.engine.left, worker.owner.left) == (0, 0)
+    assert (worker.engine.remaining, worker.owner.remaining) == (0, 0)
 
 
 def test_each_partition_has_one_owner_at_a_time() -> None:
@@ -310,7 +312,7 @@ def test_a_question_that_comes_too_late_is_not_passed_on(bench: Bench) -> None:
     body = b'{"fleet": true}'
     bench.world.broker.queues[HEALTH_QUEUE].push(Message("", HEALTH_QUEUE, body, late))
     bench.settle()
-    assert worker.tallies.outcomes[HEALTH_QUEUE] == {"expired": 1}
+    assert +Counter(worker.counters.outcomes[HEALTH_QUEUE]) == {Outcome.EXPIRED: 1}
 
 
 def jumping_clocks() -> ClockWatch:

@@ -5,8 +5,8 @@
 
 import pytest
 
-from idalloc_worker._fleet_marks import Watch
-from idalloc_worker._sql import GIVE_BACK, RAISE_MARK, RAISE_TAG, READ_ROW, RESERVE
+from idalloc_worker.marks._marks import Watch
+from idalloc_worker.mysql._sql import GIVE_BACK, RAISE_MARK, RAISE_TAG, READ_ROW, RESERVE
 from tests.simulation._campaign import Campaign, run_many, run_seed, story, weather_of
 from tests.simulation._run import run
 from tests.simulation._shrink import kind_of, shrink

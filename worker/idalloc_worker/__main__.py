@@ -8,7 +8,7 @@ _OF_THE_EXTRA = frozenset({"click", "pymysql", "pythonjsonlogger"})
 def main() -> int:
     """Run the command line; say what to install if only the client is."""
     try:
-        from idalloc_worker._cli import run  # noqa: PLC0415 - what it imports may not be there
+        from idalloc_worker.cli import run  # noqa: PLC0415 - what it imports may not be there
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _OF_THE_EXTRA:
             raise

@@ -1,0 +1,1 @@
+"""Many processes that allocate ids, and the survey of what they got."""

@@ -1,0 +1,1 @@
+"""Runs benchmarks: servers, load, rounds, ratios."""

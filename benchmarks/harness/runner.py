@@ -1,0 +1,332 @@
+"""Runs contenders in turns and compares them round by round.
+
+A shared machine is fast in one second and slow in the next. Contenders that take turns, A B A B,
+meet the same weather, and the ratio of one round says more than two figures of different minutes.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from statistics import median
+
+from benchmarks.harness.machine import busy_seconds, cpu_seconds
+
+OTHERS = "others"
+"""The name under which CPU time is shown that none of the processes taking part has used."""
+
+_SHORTEST_WARM_UP = 0.2  # seconds
+_SHORTEST_TURN = 2 * _SHORTEST_WARM_UP  # while there are rounds that can be left out
+_OVERRUN = 1.1  # times its length that a turn takes, with what is in flight at its end
+_LEAST = 0.1  # seconds in which anything can be measured at all
+_QUIET = 0.2  # CPU seconds per second that others may use
+_LISTEN = 0.25  # seconds
+
+
+class BenchmarkError(Exception):
+    """A benchmark cannot run; the text tells the person at the terminal what to do."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long to measure.
+
+    Args:
+        rounds: turns of each contender.
+        seconds: the length of one turn.
+        budget: seconds from the first warm-up to the end. Turns are shortened to fit, then there
+            are fewer rounds.
+        patience: seconds to wait before a turn, at most, for other work on the machine to end.
+    """
+
+    rounds: int = 5
+    seconds: float = 2.0
+    budget: float = 120.0
+    patience: float = 0.0
+
+    @property
+    def warm_up(self) -> float:
+        """Seconds of a first turn that does not count."""
+        return max(self.seconds / 2, _SHORTEST_WARM_UP)
+
+    def fitted(self, contenders: int, left: float, overhead: float | None = None) -> "Plan":
+        """Shorten the turns until all end in so many seconds, then leave rounds out.
+
+        `overhead` is what a turn takes beyond its length; None if the warm-up, which shows it, is
+        still to come.
+        """
+        warm_up = 0.5 if overhead is None else 0.0  # of a turn
+        for rounds in range(self.rounds, 0, -1):
+            each = left / contenders / (rounds + warm_up)
+            seconds = each / _OVERRUN - (overhead or 0.0)
+            if seconds >= min(self.seconds, _SHORTEST_TURN):
+                break
+        return replace(self, rounds=rounds, seconds=min(self.seconds, max(seconds, _LEAST)))
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What one turn gave: the figure that the race is about, and others by name."""
+
+    figure: float
+    more: Mapping[str, float] = field(default_factory=dict)
+
+
+Processes = Mapping[str, Sequence[int]]
+"""Process ids by the part they play."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One way to get ids; `measure` runs it for some seconds and returns what that gave.
+
+    `processes` are those that take part only here, or play another part elsewhere.
+    """
+
+    name: str
+    measure: Callable[[float], float | Sample]
+    processes: Processes = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A ratio to keep: subject / peer. Of several peers the best one counts."""
+
+    subject: str
+    peers: tuple[str, ...]
+    limit: float | None
+    """None where the ratio is worth knowing and nothing depends on it."""
+    at_least: bool = True
+    """Whether figures are rates, of which more is better; else they are times."""
+    of: str = ""
+    """Which of the figures is meant: one of `Sample.more`, or a `cpu_figure`."""
+
+    def met_by(self, ratio: float) -> bool:
+        """Tell whether a ratio keeps the bar."""
+        if self.limit is None:
+            return True
+        return ratio >= self.limit if self.at_least else ratio <= self.limit
+
+    def best_peer(self, medians: Mapping[str, float]) -> str:
+        """Name the peer that is hardest to beat."""
+        choose = max if self.at_least else min
+        return choose(self.peers, key=lambda name: medians[name])
+
+
+@dataclass(frozen=True)
+class Spread:
+    """What several rounds gave."""
+
+    values: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        """The middle value: one disturbed round does not move it far."""
+        return median(self.values)
+
+    @property
+    def low(self) -> float:
+        """The smallest value."""
+        return min(self.values)
+
+    @property
+    def high(self) -> float:
+        """The largest value."""
+        return max(self.values)
+
+
+@dataclass(frozen=True)
+class Result:
+    """One contender's figures, and the CPU seconds per second that each process used."""
+
+    name: str
+    figures: Spread
+    cpu: Mapping[str, float]
+    more: Mapping[str, Spread] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A bar and the ratio of each round."""
+
+    bar: Bar
+    peer: str
+    ratios: Spread
+
+    @property
+    def met(self) -> bool:
+        """Whether the median ratio keeps the bar."""
+        return self.bar.met_by(self.ratios.median)
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that one benchmark found."""
+
+    title: str
+    unit: str = ""
+    results: tuple[Result, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
+    rounds: int = 0
+    cpu_per: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def met(self) -> bool:
+        """Whether every bar is kept."""
+        return all(verdict.met for verdict in self.verdicts)
+
+
+def with_figure(report: Report, name: str, value: float, most: float, unit: str) -> Report:
+    """Add a figure that no contender gave, and the bar that it is to stay below."""
+    bar = Bar(name, (f"{most:g} {unit}",), 1, at_least=False)
+    verdict = Verdict(bar, bar.peers[0], Spread((value / most,)))
+    return replace(
+        report,
+        results=(*report.results, Result(name, Spread((value,)), {})),
+        verdicts=(verdict, *report.verdicts),
+    )
+
+
+@dataclass(frozen=True)
+class Race:
+    """A benchmark ready to run; `processes` are those whose CPU time is of interest.
+
+    `cpu_per` names what a rate counts, where CPU time is to be shown for each: "request".
+    """
+
+    title: str
+    unit: str
+    contenders: Sequence[Contender]
+    bars: Sequence[Bar]
+    processes: Processes = field(default_factory=dict)
+    cpu_per: str = ""
+
+
+def cpu_figure(part: str, cpu_per: str) -> str:
+    """Name the figure that tells a part's CPU time."""
+    return f"{part} CPU us/{cpu_per}"
+
+
+def cpu_part(figure: str, cpu_per: str) -> str | None:
+    """Name the part whose CPU time a figure tells; None for any other figure."""
+    part = figure.removesuffix(cpu_figure("", cpu_per))
+    return part if cpu_per and part != figure else None
+
+
+def run(race: Race, plan: Plan, clock: Callable[[], float] = time.monotonic) -> Report:
+    """Warm each contender up, then let them take turns."""
+    ends = clock() + plan.budget
+    plan = _warmed_up(race, plan, clock)
+    progress(f"{race.title}: {plan.rounds} rounds, turns of {plan.seconds:.2g} s")
+    turns: dict[str, list[_Turn]] = {contender.name: [] for contender in race.contenders}
+    rounds = 0
+    longest = 0.0
+    while rounds < plan.rounds:
+        before = clock()
+        if rounds and before + longest > ends:
+            progress(f"{race.title}: out of time after {rounds} rounds")
+            break
+        for number, contender in enumerate(race.contenders, 1):
+            wait_for_quiet(plan.patience)
+            turn = _turn(race, contender, plan.seconds, clock)
+            turns[contender.name].append(turn)
+            left = (plan.rounds - rounds) * len(race.contenders) - number
+            progress(
+                f"{race.title}: {rounds + 1}/{plan.rounds} {contender.name} "
+                f"{turn.sample.figure:,.1f} {race.unit}, {left * plan.seconds:.0f} s left"
+            )
+        rounds += 1
+        longest = max(longest, clock() - before)
+    results = tuple(_result(name, given) for name, given in turns.items())
+    return Report(
+        title=race.title,
+        unit=race.unit,
+        results=results,
+        verdicts=tuple(judge(bar, _figures(results, bar.of)) for bar in race.bars),
+        rounds=rounds,
+        cpu_per=race.cpu_per,
+    )
+
+
+def _warmed_up(race: Race, plan: Plan, clock: Callable[[], float]) -> Plan:
+    """Warm each contender up; return the plan that the rest of the time allows."""
+    number = len(race.contenders)
+    warm_up = plan.fitted(number, plan.budget).warm_up
+    began = clock()
+    for contender in race.contenders:
+        progress(f"{race.title}: warming up {contender.name}")
+        contender.measure(warm_up)
+    # What is in flight at the end of a turn is waited for, and the machine may be busy.
+    took = clock() - began
+    return plan.fitted(number, plan.budget - took, max(0.0, took / number - warm_up))
+
+
+def judge(bar: Bar, figures: Mapping[str, Spread]) -> Verdict:
+    """Compare the subject with its best peer, round by round."""
+    peer = bar.best_peer({name: spread.median for name, spread in figures.items()})
+    pairs = zip(figures[bar.subject].values, figures[peer].values, strict=True)
+    return Verdict(bar, peer, Spread(tuple(subject / other for subject, other in pairs)))
+
+
+def _figures(results: Sequence[Result], of: str) -> dict[str, Spread]:
+    if not of:
+        return {result.name: result.figures for result in results}
+    return {result.name: result.more[of] for result in results if of in result.more}
+
+
+def progress(text: str) -> None:
+    """Tell the person who waits how far it is."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def wait_for_quiet(patience: float) -> None:
+    """Return once the machine has next to nothing else to do, or patience is at its end."""
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        before = busy_seconds()
+        time.sleep(_LISTEN)
+        if busy_seconds() - before < _QUIET * _LISTEN:
+            return
+
+
+@dataclass(frozen=True)
+class _Turn:
+    sample: Sample
+    cpu: Mapping[str, float]
+
+
+def _turn(race: Race, contender: Contender, seconds: float, clock: Callable[[], float]) -> _Turn:
+    processes = {**race.processes, **contender.processes}
+    before = _used(processes)
+    started = clock()
+    given = contender.measure(seconds)
+    elapsed = clock() - started
+    after = _used(processes)
+    sample = given if isinstance(given, Sample) else Sample(given)
+    cpu = {name: (after[name] - before[name]) / elapsed for name in after}
+    if race.cpu_per:
+        each = {
+            cpu_figure(name, race.cpu_per): used / sample.figure * 1e6
+            for name, used in cpu.items()
+            if name != OTHERS
+        }
+        sample = Sample(sample.figure, {**sample.more, **each})
+    return _Turn(sample, cpu)
+
+
+def _used(processes: Processes) -> dict[str, float]:
+    used = {name: cpu_seconds(pids) for name, pids in processes.items()}
+    return {**used, OTHERS: busy_seconds() - sum(used.values())}
+
+
+def _result(name: str, turns: Sequence[_Turn]) -> Result:
+    return Result(
+        name,
+        Spread(tuple(turn.sample.figure for turn in turns)),
+        {part: median(turn.cpu[part] for turn in turns) for part in turns[0].cpu},
+        {
+            figure: Spread(tuple(turn.sample.more[figure] for turn in turns))
+            for figure in turns[0].sample.more
+        },
+    )

@@ -1,0 +1,1 @@
+"""What idalloc is measured against."""

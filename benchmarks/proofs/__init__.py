@@ -1,0 +1,1 @@
+"""Benchmarks whose results are counts that must be right."""

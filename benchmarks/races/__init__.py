@@ -1,0 +1,1 @@
+"""Benchmarks whose results are ratios of speeds, side by side."""

@@ -1,0 +1,96 @@
+"""One caller, one call at a time: the median time of a call beside that of a bare echo.
+
+The echo's server only parses JSON and replies over direct reply-to. Of its two clients, one on a
+BlockingConnection and one on callbacks, the faster one is the peer.
+"""
+
+import asyncio
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from functools import partial
+from statistics import median
+
+from benchmarks.harness.command import main
+from benchmarks.harness.runner import Bar, Contender, Plan, Race, Report, run
+from benchmarks.harness.site import TAG, Site, one_worker, peer
+from benchmarks.peers.echo_peer import BlockingEcho, CallbackEcho
+from idalloc_client import AsyncIdClient, IdClient
+
+TITLE = "One caller, one call at a time"
+DEFAULT = Plan(rounds=7, seconds=1.0, budget=60.0)
+
+_SYNC, _ASYNC = "IdClient", "AsyncIdClient"
+_BLOCKING, _CALLBACK = "echo, BlockingConnection", "echo, callbacks"
+_ECHOES = (_BLOCKING, _CALLBACK)
+BARS = tuple(Bar(name, _ECHOES, 1.15, at_least=False) for name in (_SYNC, _ASYNC))
+
+_MICROSECONDS = 1e6
+
+
+def measure(plan: Plan) -> Report:
+    """Run the two clients and the two echoes."""
+    with (
+        one_worker() as site,
+        peer("echo", site.amqp_url) as echo,
+        _contenders(site) as contenders,
+    ):
+        processes = site.with_processes(echo=echo)
+        return run(Race(TITLE, "us, median", contenders, BARS, processes), plan)
+
+
+@contextmanager
+def _contenders(site: Site) -> Iterator[list[Contender]]:
+    with (
+        asyncio.Runner() as runner,
+        IdClient(site.amqp_url) as client,
+        closing(BlockingEcho(site.amqp_url)) as blocking,
+        closing(CallbackEcho(site.amqp_url)) as callback,
+        ExitStack() as stack,
+    ):
+        async_client = AsyncIdClient(site.amqp_url)
+        stack.callback(lambda: runner.run(async_client.close()))
+
+        def in_tasks(seconds: float) -> float:
+            return runner.run(async_latency(partial(async_client.next_id, TAG), seconds))
+
+        def in_callbacks(seconds: float) -> float:
+            return median(callback.latencies(seconds)) * _MICROSECONDS
+
+        yield [
+            Contender(_SYNC, partial(latency, partial(client.next_id, TAG))),
+            Contender(_BLOCKING, partial(latency, blocking.call)),
+            Contender(_ASYNC, in_tasks),
+            Contender(_CALLBACK, in_callbacks),
+        ]
+
+
+def latency(call: Callable[[], object], seconds: float) -> float:
+    """Call for some seconds; return the median in microseconds."""
+    taken = []
+    sent = time.perf_counter()
+    until = sent + seconds
+    while sent < until:
+        call()
+        now = time.perf_counter()
+        taken.append(now - sent)
+        sent = now
+    return median(taken) * _MICROSECONDS
+
+
+async def async_latency(ask: Callable[[], Awaitable[object]], seconds: float) -> float:
+    """Await call after call for some seconds; return the median in microseconds."""
+    taken = []
+    sent = time.perf_counter()
+    until = sent + seconds
+    while sent < until:
+        await ask()
+        now = time.perf_counter()
+        taken.append(now - sent)
+        sent = now
+    return median(taken) * _MICROSECONDS
+
+
+if __name__ == "__main__":
+    sys.exit(main(measure, __doc__, DEFAULT))

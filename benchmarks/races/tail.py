@@ -1,0 +1,91 @@
+"""How long single requests take, the slowest of them too: alone, and at 50 and 90 % of the load.
+
+A plain pika connection asks idalloc's worker and one that only parses JSON and replies. Both get
+the same number of requests, a share of what the latter can do; idalloc's also half of what it can
+do itself, which is more. A request counts from when it was due: a wait of the sender is in it.
+"""
+
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
+from statistics import median
+
+from benchmarks.harness.command import main
+from benchmarks.harness.runner import Bar, Contender, Plan, Race, Report, Sample, progress, run
+from benchmarks.harness.site import TAG, one_worker, peer
+from benchmarks.peers.echo_peer import QUEUE as ECHO
+from benchmarks.peers.raw_requests import RawRequests, raw_requests
+from idalloc_schemas import ALLOC_QUEUE
+
+TITLE = "How long single requests take"
+DEFAULT = Plan(rounds=5, seconds=3.0, budget=120.0)
+
+_OURS, _ECHO = "idalloc", "echo"
+_LOADS = {"50 %": 0.5, "90 %": 0.9}
+_ALONE = "one at a time"
+_MEDIAN, _P99, _P999 = "median us", "p99 us", "p99.9 us"
+BARS = (
+    Bar(f"{_OURS}, {_ALONE}", (f"{_ECHO}, {_ALONE}",), 1.1, at_least=False, of=_MEDIAN),
+    Bar(f"{_OURS}, 50 %", (f"{_ECHO}, 50 %",), 2.0, at_least=False, of=_P999),
+    Bar(f"{_OURS}, 50 % of its own", (f"{_ECHO}, 50 %",), None, at_least=False, of=_P999),
+    Bar(f"{_OURS}, 90 %", (f"{_ECHO}, 90 %",), None, at_least=False, of=_P999),
+)
+
+_IN_FLIGHT = 100  # to find out what a worker can do
+_PROBE = 1.0  # seconds of that
+
+
+def measure(plan: Plan) -> Report:
+    """Let both workers take turns at each load."""
+    with one_worker() as site, peer("echo", site.amqp_url) as echo, ExitStack() as closing:
+        ours = closing.enter_context(raw_requests(site.amqp_url, ALLOC_QUEUE, [TAG]))
+        theirs = closing.enter_context(raw_requests(site.amqp_url, ECHO, [TAG]))
+        own, full = capacity(_OURS, ours), capacity(_ECHO, theirs)
+        contenders: list[Contender] = []
+        for name, requests, pids in (
+            (_OURS, ours, site.processes["worker"]),
+            (_ECHO, theirs, [echo]),
+        ):
+            processes = {"worker": pids}
+            contenders.append(Contender(f"{name}, {_ALONE}", partial(alone, requests), processes))
+            contenders.extend(
+                Contender(f"{name}, {load}", partial(loaded, requests, full * part), processes)
+                for load, part in _LOADS.items()
+            )
+        contenders.append(Contender(f"{_OURS}, 50 % of its own", partial(loaded, ours, own / 2)))
+        race = Race(TITLE, "us, p99.9", contenders, BARS, site.processes)
+        return run(race, plan)
+
+
+def capacity(name: str, requests: RawRequests) -> float:
+    """Find out how many requests a second a worker can answer."""
+    requests.rate(_IN_FLIGHT, _PROBE)
+    most = requests.rate(_IN_FLIGHT, _PROBE)
+    progress(f"{TITLE}: {name} can do {most:,.0f} requests/s")
+    return most
+
+
+def alone(requests: RawRequests, seconds: float) -> Sample:
+    """Send the next request when the answer is there."""
+    return summed_up(requests.round_trips(1, seconds))
+
+
+def loaded(requests: RawRequests, pace: float, seconds: float) -> Sample:
+    """Send so many a second."""
+    return summed_up(requests.latencies(pace, seconds))
+
+
+def summed_up(seconds: Sequence[float]) -> Sample:
+    """Tell median and percentiles in microseconds (nearest rank)."""
+    ordered = sorted(seconds)
+
+    def rank(part: float) -> float:
+        return ordered[min(int(len(ordered) * part), len(ordered) - 1)] * 1e6
+
+    more = {_MEDIAN: median(ordered) * 1e6, _P99: rank(0.99), _P999: rank(0.999)}
+    return Sample(more[_P999], more)
+
+
+if __name__ == "__main__":
+    sys.exit(main(measure, __doc__, DEFAULT))

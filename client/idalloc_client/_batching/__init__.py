@@ -1,0 +1,7 @@
+"""Many calls into few requests."""
+
+from idalloc_client._batching._batcher import Batcher
+from idalloc_client._batching._promise import Promise, ThreadPromise, settle
+from idalloc_client._batching._tag_queue import Waiter
+
+__all__ = ["Batcher", "Promise", "ThreadPromise", "Waiter", "settle"]

@@ -1,0 +1,84 @@
+"""What a client is made with: names, defaults, checks and documentation of its options, once."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from idalloc_client.amqp import (
+    Parameters,
+    checked_exchange,
+    checked_timeout,
+    connection_parameters,
+    process_name,
+    unencrypted_login,
+    user_ids,
+    warn_of_cleartext,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientOptions:
+    """The options as they were checked: one object, which goes whole to whoever reads one.
+
+    No field has a default, so that one that is not passed on is a mistake at once.
+    """
+
+    parameters: Parameters
+    """Of the connection, with its name."""
+    timeout: float
+    max_in_flight: int
+    exchange: str
+    workers: frozenset[bytes]
+
+
+class ConfiguredClient(ABC):
+    """A client, made with its options."""
+
+    _MAX_IN_FLIGHT: ClassVar[int]
+
+    def __init__(  # noqa: PLR0913  # a user's options
+        self,
+        url: str,
+        *,
+        timeout: float = 5.0,
+        name: str | None = None,
+        max_in_flight: int | None = None,
+        exchange: str = "",
+        workers: str | Iterable[str] = (),
+    ) -> None:
+        """Check the options; the connection follows at the first call.
+
+        Args:
+            url: `amqp://user:password@host:port/vhost`, with pika's URL options.
+            timeout: seconds that a call may take when it does not say so itself.
+            name: what the management UI shows; by default product, role, host and process id.
+            max_in_flight: calls that may wait at one time; one more raises `TooManyCallsError`.
+                By default 10,000, and 100,000 of an `AsyncIdClient`.
+            exchange: where requests go; `id.requests` for a user who may write to nothing else, by
+                default the default exchange.
+            workers: the RabbitMQ users that workers log in with, one name or several. A reply that
+                the broker does not vouch for as one of theirs is ignored then; without it all
+                count.
+
+        Raises:
+            ValueError: for a bad URL, timeout, exchange or user name; without the URL in its text.
+        """
+        timeout = checked_timeout(timeout)
+        parameters = connection_parameters(url, name or process_name("client"))
+        warn_of_cleartext(unencrypted_login(parameters))
+        self._options = ClientOptions(
+            parameters=parameters,
+            timeout=timeout,
+            max_in_flight=self._MAX_IN_FLIGHT if max_in_flight is None else max_in_flight,
+            exchange=checked_exchange(exchange),
+            workers=user_ids(workers),
+        )
+        self._begin()
+
+    @abstractmethod
+    def _begin(self) -> None:
+        """Make what the client consists of, once its options are there."""
+
+    def _time(self, timeout: float | None) -> float:
+        return self._options.timeout if timeout is None else checked_timeout(timeout)

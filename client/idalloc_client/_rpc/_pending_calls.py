@@ -1,0 +1,324 @@
+"""The calls in flight on one link: sends them, sends them again, and matches their replies."""
+
+import logging
+import math
+import time
+import uuid
+from collections.abc import Callable
+from functools import partial
+from itertools import count
+from typing import Any, Protocol
+
+from idalloc_client._errors import (
+    AccessRefusedError,
+    CallTimeoutError,
+    ClientClosedError,
+    ConnectionLostError,
+    IdAllocError,
+    NoRouteError,
+    QueueFullError,
+    TooManyCallsError,
+    fresh,
+)
+from idalloc_client._memory import MEMORY
+from idalloc_client._options import ClientOptions
+from idalloc_client._rpc._copies import Copies
+from idalloc_client._rpc._request_spec import RawReply, RequestSpec
+from idalloc_client._stats import Carrier, ClientCounters
+from idalloc_client.amqp import (
+    Basic,
+    BasicProperties,
+    Channel,
+    ChannelClosedByBroker,
+    Confirms,
+    MessageChannel,
+    Properties,
+    ReplyCode,
+    describe,
+    user_id,
+)
+from idalloc_schemas import ALLOC_QUEUE, CONTENT_TYPE
+
+_log = logging.getLogger("idalloc.client")
+
+_REPLY_TO = b"amq.rabbitmq.reply-to"
+_CONSUMER_TAG = "replies"
+_CONTENT_TYPE = CONTENT_TYPE.encode()
+_MAX_EXPIRATION_MS = 2**32 - 1  # the broker refuses a longer one
+
+
+class PendingCall(Protocol):
+    """A request on its way, and whoever waits for it."""
+
+    spec: RequestSpec[Any]
+    deadline: float
+    """On the clock of `PendingCalls`."""
+    carrier: Carrier | None
+    """The trace context to pass on."""
+
+    def finish(self, outcome: RawReply | IdAllocError) -> None:
+        """End the call; may come twice, and the first outcome stands."""
+
+
+class PendingCalls:
+    """A link's handler, over RabbitMQ's direct reply-to. It belongs to the link's thread."""
+
+    def __init__(
+        self,
+        options: ClientOptions,
+        counters: ClientCounters,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._exchange = options.exchange
+        self._max_in_flight = options.max_in_flight
+        user = user_id(options.parameters)
+        self._user_id = None if user is None else user.encode()
+        """Whom the broker vouches for to workers that ask for a user."""
+        self._workers = options.workers
+        self._clock = clock
+        self.counters = counters
+        self._numbers = count(1)
+        self._prefix = uuid.uuid4().hex.encode()
+        self._calls: dict[bytes, PendingCall] = {}
+        self._channel: MessageChannel | None = None
+        self._listening = False
+        self._confirms = False
+        """Whether the broker says of each message if it took it; see `doubt`."""
+        self._unconfirmed = Confirms[bytes]()
+        """What it has not said that of, by number; in their order."""
+        self._copies = Copies()
+        """Of what was sent before it was asked to say so, and may not have been taken."""
+        self._blocked = False
+        self._closed = False
+        self.lost_reason: BaseException | None = None
+        self._refused: IdAllocError | None = None
+        """Why calls are not kept until there is a channel again."""
+        self._process = MEMORY.process()
+        self._restores = self._process.restores
+
+    @property
+    def connected(self) -> bool:
+        """Whether requests leave at once."""
+        return self._channel is not None
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def add(self, call: PendingCall) -> bytes:
+        """Take a call, send it as soon as there is a channel, and return its correlation id."""
+        correlation_id = b"%s-%d" % (self._prefix, next(self._numbers))
+        if self._closed:
+            call.finish(ClientClosedError("the client is closed"))
+        elif len(self._calls) >= self._max_in_flight:
+            call.finish(TooManyCallsError(f"{self._max_in_flight} calls are in flight already"))
+        elif self._refused is not None:
+            call.finish(fresh(self._refused))
+        else:
+            self._calls[correlation_id] = call
+            self._send(correlation_id, call)
+        return correlation_id
+
+    def forget(self, correlation_id: bytes) -> None:
+        """Stop waiting for a reply."""
+        self._calls.pop(correlation_id, None)
+
+    def keep(self, correlation_id: bytes, call: PendingCall) -> None:
+        """Wait for one more reply to a request that several answer."""
+        if not self._closed:
+            self._calls[correlation_id] = call
+
+    def close(self, error: IdAllocError) -> None:
+        """End every call, and with `ClientClosedError` those that still come."""
+        self._closed = True
+        self._end_all(error)
+
+    def overdue(self, queue: str) -> IdAllocError:
+        """Say why a call has no reply at its deadline."""
+        error = self._why_overdue(queue)
+        error.__cause__ = self.lost_reason
+        return error
+
+    def _why_overdue(self, queue: str) -> IdAllocError:
+        if self._blocked:
+            return CallTimeoutError("the broker blocks publishers: it is short of memory or disk")
+        if self._channel is None:
+            words = describe(self.lost_reason)
+            return ConnectionLostError(f"no connection to the broker: {words}")
+        if self._copies.refused:
+            return QueueFullError()
+        foreign = "; replies came that no user in `workers` sent"
+        return CallTimeoutError(
+            f"no reply from queue {queue!r} in time: does a worker run and keep up?"
+            f"{foreign if self.counters.foreign_replies else ''}"
+        )
+
+    # A queue that is full
+
+    def doubt(self, correlation_id: bytes) -> None:
+        """Hear that a call waits for long: a full queue may not have taken its request.
+
+        From now on the broker says of each message whether it took it, as long as the channel
+        lives. Not from the start: it takes a tenth of the calls a client can make (`lone_call`,
+        `async_singles`). What left before that may be sent once more (`Copies`), and whichever is
+        answered first counts: at worst ids are wasted.
+        """
+        channel = self._channel
+        if channel is None or not self._listening or not channel.is_open or self._blocked:
+            return
+        call = self._calls.get(correlation_id)
+        if call is None:
+            return
+        now = self._clock()
+        if not self._confirms:
+            self._confirms = True
+            deadlines = {sent: call.deadline for sent, call in self._calls.items()}
+            self._copies.begin(deadlines, correlation_id, now)
+            channel.confirm(self._on_confirm)
+        if self._copies.wants(correlation_id, now):
+            self.counters.resent += 1
+            self._send(correlation_id, call)
+
+    def _on_listening(self, channel: MessageChannel) -> None:
+        """Note that the channel waits for no answer: what is said on it now leaves in its order."""
+        self._listening = channel is self._channel
+
+    # What the link says
+
+    def on_ready(self, channel: MessageChannel) -> None:
+        """Listen for replies, then send what waited or may have been lost with the connection."""
+        self.counters.connects += 1
+        channel.exchange = self._exchange.encode()
+        channel.pika_channel.add_on_return_callback(self._on_return)
+        on_listening = partial(self._on_listening, channel)
+        channel.consume(
+            _REPLY_TO.decode(), _CONSUMER_TAG, self._on_reply, on_listening, auto_ack=True
+        )
+        self._channel = channel
+        self.lost_reason = self._refused = None
+        self._process.look_at_clocks()
+        self._restores = self._process.restores
+        self._send_all()
+
+    def on_lost(self, reason: BaseException) -> None:
+        """Keep the calls: they are sent again as soon as there is a channel."""
+        if self._channel is not None:
+            self.counters.connections_lost += 1
+            self.counters.resent += len(self._calls)
+        self._channel = None
+        self._listening = self._confirms = False
+        self._unconfirmed.reset()
+        self._copies = Copies()
+        if isinstance(reason, ChannelClosedByBroker) and _is_about_user_id(reason):
+            # The broker knows this user under another name (a certificate's or a token's).
+            self._user_id = None
+        self.lost_reason = reason
+        self._blocked = False
+        self._refused = None
+        if isinstance(reason, ChannelClosedByBroker):
+            self._refused = self._refusal(reason)
+        if self._refused is not None:
+            self._end_all(self._refused)
+
+    def _refusal(self, reason: ChannelClosedByBroker) -> IdAllocError | None:
+        """Tell what to say where to send again is of no use: only an operator can help."""
+        if reason.reply_code == ReplyCode.ACCESS_REFUSED:
+            where = f"exchange {self._exchange}" if self._exchange else "default exchange"
+            return AccessRefusedError(
+                "the broker refuses this user the right to send requests (write to the "
+                f"{where}): {describe(reason)}"
+            )
+        if reason.reply_code == ReplyCode.NOT_FOUND and self._exchange:
+            return NoRouteError(ALLOC_QUEUE, self._exchange)
+        return None
+
+    def on_blocked(self, *, blocked: bool) -> None:
+        """Hold requests back while the broker does not read: they would leave out of date."""
+        self._blocked = blocked
+        self.counters.blocked += blocked
+        if not blocked:
+            self._send_all()
+
+    # Messages
+
+    def _send_all(self) -> None:
+        for correlation_id, call in list(self._calls.items()):
+            self._send(correlation_id, call)
+
+    def _end_all(self, error: IdAllocError) -> None:
+        calls = list(self._calls.values())
+        self._calls.clear()  # first: what an end leads to may be calls that end in their turn
+        for call in calls:
+            call.finish(fresh(error))
+
+    def _send(self, correlation_id: bytes, call: PendingCall) -> None:
+        """Send a call if that is possible now; else it waits for the next channel, or its end."""
+        try:
+            self._publish(correlation_id, call)
+        except Exception:  # noqa: BLE001  # one call must not keep the others from leaving
+            _log.exception("A request could not be sent")
+
+    def _publish(self, correlation_id: bytes, call: PendingCall) -> None:
+        remaining_ms = math.ceil((call.deadline - self._clock()) * 1000)
+        channel = self._channel
+        if channel is None or not channel.is_open or self._blocked or remaining_ms <= 0:
+            return
+        spec = call.spec
+        properties = Properties(
+            content_type=_CONTENT_TYPE,
+            correlation_id=correlation_id,
+            reply_to=_REPLY_TO,
+            expiration=b"%d" % min(remaining_ms, _MAX_EXPIRATION_MS),
+            type=spec.message_type.encode(),
+            user_id=self._user_id,
+            headers=call.carrier,
+        )
+        queue = spec.queue.encode()
+        try:
+            channel.publish(queue, properties, spec.body, mandatory=True)
+        except ValueError as error:  # a trace context that is no text, or fits into no frame
+            _log.debug("A request goes without its trace context: %s", error)
+            call.carrier = properties.headers = None
+            channel.publish(queue, properties, spec.body, mandatory=True)
+        if self._confirms:
+            self._unconfirmed.add(correlation_id)
+
+    def _on_reply(
+        self,
+        _tag: int,
+        _redelivered: bool,  # noqa: FBT001
+        properties: Properties,
+        body: bytes,
+    ) -> None:
+        if self._restores != self._process.restores:
+            return  # it may have come before memory was set back, and the call is asked again
+        if self._workers and properties.user_id not in self._workers:
+            self.counters.foreign_replies += 1
+            _log.debug("Ignored a reply that no worker sent")
+            return
+        call = self._calls.pop(properties.correlation_id or b"", None)
+        if call is None:
+            self.counters.late_replies += 1
+            _log.debug("Ignored a reply that is late or was not asked for")
+        else:
+            call.finish(RawReply(body, (properties.app_id or b"").decode(errors="replace")))
+
+    def _on_confirm(self, number: int, multiple: bool, taken: bool) -> None:  # noqa: FBT001
+        """End the calls whose request the broker did not take: nobody will answer them."""
+        now = self._clock()
+        for correlation_id in self._unconfirmed.settle(number, multiple=multiple).values():
+            if self._copies.told(correlation_id, now, taken=taken) or taken:
+                continue
+            if (call := self._calls.pop(correlation_id, None)) is not None:
+                call.finish(QueueFullError())
+
+    def _on_return(
+        self, _channel: Channel, method: Basic.Return, properties: BasicProperties, _body: bytes
+    ) -> None:
+        call = self._calls.pop(str(properties.correlation_id).encode(), None)
+        if call is not None:
+            call.finish(NoRouteError(str(method.routing_key), self._exchange))
+
+
+def _is_about_user_id(reason: ChannelClosedByBroker) -> bool:
+    return reason.reply_code == ReplyCode.PRECONDITION_FAILED and "user_id" in reason.reply_text

@@ -1,0 +1,85 @@
+"""The connection to RabbitMQ; the one place that knows pika. Of the client and the worker."""
+
+from idalloc_client.amqp._backoff import Backoff
+from idalloc_client.amqp._cleartext import cleartext_warning, is_local, warn_of_cleartext
+from idalloc_client.amqp._confirms import Confirms
+from idalloc_client.amqp._io import (
+    AsyncioSelectorLoop,
+    Callback,
+    Envelope,
+    MessageChannel,
+    Properties,
+    ignore_message_headers,
+    stream_offset,
+    user_of,
+)
+from idalloc_client.amqp._link import Link, NewLink, SideLink, Timer, nothing
+from idalloc_client.amqp._link_thread import LinkThread
+from idalloc_client.amqp._pika import (
+    AMQPError,
+    Basic,
+    BasicProperties,
+    Channel,
+    ChannelClosedByBroker,
+    Connection,
+    ConnectionClosed,
+    DeliveryMode,
+    Parameters,
+)
+from idalloc_client.amqp._reason import ReplyCode, describe, ended_by_message
+from idalloc_client.amqp._reopening_channel import ReopeningChannel
+from idalloc_client.amqp._url import (
+    MAX_TIMEOUT,
+    checked_exchange,
+    checked_timeout,
+    connection_parameters,
+    process_name,
+    relax,
+    unencrypted_login,
+    user_id,
+    user_ids,
+)
+
+__all__ = [
+    "MAX_TIMEOUT",
+    "AMQPError",
+    "AsyncioSelectorLoop",
+    "Backoff",
+    "Basic",
+    "BasicProperties",
+    "Callback",
+    "Channel",
+    "ChannelClosedByBroker",
+    "Confirms",
+    "Connection",
+    "ConnectionClosed",
+    "DeliveryMode",
+    "Envelope",
+    "Link",
+    "LinkThread",
+    "MessageChannel",
+    "NewLink",
+    "Parameters",
+    "Properties",
+    "ReopeningChannel",
+    "ReplyCode",
+    "SideLink",
+    "Timer",
+    "checked_exchange",
+    "checked_timeout",
+    "cleartext_warning",
+    "connection_parameters",
+    "describe",
+    "ended_by_message",
+    "ignore_message_headers",
+    "is_local",
+    "nothing",
+    "process_name",
+    "relax",
+    "stream_offset",
+    "unencrypted_login",
+    "user_id",
+    "user_ids",
+    "user_of",
+    "warn_of_cleartext",
+]

@@ -1,0 +1,348 @@
+"""Keeps one AMQP connection open on one I/O loop: connects, reconnects, stops."""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from copy import copy
+from typing import Protocol
+
+import pika
+from pika.channel import Channel
+from pika.connection import Connection, Parameters
+from pika.exceptions import AMQPError
+
+from idalloc_client.amqp._backoff import Backoff
+from idalloc_client.amqp._io import (
+    THIS_PROCESS,
+    Callback,
+    Compatibility,
+    LinkIO,
+    MessageChannel,
+    PikaChannel,
+    PikaIO,
+    SelectorLoop,
+)
+from idalloc_client.amqp._reason import describe
+
+_log = logging.getLogger("idalloc.link")
+
+
+def nothing() -> None:
+    """Take note of an end that nobody waits for."""
+
+
+_GIVE_UP_TIME = 0.05  # seconds that pika has to take back what it began
+_STEADY_AFTER = 5.0  # seconds: a connection that lasted this long resets the backoff
+
+
+class Timer(Protocol):
+    """What `Link.call_later` returns."""
+
+    def cancel(self) -> None:
+        """Forget the callback."""
+
+
+class LinkHandler(Protocol):
+    """What the owner of a link is told, always on the thread of its loop."""
+
+    def on_ready(self, channel: MessageChannel) -> None:
+        """Take a fresh channel. Delivery tags and consumers of earlier ones are void."""
+
+    def on_lost(self, reason: BaseException) -> None:
+        """Stop using the channel; the link is looking for another one."""
+
+    def on_blocked(self, *, blocked: bool) -> None:
+        """Stop publishing (the broker is short of memory or disk), or go on."""
+
+
+class SideLink(Protocol):
+    """What it needs of a further link."""
+
+    def connect(self) -> None:
+        """Open the connection, and keep it open."""
+
+    def begin_stop(self, on_stopped: Callback) -> None:
+        """Close it for good."""
+
+
+class NewLink(Protocol):
+    """Makes a further link."""
+
+    def __call__(self, *, handler: LinkHandler, backoff: Backoff) -> SideLink:
+        """Make one that is not connected yet, and pauses between its attempts as `backoff` says."""
+
+
+class _Nobody:
+    """Hears what nobody wants to hear any more."""
+
+    def __getattr__(self, _name: str) -> Callable[..., None]:
+        return lambda *_args, **_kwargs: None
+
+
+class Link:
+    """One connection with one channel, from `connect` to `begin_stop`.
+
+    It belongs to the thread that runs its loop, and calls its handler there. pika is not
+    thread-safe, so nothing else touches the connection.
+    """
+
+    def __init__(
+        self,
+        parameters: Parameters,
+        handler: LinkHandler,
+        loop: SelectorLoop,
+        *,
+        backoff: Backoff | None = None,
+        compatibility: Compatibility = THIS_PROCESS,
+    ) -> None:
+        self._parameters = parameters
+        self._handler = handler
+        self._backoff = backoff or Backoff(0.1, 2.0)
+        self._loop = loop
+        self._compatibility = compatibility
+        self._loudest = logging.CRITICAL
+        self._aside = False
+        self._io: LinkIO = PikaIO(loop, self._on_failure)  # for timers, until it connects
+        self._soon: list[Callback] = []
+        self._connection: Connection | None = None
+        self._channel: Channel | None = None
+        self._ready_since: float | None = None
+        self._last_reason: str | None = None
+        self._channel_reasons: set[str] = set()  # that were told since the connection was opened
+        self._on_stopped: Callback | None = None
+
+    def run(self, callbacks: deque[Callback]) -> None:
+        """Run callbacks, and send what they write in one piece."""
+        io = self._io
+        try:
+            with io.write_batch:
+                while callbacks:
+                    self.guarded(callbacks.popleft())
+                self._run_soon()
+        except Exception as error:  # noqa: BLE001  # half of what was written may have left
+            self._on_failure(io, error)
+
+    def call_later(self, delay: float, callback: Callback) -> Timer:
+        """Run a callback after `delay` seconds."""
+        timer: Timer = self._io.call_later(max(delay, 0.0), lambda: self.guarded(callback))
+        return timer
+
+    def call_soon(self, callback: Callback) -> None:
+        """Run a callback when what was read from the socket, or handed to `run`, is done."""
+        self._soon.append(callback)
+        if not self._io.write_batch.holding:
+            self._io.add_callback_threadsafe(self._run_soon)
+
+    def message_channel(self, channel: Channel) -> MessageChannel:
+        """Use a further channel, which the handler opened on the present connection."""
+        if channel.connection is not self._connection:
+            raise ValueError("the channel belongs to an earlier connection")
+        try:
+            usable = self._io.message_channel(channel)
+        except Exception as error:  # noqa: BLE001  # pika alone can do it too
+            self._compatibility.doubt(self._io, error)
+            usable = PikaChannel(channel)
+        channel.add_on_close_callback(lambda *_: usable.forget())
+        return usable
+
+    def beside(
+        self,
+        handler: LinkHandler,
+        what: str,
+        *,
+        backoff: Backoff | None = None,
+        quiet: bool = False,
+    ) -> "Link":
+        """Make a link of its own to the same broker, on the same loop; `what` is for people.
+
+        Whoever stops it hears no more of it, and may use the same handler for another one.
+        `quiet` if they need not hear when it is lost.
+        """
+        parameters = copy(self._parameters)
+        given = self._parameters.client_properties or {}
+        name = f"{given.get('connection_name', '')} {what}"
+        parameters.client_properties = {**given, "connection_name": name}
+        link = Link(
+            parameters, handler, self._loop, backoff=backoff, compatibility=self._compatibility
+        )
+        link._aside = True  # its own class
+        if quiet:
+            link._loudest = logging.DEBUG
+        return link
+
+    def reset_channel(self, reason: BaseException) -> None:
+        """Give up the present channel, and open another one after a pause."""
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            self._tell_channel_lost(reason)
+            if channel.is_open:
+                channel.close()
+            self._reopen_channel_later()
+
+    def reset_connection(self, reason: BaseException) -> None:
+        """Give up the present connection, and open another one after a pause."""
+        if self._connection is not None and self._on_stopped is None:
+            self._discard_connection(reason)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it was told to stop."""
+        return self._on_stopped is not None
+
+    def guarded(self, callback: Callback) -> None:
+        """Run a callback, and log what it raises."""
+        try:
+            callback()
+        except Exception:  # noqa: BLE001  # one bad callback must not take the connection down
+            _log.exception("A callback on the AMQP thread failed")
+
+    def _run_soon(self) -> None:
+        while self._soon:  # a callback may ask for another one
+            callbacks, self._soon = self._soon, []
+            for callback in callbacks:
+                self.guarded(callback)
+
+    # Connecting
+
+    def connect(self) -> None:
+        """Open the connection; from here on it is opened again whenever it is lost."""
+        if self._on_stopped is not None:
+            return
+        self._io = self._new_io()
+        try:
+            self._connection = pika.SelectConnection(
+                self._parameters,
+                on_open_callback=self._on_open,
+                on_open_error_callback=self._on_closed,
+                on_close_callback=self._on_closed,
+                custom_ioloop=self._io.services,
+            )
+        except Exception as error:  # noqa: BLE001  # no descriptor or thread to be had, say
+            self._on_failure(self._io, error)
+
+    def _new_io(self) -> LinkIO:
+        return self._compatibility.new_io(self._loop, self._run_soon, self._on_failure)
+
+    def _on_failure(self, io: LinkIO, error: Exception) -> None:
+        if io is not self._io or self._on_stopped is not None:
+            # pika's goodbye to a connection that was given up before it was open.
+            _log.debug("A connection that was given up failed", exc_info=error)
+            return
+        _log.error("The AMQP connection failed unexpectedly: %r", error)
+        self._compatibility.doubt(io, error)
+        self._discard_connection(error)
+
+    def _on_open(self, connection: Connection) -> None:
+        if connection is not self._connection:
+            return
+        self._say(logging.INFO, "Connected to the broker")
+        self._channel_reasons.clear()
+        connection.add_on_connection_blocked_callback(lambda *_: self._tell_blocked(blocked=True))
+        connection.add_on_connection_unblocked_callback(
+            lambda *_: self._tell_blocked(blocked=False)
+        )
+        self._open_channel()
+
+    def _on_closed(self, connection: Connection, reason: BaseException) -> None:
+        if connection is not self._connection:
+            return  # an earlier one that was discarded
+        self._connection = self._channel = None
+        self._tell_lost(reason)
+        if self._on_stopped is not None:
+            self._on_stopped()
+        else:
+            self._reconnect_later()
+
+    def _reconnect_later(self) -> None:
+        self.call_later(self._next_delay(), self.connect)
+
+    def _discard_connection(self, reason: BaseException) -> None:
+        """Give the connection up after a failure inside pika, and open another one."""
+        connection, self._connection, self._channel = self._connection, None, None
+        self._io = self._new_io()  # what the old one still says is not listened to
+        self._tell_lost(reason)
+        if connection is not None and not (connection.is_closed or connection.is_closing):
+            self.guarded(connection.close)
+        self._reconnect_later()
+
+    def _next_delay(self) -> float:
+        ready_since, self._ready_since = self._ready_since, None
+        if ready_since is not None and time.monotonic() - ready_since >= _STEADY_AFTER:
+            self._backoff.reset()
+        return self._backoff.next_delay()
+
+    # The channel
+
+    def _open_channel(self) -> None:
+        connection = self._connection
+        if connection is not None and connection.is_open and self._on_stopped is None:
+            try:
+                connection.channel(on_open_callback=self._on_channel_open)
+            except AMQPError:  # no number is free until the broker confirms that one is
+                self._reopen_channel_later()
+
+    def _on_channel_open(self, channel: Channel) -> None:
+        usable = self.message_channel(channel)
+        channel.add_on_close_callback(self._on_channel_closed)
+        self._channel = channel
+        self._last_reason = None
+        self._ready_since = time.monotonic()
+        self.guarded(lambda: self._handler.on_ready(usable))
+
+    def _on_channel_closed(self, channel: Channel, reason: BaseException) -> None:
+        if channel is not self._channel:
+            return
+        self._channel = None
+        connection = self._connection
+        if connection is not None and connection.is_open:  # else `_on_closed` speaks
+            self._tell_channel_lost(reason)
+            self._reopen_channel_later()
+
+    def _reopen_channel_later(self) -> None:
+        self.call_later(self._next_delay(), self._open_channel)
+
+    def _tell_lost(self, reason: BaseException) -> None:
+        words = describe(reason)
+        if self._on_stopped is None:
+            # A broker that is away for long is one line, not one for each attempt.
+            level = logging.DEBUG if words == self._last_reason else logging.WARNING
+            self._say(level, "No connection to the broker: %s; trying again", words)
+        self._last_reason = words
+        self.guarded(lambda: self._handler.on_lost(reason))
+
+    def _tell_channel_lost(self, reason: BaseException) -> None:
+        words = describe(reason)
+        level = logging.DEBUG if words in self._channel_reasons else logging.INFO
+        self._say(level, "The broker closed the channel: %s; opening another", words)
+        self._channel_reasons.add(words)
+        self.guarded(lambda: self._handler.on_lost(reason))
+
+    def _say(self, level: int, message: str, *words: str) -> None:
+        _log.log(min(level, self._loudest), message, *words)
+
+    def _tell_blocked(self, *, blocked: bool) -> None:
+        if blocked:
+            _log.warning("The broker blocks publishers: it is short of memory or disk space")
+        self.guarded(lambda: self._handler.on_blocked(blocked=blocked))
+
+    # Stopping
+
+    def begin_stop(self, on_stopped: Callback) -> None:
+        """Flush, close, then call `on_stopped`; a broker that is silent never lets it happen."""
+        if self._on_stopped is not None:
+            return
+        self._on_stopped = on_stopped
+        if self._aside:
+            self._handler = _Nobody()
+        connection = self._connection
+        if connection is None:
+            on_stopped()
+        elif not (connection.is_open or connection.is_closing):
+            # It is being opened. pika reports that it is given up to nobody, over some turns.
+            self._connection = None
+            self.guarded(connection.close)
+            self.call_later(_GIVE_UP_TIME, on_stopped)
+        elif not connection.is_closing:
+            # What was written before the close is sent before it: AMQP keeps the order.
+            self.guarded(connection.close)

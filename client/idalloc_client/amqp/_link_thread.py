@@ -1,0 +1,138 @@
+"""Runs a link on a thread of its own, and lets other threads reach it."""
+
+import contextlib
+import logging
+import socket
+import threading
+import time
+from collections import deque
+from functools import cached_property
+from typing import Any
+
+from pika.adapters.select_connection import IOLoop
+from pika.connection import Parameters
+
+from idalloc_client.amqp._io import Callback
+from idalloc_client.amqp._link import Link, LinkHandler
+
+_log = logging.getLogger("idalloc.link")
+
+_WAKE_BYTES = 4096
+
+
+class LinkThread:
+    """The owner of a link; `start`, `post` and `stop` may be called from any thread."""
+
+    def __init__(
+        self,
+        parameters: Parameters,
+        handler: LinkHandler,
+        name: str,
+        on_death: Callback | None = None,
+    ) -> None:
+        """`on_death` is called on the thread if its loop cannot go on."""
+        self._on_death = on_death
+        self._loop = _LateLoop()
+        self.link = Link(parameters, handler, self._loop)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._posted: deque[Callback] = deque()
+        self._waker: _Waker | None = None
+
+    def start(self) -> None:
+        """Start the thread; the connection follows.
+
+        Raises RuntimeError or OSError if there is no thread or descriptor to be had; it may be
+        called again then.
+        """
+        if self._waker is None:
+            self._waker = _Waker(self._loop, self._run_posted)
+        self._wake()  # for what was posted before
+        self._thread.start()
+
+    def post(self, callback: Callback) -> None:
+        """Run a callback on the thread, soon. After `stop` it is dropped."""
+        self._posted.append(callback)
+        self._wake()
+
+    def stop(self, timeout: float) -> bool:
+        """Flush, close and end the thread; False if it did not end within `timeout` seconds."""
+        if not self._thread.is_alive():
+            return True
+        deadline = time.monotonic() + timeout
+        self.post(lambda: self._begin_stop(deadline))
+        if threading.current_thread() is self._thread:
+            return False  # a callback asks: the thread ends once it returns
+        self._thread.join(timeout + 1.0)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        try:
+            self.link.connect()
+            self._loop.start()
+        except Exception:
+            # The link guards what runs on the loop, so the loop itself is broken.
+            _log.critical("The AMQP thread ended", exc_info=True)
+            if self._on_death is not None:
+                self._on_death()
+            raise
+        finally:
+            self._close_waker()
+        self._loop.close()
+
+    def _wake(self) -> None:
+        waker = self._waker  # which the thread may take away just now, at its end
+        if waker is not None:
+            waker.wake()
+
+    def _close_waker(self) -> None:
+        waker, self._waker = self._waker, None
+        if waker is not None:
+            waker.close()
+
+    def _run_posted(self) -> None:
+        self.link.run(self._posted)
+
+    def _begin_stop(self, deadline: float) -> None:
+        self.link.begin_stop(self._loop.stop)
+        self.link.call_later(deadline - time.monotonic(), self._loop.stop)
+
+
+class _LateLoop:
+    """pika's loop, which takes its descriptors at the first use: when `start` adds a waker."""
+
+    @cached_property
+    def _opened(self) -> IOLoop:
+        return IOLoop()
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._opened, name)
+        setattr(self, name, value)  # found at once from now on
+        return value
+
+
+class _Waker:
+    """Interrupts a loop that waits. No lock is taken, so a signal handler may do it as well."""
+
+    def __init__(self, loop: _LateLoop, on_wake: Callback) -> None:
+        self._loop = loop
+        self._on_wake = on_wake
+        self._receiver, self._sender = socket.socketpair()
+        self._receiver.settimeout(0)
+        self._sender.settimeout(0)
+        loop.add_handler(self._receiver.fileno(), self._on_readable, IOLoop.READ)
+
+    def wake(self) -> None:
+        """Have `on_wake` called on the loop; from any thread."""
+        with contextlib.suppress(OSError):  # full: it will wake; closed: there is nobody to wake
+            self._sender.send(b"\0")
+
+    def close(self) -> None:
+        """Give the sockets back, on the loop's thread or after its end."""
+        self._loop.remove_handler(self._receiver.fileno())
+        self._receiver.close()
+        self._sender.close()
+
+    def _on_readable(self, _fd: int, _events: int) -> None:
+        with contextlib.suppress(BlockingIOError):
+            self._receiver.recv(_WAKE_BYTES)
+        self._on_wake()

@@ -1,0 +1,1 @@
+"""What a hostile caller may try, each against a fleet with an honest caller beside it."""

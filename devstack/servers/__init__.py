@@ -1,0 +1,1 @@
+"""RabbitMQ, MySQL or MariaDB, private or in containers."""

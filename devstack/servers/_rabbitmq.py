@@ -1,0 +1,168 @@
+"""Runs a RabbitMQ of our own, with the management plugin, on free loopback ports."""
+
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import urllib.error
+from contextlib import closing
+from pathlib import Path
+
+import pika
+import pika.exceptions
+
+from devstack.servers._errors import DevStackError, NotInstalledError
+from devstack.servers._guarded import Guarded
+from devstack.servers._management import Management
+from devstack.servers._ports import free_port
+from devstack.servers._server import PrivateServer
+
+PLUGINS = ("rabbitmq_management", "rabbitmq_consistent_hash_exchange")
+
+# Not the one that Debian puts in the PATH: that changes to the user and the folder of the system's
+# own broker, and does not run for anybody but root and that user.
+_KNOWN_PLACES = ("/usr/lib/rabbitmq/bin/rabbitmq-server", "/opt/rabbitmq/sbin/rabbitmq-server")
+_CTL_SECONDS = 180
+
+_CONFIG = """\
+listeners.tcp.1 = 127.0.0.1:{amqp}
+management.tcp.ip = 127.0.0.1
+management.tcp.port = {http}
+default_user = {user}
+default_pass = {password}
+# Statistics that a test reads back should not be five seconds old.
+collect_statistics_interval = 1000
+# A small disk must not raise the disk alarm.
+disk_free_limit.absolute = 1MB
+log.file = false
+log.console = true
+log.console.level = notice
+"""
+
+
+def find_rabbitmq() -> Path | None:
+    """Return the path of the program `rabbitmq-server`, or None if it is not installed."""
+    for place in map(Path, _KNOWN_PLACES):
+        if place.exists():
+            return place
+    in_path = shutil.which("rabbitmq-server")
+    return Path(in_path) if in_path else None
+
+
+class PrivateRabbitMq(PrivateServer):
+    """A RabbitMQ node with its own name, cookie, home and epmd.
+
+    `config` is added to its configuration. The user has to exist: it is created only if `config`
+    loads no definitions.
+    """
+
+    kind = "RabbitMQ"
+    probe_errors = (OSError, urllib.error.URLError, pika.exceptions.AMQPError)
+
+    def __init__(self, *, config: str = "", user: str = "guest", password: str = "guest") -> None:
+        super().__init__()
+        self._config = config
+        self._credentials = f"{user}:{password}"
+        self.port, self._http_port, self._dist_port, self._epmd_port = (
+            free_port() for _ in range(4)
+        )
+        self._node = f"idalloc-{secrets.token_hex(4)}@localhost"
+
+    @property
+    def url(self) -> str:
+        """The AMQP URL of the vhost `/`."""
+        return f"amqp://{self._credentials}@127.0.0.1:{self.port}/%2F"
+
+    @property
+    def management_url(self) -> str:
+        return f"http://{self._credentials}@127.0.0.1:{self._http_port}"
+
+    def ctl(self, *arguments: str) -> str:
+        """Run `rabbitmqctl` against the node and return what it prints.
+
+        Takes one to two seconds. Raises DevStackError with its output if it fails.
+        """
+        result = subprocess.run(
+            [_program().with_name("rabbitmqctl"), "-q", "-n", self._node, *arguments],
+            env=self._environment(self.folder),
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_CTL_SECONDS,
+            check=False,
+        )
+        if result.returncode != 0:
+            raise DevStackError(
+                f"rabbitmqctl {' '.join(arguments)} failed:\n{result.stdout}{result.stderr}"
+            )
+        return result.stdout
+
+    def _prepare(self, guarded: Guarded) -> None:
+        folder = guarded.folder
+        user, _, password = self._credentials.partition(":")
+        config = _CONFIG.format(amqp=self.port, http=self._http_port, user=user, password=password)
+        (folder / "rabbitmq.conf").write_text(config + self._config, "utf-8")
+        (folder / "plugins").write_text(f"[{','.join(PLUGINS)}].\n", "utf-8")
+        (folder / "rabbitmq-env.conf").touch()
+        cookie = folder / ".erlang.cookie"
+        cookie.write_text(secrets.token_hex(16), "utf-8")
+        cookie.chmod(0o400)
+
+    def _launch(self, guarded: Guarded) -> None:
+        environment = self._environment(guarded.folder)
+        log = guarded.folder / "server.log"
+        # RabbitMQ finds this epmd and so does not leave one of its own behind as a daemon.
+        epmd: list[str | Path] = [_epmd(), "-address", "127.0.0.1", "-port", str(self._epmd_port)]
+        guarded.start(epmd, environment, log)
+        guarded.start([_program()], environment, log)
+
+    def _probe(self) -> None:
+        # pika logs each refused connection as an error, so the port is tried first.
+        socket.create_connection(("127.0.0.1", self.port), timeout=5).close()
+        Management(self.management_url).get("/api/overview")
+        with closing(pika.BlockingConnection(pika.URLParameters(self.url))) as connection:
+            properties = connection._impl.server_properties or {}  # no public way to them
+        # Another node on the same port would answer just as well, until ours gives up.
+        cluster = properties.get("cluster_name", "")
+        if cluster.partition("@")[0] != self._node.partition("@")[0]:
+            raise ConnectionError(f"port {self.port} is that of {cluster}")
+
+    def _environment(self, folder: Path) -> dict[str, str]:
+        return {
+            "PATH": os.environ.get("PATH", os.defpath),
+            "LANG": "C.UTF-8",
+            "HOME": str(folder),
+            "ERL_EPMD_PORT": str(self._epmd_port),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODENAME": self._node,
+            "RABBITMQ_DIST_PORT": str(self._dist_port),
+            "RABBITMQ_MNESIA_BASE": str(folder / "data"),
+            "RABBITMQ_LOG_BASE": str(folder / "log"),
+            "RABBITMQ_PID_FILE": str(folder / "pid"),
+            "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
+            "RABBITMQ_CONF_ENV_FILE": str(folder / "rabbitmq-env.conf"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
+                "-kernel inet_dist_use_interface {127,0,0,1} +S 2:2"
+            ),
+            # Makes the start script replace itself by the server, as the Docker image does.
+            "RUNNING_UNDER_SYSTEMD": "true",
+        }
+
+
+def _program() -> Path:
+    program = find_rabbitmq()
+    if program is None:
+        raise NotInstalledError("rabbitmq-server is not installed")
+    return program
+
+
+def _epmd() -> Path:
+    in_path = shutil.which("epmd")
+    if in_path:
+        return Path(in_path)
+    for place in sorted(Path("/usr/lib/erlang").glob("erts-*/bin/epmd")):
+        return place
+    raise NotInstalledError("epmd, a part of Erlang, is not installed")

@@ -1,0 +1,279 @@
+"""The short way for frequent frames: the same bytes as pika writes and reads, whatever the cuts."""
+
+from itertools import pairwise
+from typing import Any
+
+import pika.frame
+import pika.spec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from idalloc_client.amqp._io._delivery_reader import DeliveryReader
+from idalloc_client.amqp._io._frames import (
+    FRAME_HEADER,
+    FRAME_OVERHEAD,
+    METHOD,
+    Envelope,
+    Properties,
+    ack,
+    content,
+    frame,
+    publish_method,
+    read_content_header,
+    short_string,
+)
+
+_BODY_MAX = 4096 - FRAME_OVERHEAD  # of the smallest frames that AMQP allows
+
+Texts = dict[str, str | None]
+
+short = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=40)
+maybe = st.none() | short
+bodies = st.binary(max_size=350).map(lambda piece: piece * 40)
+properties: st.SearchStrategy[Texts] = st.builds(
+    dict,
+    content_type=maybe,
+    correlation_id=maybe,
+    reply_to=maybe,
+    expiration=maybe,
+    type=maybe,
+    user_id=maybe,
+    app_id=maybe,
+)
+
+
+def ours(texts: Texts, headers: dict[str, str] | None = None) -> Properties:
+    encoded = {key: None if value is None else value.encode() for key, value in texts.items()}
+    return Properties(**encoded, headers=headers)
+
+
+def pikas(channel: int, method: Any, texts: Texts, body: bytes, **more: object) -> bytes:
+    spec = pika.spec.BasicProperties(**texts, delivery_mode=1, **more)
+    frames = [
+        pika.frame.Method(channel, method).marshal(),
+        pika.frame.Header(channel, len(body), spec).marshal(),
+        *(
+            pika.frame.Body(channel, body[start : start + _BODY_MAX]).marshal()
+            for start in range(0, len(body), _BODY_MAX)
+        ),
+    ]
+    return b"".join(frames)
+
+
+@given(
+    st.integers(1, 65535),
+    short,
+    st.booleans(),
+    properties,
+    st.dictionaries(short, short, max_size=3),
+    bodies,
+)
+def test_a_message_is_written_as_pika_writes_it(  # noqa: PLR0917
+    channel: int,
+    routing_key: str,
+    mandatory: bool,  # noqa: FBT001
+    texts: Texts,
+    headers: dict[str, str],
+    body: bytes,
+) -> None:
+    """Method, header and body frames, byte for byte."""
+    publish = pika.spec.Basic.Publish(exchange="", routing_key=routing_key, mandatory=mandatory)
+    more = {"headers": headers} if headers else {}
+    written = publish_method(channel, routing_key.encode(), mandatory=mandatory) + content(
+        channel, ours(texts, headers), body, _BODY_MAX
+    )
+    assert written == pikas(channel, publish, texts, body, **more)
+
+
+@given(st.integers(1, 65535), st.none() | short, maybe, maybe, bodies)
+def test_a_reply_is_written_like_any_message(
+    channel: int, correlation_id: str | None, kind: str | None, app: str | None, body: bytes
+) -> None:
+    """What is written once for all replies leads to the same bytes."""
+    texts: Texts = {"content_type": "application/json", "type": kind, "app_id": app}
+    envelope = Envelope(ours(texts))
+    one = ours({**texts, "correlation_id": correlation_id})
+    body = body or b"x"
+    written = envelope.content(channel, one.correlation_id, body)
+    assert written == content(channel, one, body, 1_000_000)
+
+
+@pytest.mark.parametrize(
+    "single", [Properties(), Properties(b"x", correlation_id=b"1"), Properties(b"x", reply_to=b"q")]
+)
+def test_an_envelope_has_nothing_of_a_single_message(single: Properties) -> None:
+    """Else every reply would carry it."""
+    with pytest.raises(ValueError, match="envelope"):
+        Envelope(single)
+
+
+@given(st.integers(1, 65535), st.integers(1, 2**63), st.booleans())
+def test_an_acknowledgement_is_written_as_pika_writes_it(
+    channel: int,
+    tag: int,
+    multiple: bool,  # noqa: FBT001
+) -> None:
+    """Byte for byte."""
+    method = pika.frame.Method(channel, pika.spec.Basic.Ack(tag, multiple))
+    assert ack(channel, tag, multiple=multiple) == method.marshal()
+
+
+def test_a_string_that_is_too_long_is_refused() -> None:
+    """Its length has one byte."""
+    with pytest.raises(ValueError, match="255"):
+        short_string(b"x" * 256)
+
+
+class Reader:
+    """A delivery reader with one consumer, and what it made of the stream."""
+
+    def __init__(self) -> None:
+        self.passed = b""
+        self.taken: list[tuple[int, bool, Properties, bytes]] = []
+        self.reader = DeliveryReader(self._pass)
+        self.reader.take(1, b"mine", self._take)
+
+    def feed(self, stream: bytes, cuts: list[int]) -> None:
+        """Feed the stream in pieces."""
+        edges = [0, *sorted(cut % (len(stream) + 1) for cut in cuts), len(stream)]
+        for start, end in pairwise(edges):
+            if start < end:
+                self.reader.feed(stream[start:end])
+
+    def _pass(self, data: bytes) -> None:
+        self.passed += data
+
+    def _take(
+        self,
+        tag: int,
+        redelivered: bool,  # noqa: FBT001
+        found: Properties,
+        body: bytes,
+    ) -> None:
+        self.taken.append((tag, redelivered, found, body))
+
+
+message = st.tuples(
+    st.integers(1, 2),
+    st.sampled_from(["mine", "other"]),
+    st.booleans(),
+    properties,
+    st.fixed_dictionaries({}, optional={"a": st.integers(0, 9), "b": short}),
+    bodies,
+)
+
+
+@given(st.lists(message, max_size=6), st.lists(st.integers(0, 5000), max_size=12))
+def test_deliveries_are_taken_and_the_rest_is_passed_on(
+    messages: list[tuple[int, str, bool, Texts, dict[str, object], bytes]], cuts: list[int]
+) -> None:
+    """However the stream is cut, each message of the consumer arrives, and nothing else is gone."""
+    stream, passed, expected = b"", b"", []
+    for number, (channel, tag, redelivered, texts, headers, body) in enumerate(messages, 1):
+        deliver = pika.spec.Basic.Deliver(tag, number, redelivered, "", "key")
+        more = {"priority": 3, "timestamp": 5, "message_id": "m", "content_encoding": "e"}
+        frames = pikas(channel, deliver, texts, body, headers=headers, **more)
+        heartbeat = pika.frame.Heartbeat().marshal()
+        stream += heartbeat + frames
+        passed += heartbeat
+        if (channel, tag) == (1, "mine"):
+            expected.append((number, redelivered, ours(texts | {"message_id": "m"}), body))
+        else:
+            passed += frames
+    reader = Reader()
+    reader.feed(stream, cuts)
+    assert reader.taken == expected
+    assert reader.passed == passed
+    assert reader.reader.taken == len(stream) - len(passed)
+
+
+def test_messages_of_two_channels_may_interleave() -> None:
+    """AMQP keeps the frames of one channel together, and no more than that."""
+    reader = Reader()
+    reader.reader.take(2, b"mine", reader._take)
+    frames = {
+        channel: [
+            pika.frame.Method(
+                channel,
+                pika.spec.Basic.Deliver(
+                    "mine", channel, redelivered=False, exchange="", routing_key="k"
+                ),
+            ).marshal(),
+            pika.frame.Header(channel, 2, pika.spec.BasicProperties()).marshal(),
+            pika.frame.Body(channel, b"%d%d" % (channel, channel)).marshal(),
+        ]
+        for channel in (1, 2)
+    }
+    stream = b"".join(one + other for one, other in zip(frames[1], frames[2], strict=True))
+    reader.feed(stream, [])
+    assert [(tag, body) for tag, _, _, body in reader.taken] == [(1, b"11"), (2, b"22")]
+    assert reader.passed == b""
+
+
+def test_a_channel_that_ended_is_left_to_pika() -> None:
+    """Its number may be used again, by a consumer of the same name."""
+    reader = Reader()
+    stream = pikas(
+        1,
+        pika.spec.Basic.Deliver("mine", 1, redelivered=False, exchange="", routing_key="key"),
+        {},
+        b"x",
+    )
+    reader.reader.feed(stream[:30])
+    reader.reader.forget(1)
+    reader.feed(stream, [])
+    assert not reader.taken
+
+
+def test_the_brokers_protocol_header_is_passed_on() -> None:
+    """It is no frame: the broker says which version it speaks, and hangs up."""
+    reader = Reader()
+    reader.reader.feed(b"AMQP\0\0\x09\x01")
+    assert reader.passed == b"AMQP\0\0\x09\x01"
+
+
+@given(st.binary(max_size=60), st.integers(0, 0xFFFF))
+def test_properties_that_are_no_properties_do_no_harm(rubbish: bytes, flags: int) -> None:
+    """The broker hands on what a publisher wrote: the message counts as one without properties."""
+    payload = b"\x00\x3c\x00\x00" + (7).to_bytes(8, "big") + flags.to_bytes(2, "big") + rubbish
+    size, found = read_content_header(payload)
+    assert size == 7
+    assert isinstance(found, Properties)
+
+
+def test_a_message_without_a_body_arrives() -> None:
+    """There is no body frame to wait for."""
+    reader = Reader()
+    reader.feed(
+        pikas(
+            1,
+            pika.spec.Basic.Deliver("mine", 1, redelivered=True, exchange="", routing_key="key"),
+            {},
+            b"",
+        ),
+        [],
+    )
+    assert [(tag, body) for tag, _, _, body in reader.taken] == [(1, b"")]
+
+
+def test_frames_have_the_form_of_the_specification() -> None:
+    """Type, channel, size, payload, end octet."""
+    assert frame(METHOD, 258, b"ab") == b"\x01\x01\x02\x00\x00\x00\x02ab\xce"
+    assert FRAME_HEADER.size == 7
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        Properties(headers={"baggage": "x" * 5000}),
+        Properties(headers={"k" * 256: "v"}),
+        Properties(headers={"tracestate": "\udcff"}),
+        Properties(user_id=b"u" * 256),
+    ],
+    ids=["frame", "name", "no text", "user"],
+)
+def test_properties_that_cannot_travel_are_refused(odd: Properties) -> None:
+    """The broker would end the connection over a header that is larger than a frame."""
+    with pytest.raises(ValueError, match=r"bytes|codec"):
+        content(1, odd, b"{}", _BODY_MAX)

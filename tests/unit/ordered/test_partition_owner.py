@@ -1,0 +1,250 @@
+"""The life of a generation: when it begins, what ends it, and that nothing outlives it."""
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from pika.exceptions import ChannelClosedByBroker
+
+from idalloc_client.amqp._io._delivery_reader import OnDelivery
+from idalloc_client.amqp._io._frames import Properties
+from idalloc_worker.ordered._partition_owner import PartitionOwner
+from idalloc_worker.tags._partitions import QUEUE_ARGUMENTS, QUEUES, consumer_arguments, precedence
+from tests.vouched import logged_in
+
+WORKER = "idalloc worker host:1"
+
+
+class FakeChannel:
+    def __init__(self, connection: Any) -> None:
+        self.connection = connection
+        self.is_open = True
+        self.declared: list[str] = []
+        self.consumed: list[str] = []
+        self.taken: dict[str, OnDelivery] = {}
+        self._rpcs: list[Callable[[Any], None]] = []
+
+    def add_on_close_callback(self, callback: Callable[..., None]) -> None:
+        self.on_closed = callback
+
+    def add_on_cancel_callback(self, callback: Callable[..., None]) -> None:
+        self.on_cancelled = callback
+
+    def basic_qos(self, *, prefetch_count: int) -> None:
+        assert prefetch_count > 0
+
+    def queue_declare(
+        self, queue: str, *, durable: bool, arguments: Any, callback: Callable[[Any], None]
+    ) -> None:
+        assert (durable, arguments) == (True, QUEUE_ARGUMENTS)
+        self.declared.append(queue)
+        self._rpcs.append(callback)
+
+    def consume(
+        self,
+        queue: str,
+        consumer_tag: str,
+        on_delivery: OnDelivery,
+        on_consuming: Callable[[], None],
+        *,
+        arguments: Any,
+    ) -> None:
+        partition = QUEUES.index(queue)
+        assert consumer_tag == f"{WORKER} ordered.{partition}"
+        assert arguments == consumer_arguments(WORKER, partition)
+        self.consumed.append(queue)
+        self.taken[queue] = on_delivery
+        self._rpcs.append(lambda _frame: on_consuming())
+
+    def basic_cancel(self, _tag: str, callback: Callable[[Any], None]) -> None:
+        self._rpcs.append(callback)
+
+    def answer(self) -> None:
+        """Let the broker answer all that was asked."""
+        while self._rpcs:
+            self._rpcs.pop(0)(None)
+
+    def deliver(self, queue: str) -> None:
+        self.taken[queue](1, False, Properties(), b"")  # noqa: FBT003
+
+    def close_by_broker(self, code: int, text: str = "why") -> None:
+        self.is_open = False
+        self.on_closed(self, ChannelClosedByBroker(code, text))
+
+    def close(self) -> None:
+        self.is_open = False
+
+
+class FakeMessageChannel:
+    def __init__(self, channel: Any) -> None:
+        self.pika_channel = channel
+
+    @property
+    def is_open(self) -> bool:
+        return bool(self.pika_channel.is_open)
+
+    def consume(self, *args: Any, **kwargs: Any) -> None:
+        self.pika_channel.consume(*args, **kwargs)
+
+
+class FakeConnection:
+    is_open = True
+
+    def __init__(self) -> None:
+        self.channels: list[FakeChannel] = []
+
+    def channel(self, on_open_callback: Callable[[Any], None]) -> None:
+        self.channels.append(FakeChannel(self))
+        on_open_callback(self.channels[-1])
+
+    @property
+    def last(self) -> FakeChannel:
+        return self.channels[-1]
+
+
+class Bench:
+    """A PartitionOwner, its connection and its loop."""
+
+    def __init__(self) -> None:
+        self.later: list[tuple[float, Callable[[], None]]] = []
+        self.bundles: list[str] = []
+        self.ends = 0
+        self.owner = PartitionOwner(
+            WORKER,
+            SimpleNamespace(
+                call_soon=lambda callback: callback(),
+                call_later=lambda delay, callback: self.later.append((delay, callback)),
+                message_channel=FakeMessageChannel,
+            ),
+            lambda: 0.0,
+            users=logged_in(),
+            on_bundle=lambda delivery, _properties, _body: self.bundles.append(delivery.queue),
+            on_replied=lambda _since: None,
+            on_end=self._on_end,
+        )
+        self.connection: Any = FakeConnection()
+
+    def _on_end(self) -> None:
+        self.ends += 1
+
+    def pass_time(self) -> None:
+        """Run what is due, in the order in which it is."""
+        due, self.later = sorted(self.later, key=lambda timer: timer[0]), []
+        for _, callback in due:
+            callback()
+
+    def begin(self) -> FakeChannel:
+        self.owner.start(self.connection)
+        return self.join()
+
+    def join(self) -> FakeChannel:
+        channel: FakeChannel = self.connection.last
+        channel.answer()
+        self.pass_time()
+        channel.answer()
+        return channel
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def test_every_partition_is_declared_and_joined_the_most_wanted_first(bench: Bench) -> None:
+    """Workers that start together share the partitions."""
+    channel = bench.begin()
+    assert channel.declared == list(QUEUES)
+    wanted = sorted(range(len(QUEUES)), key=lambda p: -precedence(WORKER, p))
+    assert channel.consumed == [QUEUES[partition] for partition in wanted]
+    assert bench.owner.problem is None
+
+
+def test_who_may_not_declare_consumes_what_is_there(bench: Bench) -> None:
+    """Least privilege: the queues come from the definitions."""
+    bench.owner.start(bench.connection)
+    bench.connection.last.close_by_broker(403)
+    bench.pass_time()
+    channel = bench.join()
+    assert channel.declared == []
+    assert len(channel.consumed) == len(QUEUES)
+    bench.owner.stop()
+    bench.connection = FakeConnection()
+    assert bench.begin().declared == []  # it need not be told again
+
+
+@pytest.mark.parametrize("code", [403, 404, 406])
+def test_what_keeps_it_from_owning_is_told_and_tried_again(bench: Bench, code: int) -> None:
+    """The service refuses ordered tags meanwhile."""
+    bench.begin().close_by_broker(code)
+    assert bench.owner.problem is not None
+    bench.pass_time()
+    channel = bench.join()
+    assert len(bench.connection.channels) == 2
+    assert channel.declared == list(QUEUES)
+    assert bench.owner.problem is None
+
+
+@pytest.mark.parametrize("end", ["channel", "cancel", "connection"])
+def test_a_generation_ends_with_any_of_its_parts(bench: Bench, end: str) -> None:
+    """Once; and what comes in afterwards is nobody's."""
+    channel = bench.begin()
+    channel.deliver(QUEUES[3])
+    assert bench.owner.delivered_to == {3}
+    match end:
+        case "channel":
+            channel.close_by_broker(541)
+        case "cancel":
+            channel.on_cancelled(None)
+            assert not channel.is_open
+        case _:
+            bench.owner.stop()
+            assert not channel.is_open
+    assert (bench.ends, bench.owner.delivered_to) == (1, set())
+    channel.deliver(QUEUES[3])  # read while the channel was being closed
+    assert bench.bundles == [QUEUES[3]]
+    assert bench.owner.delivered_to == set()
+
+
+def test_partitions_are_not_joined_after_the_end(bench: Bench) -> None:
+    """A timer of an earlier generation does nothing."""
+    bench.owner.start(bench.connection)
+    channel = bench.connection.last
+    channel.answer()
+    bench.owner.stop()
+    bench.pass_time()
+    assert channel.consumed == []
+
+
+def test_a_stop_tells_when_nothing_comes_any_more(bench: Bench) -> None:
+    """The consumers are cancelled, and no generation follows."""
+    channel = bench.begin()
+    told: list[bool] = []
+    bench.owner.cancel(lambda: told.append(True))
+    assert told == []
+    channel.answer()
+    assert told == [True]
+    channel.close_by_broker(320)
+    bench.pass_time()
+    assert len(bench.connection.channels) == 1
+    assert bench.ends == 1
+
+
+def test_a_stop_before_the_first_partition_is_joined(bench: Bench) -> None:
+    """There is nothing to wait for."""
+    bench.owner.start(bench.connection)
+    bench.connection.last.answer()
+    told: list[bool] = []
+    bench.owner.cancel(lambda: told.append(True))
+    assert told == [True]
+    bench.pass_time()
+    assert bench.connection.last.consumed == []
+
+
+def test_a_stop_ends_although_the_channel_does(bench: Bench) -> None:
+    """Whoever waits for the cancellation hears of it in any case."""
+    channel = bench.begin()
+    told: list[bool] = []
+    bench.owner.cancel(lambda: told.append(True))
+    channel.close_by_broker(541)
+    assert told == [True]

@@ -1,0 +1,140 @@
+"""The Python in the documentation: all of it parses, and what needs no broker runs."""
+
+import ast
+import doctest
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from idalloc_worker.cli._main import cli
+
+ROOT = Path(__file__).parents[3]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+LINK = re.compile(r"\]\(([^)#\s]*)(?:#([\w-]+))?\)")
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SHELL_BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+VARIABLE = re.compile(r'"?\$\w+"?')
+FILE_NAME = re.compile(r"# (\w+\.py)\n")  # a block that is a file begins with its name
+
+
+def blocks(page: Path) -> Iterator[tuple[int, str]]:
+    """Give each block of Python with the number of its first line, counted from 0."""
+    text = page.read_text()
+    for found in BLOCK.finditer(text):
+        yield text.count("\n", 0, found.start(1)), found[1]
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def examples(page: Path) -> doctest.DocTest:
+    """Join the examples with prompts of a page, since they build on one another."""
+    parser = doctest.DocTestParser()
+    found = []
+    for line, block in blocks(page):
+        for example in parser.get_examples(block, name_of(page)):
+            example.lineno += line
+            found.append(example)
+    return doctest.DocTest(found, {}, name_of(page), str(page), 0, page.read_text())
+
+
+WITH_EXAMPLES = [page for page in PAGES if examples(page).examples]
+WITH_FILES = [page for page in PAGES if any(FILE_NAME.match(block) for _, block in blocks(page))]
+
+
+def test_there_are_examples() -> None:
+    """The search finds the pages that are known to have examples."""
+    assert ["tags", "set", "order", "--ordered", "yes"] in commands(ROOT / "docs/order.md")
+    assert {ROOT / "docs/text.md", ROOT / "docs/testing.md"} <= set(WITH_EXAMPLES)
+    assert ROOT / "docs/testing.md" in WITH_FILES
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_python_in_the_documentation_parses(page: Path) -> None:
+    """No block of Python has a syntax error; `await` may stand outside of functions."""
+    for line, block in blocks(page):
+        if ">>> " not in block:
+            compile(block, f"{name_of(page)}:{line}", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+
+
+def commands(page: Path) -> Iterator[list[str]]:
+    """Give the arguments of each `idalloc` command, with a number for each variable."""
+    for block in SHELL_BLOCK.findall(page.read_text()):
+        for line in VARIABLE.sub("7", block).splitlines():
+            for command in line.split("&&"):
+                words = shlex.split(command, comments=True)
+                if words[:1] == ["idalloc"]:
+                    yield words[1:]
+
+
+def parse(command: click.Command, words: list[str], parent: click.Context | None = None) -> None:
+    """Have click read a command line, and run nothing; raises click.UsageError."""
+    with command.make_context(command.name, list(words), parent=parent) as context:
+        if isinstance(command, click.Group):
+            _, chosen, rest = command.resolve_command(
+                context, [*context._protected_args, *context.args]
+            )
+            assert chosen is not None
+            parse(chosen, rest, context)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_commands_in_the_documentation_are_understood(page: Path) -> None:
+    """Each names options that there are, with values that they take."""
+    for words in commands(page):
+        parse(cli, words)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_databases_in_the_documentation_have_to_prove_who_they_are(page: Path) -> None:
+    """Whoever copies a URL can log in to MySQL 8 also after it was restarted."""
+    for url in re.findall(r"mysql://[^\s`']+", page.read_text()):
+        assert "?ssl_ca=" in url
+
+
+def anchors(page: Path) -> set[str]:
+    """Name the headings of a page as links do."""
+    headings = HEADING.findall(page.read_text())
+    return {re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-") for text in headings}
+
+
+@pytest.mark.parametrize(
+    "page", [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"], ids=name_of
+)
+def test_links_lead_somewhere(page: Path) -> None:
+    """Each link to a file of ours names one that is there, and a heading that is in it."""
+    for target, anchor in LINK.findall(page.read_text()):
+        if "://" not in target:
+            file = page.parent / target if target else page
+            assert file.exists(), target
+            assert not anchor or anchor in anchors(file), f"{target}#{anchor}"
+
+
+@pytest.mark.parametrize("page", WITH_EXAMPLES, ids=name_of)
+def test_examples_print_what_the_page_says(page: Path) -> None:
+    """Each example with a prompt gives the output below it."""
+    report: list[str] = []
+    runner = doctest.DocTestRunner(verbose=False, optionflags=doctest.FAIL_FAST)
+    runner.run(examples(page), out=report.append)
+    assert not runner.failures, "".join(report)
+
+
+@pytest.mark.parametrize("page", WITH_FILES, ids=name_of)
+def test_test_files_in_the_documentation_pass(page: Path, tmp_path: Path) -> None:
+    """The test files that a page shows pass beside the modules that it shows, without warnings."""
+    for _, block in blocks(page):
+        if named := FILE_NAME.match(block):
+            (tmp_path / named[1]).write_text(block)
+    command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider"]
+    run = subprocess.run(
+        [*command, "--rootdir=.", "."], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stdout + run.stderr

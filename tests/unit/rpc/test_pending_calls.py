@@ -1,0 +1,306 @@
+"""The calls in flight: which reply is whose, and what is sent when."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from pika.exceptions import ChannelClosedByBroker, StreamLostError
+
+from idalloc_client import IdClient
+from idalloc_client._errors import (
+    AccessRefusedError,
+    BusyError,
+    ClientClosedError,
+    IdAllocError,
+    NoRouteError,
+    QueueFullError,
+)
+from idalloc_client._memory import MemoryRestoredError, after_restore
+from idalloc_client._rpc._pending_calls import PendingCalls
+from idalloc_client._rpc._request_spec import RawReply, RequestSpec, alloc_request
+from idalloc_client._stats._counters import ClientCounters
+from idalloc_client._stats._tracing import Carrier
+from idalloc_client.amqp._io._frames import Properties
+
+
+@dataclass(eq=False)
+class Call:
+    """A caller."""
+
+    deadline: float = 10.0
+    spec: RequestSpec[Any] = field(default_factory=lambda: alloc_request("order", 1))
+    carrier: Carrier | None = None
+    outcomes: list[RawReply | IdAllocError] = field(default_factory=list)
+
+    def finish(self, outcome: RawReply | IdAllocError) -> None:
+        self.outcomes.append(outcome)
+
+
+class FakeMessageChannel:
+    """A channel that keeps what was sent."""
+
+    is_open = True
+
+    def __init__(self) -> None:
+        self.pika_channel = self
+        self.sent: list[Properties] = []
+        self.exchange = b""
+        self.on_confirm: Callable[[int, bool, bool], None] | None = None
+
+    def confirm(self, on_confirm: Callable[[int, bool, bool], None]) -> None:
+        self.on_confirm = on_confirm
+
+    def add_on_return_callback(self, callback: Callable[..., None]) -> None:
+        self.on_return = callback
+
+    def consume(
+        self,
+        _queue: str,
+        _tag: str,
+        on_reply: Callable[..., None],
+        on_listening: Callable[[], None],
+        *,
+        auto_ack: bool,
+    ) -> None:
+        assert auto_ack
+        self.on_reply = on_reply
+        self.on_listening = on_listening
+
+    def publish(
+        self, _queue: bytes, properties: Properties, _body: bytes, *, mandatory: bool
+    ) -> None:
+        assert mandatory
+        self.sent.append(properties)
+
+    def answer(self, number: int, body: bytes) -> None:
+        properties = Properties(correlation_id=self.sent[number].correlation_id)
+        self.on_reply(1, False, properties, body)  # noqa: FBT003  # as the real one
+
+    def give_back(self, number: int) -> None:
+        correlation_id = self.sent[number].correlation_id
+        assert correlation_id is not None
+        properties = SimpleNamespace(correlation_id=correlation_id.decode())
+        self.on_return(self, SimpleNamespace(routing_key="id.alloc"), properties, b"")
+
+
+def pending_calls(clock: Callable[[], float] = time.monotonic, **options: Any) -> PendingCalls:
+    client = IdClient("amqp://127.0.0.1:1/", max_in_flight=10, **options)
+    return PendingCalls(client._options, ClientCounters(), clock=clock)
+
+
+class Bench:
+    """Pending calls, a clock, and the channel of now."""
+
+    def __init__(self, **options: Any) -> None:
+        self.now = 0.0
+        self.calls = pending_calls(clock=lambda: self.now, **options)
+        self.connect()
+
+    def connect(self) -> None:
+        self.channel = FakeMessageChannel()
+        channel: Any = self.channel
+        self.calls.on_ready(channel)
+        self.channel.on_listening()
+
+    def add(self, *calls: Call) -> list[bytes]:
+        return [self.calls.add(call) for call in calls]
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def bodies(call: Call) -> list[bytes]:
+    return [outcome.body for outcome in call.outcomes if isinstance(outcome, RawReply)]
+
+
+def test_a_reply_ends_the_call_that_it_answers(bench: Bench) -> None:
+    """Whichever comes first; one that comes twice, or was not asked for, ends none."""
+    first, second = Call(), Call()
+    bench.add(first, second)
+    bench.channel.answer(1, b"two")
+    bench.channel.answer(1, b"two again")
+    bench.channel.on_reply(1, False, Properties(correlation_id=b"who"), b"?")  # noqa: FBT003
+    bench.channel.answer(0, b"one")
+    assert (bodies(first), bodies(second)) == ([b"one"], [b"two"])
+    assert bench.calls.counters.late_replies == 2
+
+
+@pytest.mark.parametrize("user", [None, b"mallory", b""])
+def test_a_reply_that_no_worker_sent_ends_nothing(user: bytes | None) -> None:
+    """Where the caller knows whom to expect; the call waits on, and says why in the end."""
+    bench = Bench(workers=["worker", "other-worker"])
+    call = Call()
+    (number,) = bench.add(call)
+    forged = Properties(correlation_id=number, user_id=user)
+    bench.channel.on_reply(1, False, forged, b"forged")  # noqa: FBT003
+    assert call.outcomes == []
+    assert bench.calls.counters.foreign_replies == 1
+    assert "no user in `workers` sent" in str(bench.calls.overdue("id.alloc"))
+    genuine = Properties(correlation_id=number, user_id=b"other-worker")
+    bench.channel.on_reply(2, False, genuine, b"genuine")  # noqa: FBT003
+    assert bodies(call) == [b"genuine"]
+
+
+def test_a_late_reply_ends_nothing(bench: Bench) -> None:
+    """The caller has gone; the next one's call is not its."""
+    gone, waiting = Call(), Call()
+    bench.calls.forget(bench.add(gone)[0])
+    bench.add(waiting)
+    bench.channel.answer(0, b"late")
+    assert (gone.outcomes, waiting.outcomes) == ([], [])
+
+
+def test_what_may_be_lost_is_sent_again(bench: Bench) -> None:
+    """On the next connection, with the same correlation id and the time that is left."""
+    call = Call()
+    bench.add(call)
+    bench.calls.on_lost(ConnectionResetError())
+    bench.now = 4.0
+    before = bench.channel
+    bench.connect()
+    assert [each.correlation_id for each in bench.channel.sent] == [before.sent[0].correlation_id]
+    assert (before.sent[0].expiration, bench.channel.sent[0].expiration) == (b"10000", b"6000")
+
+
+def test_nothing_leaves_past_its_deadline(bench: Bench) -> None:
+    """The broker would drop it, or a worker would answer nobody."""
+    bench.add(Call(deadline=1.0))
+    bench.calls.on_lost(ConnectionResetError())
+    bench.now = 1.0
+    bench.connect()
+    assert bench.channel.sent == []
+
+
+def test_nothing_leaves_while_the_broker_does_not_read(bench: Bench) -> None:
+    """It would leave out of date, once the broker reads again."""
+    bench.calls.on_blocked(blocked=True)
+    bench.add(Call())
+    assert bench.channel.sent == []
+    bench.calls.on_blocked(blocked=False)
+    assert len(bench.channel.sent) == 1
+
+
+def test_a_request_without_a_queue_ends_at_once(bench: Bench) -> None:
+    """The broker gives it back; nobody waits for a reply that cannot come."""
+    call = Call()
+    bench.add(call)
+    bench.channel.give_back(0)
+    assert [type(outcome) for outcome in call.outcomes] == [NoRouteError]
+
+
+def test_closing_ends_every_call(bench: Bench) -> None:
+    """And those that come later."""
+    before, after = Call(), Call()
+    bench.add(before)
+    bench.calls.close(ClientClosedError("closed"))
+    bench.add(after)
+    assert [type(outcome) for outcome in before.outcomes + after.outcomes] == 2 * [
+        ClientClosedError
+    ]
+
+
+def test_a_reply_of_before_a_restore_ends_nothing(bench: Bench) -> None:
+    """Another copy of this process may have had it; the call is asked again."""
+    call = Call()
+    bench.add(call)
+    before = bench.channel
+    after_restore()
+    before.answer(0, b"of whom?")
+    assert call.outcomes == []
+    bench.calls.on_lost(MemoryRestoredError())
+    bench.connect()
+    bench.channel.answer(0, b"mine")
+    assert bodies(call) == [b"mine"]
+
+
+def test_a_request_that_may_be_lost_is_sent_once_more(bench: Bench) -> None:
+    """A full queue drops without a word what left before the broker was asked to say so."""
+    slow, other = Call(), Call()
+    ids = bench.add(slow, other)
+    assert bench.channel.on_confirm is None
+    for _ in range(3):
+        bench.calls.doubt(ids[0])
+    assert [sent.correlation_id for sent in bench.channel.sent] == [*ids, ids[0]]
+    later = Call()
+    (last,) = bench.add(later)
+    bench.calls.doubt(last)  # the broker will say of it
+    assert len(bench.channel.sent) == 4
+
+
+def test_a_request_that_the_broker_does_not_take_ends_its_call(bench: Bench) -> None:
+    """And no other one, whether the broker speaks of one message or of all before it."""
+    first, *calls = (Call() for _ in range(5))
+    ids = bench.add(first)
+    bench.calls.doubt(ids[0])  # number 1
+    bench.add(*calls)  # numbers 2 to 5
+    assert bench.channel.on_confirm is not None
+    bench.channel.on_confirm(1, False, True)  # noqa: FBT003
+    bench.channel.on_confirm(3, False, False)  # noqa: FBT003
+    bench.channel.on_confirm(4, True, False)  # noqa: FBT003
+    bench.channel.on_confirm(4, True, False)  # noqa: FBT003
+    bench.channel.on_confirm(5, False, True)  # noqa: FBT003
+    refused = [call for call in (first, *calls) if call.outcomes]
+    assert refused == [calls[0], calls[1], calls[2]]
+    assert all(isinstance(call.outcomes[0], BusyError) for call in refused)
+
+
+def test_a_copy_that_is_refused_leaves_the_request_where_it_is(bench: Bench) -> None:
+    """It waits in the queue that is full by now, and is answered."""
+    slow = Call()
+    (number,) = bench.add(slow)
+    bench.calls.doubt(number)
+    assert bench.channel.on_confirm is not None
+    bench.channel.on_confirm(1, False, False)  # noqa: FBT003
+    bench.calls.doubt(number)
+    assert (slow.outcomes, len(bench.channel.sent)) == ([], 2)
+    assert isinstance(bench.calls.overdue("id.alloc"), QueueFullError)
+    bench.channel.answer(0, b"mine")
+    assert bodies(slow) == [b"mine"]
+
+
+def test_nothing_is_doubted_while_an_answer_of_the_broker_is_outstanding(bench: Bench) -> None:
+    """What is published would overtake the question, and its numbers be others."""
+    bench.calls.on_lost(ConnectionResetError())
+    call = Call()
+    ids = bench.add(call)
+    channel: Any = FakeMessageChannel()
+    bench.calls.on_ready(channel)
+    bench.calls.doubt(ids[0])
+    assert channel.on_confirm is None
+    channel.on_listening()
+    bench.calls.doubt(ids[0])
+    assert channel.on_confirm is not None
+
+
+def test_requests_go_to_the_exchange_that_is_named() -> None:
+    """And it is named where it is missing, or may not be written to."""
+    calls = pending_calls(exchange="id.requests")
+    channel: Any = FakeMessageChannel()
+    for code, kind in ((403, AccessRefusedError), (404, NoRouteError)):
+        calls.on_ready(channel)
+        assert channel.exchange == b"id.requests"
+        call = Call(deadline=1e9)
+        calls.add(call)
+        calls.on_lost(ChannelClosedByBroker(code, "no"))
+        (error,) = call.outcomes
+        assert isinstance(error, kind)
+        assert "id.requests" in str(error)
+
+
+def test_without_the_right_to_send_calls_end_until_there_is_a_channel() -> None:
+    """Those in flight, and those that come while the next channel is waited for."""
+    pending = pending_calls()
+    calls = [Call(deadline=1e12) for _ in range(3)]
+    pending.add(calls[0])
+    pending.on_lost(ChannelClosedByBroker(403, "ACCESS_REFUSED - write access refused"))
+    pending.add(calls[1])
+    assert [type(call.outcomes[0]) for call in calls[:2]] == [AccessRefusedError] * 2
+    pending.on_lost(StreamLostError())  # that says nothing about rights: they wait for a connection
+    pending.add(calls[2])
+    assert not calls[2].outcomes
+    assert len(pending) == 1

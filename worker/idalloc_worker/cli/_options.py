@@ -1,0 +1,85 @@
+"""Options and arguments that several commands share."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+from pydantic import TypeAdapter, ValidationError
+
+from idalloc_schemas import MAX_APP_TAG_LENGTH, AppTag
+from idalloc_worker.mysql import MySqlAddress
+from idalloc_worker.settings import (
+    Settings,
+    broker_warnings,
+    database_warnings,
+    exposed_password,
+    load_settings,
+)
+
+_CONFIG_FILE: Final = "idalloc.config_file"
+_APP_TAG: Final[TypeAdapter[str]] = TypeAdapter(AppTag)
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def app_tag_name(value: str) -> str:
+    """Check a tag's name as the contract has it; to be used as an argument's type."""
+    try:
+        return _APP_TAG.validate_python(value)
+    except ValidationError:
+        raise click.BadParameter(
+            f"{value!r} is not an app tag: 1 to {MAX_APP_TAG_LENGTH} characters of printable "
+            "ASCII, without spaces"
+        ) from None
+
+
+def config_option(command: Command) -> Command:
+    """Add `--config FILE`, which may stand before or after the name of the subcommand."""
+    return click.option(
+        "--config",
+        metavar="FILE",
+        type=click.Path(dir_okay=False, path_type=Path),
+        expose_value=False,
+        is_eager=True,
+        callback=_remember_config_file,
+        help="Settings file, .toml or .json; the environment (IDALLOC_...) wins over it.",
+    )(command)
+
+
+def settings_of_command(**overrides: object) -> Settings:
+    """Load the settings for the command that runs; None means that an option was not given.
+
+    Raises SettingsError.
+    """
+    config_file: Path | None = click.get_current_context().meta.get(_CONFIG_FILE)
+    settings = load_settings(config_file, overrides)
+    if config_file is not None and (warning := exposed_password(config_file)):
+        click.echo(f"idalloc: warning: {warning}", err=True)
+    return settings
+
+
+def broker_of(settings: Settings) -> str:
+    """Give the broker's URL to a command; warn where the network can read its password."""
+    _warn(broker_warnings(settings))
+    return settings.amqp_url.get_secret_value()
+
+
+def database_of(settings: Settings) -> MySqlAddress:
+    """Give the database's address to a command; warn where anybody can have its password.
+
+    Raises SettingsError if none is configured.
+    """
+    address = settings.require_mysql()
+    _warn(database_warnings(address))
+    return address
+
+
+def _warn(warnings: Iterable[str]) -> None:
+    for warning in warnings:
+        click.echo(f"idalloc: warning: {warning}", err=True)
+
+
+def _remember_config_file(ctx: click.Context, _: click.Parameter, value: Path | None) -> None:
+    if value is not None:
+        ctx.meta[_CONFIG_FILE] = value  # shared by a command and its subcommands

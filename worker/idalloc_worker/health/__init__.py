@@ -1,0 +1,5 @@
+"""Answers to health requests."""
+
+from idalloc_worker.health._requests import HealthRequests
+
+__all__ = ["HealthRequests"]

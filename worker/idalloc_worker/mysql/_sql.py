@@ -1,0 +1,223 @@
+"""Every SQL statement, named and described; nothing else in the package holds SQL."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from idalloc_worker.tags import COLUMNS
+
+_TABLE_NAME: Final = re.compile(r"[A-Za-z0-9_$]{1,64}")
+
+# The first comparison finds the row through the primary key under whatever collation the table has.
+# The second one is byte for byte, so that `Order` and `order ` are not `order` on a table whose
+# collation says they are. CAST, because MySQL 8 and later warn that the BINARY operator will go.
+_THIS_TAG: Final = "app_tag = %(app_tag)s AND CAST(app_tag AS BINARY) = CAST(%(app_tag)s AS BINARY)"
+
+
+_DEFINED: Final = {name: f"{name} {column.sql_type}" for name, column in COLUMNS.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A statement and what it is for."""
+
+    purpose: str
+    text: str
+
+    def on(self, table: str, columns: Iterable[str] = ()) -> str:
+        """Write the statement for `table`, and for some columns where it is about these.
+
+        Raises ValueError if the table is no plain identifier, or a column none of a tag's.
+        """
+        names = settings_columns(columns)
+        parts = {
+            "<this tag>": _THIS_TAG,
+            "<table>": quoted(check_table_name(table)),
+            "<columns>": ", ".join(names),
+            "<values>": ", ".join(f"%({name})s" for name in names),
+            "<unchanged>": "".join(f" AND {_same(name)}" for name in names),
+            "<changes>": ", ".join(f"{name} = %({name})s" for name in names),
+            "<definitions>": ", ".join(f"ADD COLUMN {_DEFINED.get(name)}" for name in names),
+            "<settings>": ", ".join(_DEFINED.values()),
+        }
+        text = self.text
+        for part, sql in parts.items():
+            text = text.replace(part, sql)
+        return text
+
+    def on_database(self, database: str) -> str:
+        """Write the statement for a whole database."""
+        return self.text.replace("<database>", quoted(database))
+
+
+def check_table_name(name: str) -> str:
+    """Return `name`, or raise ValueError unless it is an identifier that needs no escaping."""
+    if not _TABLE_NAME.fullmatch(name):
+        raise ValueError("must be 1 to 64 letters (A-Z, a-z), digits, _ or $")
+    return name
+
+
+def quoted(identifier: str) -> str:
+    """Quote an identifier."""
+    return "`" + identifier.replace("`", "``") + "`"
+
+
+def named_row(description: Sequence[Sequence[object]], row: Sequence[object]) -> dict[str, object]:
+    """Join a row with the names of its columns, which MySQL compares without regard to case."""
+    names = [str(column[0]).lower() for column in description]
+    return dict(zip(names, row, strict=True))
+
+
+def _same(column: str) -> str:
+    """Compare a column with what was read from it; two NULLs are the same."""
+    if column not in COLUMNS or not COLUMNS[column].is_text:
+        return f"{column} <=> %({column})s"
+    # Byte for byte, in the connection's character set: names of users know upper from lower case.
+    there, read = f"CONVERT({column} USING utf8mb4)", f"%({column})s"
+    return f"CAST({there} AS BINARY) <=> CAST({read} AS BINARY)"
+
+
+def settings_columns(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the names, or raise ValueError unless each is a column that holds a setting."""
+    chosen = tuple(names)
+    if unknown := set(chosen) - {"step", "max_id", *COLUMNS}:
+        raise ValueError(f"no columns of a tag: {sorted(unknown)}")
+    return chosen
+
+
+SESSION: Final = Statement(
+    "Sets up a connection. Waits for locks give up before the caller does, so that the answer is a "
+    "definite one. Strict mode, because without it a value too large for the column would be cut "
+    "down silently, and the same ids be reserved twice. Not what TRADITIONAL says of zero dates: a "
+    "table that has some could not be altered.",
+    "SET SESSION innodb_lock_wait_timeout = 1, SESSION lock_wait_timeout = 1, "
+    "SESSION sql_mode = "
+    "'STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'",
+)
+
+READ_ONLY_SETTINGS: Final = Statement(
+    "Asks whether a server takes writes. SHOW, because naming a variable that a server does not "
+    "have (MariaDB has no super_read_only) is an error; needs no right.",
+    "SHOW GLOBAL VARIABLES WHERE Variable_name IN "
+    "('read_only', 'super_read_only', 'innodb_read_only')",
+)
+
+READ_ROW: Final = Statement(
+    "Reads all that the table says of a tag, whichever columns it has by now. A plain read: it "
+    "takes no lock, also where there is no row.",
+    "SELECT * FROM <table> WHERE <this tag>",
+)
+
+ORDERED_TAGS: Final = Statement(
+    "Reads which tags are ordered, and how far they are reserved: whether somebody else has, while "
+    "a tag was an ordinary one. Fails where the table has no such column: then none is.",
+    "SELECT app_tag, max_id FROM <table> WHERE ordered = 1",
+)
+
+LOCK_ROW: Final = Statement(
+    "Reads a row and keeps all others from it until the transaction ends. No replica that lags "
+    "answers it. Names the session, which a repeated statement would not have.",
+    "SELECT *, CONNECTION_ID() AS idalloc_session FROM <table> WHERE <this tag> FOR UPDATE",
+)
+
+PROBE_LOCK: Final = Statement(
+    "Waits for locks of the table and of the server, and for none of the row.",
+    "SELECT app_tag FROM <table> WHERE <this tag> FOR UPDATE SKIP LOCKED",
+)
+
+RESERVE: Final = Statement(
+    "Moves a tag's mark from where it was seen to where it is to be, if all that the decision was "
+    "based on is still so. The new mark is known by that: the server is not asked for it, since "
+    "what it says of an insert id is whatever the last trigger on the table has done. Executed "
+    "again, by a proxy that lost the answer, it finds another mark and does nothing.",
+    "UPDATE <table> SET max_id = %(mark)s WHERE <this tag> AND max_id = %(seen)s<unchanged>",
+)
+
+READ_MARKS: Final = Statement(
+    "Reads how far some tags are reserved, to see whether a row was set back.",
+    "SELECT app_tag, max_id FROM <table> WHERE app_tag IN %(app_tags)s",
+)
+
+RAISE_MARK: Final = Statement(
+    "Raises a row that was set back above all that was reserved, unless it has moved meanwhile.",
+    "UPDATE <table> SET max_id = %(floor)s WHERE <this tag> AND max_id = %(seen)s",
+)
+
+GIVE_BACK: Final = Statement(
+    "Lowers a tag's mark by what a stopping worker has left, unless somebody has reserved since. "
+    "Executed at most once, whatever becomes of the answer: docs/correctness.md says why. A proxy "
+    "that repeats it does so in another session than the one that locked the row: there it does "
+    "nothing.",
+    "UPDATE <table> SET max_id = %(left)s WHERE <this tag> AND max_id = %(right)s "
+    "AND CONNECTION_ID() = %(session)s",
+)
+
+LIST_TAGS: Final = Statement(
+    "Reads every tag.",
+    "SELECT * FROM <table> ORDER BY app_tag",
+)
+
+ADD_TAG: Final = Statement(
+    "Adds a tag; fails if there is one of that name.",
+    "INSERT INTO <table> (app_tag, <columns>) VALUES (%(app_tag)s, <values>)",
+)
+
+CHANGE_TAG: Final = Statement(
+    "Changes some columns, unless the mark has risen above the limit, if there is one, meanwhile.",
+    "UPDATE <table> SET <changes> WHERE <this tag> AND COALESCE(max_id <= %(limit)s, TRUE)",
+)
+
+RAISE_TAG: Final = Statement(
+    "Raises a tag's mark, and never lowers it. One that is NULL is below all.",
+    "UPDATE <table> SET max_id = GREATEST(COALESCE(max_id, 0), %(max_id)s) WHERE <this tag>",
+)
+
+REMOVE_TAG: Final = Statement(
+    "Removes a tag, unless its mark has moved meanwhile.",
+    "DELETE FROM <table> WHERE <this tag> AND max_id <=> %(max_id)s",
+)
+
+CREATE_DATABASE: Final = Statement(
+    "Creates the database.", "CREATE DATABASE IF NOT EXISTS <database>"
+)
+
+CREATE_TABLE: Final = Statement(
+    "Creates the table; schema.sql says the same, and why, and a test holds the two together.",
+    """
+CREATE TABLE IF NOT EXISTS <table> (
+  app_tag VARCHAR(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  max_id BIGINT NOT NULL DEFAULT 0,
+  step BIGINT NOT NULL,
+  update_time DATETIME DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP,
+  <settings>,
+  PRIMARY KEY (app_tag),
+  CHECK (step >= 1)
+) ENGINE = InnoDB DEFAULT CHARACTER SET = ascii COLLATE = ascii_bin
+""",
+)
+
+ADD_FIRST_TAG: Final = Statement(
+    "Adds the tag to try things with; leaves it alone if it is there.",
+    "INSERT INTO <table> (app_tag, max_id, step) VALUES ('test_business', 0, 100000) "
+    "ON DUPLICATE KEY UPDATE app_tag = app_tag",
+)
+
+SHOW_TABLE: Final = Statement("Shows how the table was made.", "SHOW CREATE TABLE <table>")
+
+SHOW_COLUMNS: Final = Statement("Shows its columns.", "SHOW FULL COLUMNS FROM <table>")
+
+ADD_COLUMNS: Final = Statement(
+    "Adds columns, empty. The way to do it is appended.", "ALTER TABLE <table> <definitions>"
+)
+
+REPAIR_COLLATION: Final = Statement(
+    "Makes tags compare byte for byte.",
+    "ALTER TABLE <table> MODIFY app_tag VARCHAR(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL",
+)
+
+REPAIR_KEY: Final = Statement("Adds the key.", "ALTER TABLE <table> ADD PRIMARY KEY (app_tag)")
+
+REPAIR_CHECK: Final = Statement("Adds the check.", "ALTER TABLE <table> ADD CHECK (step >= 1)")
+
+REPAIR_ENGINE: Final = Statement("Makes commits durable.", "ALTER TABLE <table> ENGINE = InnoDB")

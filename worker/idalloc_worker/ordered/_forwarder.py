@@ -1,0 +1,230 @@
+"""Passes requests for ordered tags on to the owners of their partitions."""
+
+import logging
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+from idalloc_client.amqp import (
+    Basic,
+    BasicProperties,
+    Channel,
+    ChannelClosedByBroker,
+    Confirms,
+    Connection,
+    DeliveryMode,
+    ReopeningChannel,
+    Timer,
+)
+from idalloc_schemas import CONTENT_TYPE, RespCode
+from idalloc_worker.counters import Event, Events, ThrottledLog
+from idalloc_worker.engine import Refused
+from idalloc_worker.ordered._bundles import (
+    BUNDLE_TYPE,
+    Bundle,
+    OrderedRequest,
+    bundled,
+    encode_bundle,
+)
+from idalloc_worker.ordered._second_tries import SecondTries
+from idalloc_worker.requests import Delivery
+from idalloc_worker.rights import FleetUsers
+from idalloc_worker.tags import QUEUES
+
+_log = logging.getLogger("idalloc.ordered")
+
+_REOPEN_AFTER: Final = 0.5  # seconds
+RETRY_AFTER: Final = 1.0
+"""Seconds that a caller waits before it asks for an ordered tag again."""
+
+_NOT_ROUTED: Final = Refused(
+    RespCode.NO_AVAILABLE_ID,
+    "no available id: a queue id.ordered.* is missing, see the worker's log",
+    RETRY_AFTER,
+)
+_NOT_TAKEN: Final = Refused(
+    RespCode.BUSY, "the queue of this app_tag's partition is full", RETRY_AFTER
+)
+_LOST: Final = Refused(RespCode.SHUTTING_DOWN, "the request could not be passed on", 0.1)
+
+
+class Loop(Protocol):
+    """What it needs of a link."""
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        """Run a callback at the end of this turn."""
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> Timer:
+        """Run a callback after `delay` seconds."""
+
+
+class Responder(Protocol):
+    """Where a request goes that could not be passed on."""
+
+    def answer(self, delivery: Delivery, refusal: Refused) -> None:
+        """Refuse it, or hand it back."""
+
+    def expire(self, delivery: Delivery) -> None:
+        """Drop it: its caller has stopped waiting."""
+
+
+class Forwarder:
+    """Owned by the link's thread; from `open` to `lose` it has a channel in confirm mode.
+
+    A request counts as done only once the broker has confirmed that its owner's queue has it.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917  # its surroundings
+        self,
+        worker: str,
+        loop: Loop,
+        responder: Responder,
+        clock: Callable[[], float],
+        events: Events,
+        users: FleetUsers,
+    ) -> None:
+        self._worker = worker
+        self._loop = loop
+        self._responder = responder
+        self._clock = clock
+        self._throttled = ThrottledLog(_log)
+        self._events = events
+        self._users = users
+        self._channels = ReopeningChannel(
+            loop.call_later,
+            on_open=self._on_open,
+            on_unopened=lambda _error: _REOPEN_AFTER,
+            on_closed=self._on_closed,
+        )
+        self._waiting: list[Delivery] = []
+        self._flush_pending = False
+        self._confirms = Confirms[list[Delivery]]()
+        self._returned: set[int] = set()
+        self._second_tries = SecondTries(loop.call_later, clock, self.add)
+        self._on_idle: Callable[[], None] | None = None
+
+    def open(self, connection: Connection) -> None:
+        """Open a channel on a fresh connection."""
+        self._users.log_in(connection)
+        self._channels.connect(connection)
+
+    def lose(self) -> None:
+        """Forget everything: the connection is gone, and the broker delivers the requests anew."""
+        self._waiting.clear()
+        self._second_tries.clear()
+        self._forget_unconfirmed()
+        self._channels.disconnect()
+        self._tell_idle()
+
+    def add(self, delivery: Delivery) -> None:
+        """Pass a request on at the end of this turn, together with others that come in it."""
+        self._waiting.append(delivery)
+        self._flush_soon()
+
+    def when_idle(self, on_idle: Callable[[], None]) -> None:
+        """Call `on_idle` once every request is with its owner's queue, or answered."""
+        self._on_idle = on_idle
+        self._tell_idle()
+
+    def _on_open(self, channel: Channel) -> None:
+        channel.add_on_return_callback(self._on_return)
+        channel.confirm_delivery(self._on_confirm)
+        self._flush_soon()
+
+    def _on_closed(self, reason: BaseException) -> float | None:
+        if not isinstance(reason, ChannelClosedByBroker):
+            return None  # the connection is lost, or closed by this worker: `lose` follows
+        _log.warning("The broker closed a channel for ordered tags: %s", reason.reply_text)
+        self._users.refused(reason)  # it knows this user by another name (OAuth 2)
+        for deliveries in self._forget_unconfirmed():
+            for delivery in deliveries:  # whether their owner has them is unknown
+                self._second_tries.forget(delivery)
+                self._responder.answer(delivery, _LOST)
+        self._tell_idle()
+        return _REOPEN_AFTER
+
+    # Publishing
+
+    def _flush_soon(self) -> None:
+        if not self._flush_pending:
+            self._flush_pending = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flush_pending = False
+        channel = self._channels.channel
+        if channel is None or not channel.is_open:
+            return  # they wait for the next one: the prefetch bounds how many
+        now = self._clock()
+        waiting, self._waiting = self._waiting, []
+        timely = [delivery for delivery in waiting if delivery.deadline - now >= 0.001]
+        for delivery in waiting:
+            if delivery.deadline - now < 0.001:  # AMQP's shortest expiration
+                self._second_tries.forget(delivery)
+                self._responder.expire(delivery)
+        for bundle in bundled((d.request.app_tag, d.deadline - now) for d in timely):
+            self._publish(channel, bundle, [timely[number] for number in bundle.numbers])
+        self._tell_idle()
+
+    def _publish(self, channel: Channel, bundle: Bundle, deliveries: list[Delivery]) -> None:
+        number = self._confirms.add(deliveries)
+        properties = BasicProperties(
+            content_type=CONTENT_TYPE,
+            delivery_mode=DeliveryMode.Transient,
+            expiration=None if bundle.milliseconds is None else str(bundle.milliseconds),
+            type=BUNDLE_TYPE,
+            message_id=str(number),
+            user_id=self._users.name,
+            app_id=self._worker,
+        )
+        body = encode_bundle([_ordered(delivery) for delivery in deliveries])
+        channel.basic_publish("", QUEUES[bundle.partition], body, properties, mandatory=True)
+        self._events[Event.FORWARDED] += len(deliveries)
+
+    def _on_return(
+        self, _channel: Channel, method: Basic.Return, properties: BasicProperties, _body: bytes
+    ) -> None:
+        # The confirmation of a message that is returned follows it.
+        self._throttled.warning(
+            self._clock(),
+            "returned",
+            "%s: the queue %s is missing; ordered tags of its partition get no ids until a worker "
+            "that may declare it, or you, create it (deploy/rabbitmq/definitions.json)",
+            method.reply_text,
+            method.routing_key,
+        )
+        self._returned.add(int(properties.message_id or 0))
+
+    def _on_confirm(self, frame: Any) -> None:
+        method = frame.method
+        taken = isinstance(method, Basic.Ack)
+        settled = self._confirms.settle(method.delivery_tag, multiple=method.multiple)
+        for number, deliveries in settled.items():
+            refusal = None if taken else _NOT_TAKEN
+            if number in self._returned:
+                self._returned.discard(number)
+                refusal = _NOT_ROUTED
+            for delivery in deliveries:
+                if refusal is None:
+                    self._second_tries.forget(delivery)
+                    delivery.session.finish(delivery)
+                elif refusal is not _NOT_TAKEN or not self._second_tries.admits(delivery):
+                    self._second_tries.forget(delivery)
+                    self._events[Event.UNROUTABLE] += 1
+                    self._responder.answer(delivery, refusal)
+        self._tell_idle()
+
+    def _forget_unconfirmed(self) -> list[list[Delivery]]:
+        self._returned.clear()
+        return self._confirms.reset()
+
+    def _tell_idle(self) -> None:
+        busy = self._confirms.oldest or self._waiting or self._second_tries
+        if self._on_idle is not None and not busy:
+            on_idle, self._on_idle = self._on_idle, None
+            on_idle()
+
+
+def _ordered(delivery: Delivery) -> OrderedRequest:
+    return OrderedRequest(
+        delivery.request, delivery.reply_to, delivery.correlation_id, delivery.user
+    )

@@ -1,0 +1,118 @@
+"""One worker process: puts the parts together, runs until it is told to stop, drains."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from itertools import count
+
+from idalloc_client.amqp import (
+    LinkThread,
+    connection_parameters,
+    ignore_message_headers,
+    process_name,
+)
+from idalloc_worker.counters import Counters
+from idalloc_worker.engine import Engine, EngineLimits, places_for
+from idalloc_worker.marks import Vouching
+from idalloc_worker.metrics import AskForSnapshot, SnapshotTaker, merged_pools
+from idalloc_worker.mysql import MySqlHosts
+from idalloc_worker.ordered import OrderedEngine
+from idalloc_worker.process._signals import exit_now
+from idalloc_worker.process._starter import Starter
+from idalloc_worker.rights import FleetUsers
+from idalloc_worker.service import WorkerService, freeze_start
+from idalloc_worker.settings import Settings
+from idalloc_worker.store import RefillThreads, SegmentStore
+
+_log = logging.getLogger("idalloc.worker")
+
+_GIVE_BACK_SHARE = 0.5  # of the time that stopping may take
+
+
+def run_worker(
+    settings: Settings,
+    wait_for_stop: Callable[[float | None], bool],
+    serve_metrics: Callable[[AskForSnapshot], None] | None = None,
+) -> int:
+    """Serve until `wait_for_stop` says so, then drain; returns the exit status, 0 if cleanly.
+
+    `wait_for_stop` waits at most the given seconds. `serve_metrics` is told how to have a snapshot
+    taken.
+    """
+    ignore_message_headers()
+    address = settings.require_mysql()
+    name = process_name("worker")
+    counters = Counters()
+    attempts = count(1)
+    engine = Engine(_limits(settings), attempts=attempts)
+    ordered_engine = OrderedEngine(_limits(settings), attempts=attempts)
+    parameters = connection_parameters(settings.amqp_url.get_secret_value(), name)
+    hosts = MySqlHosts(address)
+    refill_threads = RefillThreads(
+        lambda: SegmentStore(hosts, settings.table, settings.refill_timeout),
+        settings.refill_threads,
+    )
+    service = WorkerService(
+        engine,
+        ordered_engine,
+        lambda handler: LinkThread(parameters, handler, "idalloc-worker-io", on_death=exit_now),
+        refill_threads,
+        name=name,
+        prefetch=places_for(settings.prefetch),
+        counters=counters,
+        vouching=Vouching(settings.marks_max_age or None),
+        operators=settings.operators,
+        users=FleetUsers(settings.fleet_users),
+    )
+    link = service.thread
+    taker = SnapshotTaker(
+        lambda: merged_pools(engine.by_tag, ordered_engine.by_tag), counters, link.link.call_later
+    )
+    starter = Starter()
+    if serve_metrics is not None:
+        starter.start(
+            "metrics", lambda: serve_metrics(lambda taken: link.post(lambda: taker.take(taken)))
+        )
+    starter.start("the refill threads", refill_threads.start)
+    freeze_start()
+    starter.start("the thread that serves", link.start)
+    _log.info("%s started: table %s on %s", name, settings.table, address)
+    while not wait_for_stop(starter.pause):
+        starter.retry()
+    return _drain(link, service, refill_threads, (engine, ordered_engine), settings.drain_timeout)
+
+
+def _limits(settings: Settings) -> EngineLimits:
+    return EngineLimits(
+        max_count=settings.max_count,
+        max_waiters=settings.max_waiters,
+        max_waiting=places_for(settings.prefetch),
+        wait_timeout=settings.wait_timeout,
+        refill_timeout=settings.refill_timeout,
+    )
+
+
+def _drain(
+    link: LinkThread,
+    service: WorkerService,
+    refill_threads: RefillThreads,
+    engines: tuple[Engine, ...],
+    timeout: float,
+) -> int:
+    """Stop in order: no new requests, answers out, ids given back, refills off, goodbye."""
+    _log.info("Draining: no new requests, at most %g s", timeout)
+    deadline = time.monotonic() + timeout
+    drained = threading.Event()
+    link.post(lambda: service.drain(drained.set, timeout * _GIVE_BACK_SHARE))
+    clean = drained.wait(timeout)
+    clean &= refill_threads.stop(max(deadline - time.monotonic(), 0.5))
+    clean &= link.stop(max(deadline - time.monotonic(), 0.5))
+    # The thread that owned the engines has ended.
+    given_back = sum(pool.given_back for engine in engines for pool in engine.by_tag.values())
+    left = sum(engine.remaining for engine in engines)
+    if clean:
+        _log.info("Stopped; %d ids given back, %d are left unused", given_back, left)
+    else:
+        _log.error("Stopped before everything was answered or handed back")
+    return 0 if clean else 1

@@ -1,0 +1,107 @@
+"""Takes requests as they are delivered, and sees that each of them ends."""
+
+import logging
+from typing import Final
+
+from idalloc_client.amqp import Properties
+from idalloc_schemas import ALLOC_QUEUE, InvalidMessageError, RespCode, parse_alloc_request
+from idalloc_worker._runtime import Runtime
+from idalloc_worker.counters import Event
+from idalloc_worker.engine import INTERNAL, Engine, Refused
+from idalloc_worker.health import HealthRequests
+from idalloc_worker.ordered import OrderedTags
+from idalloc_worker.requests import Delivery, Responder, deadline_of
+from idalloc_worker.service._effect_runner import EffectRunner
+from idalloc_worker.service._turns import SLICE, Turns
+
+_REQUESTS: Final = Event.REQUESTS  # a look into an enum costs as much as the count itself
+
+_log = logging.getLogger("idalloc.worker")
+
+
+class Requests:
+    """Owned by the link's thread. In `turns` requests wait when many come at a time."""
+
+    def __init__(  # noqa: PLR0913, PLR0917  # who answers, and how
+        self,
+        runtime: Runtime,
+        engine: Engine,
+        ordered: OrderedTags,
+        health: HealthRequests,
+        responder: Responder,
+        effects: EffectRunner,
+        turns: Turns,
+    ) -> None:
+        self._engine = engine
+        self._ordered = ordered
+        self._health = health
+        self._responder = responder
+        self._stalls = responder.stalls
+        self._effects = effects
+        self._turns = turns
+        self._events = runtime.counters.events
+        self._clock = runtime.clock
+        self._last_user: bytes | None = None
+        self._last_name: str | None = None
+
+    def take(
+        self, delivery: Delivery, properties: Properties, body: bytes, came: float | None = None
+    ) -> None:
+        """Answer a request, or let it wait for its turn; `came` where it did."""
+        now = self._clock()
+        if came is None:
+            came = now
+            self._events[_REQUESTS] += 1
+            if delivery.user != self._last_user:
+                self._last_user, self._last_name = delivery.user, delivery.user_name
+                self._engine.places.seen(self._last_name, now)
+            if delivery.redelivered:
+                self._events[Event.REDELIVERED] += 1
+            turns = self._turns
+            turns.taken += 1
+            if (turns.held or turns.taken > SLICE) and delivery.queue == ALLOC_QUEUE:
+                turns.hold(delivery, properties, body, now)
+                return
+        # Looked up here, as most of them are good, and a call would cost more than that.
+        admitted = delivery.session.addresses.admitted
+        if delivery.reply_to not in admitted and not delivery.answerable:
+            self._responder.dead_letter(delivery, now)
+            return
+        try:
+            if delivery.queue == ALLOC_QUEUE:
+                self._alloc(delivery, body, came, now, properties)
+            else:
+                self._health.take(delivery, body, now, properties)
+        except InvalidMessageError as error:
+            self._responder.refuse(delivery, Refused(RespCode.INVALID_REQUEST, str(error)))
+        except Exception:  # noqa: BLE001  # pika would end the connection: a crash loop
+            _log.exception("A request on %s failed", delivery.queue)
+            self._responder.refuse(delivery, INTERNAL)
+        self._effects.run_soon()
+
+    def _alloc(
+        self, delivery: Delivery, body: bytes, came: float, now: float, properties: Properties
+    ) -> None:
+        request = parse_alloc_request(body)
+        deadline = deadline_of(properties, came)
+        if deadline <= now:
+            self._responder.expire(delivery)
+            return
+        if self._stalls.may_be_dead(deadline, now) and self._responder.doubts(delivery):
+            return
+        delivery.request, delivery.deadline, delivery.since = request, deadline, came
+        if request.app_tag in self._ordered.known:
+            self._ordered.forward(delivery)
+            return
+        answer = self._engine.take(
+            request.app_tag,
+            request.count,
+            now,
+            token=delivery,
+            deadline=deadline,
+            user=self._last_name if delivery.user == self._last_user else delivery.user_name,
+        )
+        if answer is None:
+            self._events[Event.WAITED] += 1
+        else:
+            self._responder.answer(delivery, answer)
