@@ -72,7 +72,7 @@ class PrivateMySql(PrivateServer):
         else:
             argv = [program, *self._common(guarded.folder), *_MYSQL_ONLY, "--skip-log-bin"]
             argv.append("--initialize-insecure")
-        self._run(guarded, argv, _environment(guarded.folder))
+        self._run(guarded, argv, self._environment(guarded.folder))
 
     def _launch(self, guarded: Guarded) -> None:
         program, folder = _program(), guarded.folder
@@ -89,7 +89,7 @@ class PrivateMySql(PrivateServer):
             "--max-connections=500",
             f"--init-file={folder / 'accounts.sql'}",
         ]
-        guarded.start(argv, _environment(folder), log=folder / "server.log")
+        guarded.start(argv, self._environment(folder), log=folder / "server.log")
 
     def _tls(self) -> list[str]:
         if self.certificate is None:
@@ -115,6 +115,9 @@ class PrivateMySql(PrivateServer):
         if row is None or Path(row[0]) != self.folder / "data":
             raise ConnectionError(f"port {self.port} is another server's")
 
+    def _environment(self, folder: Path) -> dict[str, str]:
+        return {"PATH": _SERVER_PATH, "LANG": "C.UTF-8", "HOME": str(folder), "TMPDIR": str(folder)}
+
     def _common(self, folder: Path) -> list[str]:
         return [
             "--no-defaults",  # must come first: the machine's own configuration is not ours
@@ -138,10 +141,6 @@ _MYSQL_ONLY = [
     "--secure-file-priv=NULL",
     "--loose-innodb-redo-log-capacity=16M",  # from 8.0.30
 ]
-
-
-def _environment(folder: Path) -> dict[str, str]:
-    return {"PATH": _SERVER_PATH, "LANG": "C.UTF-8", "HOME": str(folder), "TMPDIR": str(folder)}
 
 
 def _program() -> Path:

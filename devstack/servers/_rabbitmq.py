@@ -68,6 +68,12 @@ class PrivateRabbitMq(PrivateServer):
             free_port() for _ in range(4)
         )
         self._node = f"idalloc-{secrets.token_hex(4)}@localhost"
+        self._cookie = secrets.token_hex(16)
+
+    @property
+    def name(self) -> str:
+        """The node's name, as `rabbitmqctl` knows it."""
+        return self._node
 
     @property
     def url(self) -> str:
@@ -107,16 +113,19 @@ class PrivateRabbitMq(PrivateServer):
         (folder / "plugins").write_text(f"[{','.join(PLUGINS)}].\n", "utf-8")
         (folder / "rabbitmq-env.conf").touch()
         cookie = folder / ".erlang.cookie"
-        cookie.write_text(secrets.token_hex(16), "utf-8")
+        cookie.write_text(self._cookie, "utf-8")
         cookie.chmod(0o400)
 
     def _launch(self, guarded: Guarded) -> None:
         environment = self._environment(guarded.folder)
         log = guarded.folder / "server.log"
-        # RabbitMQ finds this epmd and so does not leave one of its own behind as a daemon.
-        epmd: list[str | Path] = [_epmd(), "-address", "127.0.0.1", "-port", str(self._epmd_port)]
-        guarded.start(epmd, environment, log)
+        self._launch_epmd(guarded)
         guarded.start([_program()], environment, log)
+
+    def _launch_epmd(self, guarded: Guarded) -> None:
+        """Start the name server that RabbitMQ would else leave behind as a daemon."""
+        environment, log = self._environment(guarded.folder), guarded.folder / "server.log"
+        guarded.start(epmd_command(self._epmd_port), environment, log)
 
     def _probe(self) -> None:
         # pika logs each refused connection as an error, so the port is tried first.
@@ -125,9 +134,14 @@ class PrivateRabbitMq(PrivateServer):
         with closing(pika.BlockingConnection(pika.URLParameters(self.url))) as connection:
             properties = connection._impl.server_properties or {}  # no public way to them
         # Another node on the same port would answer just as well, until ours gives up.
-        cluster = properties.get("cluster_name", "")
-        if cluster.partition("@")[0] != self._node.partition("@")[0]:
+        cluster = str(properties.get("cluster_name", ""))
+        if cluster.partition("@")[0] != self._cluster.partition("@")[0]:
             raise ConnectionError(f"port {self.port} is that of {cluster}")
+
+    @property
+    def _cluster(self) -> str:
+        """The name of the cluster: one node alone is one too."""
+        return self._node
 
     def _environment(self, folder: Path) -> dict[str, str]:
         return {
@@ -157,6 +171,11 @@ def _program() -> Path:
     if program is None:
         raise NotInstalledError("rabbitmq-server is not installed")
     return program
+
+
+def epmd_command(port: int) -> list[str | Path]:
+    """Run the name server that tells where nodes listen. Raises NotInstalledError."""
+    return [_epmd(), "-address", "127.0.0.1", "-port", str(port)]
 
 
 def _epmd() -> Path:

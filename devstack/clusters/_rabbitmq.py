@@ -1,0 +1,101 @@
+"""A cluster of three RabbitMQ nodes of our own on loopback."""
+
+import os
+import secrets
+import socket
+from collections.abc import Sequence
+from typing import Self
+
+from devstack.servers._guarded import Guarded
+from devstack.servers._ports import free_port
+from devstack.servers._rabbitmq import PrivateRabbitMq, epmd_command
+from devstack.servers._server import PrivateServer
+
+_NODES = 3
+_CONFIG = """\
+cluster_name = {cluster}
+cluster_partition_handling = pause_minority
+cluster_formation.peer_discovery_backend = classic_config
+"""
+
+
+class _Epmd(PrivateServer):
+    """The name server of all nodes: it lives on when one of them is killed."""
+
+    kind = "epmd"
+    probe_errors = (OSError,)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.port = free_port()
+
+    def _prepare(self, guarded: Guarded) -> None:
+        """Have nothing to write."""
+
+    def _launch(self, guarded: Guarded) -> None:
+        environment = {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(guarded.folder)}
+        guarded.start(epmd_command(self.port), environment, guarded.folder / "server.log")
+
+    def _probe(self) -> None:
+        socket.create_connection(("127.0.0.1", self.port), timeout=5).close()
+
+
+class RabbitMqNode(PrivateRabbitMq):
+    """One node; it forms the cluster if it is the first one, else joins it at its first start."""
+
+    def __init__(self, cluster: str, cookie: str, epmd_port: int, config: str) -> None:
+        super().__init__(config=config)
+        self._cluster_name, self._cookie, self._epmd_port = cluster, cookie, epmd_port
+
+    def meet(self, names: Sequence[str]) -> None:
+        """Say who belongs to the cluster, before the first start."""
+        self._config += "".join(
+            f"cluster_formation.classic_config.nodes.{number} = {name}\n"
+            for number, name in enumerate(names, 1)
+        )
+
+    @property
+    def _cluster(self) -> str:
+        return self._cluster_name
+
+    def _launch_epmd(self, guarded: Guarded) -> None:
+        """Use the one that is there."""
+
+
+class RabbitMqCluster:
+    """Three nodes. Each of them is a server that can be killed, paused, stopped, started again."""
+
+    def __init__(self, *, config: str = "") -> None:
+        self._epmd = _Epmd()
+        cluster, cookie = f"idalloc-{secrets.token_hex(4)}", secrets.token_hex(16)
+        config += _CONFIG.format(cluster=cluster)
+        self.nodes = [RabbitMqNode(cluster, cookie, self._epmd.port, config) for _ in range(_NODES)]
+        for node in self.nodes:
+            node.meet([other.name for other in self.nodes])
+
+    def url(self, vhost: str = "%2F") -> str:
+        """Name all nodes, the first one first."""
+        hosts = ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
+        return f"amqp://guest:guest@{hosts}/{vhost}"
+
+    def start(self) -> None:
+        """Start the nodes one after the other: the first one is what the others join."""
+        self._epmd.start()
+        for node in self.nodes:
+            node.start()
+
+    def close(self) -> None:
+        """End all nodes and remove their folders."""
+        for server in (*self.nodes, self._epmd):
+            server.close()
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
