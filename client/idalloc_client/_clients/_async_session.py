@@ -15,7 +15,7 @@ from idalloc_client._memory import MEMORY
 from idalloc_client._options import ClientOptions
 from idalloc_client._rpc import FleetReplies, PendingCalls, RawReply, RequestSpec, RestoreWatch
 from idalloc_client._stats import ClientCounters, capture
-from idalloc_client.amqp import AsyncioSelectorLoop, Link, nothing
+from idalloc_client.amqp import AsyncioSelectorLoop, Link, nothing, shuffled
 from idalloc_schemas import ALLOC_QUEUE
 
 _CLOSE_TIMEOUT = 5.0  # seconds
@@ -37,7 +37,7 @@ class AsyncLinkSession:
         self._create_future = loop.create_future
         self._pending = PendingCalls(options, counters)
         self._selector = AsyncioSelectorLoop(loop)
-        self._link = Link(options.parameters, self._pending, self._selector)
+        self._link = Link(shuffled(options.brokers), self._pending, self._selector)
         self._due: deque[Callable[[], None]] = deque()
         self.batcher = Batcher(
             pending=self._pending,

@@ -30,7 +30,7 @@ from idalloc_client._stats import (
     capture,
     snapshot,
 )
-from idalloc_client.amqp import LinkThread
+from idalloc_client.amqp import LinkThread, shuffled
 from idalloc_schemas import ALLOC_QUEUE
 
 _log = logging.getLogger("idalloc.client")
@@ -46,7 +46,7 @@ class _Running:
         self.alive = self._process.alive
         """At index 0, whether this is still the process that the thread is in."""
         self.pending = PendingCalls(options, counters)
-        self.thread = LinkThread(options.parameters, self.pending, _THREAD)
+        self.thread = LinkThread(shuffled(options.brokers), self.pending, _THREAD)
         self.batcher = Batcher(
             pending=self.pending,
             call_soon=self.thread.link.call_soon,
