@@ -82,7 +82,8 @@ def test_a_client_goes_on_at_another_broker(
     caplog.clear()
     getattr(used, end)()
     assert next(ids) > first
-    (line,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    ours = [record for record in caplog.records if record.name.startswith("idalloc")]
+    (line,) = [record for record in ours if record.levelno >= logging.WARNING]
     now = next(proxy for proxy in proxies if proxy.connections and proxy is not used)
     assert f"Using the broker at 127.0.0.1:{now.port} from now on" in line.getMessage()
     assert f"127.0.0.1:{used.port}: " in line.getMessage()
@@ -95,8 +96,8 @@ def test_a_client_goes_on_at_another_broker(
 
 def test_a_worker_goes_on_at_another_broker(fleet: Fleet, proxies: list[TcpProxy]) -> None:
     """Each process by itself, those of one group at different brokers as long as there are some."""
-    url = at(fleet, *(proxy.port for proxy in proxies))
-    fleet.start(amqp_url=url, processes=3)
+    fleet.worker_url = at(fleet, *(proxy.port for proxy in proxies))
+    fleet.start(processes=3)
     wait_until(lambda: all(proxy.connections for proxy in proxies))
     with IdClient(fleet.amqp_url) as client:
         before = client.next_id(TAG, timeout=60)

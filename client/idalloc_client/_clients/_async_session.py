@@ -110,7 +110,8 @@ class AsyncLinkSession:
     async def call(self, spec: RequestSpec[Any], timeout: float) -> RawReply:  # noqa: ASYNC109  # it travels along
         promise: asyncio.Future[RawReply] = self._create_future()
         carrier = None if capture is None else capture()
-        correlation_id = self._pending.add(LoneCall(spec, monotonic() + timeout, promise, carrier))
+        call = LoneCall(spec, monotonic() + timeout, promise, carrier)
+        call.begin(self._pending, self._link.call_later)
         timer = self.loop.call_later(
             timeout, lambda: settle(promise, self._pending.overdue(spec.queue))
         )
@@ -118,7 +119,7 @@ class AsyncLinkSession:
             return await promise
         finally:
             timer.cancel()
-            self._pending.forget(correlation_id)
+            self._pending.forget(call.correlation_id)
 
     async def gather(self, spec: RequestSpec[Any], within: float) -> list[RawReply]:
         ended = asyncio.Event()

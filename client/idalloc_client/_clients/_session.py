@@ -147,11 +147,8 @@ class LinkSession:
         promise = ThreadPromise()
         carrier = None if capture is None else capture()
         call = LoneCall(spec, time.monotonic() + timeout, promise, carrier)
-
-        def add() -> None:
-            call.correlation_id = running.pending.add(call)
-
-        running.thread.post(add)
+        call_later = running.thread.link.call_later
+        running.thread.post(lambda: call.begin(running.pending, call_later))
         try:
             reply: RawReply = self._wait(running, promise, timeout, spec.queue)
         finally:

@@ -70,11 +70,11 @@ class BrokerChoice:
         """List the brokers, the present one first."""
         return [*self._brokers[self._number :], *self._brokers[: self._number]]
 
-    def serves(self, now: float) -> str | None:
+    def serves(self, now: float) -> tuple[str, str] | None:
         """Note that the present one does; if it is another one than before, say which and why."""
         self._choice.worked(self._number, now)
         moved = self._used not in (None, self._number)
-        told = f"{self._present}: {self._why()}" if moved else None
+        told = (self._present, self._why()) if moved else None
         self._used = self._number
         self._reasons.clear()
         return told

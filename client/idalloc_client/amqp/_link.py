@@ -312,7 +312,7 @@ class Link:
         self._last_reason = None
         self._ready_since = time.monotonic()
         if (moved := self._brokers.serves(self._ready_since)) is not None:
-            self._say(logging.WARNING, "Using the broker at %s from now on", moved)
+            self._say(logging.WARNING, "Using the broker at %s from now on: %s", *moved)
         self.guarded(lambda: self._handler.on_ready(usable))
 
     def _on_channel_closed(self, channel: Channel, reason: BaseException) -> None:

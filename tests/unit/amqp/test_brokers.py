@@ -36,7 +36,7 @@ def test_one_that_fails_is_left_at_once_and_the_move_told_once() -> None:
     words, pause = brokers.failed("Connection refused", 10.0, steady=False)
     assert (words, pause) == ("a:5672: no heartbeat; b:5672: Connection refused", 0.0)
     assert brokers.next(10.0).host == "c"
-    assert brokers.serves(10.0) == f"c:5672: {words}"
+    assert brokers.serves(10.0) == ("c:5672", words)
     assert brokers.serves(11.0) is None
     assert brokers.next(100.0).host == "c"  # though the others are well by then
 
