@@ -57,8 +57,9 @@ class ConfiguredClient(ABC):
             name: what the management UI shows; by default product, role, host and process id.
             max_in_flight: calls that may wait at one time; one more raises `TooManyCallsError`.
                 By default 10,000, and 100,000 of an `AsyncIdClient`.
-            exchange: where requests go; `id.requests` for a user who may write to nothing else, by
-                default the default exchange.
+            exchange: where requests go; `id.requests` for a user who may write to nothing else,
+                `id.local` for a worker at the same node of a cluster where there is one, by default
+                the default exchange.
             workers: the RabbitMQ users that workers log in with, one name or several. A reply that
                 the broker does not vouch for as one of theirs is ignored then; without it all
                 count.

@@ -73,8 +73,8 @@ CLIENT: Final = (
     Rule(
         "A request that reaches no queue ends its call at once.",
         _PENDING,
-        "            call.finish(NoRouteError(str(method.routing_key), self._exchange))\n",
-        "            pass\n",
+        "        call.finish(NoRouteError(str(method.routing_key), str(method.exchange)))\n",
+        "        pass\n",
         (_PENDING_TESTS,),
     ),
     Rule(

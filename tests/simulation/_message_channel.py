@@ -20,7 +20,13 @@ class SimMessageChannel(MessageChannel):
         self._on_reply = on_reply
 
     def publish(
-        self, routing_key: bytes, properties: Properties, body: bytes, *, mandatory: bool = False
+        self,
+        routing_key: bytes,
+        properties: Properties,
+        body: bytes,
+        *,
+        mandatory: bool = False,
+        exchange: bytes | None = None,
     ) -> None:
         """Workers use `reply`."""
         raise NotImplementedError

@@ -81,7 +81,13 @@ def seen(session: Any, pending: Any, queues: Any) -> list[object]:
     """Tell what a session and its pending calls made of the options."""
     assert session.batcher.queues(session._timeout) is queues
     calls = (pending._max_in_flight, session.batcher._call_limit.max_calls)
-    return [session._timeout, calls, pending._exchange, pending._workers, pending._user_id]
+    return [
+        session._timeout,
+        calls,
+        pending._route.exchange.decode(),
+        pending._workers,
+        pending._user_id,
+    ]
 
 
 class FakeLinkThread:

@@ -10,6 +10,7 @@ from idalloc_worker.requests._channel_budget import (
 from idalloc_worker.requests._deadlines import deadline_of
 from idalloc_worker.requests._quarantine import ORDERED, Quarantine
 from idalloc_worker.requests._replies import health_reply, health_reply_in_slices
+from idalloc_worker.requests._reply_address import release_of
 from idalloc_worker.requests._responder import Responder
 from idalloc_worker.requests._sample import Sample
 from idalloc_worker.requests._session import Delivery, OnDelivery, Session
@@ -36,4 +37,5 @@ __all__ = [
     "deadline_of",
     "health_reply",
     "health_reply_in_slices",
+    "release_of",
 ]
