@@ -70,6 +70,11 @@ class GaleraNode(PrivateMySql):
         """Read what it says of itself and its cluster."""
         return dict(self._ask("SHOW GLOBAL STATUS LIKE 'wsrep_%'"))
 
+    def conflicts(self) -> int:
+        """Count the transactions that were undone here in favour of another node's."""
+        state = self.state()
+        return int(state["wsrep_local_cert_failures"]) + int(state["wsrep_local_bf_aborts"])
+
     def isolate(self, *, on: bool = True) -> None:
         """Cut it off from the others, while it takes logins as before; or let it come back."""
         self._ask(f"SET GLOBAL wsrep_provider_options = 'gmcast.isolate={int(on)}'")

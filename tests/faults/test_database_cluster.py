@@ -85,10 +85,11 @@ def test_the_node_in_use_dies_freezes_and_stops(
                 node.start()
             wait_until_whole(site.cluster)
             load.go_on()
-        load.end_without_errors()
+        summaries = load.end().values()
     replies = read(tmp_path)
     tell(times, replies)
     judge(replies)
+    assert not [it.first_errors for it in summaries if it.errors]
 
 
 def tell(times: list[float], replies: list[Reply]) -> None:

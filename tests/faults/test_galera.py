@@ -20,9 +20,11 @@ from idalloc_worker.store._tags import TagAdmin
 from idalloc_worker.tags._errors import StoreReason, StoreUnavailableError
 from idalloc_worker.tags._segment import Segment
 from tests.faults.conftest import Load
-from tests.faults.sites import CALLERS, LOAD, ORDINARY, STEP, WORKERS, Site, judge
+from tests.faults.sites import CALLERS, ORDERED, ORDINARY, STEP, WORKERS, Site, judge
 
 ONE = ReservationRequest(ORDINARY, 1)
+SEGMENTS = 200
+"""How many of each tag are reserved while workers are in each other's way."""
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +95,10 @@ def mark(site: Site, number: int) -> int:
     return int(site.rows(number)[ORDINARY].max_id)
 
 
+def marks(site: Site) -> list[int]:
+    return [row.max_id for name, row in site.rows(0).items() if name in {ORDINARY, ORDERED}]
+
+
 def failure(call: Callable[[], object]) -> StoreUnavailableError:
     with pytest.raises(StoreUnavailableError) as raised:
         call()
@@ -107,9 +113,8 @@ def test_workers_at_different_nodes_reserve_no_id_twice(
         for first in range(WORKERS):
             fleet.mysql_url = url_of(galera, *((first + number) % 3 for number in range(3)))
             fleet.start(1, table=site.table)
-        load.begin(CALLERS, vhost, *LOAD)
-        for _ in range(20):
-            load.go_on()
+        load.begin(CALLERS, vhost, "--timeout=30", "--batch=40", f"--tags={ORDINARY},{ORDERED}")
+        wait_until(lambda: min(marks(site)) >= SEGMENTS * STEP)
         assert all(connections_to(galera, node) > 1 for node in galera.nodes)
         load.end_without_errors()
         with IdClient(vhost) as client:
@@ -120,7 +125,8 @@ def test_workers_at_different_nodes_reserve_no_id_twice(
         name: sum(each[name] for each in counters)
         for name in ("refills", "refills_failed", "refills_unknown", "rewinds_repaired")
     }
-    print(f"{len(replies)} replies, {told}")  # noqa: T201  # pytest shows it with -rP
+    conflicts = sum(node.conflicts() for node in galera.nodes)
+    print(f"{len(replies)} replies, {conflicts} conflicts, {told}")  # noqa: T201  # see -rP
     assert (told["refills_unknown"], told["rewinds_repaired"]) == (0, 0)
 
 

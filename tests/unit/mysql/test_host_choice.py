@@ -1,6 +1,6 @@
 """Which server a connection is made to, by what the servers say of themselves."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -8,7 +8,6 @@ import pytest
 
 from idalloc_worker.mysql import _host_choice
 from idalloc_worker.mysql._addresses import Route
-from idalloc_worker.mysql._errors import read_only
 from idalloc_worker.mysql._host_choice import MySqlHosts, OpenHost
 from idalloc_worker.mysql._lifeline import Lifeline
 from idalloc_worker.mysql._sql import GALERA_STATE, WRITE_SETTINGS
@@ -113,25 +112,3 @@ def test_percona_without_a_quorum_is_passed_over(monkeypatch: pytest.MonkeyPatch
     """It shows no wsrep_on among its global settings."""
     opened = connect(monkeypatch, Server(PERCONA, NOT_READY), second=Server(PERCONA, READY))
     assert opened.address.host == "second"
-
-
-def test_a_host_that_hangs_leaves_time_for_those_that_rest(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """A primary is frozen and the others are replicas yet: one of them is to be found soon."""
-    shares = dict[str, float]()
-
-    def open_connection(
-        route: Route, _: object, remaining: Callable[[], float], *__: object, **___: object
-    ) -> Any:
-        shares[route.address.host] = remaining()
-        raise OSError("not now")
-
-    monkeypatch.setattr(_host_choice, "open_connection", open_connection)
-    address = MySqlAddress.parse("mysql://u@frozen,two,three/db")
-    hosts = MySqlHosts(address, lambda: 0.0)
-    for number in (1, 2):
-        hosts._note_failure(number, 0.0, read_only(address, ["read_only"]))
-    with pytest.raises(StoreUnavailableError):
-        hosts.connect(Lifeline(), 3.0, 3.0)
-    assert shares == {"frozen": 1.0}

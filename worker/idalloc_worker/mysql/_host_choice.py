@@ -76,9 +76,7 @@ class MySqlHosts:
         """Connect to the best host that takes writes, by `deadline`.
 
         Each host gets an equal share of the time that is left, so that one that hangs does not use
-        up that of the next, nor of those that rest for a moment: one of these may be the new
-        primary when they are asked again. `read_timeout` and `database` are those of
-        `open_connection`.
+        up that of the next. `read_timeout` and `database` are those of `open_connection`.
 
         Raises StoreUnavailableError, at once where all hosts rest after a failure.
         """
@@ -89,7 +87,7 @@ class MySqlHosts:
             if began >= deadline:  # no fault of this host
                 error = TimeoutError("the time was up before it was tried")
                 raise unavailable(self._addresses[number], error)
-            share = (deadline - began) / (len(self._addresses) - position)
+            share = (deadline - began) / (len(order) - position)
             try:
                 opened = self._open(number, lifeline, began + share, read_timeout, database)
             except StoreUnavailableError as failure:
