@@ -46,6 +46,12 @@ class _Process:
         return None
 
     @property
+    def socket(self) -> str:
+        """Where a MySQL server's socket is, as the server itself sees it."""
+        given = [part.partition("=")[2] for part in self.argv if part.startswith("--socket=")]
+        return given[-1] if given else "/var/run/mysqld/mysqld.sock"
+
+    @property
     def runs(self) -> bool:
         """Whether it has not ended; one that nobody has waited for yet has."""
         try:
@@ -80,6 +86,8 @@ class GroupMember:
 
     def start(self) -> None:
         """Start it and return when it is a member again."""
+        # Where it was killed, this names its process, and by now perhaps somebody else's.
+        Path(f"{self._process.root}/{self._process.socket}.lock").unlink(missing_ok=True)
         self._process.start_again("--group-replication-start-on-boot=ON")
         self._wait_for(lambda: self.online() > 0, "joins the group")
         found = _Process.listening(self.port)
@@ -114,8 +122,7 @@ class GroupMember:
         process = _Process.listening(self.port)
         if process is None:
             raise ConnectionError("it does not listen")
-        [path] = [part.partition("=")[2] for part in process.argv if part.startswith("--socket=")]
-        sock = f"/proc/{process.pid}/root{path}"
+        sock = f"/proc/{process.pid}/root{process.socket}"
         login = pymysql.connect(user="root", unix_socket=sock, read_timeout=10, connect_timeout=10)
         with closing(login) as connection, connection.cursor() as cursor:
             cursor.execute(sql)
