@@ -10,6 +10,7 @@ import pymysql
 from devstack.servers._database import connect
 from devstack.servers._errors import NotInstalledError
 from devstack.servers._guarded import Guarded
+from devstack.servers._install import ensure_packages
 from devstack.servers._mysql import PrivateMySql
 from devstack.servers._ports import free_port
 
@@ -134,9 +135,11 @@ class GaleraCluster:
     database = "id_alloc_db"
 
     def __init__(self) -> None:
+        if find_galera() is None or shutil.which("rsync") is None:
+            ensure_packages(["mariadb-server", "galera-4", "rsync"])
         library = find_galera()
-        if library is None or shutil.which("rsync") is None:
-            raise NotInstalledError("galera-4 or rsync is not installed")
+        if library is None:
+            raise NotInstalledError("galera-4 is installed in a place that is not known")
         self.nodes = [GaleraNode(library, forms=number == 0) for number in range(_NODES)]
         for node in self.nodes:
             node.members = tuple(other.group_port for other in self.nodes)
