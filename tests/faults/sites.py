@@ -35,6 +35,11 @@ class Site:
             admin.add(ORDERED, STEP, values={"target_cover": 0, "ordered": 1})
         return site
 
+    def drop(self) -> None:
+        """Leave nothing behind in a cluster that is somebody else's."""
+        with AdminSession(self.address()) as session:
+            session.change(f"DROP TABLE {self.table}")
+
     def rows(self, number: int) -> dict[str, TagRow]:
         """Read the table at one node."""
         with AdminSession(self.address(number)) as session:

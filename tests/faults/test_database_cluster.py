@@ -40,8 +40,10 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[DatabaseCluster]:
 
 
 @pytest.fixture
-def site(cluster: DatabaseCluster) -> Site:
-    return Site.create(cluster)
+def site(cluster: DatabaseCluster) -> Iterator[Site]:
+    created = Site.create(cluster)
+    yield created
+    created.drop()
 
 
 def killed(node: DatabaseNode, _: Load) -> None:
