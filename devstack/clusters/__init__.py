@@ -1,6 +1,28 @@
 """Clusters of RabbitMQ and of MariaDB, whose nodes tests kill, freeze and start again."""
 
-from devstack.clusters._galera import GaleraCluster, find_galera
+from devstack.clusters._database import (
+    DatabaseCluster,
+    DatabaseNode,
+    connections_to,
+    node_in_use,
+    url_of,
+    wait_until_whole,
+)
+from devstack.clusters._galera import GaleraCluster, GaleraNode, find_galera
+from devstack.clusters._group_replication import GROUP_URL, GroupReplication
 from devstack.clusters._rabbitmq import RabbitMqCluster
 
-__all__ = ["GaleraCluster", "RabbitMqCluster", "find_galera"]
+__all__ = [
+    "GROUP_URL",
+    "DatabaseCluster",
+    "DatabaseNode",
+    "GaleraCluster",
+    "GaleraNode",
+    "GroupReplication",
+    "RabbitMqCluster",
+    "connections_to",
+    "find_galera",
+    "node_in_use",
+    "url_of",
+    "wait_until_whole",
+]

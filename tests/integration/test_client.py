@@ -131,7 +131,7 @@ def test_error_codes_become_types(vhost: str, code: int, error: type[IdAllocErro
     def refuse(channel: Any, request: pika.BasicProperties, _body: bytes) -> None:
         send(channel, request, b'{"resp_code":%d,"msg":"because","retry_after_ms":1500}' % code)
 
-    with StubWorker(vhost, refuse), IdClient(vhost) as client:
+    with StubWorker(vhost, refuse), IdClient(vhost, retry=False) as client:
         with pytest.raises(error, match="because") as caught:
             client.next_id("order")
         assert caught.value.retry_after == 1.5  # type: ignore[attr-defined]
