@@ -10,12 +10,13 @@ from idalloc_worker.requests._channel_budget import (
 from idalloc_worker.requests._deadlines import deadline_of
 from idalloc_worker.requests._quarantine import ORDERED, Quarantine
 from idalloc_worker.requests._replies import health_reply, health_reply_in_slices
+from idalloc_worker.requests._reply_address import release_of
 from idalloc_worker.requests._responder import Responder
 from idalloc_worker.requests._sample import Sample
 from idalloc_worker.requests._session import Delivery, OnDelivery, Session
 from idalloc_worker.requests._side_answers import SideAnswers
 from idalloc_worker.requests._stalls import BEAT
-from idalloc_worker.requests._taken import TakenSession
+from idalloc_worker.requests._taken import TakenSession, as_copy
 
 __all__ = [
     "ADVICE",
@@ -33,7 +34,9 @@ __all__ = [
     "Session",
     "SideAnswers",
     "TakenSession",
+    "as_copy",
     "deadline_of",
     "health_reply",
     "health_reply_in_slices",
+    "release_of",
 ]
