@@ -22,8 +22,9 @@ class SimMessageChannel(MessageChannel):
     def publish(
         self, routing_key: bytes, properties: Properties, body: bytes, *, mandatory: bool = False
     ) -> None:
-        """Workers use `reply`."""
-        raise NotImplementedError
+        """Send to a queue; replies go another way."""
+        assert not mandatory
+        self._sim.basic_publish("", routing_key, body, properties)
 
     def reply(
         self, reply_to: bytes, envelope: Envelope, correlation_id: bytes | None, body: bytes
