@@ -1,7 +1,7 @@
 """Nodes of a RabbitMQ cluster die, freeze and stop under load, and callers notice slow calls only.
 
-The cluster is that of `IDALLOC_CLUSTER_*` (`devstack/clusters/_given_rabbitmq.py`), or three nodes of
-the RabbitMQ that is installed.
+The cluster is that of `IDALLOC_CLUSTER_*` (`devstack/clusters/_given_rabbitmq.py`), or three nodes
+of the RabbitMQ that is installed.
 """
 
 import os
@@ -58,7 +58,8 @@ class Run:
     """Callers at work, and how long their calls took meanwhile."""
 
     def __init__(self, cluster: BrokerCluster, vhost: str, load: Load, folder: Path) -> None:
-        self._cluster = cluster
+        self.cluster = cluster
+        self.url = cluster.url(vhost)
         self._vhost = vhost
         self._load = load
         self._folder = folder
@@ -69,42 +70,42 @@ class Run:
     ) -> None:
         """Do something to the node where a queue's leader is, and note the longest call."""
         self._load.go_on()
-        node = self._cluster.leader(self._vhost, queue)
+        node = self.cluster.leader(self._vhost, queue)
         began = time.monotonic()
         do(node)
         self._load.go_on()
         undo(node)
-        self._cluster.wait_until_whole(self._vhost)
+        self.cluster.wait_until_whole(self._vhost)
         self._load.go_on()
         took = [it.received_at - it.sent_at for it in read(self._folder) if it.received_at > began]
         self.longest[f"{len(self.longest) + 1} {name}"] = round(max(took), 2)
 
     def freeze(self, node: int) -> None:
         """Stop a node for a while: how long is what this is about."""
-        self._cluster.pause(node)
+        self.cluster.pause(node)
         time.sleep(FREEZE)
-        self._cluster.resume(node)
+        self.cluster.resume(node)
+
+
+@pytest.fixture
+def run(cluster: BrokerCluster, vhost: str, load: Load, tmp_path: Path) -> Run:
+    return Run(cluster, vhost, load, tmp_path)
 
 
 @pytest.mark.parametrize("queue", [ALLOC_QUEUE, PARTITION])
 def test_a_node_dies_freezes_stops_and_dies_again(
-    cluster: BrokerCluster,
-    vhost: str,
-    own_database: Database,
-    load: Load,
-    tmp_path: Path,
-    queue: str,
+    run: Run, own_database: Database, load: Load, tmp_path: Path, queue: str
 ) -> None:
     """No error, no duplicate, no order violation."""
     add_ordered_tag(own_database, ORDERED)
-    run = Run(cluster, vhost, load, tmp_path)
-    with Fleet(cluster.url(vhost), own_database.url) as fleet:
+    cluster, url = run.cluster, run.url
+    with Fleet(url, own_database.url) as fleet:
         fleet.start(WORKERS, ready=False)
         for worker in fleet.workers:
             worker.wait_for_log("Serving")
             worker.wait_for_log("Ready for ordered tags")
         options = ("--timeout=30", f"--tags={PLAIN},{ORDERED}", "--batch=20", "--pause=0.005")
-        load.begin(CALLERS, cluster.url(vhost), *options)
+        load.begin(CALLERS, url, *options)
         run.fault("kill", queue, cluster.kill, cluster.start)
         run.fault("freeze", queue, run.freeze, lambda _node: None)
         run.fault("stop", queue, cluster.stop, cluster.start)
