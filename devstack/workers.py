@@ -133,6 +133,8 @@ class Fleet:
         self, amqp_url: str, mysql_url: str, environment: Mapping[str, str] = MappingProxyType({})
     ) -> None:
         self.amqp_url = amqp_url
+        self.worker_url = amqp_url
+        """How workers reach the broker; a test may send them another way."""
         self._environment = environment
         self.mysql_url = mysql_url
         self.workers: list[Worker] = []
@@ -144,7 +146,7 @@ class Fleet:
         for _ in range(count):
             log = Path(self._folder.name) / f"worker-{len(self.workers)}.log"
             worker = Worker(
-                self.amqp_url, self.mysql_url, log, self._environment, **settings
+                self.worker_url, self.mysql_url, log, self._environment, **settings
             ).start()
             self.workers.append(worker)
             started.append(worker)

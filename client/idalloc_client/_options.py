@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from idalloc_client.amqp import (
-    Parameters,
+    Brokers,
     checked_exchange,
     checked_timeout,
     connection_parameters,
     process_name,
-    unencrypted_login,
+    unencrypted_logins,
     user_ids,
     warn_of_cleartext,
 )
@@ -24,8 +24,8 @@ class ClientOptions:
     No field has a default, so that one that is not passed on is a mistake at once.
     """
 
-    parameters: Parameters
-    """Of the connection, with its name."""
+    brokers: Brokers
+    """How each broker is connected to, with the connection's name."""
     timeout: float
     max_in_flight: int
     exchange: str
@@ -50,7 +50,9 @@ class ConfiguredClient(ABC):
         """Check the options; the connection follows at the first call.
 
         Args:
-            url: `amqp://user:password@host:port/vhost`, with pika's URL options.
+            url: `amqp://user:password@host1:port,host2:port/vhost`, with pika's URL options. Of
+                several brokers of a cluster each client uses one, and another one at once when
+                that is lost.
             timeout: seconds that a call may take when it does not say so itself.
             name: what the management UI shows; by default product, role, host and process id.
             max_in_flight: calls that may wait at one time; one more raises `TooManyCallsError`.
@@ -65,10 +67,11 @@ class ConfiguredClient(ABC):
             ValueError: for a bad URL, timeout, exchange or user name; without the URL in its text.
         """
         timeout = checked_timeout(timeout)
-        parameters = connection_parameters(url, name or process_name("client"))
-        warn_of_cleartext(unencrypted_login(parameters))
+        brokers = connection_parameters(url, name or process_name("client"))
+        for login in unencrypted_logins(brokers):
+            warn_of_cleartext(login)
         self._options = ClientOptions(
-            parameters=parameters,
+            brokers=brokers,
             timeout=timeout,
             max_in_flight=self._MAX_IN_FLIGHT if max_in_flight is None else max_in_flight,
             exchange=checked_exchange(exchange),

@@ -16,6 +16,8 @@ _BATCHER_TESTS = "tests/unit/batching/test_batcher.py"
 _MEMORY_TESTS = "tests/unit/clients/test_memory.py"
 _SESSION_TESTS = "tests/unit/clients/test_session.py"
 _SECRETS = "tests/unit/settings/test_secrets.py"
+_COPIES = "client/idalloc_client/_rpc/_copies.py"
+_COPIES_TESTS = "tests/unit/rpc/test_copies.py"
 _PENDING_TESTS = "tests/unit/rpc/test_pending_calls.py"
 
 CLIENT: Final = (
@@ -83,11 +85,53 @@ CLIENT: Final = (
         (_PENDING_TESTS,),
     ),
     Rule(
-        "What may not have been taken is sent again once, not at every look.",
-        "client/idalloc_client/_rpc/_copies.py",
-        "        del self._due[call]\n",
+        "What may be lost is sent again after a pause, not at every look.",
+        _COPIES,
+        "self._plan(call, now, patience, copies + 1)",
+        "pass",
+        (_COPIES_TESTS,),
+    ),
+    Rule(
+        "What may be lost is sent again a few times, however long its caller waits.",
+        _COPIES,
+        "now + pause if copies < MOST_COPIES else inf, copies",
+        "now + pause, copies",
+        (_COPIES_TESTS,),
+    ),
+    Rule(
+        "Copies have a budget: where all requests are late the load does not double.",
+        _COPIES,
+        "        if self._left < 1:\n            return False\n",
         "",
-        ("tests/unit/rpc/test_copies.py",),
+        (_COPIES_TESTS,),
+    ),
+    Rule(
+        "Copies of which the broker says nothing do not hold up others for long.",
+        _COPIES,
+        "for call, end in self._untold.items() if end > now}",
+        "for call, end in self._untold.items()}",
+        (_COPIES_TESTS,),
+    ),
+    Rule(
+        "A broker that says nothing for one and a half heartbeats is left.",
+        "client/idalloc_client/amqp/_link.py",
+        "            self._discard_connection(AMQPHeartbeatTimeout())\n",
+        "            pass\n",
+        ("tests/integration/test_several_brokers.py",),
+    ),
+    Rule(
+        "A broker that takes logins and ends each connection rests longer each time.",
+        "client/idalloc_client/amqp/_brokers.py",
+        "        if steady:\n            self._choice.wrote(self._number, now)\n",
+        "        self._choice.wrote(self._number, now)\n",
+        ("tests/unit/amqp/test_brokers.py",),
+    ),
+    Rule(
+        "A move to another broker is told.",
+        "client/idalloc_client/amqp/_brokers.py",
+        "moved = self._used not in (None, self._number)",
+        "moved = False",
+        ("tests/unit/amqp/test_brokers.py",),
     ),
     Rule(
         "A copy that the broker refuses does not end the call: the request may be in the queue.",
@@ -309,7 +353,7 @@ CLIENT: Final = (
     ),
     Rule(
         "Nor does what is wrong with a worker's.",
-        "worker/idalloc_worker/mysql/_server_url.py",
+        "client/idalloc_client/amqp/_server_url.py",
         "    except ValueError:\n        return None\n",
         "    except ValueError as error:\n        raise ValueError(_ENCODE_HINT) from error\n",
         (_SECRETS,),

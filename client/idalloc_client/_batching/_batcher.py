@@ -286,7 +286,9 @@ class Batcher:
         try:
             self._pending.forget(request.correlation_id)
             if isinstance(outcome, RawReply):
-                self.counters.round_trip.observe(self._clock() - request.sent_at)
+                seconds = self._clock() - request.sent_at
+                self.counters.round_trip.observe(seconds)
+                self._pending.round_trip.observe(seconds)
             self._conclude(request, outcome)
         except Exception as error:  # noqa: BLE001  # told to those who wait
             _log.exception("An answer could not be shared out")

@@ -15,7 +15,7 @@ from idalloc_client._memory import MEMORY
 from idalloc_client._options import ClientOptions
 from idalloc_client._rpc import FleetReplies, PendingCalls, RawReply, RequestSpec, RestoreWatch
 from idalloc_client._stats import ClientCounters, capture
-from idalloc_client.amqp import AsyncioSelectorLoop, Link, nothing
+from idalloc_client.amqp import AsyncioSelectorLoop, Link, nothing, shuffled
 from idalloc_schemas import ALLOC_QUEUE
 
 _CLOSE_TIMEOUT = 5.0  # seconds
@@ -37,7 +37,7 @@ class AsyncLinkSession:
         self._create_future = loop.create_future
         self._pending = PendingCalls(options, counters)
         self._selector = AsyncioSelectorLoop(loop)
-        self._link = Link(options.parameters, self._pending, self._selector)
+        self._link = Link(shuffled(options.brokers), self._pending, self._selector)
         self._due: deque[Callable[[], None]] = deque()
         self.batcher = Batcher(
             pending=self._pending,
@@ -110,7 +110,8 @@ class AsyncLinkSession:
     async def call(self, spec: RequestSpec[Any], timeout: float) -> RawReply:  # noqa: ASYNC109  # it travels along
         promise: asyncio.Future[RawReply] = self._create_future()
         carrier = None if capture is None else capture()
-        correlation_id = self._pending.add(LoneCall(spec, monotonic() + timeout, promise, carrier))
+        call = LoneCall(spec, monotonic() + timeout, promise, carrier)
+        call.begin(self._pending, self._link.call_later)
         timer = self.loop.call_later(
             timeout, lambda: settle(promise, self._pending.overdue(spec.queue))
         )
@@ -118,7 +119,7 @@ class AsyncLinkSession:
             return await promise
         finally:
             timer.cancel()
-            self._pending.forget(correlation_id)
+            self._pending.forget(call.correlation_id)
 
     async def gather(self, spec: RequestSpec[Any], within: float) -> list[RawReply]:
         ended = asyncio.Event()

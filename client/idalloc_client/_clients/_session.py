@@ -30,7 +30,7 @@ from idalloc_client._stats import (
     capture,
     snapshot,
 )
-from idalloc_client.amqp import LinkThread
+from idalloc_client.amqp import LinkThread, shuffled
 from idalloc_schemas import ALLOC_QUEUE
 
 _log = logging.getLogger("idalloc.client")
@@ -46,7 +46,7 @@ class _Running:
         self.alive = self._process.alive
         """At index 0, whether this is still the process that the thread is in."""
         self.pending = PendingCalls(options, counters)
-        self.thread = LinkThread(options.parameters, self.pending, _THREAD)
+        self.thread = LinkThread(shuffled(options.brokers), self.pending, _THREAD)
         self.batcher = Batcher(
             pending=self.pending,
             call_soon=self.thread.link.call_soon,
@@ -147,11 +147,8 @@ class LinkSession:
         promise = ThreadPromise()
         carrier = None if capture is None else capture()
         call = LoneCall(spec, time.monotonic() + timeout, promise, carrier)
-
-        def add() -> None:
-            call.correlation_id = running.pending.add(call)
-
-        running.thread.post(add)
+        call_later = running.thread.link.call_later
+        running.thread.post(lambda: call.begin(running.pending, call_later))
         try:
             reply: RawReply = self._wait(running, promise, timeout, spec.queue)
         finally:

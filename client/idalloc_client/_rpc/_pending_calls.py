@@ -22,7 +22,7 @@ from idalloc_client._errors import (
 )
 from idalloc_client._memory import MEMORY
 from idalloc_client._options import ClientOptions
-from idalloc_client._rpc._copies import Copies
+from idalloc_client._rpc._copies import Copies, CopyBudget, RoundTrip
 from idalloc_client._rpc._request_spec import RawReply, RequestSpec
 from idalloc_client._stats import Carrier, ClientCounters
 from idalloc_client.amqp import (
@@ -72,7 +72,7 @@ class PendingCalls:
     ) -> None:
         self._exchange = options.exchange
         self._max_in_flight = options.max_in_flight
-        user = user_id(options.parameters)
+        user = user_id(options.brokers)
         self._user_id = None if user is None else user.encode()
         """Whom the broker vouches for to workers that ask for a user."""
         self._workers = options.workers
@@ -87,8 +87,11 @@ class PendingCalls:
         """Whether the broker says of each message if it took it; see `doubt`."""
         self._unconfirmed = Confirms[bytes]()
         """What it has not said that of, by number; in their order."""
-        self._copies = Copies()
-        """Of what was sent before it was asked to say so, and may not have been taken."""
+        self.round_trip = RoundTrip()
+        """Of requests for ids; whoever sends them tells it."""
+        self._budget = CopyBudget(lambda: counters.requests)
+        self._copies = Copies(self._budget)
+        """Of what may not have been taken by a full queue, or may be lost."""
         self._blocked = False
         self._closed = False
         self.lost_reason: BaseException | None = None
@@ -122,6 +125,7 @@ class PendingCalls:
     def forget(self, correlation_id: bytes) -> None:
         """Stop waiting for a reply."""
         self._calls.pop(correlation_id, None)
+        self._copies.forget(correlation_id)
 
     def keep(self, correlation_id: bytes, call: PendingCall) -> None:
         """Wait for one more reply to a request that several answer."""
@@ -153,15 +157,15 @@ class PendingCalls:
             f"{foreign if self.counters.foreign_replies else ''}"
         )
 
-    # A queue that is full
+    # Requests that are lost, or refused by a full queue
 
     def doubt(self, correlation_id: bytes) -> None:
-        """Hear that a call waits for long: a full queue may not have taken its request.
+        """Hear, again and again, that a call waits for long: its request may not have been taken.
 
         From now on the broker says of each message whether it took it, as long as the channel
         lives. Not from the start: it takes a tenth of the calls a client can make (`lone_call`,
-        `async_singles`). What left before that may be sent once more (`Copies`), and whichever is
-        answered first counts: at worst ids are wasted.
+        `async_singles`). The request may be sent once more (`Copies`), and whichever is answered
+        first counts: at worst ids are wasted.
         """
         channel = self._channel
         if channel is None or not self._listening or not channel.is_open or self._blocked:
@@ -172,10 +176,9 @@ class PendingCalls:
         now = self._clock()
         if not self._confirms:
             self._confirms = True
-            deadlines = {sent: call.deadline for sent, call in self._calls.items()}
-            self._copies.begin(deadlines, correlation_id, now)
+            self._copies.begin(self._calls, correlation_id, now)
             channel.confirm(self._on_confirm)
-        if self._copies.wants(correlation_id, now):
+        if self._copies.wants(correlation_id, now, self.round_trip.patience):
             self.counters.resent += 1
             self._send(correlation_id, call)
 
@@ -208,7 +211,7 @@ class PendingCalls:
         self._channel = None
         self._listening = self._confirms = False
         self._unconfirmed.reset()
-        self._copies = Copies()
+        self._copies = Copies(self._budget)
         if isinstance(reason, ChannelClosedByBroker) and _is_about_user_id(reason):
             # The broker knows this user under another name (a certificate's or a token's).
             self._user_id = None

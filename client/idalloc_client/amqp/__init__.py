@@ -1,8 +1,10 @@
 """The connection to RabbitMQ; the one place that knows pika. Of the client and the worker."""
 
 from idalloc_client.amqp._backoff import Backoff
+from idalloc_client.amqp._brokers import shuffled, spread
 from idalloc_client.amqp._cleartext import cleartext_warning, is_local, warn_of_cleartext
 from idalloc_client.amqp._confirms import Confirms
+from idalloc_client.amqp._host_choice import HostChoice
 from idalloc_client.amqp._io import (
     AsyncioSelectorLoop,
     Callback,
@@ -28,14 +30,20 @@ from idalloc_client.amqp._pika import (
 )
 from idalloc_client.amqp._reason import ReplyCode, describe, ended_by_message
 from idalloc_client.amqp._reopening_channel import ReopeningChannel
+from idalloc_client.amqp._server_url import (
+    ServerUrl,
+    decoded,
+    split_server_urls,
+)
 from idalloc_client.amqp._url import (
     MAX_TIMEOUT,
+    Brokers,
     checked_exchange,
     checked_timeout,
     connection_parameters,
     process_name,
     relax,
-    unencrypted_login,
+    unencrypted_logins,
     user_id,
     user_ids,
 )
@@ -47,6 +55,7 @@ __all__ = [
     "Backoff",
     "Basic",
     "BasicProperties",
+    "Brokers",
     "Callback",
     "Channel",
     "ChannelClosedByBroker",
@@ -55,6 +64,7 @@ __all__ = [
     "ConnectionClosed",
     "DeliveryMode",
     "Envelope",
+    "HostChoice",
     "Link",
     "LinkThread",
     "MessageChannel",
@@ -63,12 +73,14 @@ __all__ = [
     "Properties",
     "ReopeningChannel",
     "ReplyCode",
+    "ServerUrl",
     "SideLink",
     "Timer",
     "checked_exchange",
     "checked_timeout",
     "cleartext_warning",
     "connection_parameters",
+    "decoded",
     "describe",
     "ended_by_message",
     "ignore_message_headers",
@@ -76,8 +88,11 @@ __all__ = [
     "nothing",
     "process_name",
     "relax",
+    "shuffled",
+    "split_server_urls",
+    "spread",
     "stream_offset",
-    "unencrypted_login",
+    "unencrypted_logins",
     "user_id",
     "user_ids",
     "user_of",

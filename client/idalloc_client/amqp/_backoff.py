@@ -17,14 +17,15 @@ class Backoff:
         self._base = base
         self._cap = cap
         self._jitter = jitter
-        self._failures = 0
+        self.failures = 0
+        """Noted since the last success."""
 
     def next_delay(self) -> float:
         """Note one more failure and say how long to wait: at most the cap, half of it at least."""
-        ceiling = min(self._cap, self._base * 2.0 ** min(self._failures, 16))
-        self._failures += 1
+        ceiling = min(self._cap, self._base * 2.0 ** min(self.failures, 16))
+        self.failures += 1
         return ceiling * (1 + self._jitter()) / 2
 
     def reset(self) -> None:
         """Start over after a success."""
-        self._failures = 0
+        self.failures = 0

@@ -24,9 +24,9 @@ def is_local(host: str) -> bool:
     return (mapped or address).is_loopback
 
 
-def cleartext_warning(login: Login | None) -> str | None:
+def cleartext_warning(login: Login) -> str | None:
     """Say that the network can read the password of a login without TLS; None if it cannot."""
-    if login is None or is_local(login.host):
+    if is_local(login.host):
         return None
     return (
         f"The password of user {login.user!r} goes to the broker at {login.host}:{login.port} "
@@ -34,7 +34,7 @@ def cleartext_warning(login: Login | None) -> str | None:
     )
 
 
-def warn_of_cleartext(login: Login | None) -> None:
+def warn_of_cleartext(login: Login) -> None:
     """Log that once for each user and broker in a process."""
     warning = cleartext_warning(login)
     if warning is not None and warning not in _warned:

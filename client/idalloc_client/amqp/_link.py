@@ -10,9 +10,10 @@ from typing import Protocol
 import pika
 from pika.channel import Channel
 from pika.connection import Connection, Parameters
-from pika.exceptions import AMQPError
+from pika.exceptions import AMQPError, AMQPHeartbeatTimeout
 
 from idalloc_client.amqp._backoff import Backoff
+from idalloc_client.amqp._brokers import BrokerChoice
 from idalloc_client.amqp._io import (
     THIS_PROCESS,
     Callback,
@@ -24,6 +25,8 @@ from idalloc_client.amqp._io import (
     SelectorLoop,
 )
 from idalloc_client.amqp._reason import describe
+from idalloc_client.amqp._silence import LOOK_EVERY, SilenceWatch
+from idalloc_client.amqp._url import Brokers
 
 _log = logging.getLogger("idalloc.link")
 
@@ -73,6 +76,15 @@ class NewLink(Protocol):
         """Make one that is not connected yet, and pauses between its attempts as `backoff` says."""
 
 
+def _named(broker: Parameters, what: str) -> Parameters:
+    """Have a further connection show what it is for."""
+    named = copy(broker)
+    given = broker.client_properties or {}
+    name = f"{given.get('connection_name', '')} {what}"
+    named.client_properties = {**given, "connection_name": name}
+    return named
+
+
 class _Nobody:
     """Hears what nobody wants to hear any more."""
 
@@ -81,7 +93,10 @@ class _Nobody:
 
 
 class Link:
-    """One connection with one channel, from `connect` to `begin_stop`.
+    """One connection with one channel, from `connect` to `begin_stop`, to one of `brokers`.
+
+    The first ones are preferred. It moves to another one at once when that is refused, lost, or
+    silent for one and a half heartbeats, and stays with what works.
 
     It belongs to the thread that runs its loop, and calls its handler there. pika is not
     thread-safe, so nothing else touches the connection.
@@ -89,16 +104,16 @@ class Link:
 
     def __init__(
         self,
-        parameters: Parameters,
+        brokers: Brokers,
         handler: LinkHandler,
         loop: SelectorLoop,
         *,
         backoff: Backoff | None = None,
         compatibility: Compatibility = THIS_PROCESS,
     ) -> None:
-        self._parameters = parameters
         self._handler = handler
         self._backoff = backoff or Backoff(0.1, 2.0)
+        self._brokers = BrokerChoice(brokers, self._backoff)
         self._loop = loop
         self._compatibility = compatibility
         self._loudest = logging.CRITICAL
@@ -107,6 +122,7 @@ class Link:
         self._soon: list[Callback] = []
         self._connection: Connection | None = None
         self._channel: Channel | None = None
+        self._pause = 0.0  # seconds before the next attempt
         self._ready_since: float | None = None
         self._last_reason: str | None = None
         self._channel_reasons: set[str] = set()  # that were told since the connection was opened
@@ -159,12 +175,9 @@ class Link:
         Whoever stops it hears no more of it, and may use the same handler for another one.
         `quiet` if they need not hear when it is lost.
         """
-        parameters = copy(self._parameters)
-        given = self._parameters.client_properties or {}
-        name = f"{given.get('connection_name', '')} {what}"
-        parameters.client_properties = {**given, "connection_name": name}
+        brokers = [_named(broker, what) for broker in self._brokers.in_turn()]
         link = Link(
-            parameters, handler, self._loop, backoff=backoff, compatibility=self._compatibility
+            brokers, handler, self._loop, backoff=backoff, compatibility=self._compatibility
         )
         link._aside = True  # its own class
         if quiet:
@@ -212,7 +225,7 @@ class Link:
         self._io = self._new_io()
         try:
             self._connection = pika.SelectConnection(
-                self._parameters,
+                self._brokers.next(time.monotonic()),
                 on_open_callback=self._on_open,
                 on_open_error_callback=self._on_closed,
                 on_close_callback=self._on_closed,
@@ -238,6 +251,9 @@ class Link:
             return
         self._say(logging.INFO, "Connected to the broker")
         self._channel_reasons.clear()
+        heartbeat = connection.params.heartbeat  # as it was agreed
+        if isinstance(heartbeat, int) and heartbeat:
+            self._watch(connection, SilenceWatch(heartbeat))
         connection.add_on_connection_blocked_callback(lambda *_: self._tell_blocked(blocked=True))
         connection.add_on_connection_unblocked_callback(
             lambda *_: self._tell_blocked(blocked=False)
@@ -254,8 +270,16 @@ class Link:
         else:
             self._reconnect_later()
 
+    def _watch(self, connection: Connection, watch: SilenceWatch) -> None:
+        if connection is not self._connection or not connection.is_open:
+            return
+        if watch.silent(connection.bytes_received) and self._on_stopped is None:
+            self._discard_connection(AMQPHeartbeatTimeout())
+        else:
+            self.call_later(LOOK_EVERY, lambda: self._watch(connection, watch))
+
     def _reconnect_later(self) -> None:
-        self.call_later(self._next_delay(), self.connect)
+        self.call_later(self._pause, self.connect)
 
     def _discard_connection(self, reason: BaseException) -> None:
         """Give the connection up after a failure inside pika, and open another one."""
@@ -266,11 +290,10 @@ class Link:
             self.guarded(connection.close)
         self._reconnect_later()
 
-    def _next_delay(self) -> float:
+    def _take_steady(self) -> bool:
+        """Tell, once, whether the last channel lasted."""
         ready_since, self._ready_since = self._ready_since, None
-        if ready_since is not None and time.monotonic() - ready_since >= _STEADY_AFTER:
-            self._backoff.reset()
-        return self._backoff.next_delay()
+        return ready_since is not None and time.monotonic() - ready_since >= _STEADY_AFTER
 
     # The channel
 
@@ -288,6 +311,8 @@ class Link:
         self._channel = channel
         self._last_reason = None
         self._ready_since = time.monotonic()
+        if (moved := self._brokers.serves(self._ready_since)) is not None:
+            self._say(logging.WARNING, "Using the broker at %s from now on: %s", *moved)
         self.guarded(lambda: self._handler.on_ready(usable))
 
     def _on_channel_closed(self, channel: Channel, reason: BaseException) -> None:
@@ -300,15 +325,20 @@ class Link:
             self._reopen_channel_later()
 
     def _reopen_channel_later(self) -> None:
-        self.call_later(self._next_delay(), self._open_channel)
+        if self._take_steady():
+            self._backoff.reset()
+        self.call_later(self._backoff.next_delay(), self._open_channel)
 
     def _tell_lost(self, reason: BaseException) -> None:
-        words = describe(reason)
         if self._on_stopped is None:
-            # A broker that is away for long is one line, not one for each attempt.
-            level = logging.DEBUG if words == self._last_reason else logging.WARNING
+            now, steady = time.monotonic(), self._take_steady()
+            words, self._pause = self._brokers.failed(describe(reason), now, steady=steady)
+            # A broker that is away for long is one line, not one for each attempt, and none where
+            # another one is used instead: that is told then.
+            told = words == self._last_reason or not self._pause
+            level = logging.DEBUG if told else logging.WARNING
             self._say(level, "No connection to the broker: %s; trying again", words)
-        self._last_reason = words
+            self._last_reason = words
         self.guarded(lambda: self._handler.on_lost(reason))
 
     def _tell_channel_lost(self, reason: BaseException) -> None:

@@ -10,10 +10,10 @@ from functools import cached_property
 from typing import Any
 
 from pika.adapters.select_connection import IOLoop
-from pika.connection import Parameters
 
 from idalloc_client.amqp._io import Callback
 from idalloc_client.amqp._link import Link, LinkHandler
+from idalloc_client.amqp._url import Brokers
 
 _log = logging.getLogger("idalloc.link")
 
@@ -25,7 +25,7 @@ class LinkThread:
 
     def __init__(
         self,
-        parameters: Parameters,
+        brokers: Brokers,
         handler: LinkHandler,
         name: str,
         on_death: Callback | None = None,
@@ -33,7 +33,7 @@ class LinkThread:
         """`on_death` is called on the thread if its loop cannot go on."""
         self._on_death = on_death
         self._loop = _LateLoop()
-        self.link = Link(parameters, handler, self._loop)
+        self.link = Link(brokers, handler, self._loop)
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._posted: deque[Callback] = deque()
         self._waker: _Waker | None = None

@@ -3,33 +3,61 @@
 import os
 import socket
 import ssl
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from urllib.parse import parse_qs, urlsplit
 
 import pika
 
+from idalloc_client.amqp._server_url import split_hosts
+
 MAX_TIMEOUT = 30 * 24 * 3600
 """Seconds; RabbitMQ keeps no message's expiration beyond 49 days."""
 
 _FORM = "amqp://user:password@host:port/vhost"
+"""With more brokers: host1:port,host2:port."""
 _ILL_FORMED = (
     f"the AMQP URL must look like {_FORM}; characters such as / ? # [ ] @ : in a user name or "
     "password are written %2F %3F %23 %5B %5D %40 %3A"
 )
-_HEARTBEAT = 15  # seconds: a peer that vanished without a word is noticed within two of them
+_HEARTBEAT = 6
+"""Seconds: a broker that is silent for one and a half of them is left for another one (`Link`).
+
+RabbitMQ's guide on heartbeats calls 5 to 20 s optimal for most. A node that was stopped by SIGSTOP
+is noticed within 10 s with this value, and within 24 with the 15 of before."""
+Brokers = Sequence[pika.connection.Parameters]
+"""How each broker of a URL is connected to, one of them at least."""
+
 _MAX_USER_ID = 255  # bytes: AMQP's limit for a property
 _MAX_NAME = 255  # bytes: AMQP's limit for a name
 _CONNECT_TIMEOUT = 5.0  # seconds, for TCP and for each of TLS and login
 
 
-def connection_parameters(url: str, name: str) -> pika.URLParameters:
-    """Read `amqp://user:password@host:port/vhost?options`; pika documents the options.
+def connection_parameters(url: str, name: str) -> tuple[pika.URLParameters, ...]:
+    """Read `amqp://user:password@host1:port,host2:port/vhost?options`, one for each broker named.
+
+    pika documents the options; they hold for all brokers.
 
     Raises ValueError without the URL in its text, nor in an error that comes with it: it holds a
     password.
     """
+    try:
+        urls = split_hosts(url)
+    except (ValueError, TypeError, AttributeError) as error:
+        problem = str(error) if isinstance(error, ValueError) else ""
+    else:
+        return _distinct([_one_broker(each, name) for each in urls])
+    raise ValueError(f"the AMQP URL {problem}" if problem else _ILL_FORMED)
+
+
+def _distinct(brokers: list[pika.URLParameters]) -> tuple[pika.URLParameters, ...]:
+    if len({(broker.host, broker.port) for broker in brokers}) < len(brokers):
+        raise ValueError("the AMQP URL names a host and port twice; name each broker once")
+    return tuple(brokers)
+
+
+def _one_broker(url: str, name: str) -> pika.URLParameters:
     parameters, given, problem = _read(url)
     if parameters is None:
         # Here, not where it was found: what Python and pika raise may quote the URL.
@@ -91,17 +119,18 @@ class Login:
     port: int
 
 
-def unencrypted_login(parameters: pika.connection.Parameters) -> Login | None:
-    """Tell the login whose password travels without TLS; None where there is none."""
-    credentials = parameters.credentials
-    if parameters.ssl_options is not None or not isinstance(credentials, pika.PlainCredentials):
-        return None
-    return Login(str(credentials.username), str(parameters.host), int(parameters.port))
+def unencrypted_logins(brokers: Brokers) -> list[Login]:
+    """List the logins whose password travels without TLS."""
+    return [
+        Login(str(broker.credentials.username), str(broker.host), int(broker.port))
+        for broker in brokers
+        if broker.ssl_options is None and isinstance(broker.credentials, pika.PlainCredentials)
+    ]
 
 
-def user_id(parameters: pika.connection.Parameters) -> str | None:
-    """Tell the user that the broker can vouch for; None where it goes by something else."""
-    credentials = parameters.credentials
+def user_id(brokers: Brokers) -> str | None:
+    """Tell the user that a broker can vouch for; None where it goes by something else."""
+    credentials = brokers[0].credentials
     if not isinstance(credentials, pika.PlainCredentials):
         return None
     name = str(credentials.username)

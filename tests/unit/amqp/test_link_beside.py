@@ -30,7 +30,7 @@ def test_a_link_that_was_stopped_says_nothing(aside: bool) -> None:  # noqa: FBT
     """Its handler may serve another one by then; a worker's own link says that it is over."""
     handler = Handler()
     loop: Any = SimpleNamespace()
-    link = Link(ConnectionParameters(), handler, loop)
+    link = Link([ConnectionParameters()], handler, loop)
     if aside:
         link = link.beside(handler, "(suspects)")
     connection: Any = SimpleNamespace(is_open=False, is_closed=False, is_closing=True)

@@ -16,7 +16,7 @@ from idalloc_client.amqp._link_thread import LinkThread, _Waker
 def thread() -> Iterator[LinkThread]:
     nobody: Any = None  # is told of a connection: there is none
     parameters = pika.ConnectionParameters("127.0.0.1", 1)
-    thread = LinkThread(parameters, nobody, "test-link")
+    thread = LinkThread([parameters], nobody, "test-link")
     thread.start()
     yield thread
     assert thread.stop(30)
@@ -71,7 +71,7 @@ def test_descriptors_are_taken_by_the_start(monkeypatch: pytest.MonkeyPatch) -> 
     with monkeypatch.context() as patch:
         patch.setattr(_link_thread, "IOLoop", no_more)
         patch.setattr(socket, "socketpair", no_more)
-        thread = LinkThread(pika.ConnectionParameters("127.0.0.1", 1), nobody, "test-link")
+        thread = LinkThread([pika.ConnectionParameters("127.0.0.1", 1)], nobody, "test-link")
         thread.post(lambda: None)
         with pytest.raises(OSError, match="Too many open files"):
             thread.start()

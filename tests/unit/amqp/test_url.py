@@ -3,6 +3,7 @@
 from urllib.parse import quote
 
 import pytest
+from pika import PlainCredentials
 
 from idalloc_client import IdClient
 from idalloc_client.amqp._url import connection_parameters, user_id
@@ -43,5 +44,46 @@ def test_a_timeout_that_cannot_be_kept_is_refused(timeout: float) -> None:
 def test_a_name_that_is_too_long_is_not_vouched_for() -> None:
     """A token's or a directory's may be: AMQP has 255 bytes for it, and requests go without."""
     for name, expected in [("ü" * 127, "ü" * 127), ("ü" * 128, None)]:
-        parameters = connection_parameters(f"amqp://{quote(name)}:secret@localhost/", "test")
-        assert user_id(parameters) == expected
+        brokers = connection_parameters(f"amqp://{quote(name)}:secret@localhost/", "test")
+        assert user_id(brokers) == expected
+
+
+@pytest.mark.parametrize(
+    ("hosts", "expected"),
+    [
+        ("rabbit1", [("rabbit1", 5672)]),
+        ("rabbit1,rabbit2:5673", [("rabbit1", 5672), ("rabbit2", 5673)]),
+        (
+            "[fd00::3]:5673,rabbit1,[fd00::3]",
+            [("fd00::3", 5673), ("rabbit1", 5672), ("fd00::3", 5672)],
+        ),
+    ],
+)
+def test_a_url_may_list_brokers(hosts: str, expected: list[tuple[str, int]]) -> None:
+    """In the form of the MySQL URL: login, virtual host and options hold for all of them."""
+    url = f"amqp://us%2Cer:pass%40word@{hosts}/v%2Fhost?heartbeat=30"
+    brokers = connection_parameters(url, "test")
+    assert [(broker.host, broker.port) for broker in brokers] == expected
+    for broker in brokers:
+        assert (broker.virtual_host, broker.heartbeat) == ("v/host", 30)
+        assert broker.credentials == PlainCredentials("us,er", "pass@word")
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("amqp://u:s3cr3t@h1,,h2/", "host 2 of 3 is empty"),
+        ("amqp://u:s3cr3t@h1,:5673/", "host 2 of 2 is empty"),
+        ("amqp://u:s3cr3t@h1,u:s3cr3t@h2/", "a login among the hosts"),
+        ("amqp://u:s3cr3t@h1,amqp://u:s3cr3t@h2/", "more than one URL"),
+        ("amqp://u:s3cr3t@h1;h2/", "a comma stands between two hosts"),
+        ("amqp://u:s3cr3t@h1:5672,h1/", "names a host and port twice"),
+        ("amqp://u:s3cr3t@h1,h2:99999/", "AMQP URL"),
+    ],
+)
+def test_a_list_of_brokers_that_cannot_be_is_refused(url: str, words: str) -> None:
+    """It says what is wrong with it, and never repeats the password."""
+    with pytest.raises(ValueError, match="AMQP URL") as caught:
+        IdClient(url)
+    assert words in str(caught.value)
+    assert "s3cr3t" not in str(caught.value)

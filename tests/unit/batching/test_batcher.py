@@ -25,6 +25,7 @@ from idalloc_client._batching._batch_request import BatchRequest
 from idalloc_client._batching._batcher import CROWD, REQUESTS_IN_FLIGHT, SLOW, Batcher
 from idalloc_client._batching._request_size import MAX_GATHERED, SMALLEST_PIECE, RequestSize
 from idalloc_client._batching._tag_queue import Batch
+from idalloc_client._rpc._copies import RoundTrip
 from idalloc_client._rpc._request_spec import RawReply, RequestSpec
 from idalloc_client._stats._counters import ClientCounters
 from idalloc_schemas import encode_alloc_success
@@ -50,6 +51,7 @@ class World:
         self.sent: list[BatchRequest] = []
         self.requests = 0
         self.doubted: list[bytes] = []
+        self.round_trip = RoundTrip()
         self.next_id = 1
         self.counters = ClientCounters()
         calls: Any = self

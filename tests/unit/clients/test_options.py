@@ -17,9 +17,9 @@ URL = "amqp://user:password@127.0.0.1:1/"
 
 # One value of each option, and what it is once it was checked. A new option has to be added here.
 GIVEN: dict[str, tuple[Any, str, Any]] = {
-    "url": ("amqp://127.0.0.2:1/", "parameters.host", "127.0.0.2"),
+    "url": ("amqp://127.0.0.2:1/", "brokers.0.host", "127.0.0.2"),
     "timeout": (1.5, "timeout", 1.5),
-    "name": ("shop", "parameters.client_properties.connection_name", "shop"),
+    "name": ("shop", "brokers.0.client_properties.connection_name", "shop"),
     "max_in_flight": (7, "max_in_flight", 7),
     "exchange": ("id.requests", "exchange", "id.requests"),
     "workers": (["one", "two"], "workers", frozenset((b"one", b"two"))),
@@ -30,7 +30,10 @@ CLIENTS: list[type[IdClient | AsyncIdClient]] = [IdClient, AsyncIdClient]
 
 def read(options: object, path: str) -> object:
     for name in path.split("."):
-        options = options[name] if isinstance(options, dict) else getattr(options, name)
+        if isinstance(options, dict):
+            options = options[name]
+        else:
+            options = options[int(name)] if isinstance(options, tuple) else getattr(options, name)
     return options
 
 
@@ -84,8 +87,8 @@ def seen(session: Any, pending: Any, queues: Any) -> list[object]:
 class FakeLinkThread:
     """A link that nobody opens."""
 
-    def __init__(self, parameters: object, *_: object) -> None:
-        self.parameters = parameters
+    def __init__(self, brokers: object, *_: object) -> None:
+        self.brokers = brokers
         self.link = self
 
     def call_soon(self, _: object) -> None: ...
@@ -103,13 +106,13 @@ def test_both_sessions_read_every_option(monkeypatch: pytest.MonkeyPatch) -> Non
     assert session._options is options
     monkeypatch.setattr(_session, "LinkThread", FakeLinkThread)
     running: Any = _session._Running(options, ClientCounters())
-    assert running.thread.parameters is options.parameters
+    assert running.thread.brokers == list(options.brokers)
     expected = [1.5, (7, 7), "id.requests", frozenset((b"one",)), b"user"]
     assert seen(running, running.pending, running.queues) == expected
 
     async def test() -> None:
         session: Any = tasks._new_session(asyncio.get_running_loop())
         assert seen(session, session._pending, session._queues) == expected
-        assert session._link._parameters is tasks._options.parameters
+        assert session._link._brokers.in_turn() == list(tasks._options.brokers)
 
     asyncio.run(test())

@@ -12,7 +12,6 @@ from idalloc_worker.mysql._errors import (
 from idalloc_worker.mysql._host_choice import MySqlHosts, OpenHost
 from idalloc_worker.mysql._lifeline import Lifeline
 from idalloc_worker.mysql._reading import check_width
-from idalloc_worker.mysql._server_url import split_server_url
 from idalloc_worker.mysql._sql import (
     ADD_COLUMNS,
     ADD_FIRST_TAG,
@@ -81,6 +80,5 @@ __all__ = [
     "is_definite",
     "is_fault_of_host",
     "named_row",
-    "split_server_url",
     "unavailable",
 ]

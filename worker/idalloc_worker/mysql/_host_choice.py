@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 from pymysql.err import MySQLError
 
+from idalloc_client.amqp import HostChoice
 from idalloc_worker.mysql._connection import open_connection
 from idalloc_worker.mysql._errors import read_only, several_unavailable, unavailable
-from idalloc_worker.mysql._hosts import HostChoice
 from idalloc_worker.mysql._lifeline import Lifeline
 from idalloc_worker.mysql._sql import READ_ONLY_SETTINGS
 from idalloc_worker.mysql._url import MySqlAddress

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Self
 from urllib.parse import parse_qsl
 
-from idalloc_worker.mysql._server_url import ServerUrl, decoded, split_server_urls
+from idalloc_client.amqp import ServerUrl, decoded, split_server_urls
 
 DEFAULT_DATABASE: Final = "id_alloc_db"
 DEFAULT_PORT: Final = 3306

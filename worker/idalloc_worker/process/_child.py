@@ -1,8 +1,9 @@
 """A worker process under a supervisor: `python -m idalloc_worker.process._child`.
 
 It reads its settings from standard input, so that no password stands in its command line, and
-takes the end of that input as the order to stop: also when the supervisor was killed. Its argument,
-if there is one, is the descriptor of the socket on which it is asked for snapshots.
+takes the end of that input as the order to stop: also when the supervisor was killed. Its arguments
+are its number in the group and, if there is one, the descriptor of the socket on which it is asked
+for snapshots.
 """
 
 import pickle
@@ -40,7 +41,8 @@ def main() -> int:
         stop.give()
 
     threading.Thread(target=watch, name="idalloc-supervisor-watch", daemon=True).start()
-    return run_worker(settings, stop.wait, answer_on(*sys.argv[1:]))
+    number, *descriptor = sys.argv[1:]
+    return run_worker(settings, stop.wait, answer_on(*descriptor), int(number))
 
 
 def answer_on(descriptor: str = "") -> Callable[[AskForSnapshot], None] | None:

@@ -1,6 +1,8 @@
 """One worker process: puts the parts together, runs until it is told to stop, drains."""
 
 import logging
+import os
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -11,6 +13,7 @@ from idalloc_client.amqp import (
     connection_parameters,
     ignore_message_headers,
     process_name,
+    spread,
 )
 from idalloc_worker.counters import Counters
 from idalloc_worker.engine import Engine, EngineLimits, places_for
@@ -34,11 +37,12 @@ def run_worker(
     settings: Settings,
     wait_for_stop: Callable[[float | None], bool],
     serve_metrics: Callable[[AskForSnapshot], None] | None = None,
+    number: int = 1,
 ) -> int:
     """Serve until `wait_for_stop` says so, then drain; returns the exit status, 0 if cleanly.
 
     `wait_for_stop` waits at most the given seconds. `serve_metrics` is told how to have a snapshot
-    taken.
+    taken. `number` says which one of its group it is.
     """
     ignore_message_headers()
     address = settings.require_mysql()
@@ -47,7 +51,10 @@ def run_worker(
     attempts = count(1)
     engine = Engine(_limits(settings), attempts=attempts)
     ordered_engine = OrderedEngine(_limits(settings), attempts=attempts)
-    parameters = connection_parameters(settings.amqp_url.get_secret_value(), name)
+    group = f"{socket.gethostname()} {os.getppid()}"
+    brokers = spread(
+        connection_parameters(settings.amqp_url.get_secret_value(), name), group, number
+    )
     hosts = MySqlHosts(address)
     refill_threads = RefillThreads(
         lambda: SegmentStore(hosts, settings.table, settings.refill_timeout),
@@ -56,7 +63,7 @@ def run_worker(
     service = WorkerService(
         engine,
         ordered_engine,
-        lambda handler: LinkThread(parameters, handler, "idalloc-worker-io", on_death=exit_now),
+        lambda handler: LinkThread(brokers, handler, "idalloc-worker-io", on_death=exit_now),
         refill_threads,
         name=name,
         prefetch=places_for(settings.prefetch),

@@ -129,7 +129,7 @@ class Supervisor:
 
     def _spawn(self, number: int) -> "subprocess.Popen[bytes]":
         # -P: what lies in the working directory is not to be imported.
-        command = [sys.executable, "-P", "-m", "idalloc_worker.process._child"]
+        command = [sys.executable, "-P", "-m", "idalloc_worker.process._child", str(number)]
         process = self._new_process(number, command)
         # One that died at once says more by its exit status.
         with contextlib.suppress(BrokenPipeError):

@@ -4,7 +4,7 @@ from idalloc_client.amqp import (
     cleartext_warning,
     connection_parameters,
     is_local,
-    unencrypted_login,
+    unencrypted_logins,
 )
 from idalloc_worker.mysql import MySqlAddress
 from idalloc_worker.settings._settings import Settings
@@ -12,9 +12,9 @@ from idalloc_worker.settings._settings import Settings
 
 def broker_warnings(settings: Settings) -> list[str]:
     """Warn of a connection to the broker without TLS."""
-    parameters = connection_parameters(settings.amqp_url.get_secret_value(), "")
-    warning = cleartext_warning(unencrypted_login(parameters))
-    return [] if warning is None else [warning]
+    brokers = connection_parameters(settings.amqp_url.get_secret_value(), "")
+    warnings = map(cleartext_warning, unencrypted_logins(brokers))
+    return [warning for warning in warnings if warning is not None]
 
 
 def database_warnings(address: MySqlAddress) -> list[str]:

@@ -19,9 +19,9 @@ from pydantic import (
     ValidationError,
 )
 
-from idalloc_client.amqp import checked_exchange, connection_parameters
+from idalloc_client.amqp import checked_exchange, connection_parameters, split_server_urls
 from idalloc_worker._errors import IdAllocWorkerError
-from idalloc_worker.mysql import MySqlAddress, check_table_name, split_server_url
+from idalloc_worker.mysql import MySqlAddress, check_table_name
 from idalloc_worker.settings._redaction import HIDDEN, may_hold_password, shown
 
 PREFIX: Final = "IDALLOC_"
@@ -49,7 +49,7 @@ class SettingsError(IdAllocWorkerError):
 
 def _amqp_url(secret: SecretStr) -> SecretStr:
     url = secret.get_secret_value()
-    if not split_server_url(url, ("amqp", "amqps")).host:
+    if not all(parts.host for parts in split_server_urls(url, ("amqp", "amqps"))):
         raise ValueError("names no host")
     connection_parameters(url, "")  # all that pika has against it, before anything starts
     return secret

@@ -52,6 +52,19 @@ def split_server_urls(url: str, schemes: Collection[str]) -> list[ServerUrl]:
 
     Raises ValueError like `split_server_url`, saying which of several hosts it is about.
     """
+    urls = split_hosts(url)
+    if len(urls) == 1:
+        return [split_server_url(url, schemes)]
+    return [
+        _split_one_of(each, schemes, number, len(urls)) for number, each in enumerate(urls, start=1)
+    ]
+
+
+def split_hosts(url: str) -> list[str]:
+    """Give a URL of its own to each host that a URL lists.
+
+    Raises ValueError, whose message shows nothing of the URL.
+    """
     _check_characters(url)
     scheme, separator, rest = url.partition("://")
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
@@ -67,22 +80,21 @@ def split_server_urls(url: str, schemes: Collection[str]) -> list[ServerUrl]:
             "and in a password @ is written %40 and a comma %2C"
         )
     if len(listed) == 1:
-        return [split_server_url(url, schemes)]
+        return [url]
+    for number, host in enumerate(listed, start=1):
+        if re.fullmatch(r"(:\d*)?", host):
+            raise ValueError(
+                f"host {number} of {len(listed)} is empty; a comma stands between two hosts"
+            )
     after = rest.removeprefix(authority)
-    return [
-        _split_one_of(f"{scheme}{separator}{login}{at}{host}{after}", schemes, number, len(listed))
-        for number, host in enumerate(listed, start=1)
-    ]
+    return [f"{scheme}{separator}{login}{at}{host}{after}" for host in listed]
 
 
 def _split_one_of(url: str, schemes: Collection[str], number: int, count: int) -> ServerUrl:
     try:
-        parts = split_server_url(url, schemes)
+        return split_server_url(url, schemes)
     except ValueError as error:  # neither its text nor its context shows anything of the URL
         raise ValueError(f"host {number} of {count}: {error}") from None
-    if not parts.host:
-        raise ValueError(f"host {number} of {count} is empty; a comma stands between two hosts")
-    return parts
 
 
 def _check_characters(url: str) -> None:

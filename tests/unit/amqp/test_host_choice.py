@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from idalloc_worker.mysql._hosts import FIRST_REST, LATELY, LONGEST_REST, HostChoice
+from idalloc_client.amqp._host_choice import FIRST_REST, LATELY, LONGEST_REST, HostChoice
 
 
 def full_jitter() -> float:

@@ -1,4 +1,4 @@
-"""Decides which of several database hosts to try next: health and order, without any I/O."""
+"""Decides which of several hosts to try next, brokers or databases: health and order, no I/O."""
 
 import random
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Final
 
-from idalloc_client.amqp import Backoff
+from idalloc_client.amqp._backoff import Backoff
 
 FIRST_REST: Final = 0.1
 LONGEST_REST: Final = 1.0
@@ -62,6 +62,14 @@ class HostChoice:
         """
         awake = [number for number, host in enumerate(self._hosts) if host.resume_at <= now]
         return tuple(sorted(awake, key=lambda number: self._rank(number, now)))
+
+    def rest(self, now: float) -> float:
+        """Say for how many seconds all hosts rest; 0 if one can be tried."""
+        return max(min(host.resume_at for host in self._hosts) - now, 0.0)
+
+    def failures(self, number: int) -> int:
+        """Say how many attempts in a row a host has failed."""
+        return self._hosts[number].backoff.failures
 
     def worked(self, number: int, now: float) -> bool:
         """Note that a host says that it takes writes; tell whether it is the one to use."""
