@@ -20,6 +20,7 @@ from devstack.ordered import add_ordered_tag
 from devstack.workers import Fleet
 from idalloc_schemas import ALLOC_QUEUE
 from idalloc_worker.tags._partitions import QUEUES, partition_of
+from tests.conftest import PATIENT
 from tests.faults.conftest import Load
 
 ORDERED = "order"
@@ -99,7 +100,7 @@ def test_a_node_dies_freezes_stops_and_dies_again(
     """No error, no duplicate, no order violation."""
     add_ordered_tag(own_database, ORDERED)
     cluster, url = run.cluster, run.url
-    with Fleet(url, own_database.url) as fleet:
+    with Fleet(url, own_database.url, PATIENT) as fleet:
         fleet.start(WORKERS, ready=False)
         for worker in fleet.workers:
             worker.wait_for_log("Serving")
