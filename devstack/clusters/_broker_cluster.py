@@ -39,6 +39,7 @@ class BrokerCluster(abc.ABC):
 
     def __init__(self) -> None:
         self._away: set[int] = set()
+        self._frozen: set[int] = set()
 
     # Faults
 
@@ -56,11 +57,13 @@ class BrokerCluster(abc.ABC):
     def pause(self, number: int) -> None:
         """Freeze a node (SIGSTOP): its connections stay open, and nothing comes out of them."""
         self._away.add(number)
+        self._frozen.add(number)
         self._do("pause", number)
 
     def resume(self, number: int) -> None:
         """Let a frozen node go on (SIGCONT)."""
         self._do("resume", number)
+        self._frozen.discard(number)
         self._away.discard(number)
 
     def start(self, number: int) -> None:
@@ -68,6 +71,13 @@ class BrokerCluster(abc.ABC):
         self._wait(lambda: self._assert_silent(number))
         self._do("start", number)
         self._away.discard(number)
+
+    def heal(self) -> None:
+        """Have all nodes run that somebody has left broken."""
+        for number in sorted(self._frozen):
+            self.resume(number)
+        for number in sorted(self._away):
+            self.start(number)
 
     @abc.abstractmethod
     def _do(self, action: str, number: int) -> None:
@@ -109,7 +119,8 @@ class BrokerCluster(abc.ABC):
         here = quote(name, safe="")
         definitions = Broker(vhost=name, quorum=quorum).definitions()
         user = urlsplit(self.amqp_urls[0]).username or ""
-        self.management.put(f"/api/vhosts/{here}", {})
+        # Nodes that have just joined may fail to start it, or do so later.
+        self._wait(lambda: self.management.put(f"/api/vhosts/{here}", {}))
         try:
             everything = {"configure": ".*", "write": ".*", "read": ".*"}
             self.management.put(f"/api/permissions/{here}/{user}", everything)

@@ -53,6 +53,8 @@ def cluster() -> Iterator[BrokerCluster]:
 def vhost(cluster: BrokerCluster) -> Iterator[str]:
     with cluster.vhost(f"idalloc-{secrets.token_hex(4)}", quorum=True) as name:
         yield name
+        cluster.heal()
+        cluster.wait_until_whole(name)
 
 
 class Run:

@@ -108,6 +108,13 @@ ORDERED: Final = (
         ("tests/unit/ordered/test_forwarder.py",),
     ),
     Rule(
+        "A request that the broker says nothing of is passed on over another channel.",
+        _FORWARDER,
+        "        if self._clock() - oldest.at > SILENT_AFTER:\n",
+        "        if False:\n",
+        ("tests/unit/ordered/test_forwarder.py",),
+    ),
+    Rule(
         "A worker waits for the requests it has passed on before it stops.",
         _FORWARDER,
         "if self._on_idle is not None and not busy:",
@@ -297,6 +304,13 @@ ORDERED: Final = (
         _FENCES,
         "            self._later(pause, lambda: self._send(partition))\n",
         "",
+        (_FENCES_TESTS,),
+    ),
+    Rule(
+        "An owner whose fence never comes tries another channel.",
+        _FENCES,
+        "        if partition.fence is None and partition.sent == MOST_SENT:\n",
+        "        if False:\n",
         (_FENCES_TESTS,),
     ),
     Rule(

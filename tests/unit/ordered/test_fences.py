@@ -6,7 +6,14 @@ from typing import Any
 import pytest
 
 from idalloc_client.amqp._io._frames import Properties
-from idalloc_worker.ordered._fences import AGAIN, FENCE_TYPE, MOST_WAITING, RENEWED, Fences
+from idalloc_worker.ordered._fences import (
+    AGAIN,
+    FENCE_TYPE,
+    MOST_SENT,
+    MOST_WAITING,
+    RENEWED,
+    Fences,
+)
 from idalloc_worker.requests._session import Delivery
 from tests.vouched import logged_in
 
@@ -35,10 +42,10 @@ class Bench:
             handle=lambda delivery, properties, _body: self.handled.append(
                 (delivery.tag, properties.expiration)
             ),
-            on_passed_over=self._on_passed_over,
+            on_over=self._on_over,
         )
 
-    def _on_passed_over(self) -> None:
+    def _on_over(self, _reason: str) -> None:
         self.passed_over += 1
 
     def publish(self, routing_key: bytes, properties: Properties, body: bytes) -> None:
@@ -146,6 +153,15 @@ def test_a_fence_that_does_not_come_is_sent_again(bench: Bench) -> None:
     bench.is_open = False
     bench.run(AGAIN)
     assert (len(bench.sent), bench.later) == (2, [])
+
+
+def test_another_channel_is_tried_where_a_fence_never_comes(bench: Bench) -> None:
+    """RabbitMQ 3.10 may lose all that a channel sends to a quorum queue, and say nothing."""
+    bench.deliver(1)
+    for _ in range(MOST_SENT):
+        assert bench.passed_over == 0
+        bench.run(AGAIN)
+    assert (bench.passed_over, len(bench.sent), bench.later) == (1, MOST_SENT, [])
 
 
 def test_a_backlog_does_not_keep_the_fence_out(bench: Bench) -> None:

@@ -25,6 +25,8 @@ FENCE_TYPE: Final = b"id.ordered.fence"
 
 AGAIN: Final = 0.5
 """Seconds after which a fence that has not come is sent again: a full queue has refused it."""
+MOST_SENT: Final = 6
+"""Times that it is sent, before another channel is tried (`SILENT_AFTER` says why)."""
 RENEWED: Final = 10.0
 """Seconds after which a fence is replaced. A minute is the shortest time to live in use, and what
 is acknowledged behind an old one takes a frame of its own."""
@@ -47,6 +49,7 @@ class Publisher(Protocol):
 class _Partition:
     queue: str
     fence: Delivery | None = None
+    sent: int = 0
     earlier: list[Delivery] = field(default_factory=list)
     """Fences of others: kept until there is one of this generation."""
     waiting: list[tuple[Delivery, Properties, bytes, float]] = field(default_factory=list)
@@ -55,7 +58,7 @@ class _Partition:
 class Fences:
     """Owned by the link's thread, for one generation.
 
-    `handle` takes what waited, and `on_passed_over` hears once that a partition had another owner.
+    `handle` takes what waited, and `on_over` hears why this generation owns nothing any more.
     """
 
     def __init__(  # noqa: PLR0913  # its surroundings
@@ -66,14 +69,14 @@ class Fences:
         *,
         users: FleetUsers,
         handle: OnDelivery,
-        on_passed_over: Callable[[], None],
+        on_over: Callable[[str], None],
     ) -> None:
         self._channel = channel
         self._later = later
         self._clock = clock
         self._users = users
         self._handle = handle
-        self._on_passed_over = on_passed_over
+        self._on_over = on_over
         self._mark = secrets.token_hex(8).encode()
         self._partitions: dict[str, _Partition] = {}
 
@@ -90,7 +93,7 @@ class Fences:
             self._keep(partition, delivery, properties, body, fence=fence)
             return False
         if fence or delivery.redelivered:
-            self._on_passed_over()
+            self._on_over("a partition had another owner meanwhile")
             return False
         return True
 
@@ -100,7 +103,12 @@ class Fences:
         return partition
 
     def _send(self, partition: _Partition) -> None:
-        if self._channel.is_open:
+        if not self._channel.is_open:
+            return
+        if partition.fence is None and partition.sent == MOST_SENT:
+            self._on_over("nothing comes of what is sent to a partition")
+        else:
+            partition.sent += 1
             fence = Properties(type=FENCE_TYPE, user_id=self._users.user_id)
             self._channel.publish(partition.queue.encode(), fence, self._mark)
             pause = AGAIN if partition.fence is None else RENEWED

@@ -179,7 +179,7 @@ class PartitionOwner:
             self._clock,
             users=self._users,
             handle=self._take,
-            on_passed_over=self._on_passed_over,
+            on_over=self._on_over,
         )
 
     def _join(self, session: OwnerSession, partition: int) -> None:
@@ -217,8 +217,8 @@ class PartitionOwner:
         _log.warning("The broker cancelled a consumer of ordered tags; starting anew")
         self._start_anew()
 
-    def _on_passed_over(self) -> None:
-        _log.warning("A partition of ordered tags had another owner meanwhile; starting anew")
+    def _on_over(self, reason: str) -> None:
+        _log.warning("Starting anew with ordered tags: %s", reason)
         self._start_anew()
 
     def _start_anew(self) -> None:
