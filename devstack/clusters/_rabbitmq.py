@@ -6,6 +6,7 @@ import socket
 from collections.abc import Sequence
 from typing import Self
 
+from devstack.clusters._broker_cluster import BrokerCluster
 from devstack.servers._guarded import Guarded
 from devstack.servers._ports import free_port
 from devstack.servers._rabbitmq import PrivateRabbitMq, epmd_command
@@ -16,6 +17,8 @@ _CONFIG = """\
 cluster_name = {cluster}
 cluster_partition_handling = pause_minority
 cluster_formation.peer_discovery_backend = classic_config
+# A node that is frozen is given up after as many seconds, a quarter more or less; 60 by default.
+net_ticktime = 10
 """
 
 
@@ -62,23 +65,33 @@ class RabbitMqNode(PrivateRabbitMq):
         """Use the one that is there."""
 
 
-class RabbitMqCluster:
+class RabbitMqCluster(BrokerCluster):
     """Three nodes. Each of them is a server that can be killed, paused, stopped, started again."""
 
     def __init__(self, *, config: str = "") -> None:
+        super().__init__()
         self._epmd = _Epmd()
         cluster, cookie = f"idalloc-{secrets.token_hex(4)}", secrets.token_hex(16)
         config += _CONFIG.format(cluster=cluster)
         self.nodes = [RabbitMqNode(cluster, cookie, self._epmd.port, config) for _ in range(_NODES)]
+        self.names = [node.name for node in self.nodes]
+        self.amqp_urls = [node.url for node in self.nodes]
+        self.management_urls = [node.management_url for node in self.nodes]
         for node in self.nodes:
-            node.meet([other.name for other in self.nodes])
+            node.meet(self.names)
 
-    def url(self, vhost: str = "%2F") -> str:
-        """Name all nodes, the first one first."""
-        hosts = ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
-        return f"amqp://guest:guest@{hosts}/{vhost}"
+    def _do(self, action: str, number: int) -> None:
+        node = self.nodes[number]
+        actions = {
+            "kill": node.kill,
+            "stop": node.stop,
+            "pause": node.pause,
+            "resume": node.resume,
+            "start": node.start,
+        }
+        actions[action]()
 
-    def start(self) -> None:
+    def begin(self) -> None:
         """Start the nodes one after the other: the first one is what the others join."""
         self._epmd.start()
         for node in self.nodes:
@@ -91,7 +104,7 @@ class RabbitMqCluster:
 
     def __enter__(self) -> Self:
         try:
-            self.start()
+            self.begin()
         except BaseException:
             self.close()
             raise

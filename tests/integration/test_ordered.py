@@ -8,12 +8,17 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from devstack import Database
+from devstack import Database, Management
 from devstack.ordered import Owners, WorkerUser, add_ordered_tag, make_columns
 from devstack.workers import Fleet, blocking_connection
 from idalloc_schemas import AllocRequest
 from idalloc_worker.ordered._bundles import OrderedRequest, encode_bundle
-from idalloc_worker.tags._partitions import QUEUE_ARGUMENTS, QUEUES, partition_of
+from idalloc_worker.tags._partitions import (
+    QUEUE_ARGUMENTS,
+    QUEUES,
+    QUORUM_ARGUMENTS,
+    partition_of,
+)
 from tests.foreign import ForeignClient
 
 TAG = "test_business"
@@ -138,6 +143,57 @@ def test_least_privilege_is_enough(
         fleet.start(1, ready=False)
         fleet.workers[0].wait_for_log("Ready for ordered tags")
         assert ask(caller, "order")[0]["id"] == 1
+
+
+@pytest.fixture
+def quorum_queues(vhost: str) -> None:
+    """Have somebody make them; that of health is missing."""
+    with blocking_connection(vhost) as connection:
+        channel = connection.channel()
+        channel.queue_declare("id.alloc", durable=True, arguments={"x-queue-type": "quorum"})
+        for queue in QUEUES:
+            channel.queue_declare(queue, durable=True, arguments=QUORUM_ARGUMENTS)
+
+
+@pytest.mark.usefixtures("quorum_queues")
+@pytest.mark.parametrize("configure", [r"^id\.", r"^id\.(health|fleet.*)$"])
+def test_quorum_queues_are_taken_as_they_are(
+    vhost: str, database: Database, management_url: str, caller: ForeignClient, configure: str
+) -> None:
+    """Whether a worker may declare or not: it learns what they are, and serves them in order.
+
+    A worker that stops gives back what it holds, as on classic queues, and the next one goes on.
+    """
+    add_ordered_tag(database, "order", step=100)
+    with WorkerUser(management_url, vhost) as user, Fleet(user.amqp_url, database.url) as fleet:
+        user.may(read=r"^id\.", configure=configure)
+        ids = []
+        for _ in range(2):
+            (worker,) = fleet.start(1, ready=False)
+            worker.wait_for_log("Serving")
+            worker.wait_for_log("Ready for ordered tags")
+            ids += [ask(caller, "order")[0]["id"] for _ in range(5)]
+            assert worker.terminate() == 0
+        assert ids == list(range(1, 11))
+        assert "x-priority" not in str(Management(management_url).get("/api/consumers"))
+
+
+@pytest.mark.usefixtures("quorum_queues")
+def test_an_owner_that_is_stopped_passes_on_what_it_was_asked(
+    fleet: Fleet, database: Database, caller: ForeignClient, management_url: str
+) -> None:
+    """Its partitions go to the next one with all that is unanswered, and its connection lives."""
+    add_ordered_tag(database, "order", step=10)
+    owners = Owners(management_url, fleet.amqp_url)
+    (first,) = fleet.start(1, ready=False)
+    first.wait_for_log("Ready for ordered tags")
+    assert ask(caller, "order")[0]["id"] == 1
+    before = owners.worker_of("order")
+    (second,) = fleet.start(1, ready=False)
+    second.wait_for_log("Ready for ordered tags")
+    assert first.terminate() == 0
+    owners.wait_for_other_than(before, "order")
+    assert ask(caller, "order")[0]["id"] > 1
 
 
 @pytest.mark.parametrize(

@@ -37,11 +37,18 @@ REQUESTS: Final = (
         ("tests/unit/requests/test_session.py", SIMULATION),
     ),
     Rule(
-        "A request is handed back once; then its caller is told.",
+        "A request that a stopping worker cannot answer goes back, however often it did.",
         _SESSION,
-        "return not self.redelivered",
-        "return True",
+        'until then."""\n        return True',
+        'until then."""\n        return not self.redelivered',
         ("tests/unit/requests/test_responder.py",),
+    ),
+    Rule(
+        "A request that its queue has no more is not handed back: its caller is told.",
+        "worker/idalloc_worker/requests/_taken.py",
+        "        return False",
+        "        return True",
+        ("tests/unit/requests/test_taken.py",),
     ),
     Rule(
         "A request that nobody can be answered is dead-lettered and uses up no id.",

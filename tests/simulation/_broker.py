@@ -177,6 +177,8 @@ class Broker:
         self.connections: list[SimConnection] = []
         self.nack_percent = 0
         self.has_streams = True
+        self.quorum = False
+        """Whether the queues of partitions are quorum queues."""
         for name in (ALLOC_QUEUE, HEALTH_QUEUE):
             self.declare(name)
 
@@ -270,6 +272,23 @@ class Broker:
         others = [one for one in queue.consumers if one is not queue.active]
         if others:
             queue.active = others[self.choices.below(len(others))]
+        queue.pump()
+        return True
+
+    def pass_over(self) -> bool:
+        """Let a partition's quorum queue go to another consumer; False if there is none.
+
+        The one before stays where it is, and may come to have it again.
+        """
+        held = [q for q in self.queues.values() if q.active and len(q.consumers) > 1]
+        if not held or not self.quorum:
+            return False
+        queue = held[self.choices.below(len(held))]
+        before = queue.active
+        assert before is not None
+        others = [one for one in queue.consumers if one is not before]
+        queue.active = others[self.choices.below(len(others))]
+        before.channel.take_away(queue)
         queue.pump()
         return True
 

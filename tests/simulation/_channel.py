@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from tests.simulation._worker import SimWorker
 
 _NO_PROPERTIES = Properties()
+_RELEASE_4 = {"product": "RabbitMQ", "version": "4.3.0"}
+"""From which on a worker expects quorum queues."""
 
 
 class SimConnection:
@@ -33,7 +35,7 @@ class SimConnection:
         self.params = SimpleNamespace(
             credentials=SimpleNamespace(username="idalloc-worker"), channel_max=None
         )
-        self.server_properties: dict[str, Any] = {}
+        self.server_properties: dict[str, Any] = _RELEASE_4 if broker.quorum else {}
         self.channels: list[SimChannel] = []
         self.eof = worker.flow()
         broker.connections.append(self)
@@ -96,6 +98,7 @@ class SimChannel:
         self._on_return: list[Callable[..., None]] = []
         self._consumers: dict[str, tuple[Queue, Consumer]] = {}
         self._unacked: dict[int, tuple[Queue, Message]] = {}
+        self._taken_away: set[int] = set()
         self._pipes: dict[Queue, Pipe] = {}
         self._heard: set[bytes] = set()
 
@@ -215,7 +218,7 @@ class SimChannel:
         exchange: str,
         routing_key: str | bytes,
         body: bytes,
-        properties: BasicProperties | None = None,
+        properties: BasicProperties | Properties | None = None,
         mandatory: bool = False,  # noqa: FBT001, FBT002
     ) -> None:
         if not self.is_open:
@@ -232,8 +235,10 @@ class SimChannel:
 
     def basic_reject(self, delivery_tag: int, requeue: bool = True) -> None:  # noqa: FBT001, FBT002
         def reject() -> None:
-            queue, message = self._unacked.pop(delivery_tag)
-            if requeue:
+            queue, message = self._unacked.pop(delivery_tag, (None, None))
+            if queue is None or message is None:
+                assert delivery_tag in self._taken_away
+            elif requeue:
                 self._requeue(queue, message)
                 queue.pump()
 
@@ -279,7 +284,12 @@ class SimChannel:
         self.up.push(answer)
 
     def _route(
-        self, message: Message, number: int, properties: BasicProperties | None, *, mandatory: bool
+        self,
+        message: Message,
+        number: int,
+        properties: BasicProperties | Properties | None,
+        *,
+        mandatory: bool,
     ) -> None:
         broker = self._broker
         targets = broker.targets(message.exchange, message.routing_key)
@@ -372,10 +382,17 @@ class SimChannel:
 
     def _acknowledge(self, tag: int, multiple: bool) -> None:  # noqa: FBT001
         tags = [each for each in self._unacked if each <= tag] if multiple else [tag]
-        if tag not in self._unacked:
+        if tag not in self._unacked and tag not in self._taken_away:
             raise AssertionError(f"delivery {tag} was acknowledged that is not open")
         for each in tags:
-            del self._unacked[each]
+            self._unacked.pop(each, None)
+
+    def take_away(self, queue: Queue) -> None:
+        """Give back to a queue what it has delivered here; the worker hears nothing of that."""
+        tags = [tag for tag, (source, _) in self._unacked.items() if source is queue]
+        for tag in reversed(tags):
+            self._requeue(*self._unacked.pop(tag))
+        self._taken_away.update(tags)
 
     def _requeue(self, queue: Queue, message: Message) -> None:
         if not queue.stream:
@@ -445,7 +462,9 @@ def _sender(message: Message) -> bytes:
     return (message.properties.message_id or b"").rpartition(b"-")[0]
 
 
-def _travelling(properties: BasicProperties | None) -> Properties:
+def _travelling(properties: BasicProperties | Properties | None) -> Properties:
+    if isinstance(properties, Properties):
+        return properties
     user = None if properties is None else properties.user_id
     expiration = None if properties is None else properties.expiration
     number = None if properties is None else properties.message_id

@@ -28,8 +28,9 @@ class SimMessageChannel(MessageChannel):
         mandatory: bool = False,
         exchange: bytes | None = None,
     ) -> None:
-        """Workers use `reply`."""
-        raise NotImplementedError
+        """Send to a queue; replies go another way."""
+        assert not mandatory
+        self._sim.basic_publish("", routing_key, body, properties)
 
     def reply(
         self, reply_to: bytes, envelope: Envelope, correlation_id: bytes | None, body: bytes

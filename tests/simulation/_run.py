@@ -125,6 +125,7 @@ class Simulation:
             self._lose_fleet_messages: weather.fleet_losses,
             self._drop_oldest: weather.drops,
             self._move_partition: weather.partition_moves,
+            self._pass_over: weather.passes,
         }
         self._faults = [fault for fault, times in self._left.items() for _ in range(times)]
 
@@ -301,6 +302,10 @@ class Simulation:
     def _move_partition(self) -> bool:
         self.world.note("the process of a partition's queue restarts")
         return self.world.broker.move_partition()
+
+    def _pass_over(self) -> bool:
+        self.world.note("a partition goes to another consumer, and nobody is told")
+        return self.world.broker.pass_over()
 
     # The end
 

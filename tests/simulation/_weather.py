@@ -57,6 +57,10 @@ class Weather:
     """Times that a fleet queue is full, and loses its oldest messages."""
     partition_moves: int = 0
     """Times that the process of a partition's queue restarts, while all its consumers live on."""
+    quorum: int = 0
+    """Whether partitions have quorum queues."""
+    passes: int = 0
+    """Times that such a queue goes to another consumer, and the one before hears nothing."""
 
 
 CALM: Final = Weather(workers=2, joins=2, crashes=0, cuts=0)
@@ -107,6 +111,9 @@ ORDERED: Final = Weather(
 MOVES: Final = replace(ORDERED, cuts=2, partition_moves=3)
 """Partitions go to other consumers while their owners live on."""
 
+QUORUM: Final = replace(ORDERED, quorum=1, passes=12, fleet_losses=6, cuts=1, stops=1)
+"""Partitions go to and fro between owners that live on and are not told, nor hear each other."""
+
 WEATHERS: Final = {
     "calm": CALM,
     "rewinds": REWINDS,
@@ -122,5 +129,6 @@ WEATHERS: Final = {
     "slow": SLOW,
     "ordered": ORDERED,
     "moves": MOVES,
+    "quorum": QUORUM,
 }
 """By name; a schedule's seed says which of them it has."""

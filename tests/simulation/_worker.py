@@ -44,6 +44,7 @@ class World:
         self.broker = Broker(self.messages, choices, self._on_reply)
         self.broker.nack_percent = weather.nacks
         self.broker.has_streams = bool(weather.streams)
+        self.broker.quorum = bool(weather.quorum)
         self.log: list[str] | None = None
 
     def note(self, what: str) -> None:

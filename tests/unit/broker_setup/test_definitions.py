@@ -22,7 +22,8 @@ from idalloc_worker.broker_setup._password import hashed, matches, new_password,
 from idalloc_worker.cli._main import cli
 from idalloc_worker.tags._partitions import QUEUES as ORDERED_QUEUES
 
-SHIPPED = Path(__file__).resolve().parents[3] / "deploy/rabbitmq/definitions.json"
+DEPLOY = Path(__file__).resolve().parents[3] / "deploy/rabbitmq"
+SHIPPED = DEPLOY / "definitions.json"
 
 
 def run(*arguments: str, **environ: str) -> Any:
@@ -32,6 +33,29 @@ def run(*arguments: str, **environ: str) -> Any:
 def test_the_shipped_definitions_are_what_it_prints() -> None:
     """One source: `idalloc broker-setup --no-passwords > deploy/rabbitmq/definitions.json`."""
     assert SHIPPED.read_text("utf-8") == run("--no-passwords").stdout
+
+
+def test_those_for_a_cluster_are_what_it_prints_with_quorum_queues() -> None:
+    """`idalloc broker-setup --quorum --no-passwords > deploy/rabbitmq/definitions-cluster.json`."""
+    printed = run("--no-passwords", "--quorum").stdout
+    assert (DEPLOY / "definitions-cluster.json").read_text("utf-8") == printed
+    here, there = json.loads(SHIPPED.read_text("utf-8")), json.loads(printed)
+    assert {key: part for key, part in here.items() if key != "queues"} == {
+        key: part for key, part in there.items() if key != "queues"
+    }
+    types = {queue["name"]: queue["arguments"].get("x-queue-type") for queue in there["queues"]}
+    for queue in (ALLOC_QUEUE, HEALTH_QUEUE, *ORDERED_QUEUES):
+        assert types[queue] == "quorum"
+
+
+def test_no_policy_for_quorum_queues_with_a_fence_lets_messages_age() -> None:
+    """A fence that is dropped tells nobody anything; the policy that does so is overruled."""
+    for policy in POLICIES.values():
+        if re.search(policy["pattern"], ORDERED_QUEUES[0]) and policy["priority"] > 10:
+            assert "message-ttl" not in policy["definition"]
+            assert "delivery-limit" in policy["definition"]
+            return
+    pytest.fail("there is none")
 
 
 def test_a_hash_is_that_of_rabbitmq() -> None:
@@ -100,8 +124,10 @@ def test_every_queue_has_limits_but_the_stream() -> None:
         if queue == MARKS_STREAM:
             assert not mine
             continue
-        limits = max(mine, key=lambda it: int(it["priority"]))["definition"]
-        assert {"max-length", "max-length-bytes", "message-ttl"} <= limits.keys()
+        definitions = [it["definition"] for it in sorted(mine, key=lambda it: -it["priority"])]
+        assert all({"max-length", "max-length-bytes"} <= one.keys() for one in definitions)
+        limits = next(one for one in definitions if "delivery-limit" not in one)
+        assert "message-ttl" in limits
         refuses = limits.get("overflow") == "reject-publish"
         assert refuses is (queue in {ALLOC_QUEUE, HEALTH_QUEUE, *ORDERED_QUEUES})
 

@@ -13,7 +13,7 @@ from pika.spec import Basic
 from idalloc_schemas import AllocRequest, RespCode
 from idalloc_worker.engine._effects import Refused
 from idalloc_worker.ordered._bundles import MAX_REQUESTS, decode_bundle
-from idalloc_worker.ordered._forwarder import Forwarder
+from idalloc_worker.ordered._forwarder import SILENT_AFTER, Forwarder
 from idalloc_worker.ordered._second_tries import LONGEST, MOST
 from idalloc_worker.requests._session import Delivery
 from idalloc_worker.rights._fleet_users import FleetUsers
@@ -302,7 +302,8 @@ def test_a_channel_that_this_worker_closes_is_nothing_to_tell(
     channel.is_open = False
     channel.on_closed(channel, ChannelClosedByClient(200, "Normal shutdown"))
     assert caplog.messages == []
-    assert not bench.loop.later
+    bench.later()
+    assert len(bench.connection.channels) == 1
     assert not bench.responder.refused
 
 
@@ -317,3 +318,35 @@ def test_idle_is_told_when_all_is_with_the_owners(bench: Bench) -> None:
     assert told == [True]
     bench.forwarder.when_idle(lambda: told.append(True))
     assert told == [True, True]
+
+
+def test_what_the_broker_says_nothing_of_goes_over_another_channel(bench: Bench) -> None:
+    """RabbitMQ 3.10 may lose all that a channel sends while a queue's leader dies."""
+    silent = bench.open()
+    first, second = bench.add(), bench.add()
+    silent.confirm(1)
+    bench.now += SILENT_AFTER
+    bench.later()
+    assert silent.is_open
+    bench.now += 1.0
+    bench.later()
+    assert not silent.is_open
+    bench.later()
+    channel: FakeChannel = bench.connection.last
+    bench.connection.open(channel)
+    bench.loop.turn()
+    assert channel is not silent
+    assert len(channel.published) == 1
+    channel.confirm(1)
+    assert (bench.session.finished, bench.responder.refused) == (first + second, [])
+
+
+def test_nobody_is_looked_for_who_was_heard(bench: Bench) -> None:
+    """A channel that confirms stays, however long it was since it was last used."""
+    channel = bench.open()
+    bench.add()
+    channel.confirm(1)
+    bench.now += 10 * SILENT_AFTER
+    bench.later()
+    assert channel.is_open
+    assert bench.loop.later == []

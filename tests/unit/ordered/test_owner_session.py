@@ -90,9 +90,18 @@ def test_a_bundle_is_handed_back_as_a_whole(bench: Bench) -> None:
     assert bench.turn() == [("reject", 1, True)]
 
 
-def test_what_was_answered_in_part_or_came_back_is_not_handed_back(bench: Bench) -> None:
-    """Its callers are told to retry instead."""
+def test_what_was_answered_in_part_is_not_handed_back(bench: Bench) -> None:
+    """Its callers are told to retry instead. What only came back before is."""
     first, second = bench.deliver(1, 2)
     bench.session.reply(first, b"1", "t")
     assert not second.returnable
-    assert not bench.deliver(2, 1, redelivered=True)[0].returnable
+    assert bench.deliver(2, 1, redelivered=True)[0].returnable
+
+
+def test_what_is_left_goes_back_with_the_channel(bench: Bench) -> None:
+    """Handed back before, it would come to the worker that is about to leave."""
+    (request,) = bench.deliver(1, 1)
+    bench.session.leaving = True
+    bench.session.hand_back(request)
+    bench.session.reply(request, b"1", "t")
+    assert bench.turn() == []

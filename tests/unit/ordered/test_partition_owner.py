@@ -9,8 +9,17 @@ from pika.exceptions import ChannelClosedByBroker
 
 from idalloc_client.amqp._io._delivery_reader import OnDelivery
 from idalloc_client.amqp._io._frames import Properties
+from idalloc_worker.ordered._fences import FENCE_TYPE
 from idalloc_worker.ordered._partition_owner import PartitionOwner
-from idalloc_worker.tags._partitions import QUEUE_ARGUMENTS, QUEUES, consumer_arguments, precedence
+from idalloc_worker.tags._partitions import (
+    QUEUE_ARGUMENTS,
+    QUEUES,
+    QUORUM_ARGUMENTS,
+    QUORUM_CONSUMER_ARGUMENTS,
+    SINGLE_ACTIVE,
+    consumer_arguments,
+    precedence,
+)
 from tests.vouched import logged_in
 
 WORKER = "idalloc worker host:1"
@@ -20,8 +29,11 @@ class FakeChannel:
     def __init__(self, connection: Any) -> None:
         self.connection = connection
         self.is_open = True
-        self.declared: list[str] = []
+        self.declared: list[tuple[str, Any]] = []
         self.consumed: list[str] = []
+        self.arguments: list[Any] = []
+        self.published: list[tuple[bytes, Properties, bytes]] = []
+        self.acks: list[tuple[int, bool]] = []
         self.taken: dict[str, OnDelivery] = {}
         self._rpcs: list[Callable[[Any], None]] = []
 
@@ -37,8 +49,8 @@ class FakeChannel:
     def queue_declare(
         self, queue: str, *, durable: bool, arguments: Any, callback: Callable[[Any], None]
     ) -> None:
-        assert (durable, arguments) == (True, QUEUE_ARGUMENTS)
-        self.declared.append(queue)
+        assert durable
+        self.declared.append((queue, arguments))
         self._rpcs.append(callback)
 
     def consume(
@@ -52,8 +64,8 @@ class FakeChannel:
     ) -> None:
         partition = QUEUES.index(queue)
         assert consumer_tag == f"{WORKER} ordered.{partition}"
-        assert arguments == consumer_arguments(WORKER, partition)
         self.consumed.append(queue)
+        self.arguments.append(arguments)
         self.taken[queue] = on_delivery
         self._rpcs.append(lambda _frame: on_consuming())
 
@@ -65,8 +77,17 @@ class FakeChannel:
         while self._rpcs:
             self._rpcs.pop(0)(None)
 
-    def deliver(self, queue: str) -> None:
-        self.taken[queue](1, False, Properties(), b"")  # noqa: FBT003
+    def deliver(
+        self,
+        queue: str,
+        tag: int = 1,
+        *,
+        redelivered: bool = False,
+        properties: Properties | None = None,
+        body: bytes = b"",
+    ) -> None:
+        given = properties or Properties(user_id=b"idalloc-worker")
+        self.taken[queue](tag, redelivered, given, body)
 
     def close_by_broker(self, code: int, text: str = "why") -> None:
         self.is_open = False
@@ -87,11 +108,18 @@ class FakeMessageChannel:
     def consume(self, *args: Any, **kwargs: Any) -> None:
         self.pika_channel.consume(*args, **kwargs)
 
+    def publish(self, routing_key: bytes, properties: Properties, body: bytes) -> None:
+        self.pika_channel.published.append((routing_key, properties, body))
+
+    def ack(self, tag: int, *, multiple: bool) -> None:
+        self.pika_channel.acks.append((tag, multiple))
+
 
 class FakeConnection:
     is_open = True
 
-    def __init__(self) -> None:
+    def __init__(self, version: str = "3.10.8") -> None:
+        self.server_properties = {"product": b"RabbitMQ", "version": version.encode()}
         self.channels: list[FakeChannel] = []
 
     def channel(self, on_open_callback: Callable[[Any], None]) -> None:
@@ -154,9 +182,12 @@ def bench() -> Bench:
 def test_every_partition_is_declared_and_joined_the_most_wanted_first(bench: Bench) -> None:
     """Workers that start together share the partitions."""
     channel = bench.begin()
-    assert channel.declared == list(QUEUES)
+    assert channel.declared == [
+        (queue, arguments) for arguments in (SINGLE_ACTIVE, QUEUE_ARGUMENTS) for queue in QUEUES
+    ]
     wanted = sorted(range(len(QUEUES)), key=lambda p: -precedence(WORKER, p))
     assert channel.consumed == [QUEUES[partition] for partition in wanted]
+    assert channel.arguments == [consumer_arguments(WORKER, partition) for partition in wanted]
     assert bench.owner.problem is None
 
 
@@ -173,7 +204,7 @@ def test_who_may_not_declare_consumes_what_is_there(bench: Bench) -> None:
     assert bench.begin().declared == []  # it need not be told again
 
 
-@pytest.mark.parametrize("code", [403, 404, 406])
+@pytest.mark.parametrize("code", [403, 404])
 def test_what_keeps_it_from_owning_is_told_and_tried_again(bench: Bench, code: int) -> None:
     """The service refuses ordered tags meanwhile."""
     bench.begin().close_by_broker(code)
@@ -181,8 +212,73 @@ def test_what_keeps_it_from_owning_is_told_and_tried_again(bench: Bench, code: i
     bench.pass_time()
     channel = bench.join()
     assert len(bench.connection.channels) == 2
-    assert channel.declared == list(QUEUES)
+    assert {queue for queue, _ in channel.declared} == set(QUEUES)
     assert bench.owner.problem is None
+
+
+OTHER_TYPE = "PRECONDITION_FAILED - inequivalent arg 'x-queue-type' for queue 'id.ordered.0'"
+NO_SUCH_ARGUMENT = "PRECONDITION_FAILED - invalid arg 'x-%s' for queue 'id.ordered.0'"
+
+
+def test_queues_that_are_neither_of_a_type_nor_of_the_other_are_told(bench: Bench) -> None:
+    """One has two consumers at a time, say. It is tried again."""
+    bench.owner.start(bench.connection)
+    for given in (SINGLE_ACTIVE, QUEUE_ARGUMENTS, QUORUM_ARGUMENTS):
+        assert bench.owner.problem is None
+        assert bench.connection.last.declared == [(QUEUES[0], given)]
+        bench.connection.last.close_by_broker(406, OTHER_TYPE)
+        bench.pass_time()
+    assert "delete the queue" in str(bench.owner.problem)
+    assert bench.join().declared[0] == (QUEUES[0], SINGLE_ACTIVE)
+    assert bench.owner.problem is None
+
+
+def test_quorum_queues_are_taken_as_they_are(bench: Bench) -> None:
+    """Declared by the virtual host's default or by somebody; the worker remembers what they are."""
+    bench.owner.start(bench.connection)
+    for _ in range(2):
+        bench.connection.last.close_by_broker(406, OTHER_TYPE)
+        bench.pass_time()
+    channel = bench.join()
+    assert channel.declared == [(queue, QUORUM_ARGUMENTS) for queue in QUEUES]
+    assert channel.arguments == [QUORUM_CONSUMER_ARGUMENTS] * len(QUEUES)
+    assert bench.owner.problem is None
+    bench.owner.stop()
+    bench.connection = FakeConnection()
+    assert bench.begin().declared == [(queue, QUORUM_ARGUMENTS) for queue in QUEUES]
+
+
+@pytest.mark.parametrize(
+    ("version", "refused", "consumed"),
+    [
+        ("3.10.8", "cancel-on-ha-failover", QUORUM_CONSUMER_ARGUMENTS),
+        ("4.3.0", "consumer-timeout", consumer_arguments(WORKER, 0)),
+    ],
+)
+def test_who_may_not_declare_learns_it_from_the_consumers_arguments(
+    bench: Bench, version: str, refused: str, consumed: Any
+) -> None:
+    """RabbitMQ 3 has one for classic queues alone, 4.3 one for quorum queues."""
+    bench.connection = FakeConnection(version)
+    bench.owner.start(bench.connection)
+    bench.connection.last.close_by_broker(403)
+    bench.pass_time()
+    bench.pass_time()
+    bench.connection.last.close_by_broker(406, NO_SUCH_ARGUMENT % refused)
+    bench.pass_time()
+    channel = bench.join()
+    assert channel.declared == []
+    assert consumed in channel.arguments
+    assert bench.owner.problem is None
+
+
+@pytest.mark.parametrize("text", ["unknown delivery tag 7", "delivery acknowledgement timed out"])
+def test_no_other_refusal_says_what_the_queues_are(bench: Bench, text: str) -> None:
+    """The advice would be to delete a queue."""
+    bench.begin().close_by_broker(406, f"PRECONDITION_FAILED - {text}")
+    assert bench.owner.problem is None
+    bench.pass_time()
+    assert {given["x-queue-type"] for _, given in bench.join().declared} == {"classic"}
 
 
 @pytest.mark.parametrize("end", ["channel", "cancel", "connection"])
@@ -248,3 +344,42 @@ def test_a_stop_ends_although_the_channel_does(bench: Bench) -> None:
     bench.owner.cancel(lambda: told.append(True))
     channel.close_by_broker(541)
     assert told == [True]
+
+
+# Quorum queues
+
+
+@pytest.fixture
+def quorum(bench: Bench) -> FakeChannel:
+    bench.owner.start(bench.connection)
+    for _ in range(2):
+        bench.connection.last.close_by_broker(406, OTHER_TYPE)
+        bench.pass_time()
+    return bench.join()
+
+
+def test_an_owner_that_was_passed_over_starts_anew(bench: Bench, quorum: FakeChannel) -> None:
+    """What comes back was with another owner: all that is held is void, and nothing is answered."""
+    quorum.deliver(QUEUES[3], 1)
+    assert bench.bundles == []
+    ((queue, fence, body),) = quorum.published
+    assert (queue, fence.type) == (QUEUES[3].encode(), FENCE_TYPE)
+    quorum.deliver(QUEUES[3], 2, properties=fence, body=body)
+    assert bench.bundles == [QUEUES[3]]
+    quorum.deliver(QUEUES[3], 3, redelivered=True)
+    assert (bench.bundles, bench.ends, quorum.is_open) == ([QUEUES[3]], 3, False)
+    bench.pass_time()
+    assert bench.connection.last is not quorum
+
+
+def test_an_owner_of_a_quorum_queue_leaves_with_all_that_it_has(
+    bench: Bench, quorum: FakeChannel
+) -> None:
+    """A consumer that is cancelled would keep its fence while the next one is served."""
+    told: list[bool] = []
+    bench.owner.cancel(lambda: told.append(True))
+    assert (told, quorum.is_open) == ([True], True)
+    bench.owner.flush()
+    assert (quorum.is_open, bench.ends) == (False, 2)  # nothing is void: what is left is given back
+    bench.pass_time()
+    assert bench.connection.last is quorum

@@ -1,6 +1,7 @@
 """What idalloc needs in a broker, in the form of RabbitMQ's definitions files; pure.
 
-`deploy/rabbitmq/definitions.json` is this with the default names and without passwords.
+`deploy/rabbitmq/definitions.json` is this with the default names and without passwords, and
+`definitions-cluster.json` beside it the same with quorum queues.
 """
 
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ from idalloc_schemas import (
 )
 from idalloc_worker.broker_setup._limits import CALLER_LIMITS, POLICIES, VHOST_LIMITS, WORKER_LIMITS
 from idalloc_worker.marks import STREAM_ARGUMENTS
-from idalloc_worker.tags import QUEUE_ARGUMENTS
+from idalloc_worker.tags import QUEUE_ARGUMENTS, QUORUM_ARGUMENTS, SOON_GIVEN_UP
 from idalloc_worker.tags import QUEUES as ORDERED_QUEUES
 
 Callers = Literal["contract", "strict"]
@@ -52,6 +53,8 @@ class Broker:
     callers: tuple[str, ...] = ("idalloc-caller",)
     operator: str | None = None
     may_write: Callers = "contract"
+    quorum: bool = False
+    """Whether the queues of requests survive a node of a cluster."""
     hashes: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
@@ -82,7 +85,7 @@ class Broker:
             ],
             "queues": [
                 {"name": name, **here, "durable": True, "auto_delete": False, "arguments": given}
-                for name, given in _queues().items()
+                for name, given in _queues(quorum=self.quorum).items()
             ],
             "bindings": [
                 {
@@ -143,12 +146,14 @@ def _exchange(name: str, kind: str) -> dict[str, Any]:
     }
 
 
-def _queues() -> dict[str, dict[str, Any]]:
-    """Each queue's arguments: none that a policy could set."""
+def _queues(*, quorum: bool) -> dict[str, dict[str, Any]]:
+    """Each queue's arguments: none that a policy of every release could set."""
+    requests = {"x-queue-type": "quorum", **SOON_GIVEN_UP} if quorum else {}
+    ordered = QUORUM_ARGUMENTS if quorum else QUEUE_ARGUMENTS
     return {
-        ALLOC_QUEUE: {},
-        HEALTH_QUEUE: {},
+        ALLOC_QUEUE: dict(requests),
+        HEALTH_QUEUE: dict(requests),
         DEAD_QUEUE: {},
         MARKS_STREAM: dict(STREAM_ARGUMENTS),
-        **{name: dict(QUEUE_ARGUMENTS) for name in ORDERED_QUEUES},
+        **{name: dict(ordered) for name in ORDERED_QUEUES},
     }

@@ -63,11 +63,16 @@ _FLEET: Final = {
 _DEAD: Final = {"max-length": 10_000, "max-length-bytes": 16 * _MIB, "message-ttl": _DAY}
 
 # For quorum queues alone: RabbitMQ applies a policy with this key to no other queue. What has come
-# back so often has ended as many workers' connections.
-_DELIVERIES: Final = {"delivery-limit": 5}
+# back so often is put away. Up to 4.2 it counts also what a worker hands back that stops, so this
+# leaves room for more rolling restarts than a caller can see; messages that end connections are
+# taken one by one long before (`requests/_quarantine.py`).
+_DELIVERIES: Final = {"delivery-limit": 100}
+# There they cannot be taken one by one, and only connections that are lost bring messages back.
+_DELIVERIES_OF_BUNDLES: Final = {"delivery-limit": 5}
 
 _ALLOC: Final = r"^id\.alloc$"
 _ASK: Final = r"^id\.health$"
+_PARTITIONS: Final = r"^id\.ordered\.[0-7]$"
 
 
 def _policy(pattern: str, definition: Mapping[str, Any], priority: int) -> dict[str, Any]:
@@ -85,11 +90,14 @@ def _for_quorum(name: str, pattern: str, definition: dict[str, Any]) -> dict[str
     RabbitMQ takes the applicable one of the highest priority. 3.10 believes that quorum queues have
     no TTL, and so applies none that has one.
     """
-    timeless = {key: value for key, value in definition.items() if key != "message-ttl"}
     return {
         f"{name}-quorum": _policy(pattern, definition | _DELIVERIES, 20),
-        f"{name}-quorum-without-ttl": _policy(pattern, timeless | _DELIVERIES, 5),
+        f"{name}-quorum-without-ttl": _policy(pattern, _without_ttl(definition) | _DELIVERIES, 5),
     }
+
+
+def _without_ttl(definition: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in definition.items() if key != "message-ttl"}
 
 
 POLICIES: Final[Mapping[str, Mapping[str, Any]]] = {
@@ -98,7 +106,11 @@ POLICIES: Final[Mapping[str, Mapping[str, Any]]] = {
     # Above the policy of older set-ups, which was for both queues.
     "idalloc-health": _policy(_ASK, _HEALTH, 11),
     **_for_quorum("idalloc-health", _ASK, _HEALTH),
-    "idalloc-ordered": _policy(r"^id\.ordered\.[0-7]$", _ORDERED, 10),
+    "idalloc-ordered": _policy(_PARTITIONS, _ORDERED, 10),
+    # Without a time to live: bundles have one of their own, and fences must not have any.
+    "idalloc-ordered-quorum": _policy(
+        _PARTITIONS, _without_ttl(_ORDERED) | _DELIVERIES_OF_BUNDLES, 20
+    ),
     "idalloc-fleet": _policy(r"^id\.fleet\.(?!marks$).+$", _FLEET, 10),
     "idalloc-dead": _policy(r"^id\.dead$", _DEAD, 10),
 }

@@ -43,6 +43,7 @@ Examples:
   idalloc broker-setup --write-passwords passwords.txt > definitions.json
   idalloc broker-setup --apply http://admin@rabbitmq:15672 --dry-run
   idalloc broker-setup --apply http://admin@rabbitmq:15672 --caller shop --caller billing
+  idalloc broker-setup --quorum --no-passwords > definitions-cluster.json
 
 \b
 A user's password is that of the environment (IDALLOC_WORKER_PASSWORD for idalloc-worker,
@@ -68,6 +69,11 @@ SHOP_PASSWORD for shop), or a new one, which is shown once or written to a file.
     show_default=True,
     help="What callers may write to: strict means the exchange id.requests, and nothing else; "
     "contract the default exchange too, and so every queue of the virtual host.",
+)
+@click.option(
+    "--quorum",
+    is_flag=True,
+    help="Quorum queues, which survive a node of a cluster; for virtual hosts without the queues.",
 )
 @click.option(
     "--no-passwords", is_flag=True, help="Users who cannot log in until they get a password."

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from idalloc_client.amqp import (
@@ -33,6 +34,13 @@ from idalloc_worker.tags import QUEUES
 _log = logging.getLogger("idalloc.ordered")
 
 _REOPEN_AFTER: Final = 0.5  # seconds
+SILENT_AFTER: Final = 3.0
+"""Seconds without a confirm after which requests are passed on over another channel.
+
+RabbitMQ 3.10 never delivers what a channel sends that first used a quorum queue in the moment in
+which its leader was dying, and says nothing.
+"""
+_LOOK_EVERY: Final = 1.0  # seconds
 RETRY_AFTER: Final = 1.0
 """Seconds that a caller waits before it asks for an ordered tag again."""
 
@@ -45,6 +53,12 @@ _NOT_TAKEN: Final = Refused(
     RespCode.BUSY, "the queue of this app_tag's partition is full", RETRY_AFTER
 )
 _LOST: Final = Refused(RespCode.SHUTTING_DOWN, "the request could not be passed on", 0.1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    at: float
+    deliveries: list[Delivery]
 
 
 class Loop(Protocol):
@@ -97,7 +111,8 @@ class Forwarder:
         )
         self._waiting: list[Delivery] = []
         self._flush_pending = False
-        self._confirms = Confirms[list[Delivery]]()
+        self._confirms = Confirms[_Sent]()
+        self._looking = False
         self._returned: set[int] = set()
         self._second_tries = SecondTries(loop.call_later, clock, self.add)
         self._on_idle: Callable[[], None] | None = None
@@ -135,8 +150,8 @@ class Forwarder:
             return None  # the connection is lost, or closed by this worker: `lose` follows
         _log.warning("The broker closed a channel for ordered tags: %s", reason.reply_text)
         self._users.refused(reason)  # it knows this user by another name (OAuth 2)
-        for deliveries in self._forget_unconfirmed():
-            for delivery in deliveries:  # whether their owner has them is unknown
+        for sent in self._forget_unconfirmed():
+            for delivery in sent.deliveries:  # whether their owner has them is unknown
                 self._second_tries.forget(delivery)
                 self._responder.answer(delivery, _LOST)
         self._tell_idle()
@@ -166,7 +181,7 @@ class Forwarder:
         self._tell_idle()
 
     def _publish(self, channel: Channel, bundle: Bundle, deliveries: list[Delivery]) -> None:
-        number = self._confirms.add(deliveries)
+        number = self._confirms.add(_Sent(self._clock(), deliveries))
         properties = BasicProperties(
             content_type=CONTENT_TYPE,
             delivery_mode=DeliveryMode.Transient,
@@ -179,6 +194,31 @@ class Forwarder:
         body = encode_bundle([_ordered(delivery) for delivery in deliveries])
         channel.basic_publish("", QUEUES[bundle.partition], body, properties, mandatory=True)
         self._events[Event.FORWARDED] += len(deliveries)
+        self._look_later()
+
+    def _look_later(self) -> None:
+        if not self._looking:
+            self._looking = True
+            self._loop.call_later(_LOOK_EVERY, self._look)
+
+    def _look(self) -> None:
+        """Do not wait for ever for a channel that takes messages and says nothing."""
+        self._looking = False
+        oldest = self._confirms.oldest
+        if oldest is None:
+            return
+        if self._clock() - oldest.at > SILENT_AFTER:
+            self._pass_on_again()
+        else:
+            self._look_later()
+
+    def _pass_on_again(self) -> None:
+        """Use another channel. An owner that has some of them already wastes some ids."""
+        _log.info("RabbitMQ does not confirm requests for ordered tags: passing them on again")
+        unconfirmed = [each for sent in self._forget_unconfirmed() for each in sent.deliveries]
+        self._waiting = unconfirmed + self._waiting
+        self._channels.drop()
+        self._channels.open_later(0.0)
 
     def _on_return(
         self, _channel: Channel, method: Basic.Return, properties: BasicProperties, _body: bytes
@@ -198,12 +238,12 @@ class Forwarder:
         method = frame.method
         taken = isinstance(method, Basic.Ack)
         settled = self._confirms.settle(method.delivery_tag, multiple=method.multiple)
-        for number, deliveries in settled.items():
+        for number, sent in settled.items():
             refusal = None if taken else _NOT_TAKEN
             if number in self._returned:
                 self._returned.discard(number)
                 refusal = _NOT_ROUTED
-            for delivery in deliveries:
+            for delivery in sent.deliveries:
                 if refusal is None:
                     self._second_tries.forget(delivery)
                     delivery.session.finish(delivery)
@@ -213,7 +253,7 @@ class Forwarder:
                     self._responder.answer(delivery, refusal)
         self._tell_idle()
 
-    def _forget_unconfirmed(self) -> list[list[Delivery]]:
+    def _forget_unconfirmed(self) -> list[_Sent]:
         self._returned.clear()
         return self._confirms.reset()
 

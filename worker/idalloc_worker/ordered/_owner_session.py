@@ -28,11 +28,14 @@ class BundledRequest(Delivery):
     @property
     def returnable(self) -> bool:
         """Whether it may be handed back, which takes all of its bundle along."""
-        return not self.redelivered and self.message is not None and not self.message.begun
+        return self.message is not None and not self.message.begun
 
 
 class OwnerSession(Session):
     """A session whose messages are bundles: acknowledged once all in them is answered."""
+
+    leaving = False
+    """Whether its channel is about to be given up, so that what is left goes back by itself."""
 
     def unpack(self, bundle: Delivery, requests: Sequence[OrderedRequest]) -> list[BundledRequest]:
         """Make a delivery of each request."""
@@ -79,4 +82,5 @@ class OwnerSession(Session):
             return
         for request in message.requests:
             request.finished = True
-        super().hand_back(message.delivery)
+        if not self.leaving:
+            super().hand_back(message.delivery)

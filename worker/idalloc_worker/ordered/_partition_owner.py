@@ -2,16 +2,16 @@
 
 AMQP does not tell a consumer of a queue with a single active consumer whether it is the one. So
 what a worker holds for ordered tags belongs to one *generation*: the life of one channel with a
-consumer on each partition. A consumer that has been delivered to stays the active one until its
-channel ends or the broker cancels it, which it does when the queue is deleted, its process starts
-anew or a mirror takes its place (`consumer_arguments`). Either is the end of the generation, with
-all that was held.
+consumer on each partition. A classic queue's consumer that has been delivered to stays the active
+one until its channel ends or the broker cancels it, which it does when the queue is deleted, its
+process starts anew or a mirror takes its place (`consumer_arguments`). Of a quorum queue it has to
+find out by itself (`Fences`). Either is the end of the generation, with all that was held.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from idalloc_client.amqp import (
     Channel,
@@ -23,17 +23,13 @@ from idalloc_client.amqp import (
     ReplyCode,
 )
 from idalloc_worker.counters import ThrottledLog
+from idalloc_worker.ordered._fences import Fences
 from idalloc_worker.ordered._forwarder import Loop
 from idalloc_worker.ordered._owner_session import OwnerSession
-from idalloc_worker.requests import Delivery, OnDelivery
+from idalloc_worker.ordered._queue_kind import KindOfQueues, is_about_arguments
+from idalloc_worker.requests import Delivery, OnDelivery, release_of
 from idalloc_worker.rights import FleetUsers
-from idalloc_worker.tags import (
-    HIGHEST_PRECEDENCE,
-    QUEUE_ARGUMENTS,
-    QUEUES,
-    consumer_arguments,
-    precedence,
-)
+from idalloc_worker.tags import HIGHEST_PRECEDENCE, QUEUES, precedence
 
 _log = logging.getLogger("idalloc.ordered")
 
@@ -52,8 +48,8 @@ _ADVICE: Final = {
     ReplyCode.ACCESS_REFUSED: "give its user read permission on id.ordered.*",
     ReplyCode.NOT_FOUND: "create the queues (deploy/rabbitmq/definitions.json), or give its user "
     "configure permission on id.ordered.*",
-    ReplyCode.PRECONDITION_FAILED: "delete the queue: it is no classic queue with "
-    "x-single-active-consumer, and ids would not be in order",
+    ReplyCode.PRECONDITION_FAILED: "delete the queue: it has no x-single-active-consumer, so "
+    "that ids would not be in order, or is of another type than those of the other partitions",
 }
 
 
@@ -99,6 +95,8 @@ class PartitionOwner:
             on_cancelled=self._on_cancelled_by_broker,
         )
         self._session: OwnerSession | None = None
+        self._fences: Fences | None = None
+        self._queues = KindOfQueues()
         self._may_declare = True
         self._declaring = False
         self._to_join = 0
@@ -123,34 +121,44 @@ class PartitionOwner:
         if self._session is None or not self._session.usable:
             on_cancelled()
             return
+        if self._fences is not None:
+            # What a cancelled consumer has not acknowledged, its fence too, would stay with it
+            # while the next one is served: it gives up both at once, in `flush`.
+            self._session.leaving = True
+            on_cancelled()
+            return
         self._on_cancelled = on_cancelled
         self._session.cancel(self._tell_cancelled)
 
     def flush(self) -> None:
-        """Send the acknowledgements that are due."""
+        """Send the acknowledgements that are due; where that was not done yet, stop consuming."""
         if self._session is not None:
             self._session.flush()
+            if self._session.leaving:
+                self._channels.drop()
 
     def _on_open(self, channel: Channel) -> None:
         channel.basic_qos(prefetch_count=_PREFETCH)
+        self._queues.begin(release_of(channel.connection.server_properties))
         self._declaring = self._may_declare
         if self._may_declare:
             # Declared where that is allowed, since only so does the broker say that a queue is
             # not one with a single active consumer.
-            self._declare(channel, 0)
+            self._declare(channel, self._queues.declarations())
         else:
             self._consume(channel)
 
-    def _declare(self, channel: Channel, partition: int) -> None:
-        if partition == len(QUEUES):
+    def _declare(self, channel: Channel, wanted: Iterator[tuple[str, Mapping[str, Any]]]) -> None:
+        queue, arguments = next(wanted, (None, {}))
+        if queue is None:
             self._declaring = False
             self._consume(channel)
             return
         channel.queue_declare(
-            QUEUES[partition],
+            queue,
             durable=True,
-            arguments=QUEUE_ARGUMENTS,
-            callback=lambda _frame: self._declare(channel, partition + 1),
+            arguments=dict(arguments),
+            callback=lambda _frame: self._declare(channel, wanted),
         )
 
     def _consume(self, channel: Channel) -> None:
@@ -158,10 +166,21 @@ class PartitionOwner:
             return
         parts = (self._loop.message_channel(channel), self._worker, self._loop.call_soon)
         session = self._session = OwnerSession(*parts, self._on_replied, users=self._users)
+        self._fences = self._new_fences(parts[0]) if self._queues.kind.silent else None
         self._to_join = len(QUEUES)
         for partition in range(len(QUEUES)):
             delay = _SPREAD * (1 - precedence(self._worker, partition) / HIGHEST_PRECEDENCE)
             self._loop.call_later(delay, partial(self._join, session, partition))
+
+    def _new_fences(self, channel: MessageChannel) -> Fences:
+        return Fences(
+            channel,
+            self._loop.call_later,
+            self._clock,
+            users=self._users,
+            handle=self._take,
+            on_over=self._on_over,
+        )
 
     def _join(self, session: OwnerSession, partition: int) -> None:
         if session is not self._session or self._channels.connection is None or not session.usable:
@@ -172,18 +191,23 @@ class PartitionOwner:
             f"{self._worker} {queue.removeprefix('id.')}",
             self._on_delivery,
             self._on_joined,
-            arguments=consumer_arguments(self._worker, partition),
+            arguments=self._queues.kind.consumer_arguments(self._worker, partition),
         )
 
     def _on_joined(self) -> None:
         self._to_join -= 1
         if not self._to_join:
             self.problem = None
+            self._queues.fits()
             _log.info("Ready for ordered tags")
 
     def _on_delivery(self, delivery: Delivery, properties: Properties, body: bytes) -> None:
         if delivery.session is not self._session:
             return  # it came while the channel was being closed: the generation is over
+        if self._fences is None or self._fences.admits(delivery, properties, body):
+            self._take(delivery, properties, body)
+
+    def _take(self, delivery: Delivery, properties: Properties, body: bytes) -> None:
         self.delivered_to.add(QUEUES.index(delivery.queue))
         self._on_bundle(delivery, properties, body)
 
@@ -191,6 +215,13 @@ class PartitionOwner:
 
     def _on_cancelled_by_broker(self) -> None:
         _log.warning("The broker cancelled a consumer of ordered tags; starting anew")
+        self._start_anew()
+
+    def _on_over(self, reason: str) -> None:
+        _log.warning("Starting anew with ordered tags: %s", reason)
+        self._start_anew()
+
+    def _start_anew(self) -> None:
         self._channels.drop()
         self._end()
         self._channels.open_later(_REOPEN_AFTER)
@@ -203,6 +234,10 @@ class PartitionOwner:
         if code == ReplyCode.ACCESS_REFUSED and self._declaring:
             self._may_declare = False  # then the queues have to be there
             return 0.0
+        if self._queues.refused(reason):
+            return 0.0
+        if code == ReplyCode.PRECONDITION_FAILED and not is_about_arguments(reason):
+            code = None  # a delivery tag, say, or an acknowledgement that was too late
         self._may_declare = True
         if code in _ADVICE:
             self.problem = f"the workers cannot use the queues id.ordered.*: {_ADVICE[code]}"
@@ -216,7 +251,7 @@ class PartitionOwner:
         return _RETRY_AFTER if code in _ADVICE else _REOPEN_AFTER
 
     def _end(self) -> None:
-        self._session = None
+        self._session = self._fences = None
         self.delivered_to.clear()
         self._on_end()
         self._tell_cancelled()

@@ -51,7 +51,9 @@ def run_worker(
     attempts = count(1)
     engine = Engine(_limits(settings), attempts=attempts)
     ordered_engine = OrderedEngine(_limits(settings), attempts=attempts)
-    group = f"{socket.gethostname()} {os.getppid()}"
+    # Processes that are started one by one have the same parent, and the same number.
+    started_by = os.getppid() if settings.processes > 1 else os.getpid()
+    group = f"{socket.gethostname()} {started_by}"
     brokers = spread(
         connection_parameters(settings.amqp_url.get_secret_value(), name), group, number
     )

@@ -16,7 +16,7 @@ from idalloc_worker.requests._sample import Sample
 from idalloc_worker.requests._session import Delivery, OnDelivery, Session
 from idalloc_worker.requests._side_answers import SideAnswers
 from idalloc_worker.requests._stalls import BEAT
-from idalloc_worker.requests._taken import TakenSession
+from idalloc_worker.requests._taken import TakenSession, as_copy
 
 __all__ = [
     "ADVICE",
@@ -34,6 +34,7 @@ __all__ = [
     "Session",
     "SideAnswers",
     "TakenSession",
+    "as_copy",
     "deadline_of",
     "health_reply",
     "health_reply_in_slices",

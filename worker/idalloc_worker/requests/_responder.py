@@ -72,7 +72,7 @@ class Responder:
         elif answer.code is RespCode.SHUTTING_DOWN and delivery.returnable:
             self._outcomes[ALLOC_QUEUE][Outcome.HANDED_BACK] += 1
             delivery.session.hand_back(delivery)
-        else:  # a request is handed back once; the second time its caller is told
+        else:
             self.refuse(delivery, answer)
 
     def refuse(self, delivery: Delivery, refusal: Refused) -> None:

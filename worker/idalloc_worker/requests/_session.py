@@ -45,8 +45,8 @@ class Delivery:
 
     @property
     def returnable(self) -> bool:
-        """Whether it may be handed back: that is done once."""
-        return not self.redelivered
+        """Whether it may be handed back: its queue has it until then."""
+        return True
 
     @property
     def answerable(self) -> bool:

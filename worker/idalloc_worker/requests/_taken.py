@@ -17,6 +17,11 @@ class Taken(Delivery):
     properties: Properties | None = None
     body: bytes = b""
 
+    @property
+    def returnable(self) -> bool:
+        """Whether it may be handed back: its queue has it no more, so its caller is told."""
+        return False
+
 
 class TakenSession(Session):
     """Answers on the worker's channel what came over another connection."""

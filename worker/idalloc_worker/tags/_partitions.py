@@ -13,14 +13,21 @@ PARTITIONS: Final = 8
 QUEUES: Final = tuple(f"id.ordered.{partition}" for partition in range(PARTITIONS))
 """By partition."""
 
-QUEUE_ARGUMENTS: Final = {"x-queue-type": "classic", "x-single-active-consumer": True}
-"""What no policy can set: the broker gives the queue's messages to one of its consumers.
+SINGLE_ACTIVE: Final = {"x-single-active-consumer": True}
+"""What no policy can set: the broker gives the queue's messages to one of its consumers."""
 
-Classic, where a virtual host's default is something else: a quorum queue takes its messages away
-from a consumer that lives on (for one of a higher priority, or while a node seems to be down), and
-may come back to it, which the consumer does not notice.
+QUEUE_ARGUMENTS: Final = {"x-queue-type": "classic", **SINGLE_ACTIVE}
+"""Of a queue that is to be a classic one, whatever the virtual host's default is."""
+
+SOON_GIVEN_UP: Final = {"x-consumer-disconnected-timeout": 1000}
+"""Of a quorum queue, in milliseconds: how long it waits for a consumer whose node it cannot reach.
+
+RabbitMQ 4.3 waits a minute otherwise, and delivers to nobody else meanwhile; earlier releases do
+not wait, and ignore it. An argument, since they refuse a policy with a key that they do not know.
 """
 
+QUORUM_ARGUMENTS: Final = {"x-queue-type": "quorum", **SINGLE_ACTIVE, **SOON_GIVEN_UP}
+"""Of a queue that survives a node."""
 
 HIGHEST_PRECEDENCE: Final = 999
 
@@ -46,5 +53,15 @@ def precedence(worker: str, partition: int) -> int:
 
 
 def consumer_arguments(worker: str, partition: int) -> dict[str, Any]:
-    """With what a worker consumes a partition."""
+    """With what a worker consumes a partition whose queue is a classic one."""
     return {"x-priority": precedence(worker, partition), _CANCEL_ON_RESTART: True}
+
+
+QUORUM_CONSUMER_ARGUMENTS: Final = {"x-consumer-timeout": 30 * 60 * 1000}
+"""With what a worker consumes a partition whose queue is a quorum queue.
+
+Without `x-priority`: RabbitMQ 4 would stop deliveries to the owner as soon as a worker that wants
+the partition more comes, until all is acknowledged, which never is (`ordered/_fences.py`). The time
+is what holds anyway; RabbitMQ 4.3 refuses the argument for a classic queue, as RabbitMQ 3 refuses
+the other one for a quorum queue: that is how a worker that may not declare learns what there is.
+"""

@@ -1,0 +1,162 @@
+"""A cluster of RabbitMQ nodes to break, whoever runs it: nodes by number, leaders of queues."""
+
+import abc
+import contextlib
+import socket
+import time
+import urllib.error
+from collections.abc import Iterator
+from http.client import HTTPException
+from typing import Any, Final
+from urllib.parse import quote, urlsplit
+
+import pika
+import pika.exceptions
+
+from devstack.servers._management import Management
+from idalloc_worker.broker_setup import Broker
+
+PATIENCE: Final = 180.0
+_PAUSE: Final = 0.2
+_NOT_YET: Final = (
+    OSError,
+    urllib.error.URLError,
+    HTTPException,
+    pika.exceptions.AMQPError,
+    KeyError,
+    AssertionError,
+)
+
+
+class BrokerCluster(abc.ABC):
+    """Nodes count from 0. Whoever asks about queues does it while no node is frozen."""
+
+    amqp_urls: list[str]
+    """Of each node, the vhost `/`."""
+    management_urls: list[str]
+    names: list[str]
+    """How the nodes know each other."""
+
+    def __init__(self) -> None:
+        self._away: set[int] = set()
+        self._frozen: set[int] = set()
+
+    # Faults
+
+    def kill(self, number: int) -> None:
+        """End a node as a power cut does (SIGKILL)."""
+        self._away.add(number)
+        self._do("kill", number)
+
+    def stop(self, number: int) -> None:
+        """Have a node shut down in order; it is gone when this returns."""
+        self._away.add(number)
+        self._do("stop", number)
+        self._wait(lambda: self._assert_silent(number))
+
+    def pause(self, number: int) -> None:
+        """Freeze a node (SIGSTOP): its connections stay open, and nothing comes out of them."""
+        self._away.add(number)
+        self._frozen.add(number)
+        self._do("pause", number)
+
+    def resume(self, number: int) -> None:
+        """Let a frozen node go on (SIGCONT)."""
+        self._do("resume", number)
+        self._frozen.discard(number)
+        self._away.discard(number)
+
+    def start(self, number: int) -> None:
+        """Start a node that was killed or stopped."""
+        self._wait(lambda: self._assert_silent(number))
+        self._do("start", number)
+        self._away.discard(number)
+
+    def heal(self) -> None:
+        """Have all nodes run that somebody has left broken."""
+        for number in sorted(self._frozen):
+            self.resume(number)
+        for number in sorted(self._away):
+            self.start(number)
+
+    @abc.abstractmethod
+    def _do(self, action: str, number: int) -> None:
+        """Do one of these to a node."""
+
+    # What there is
+
+    def url(self, vhost: str) -> str:
+        """Name all nodes, the first one first."""
+        parts = urlsplit(self.amqp_urls[0])
+        user = parts.netloc.rpartition("@")[0]
+        hosts = ",".join(urlsplit(url).netloc.rpartition("@")[2] for url in self.amqp_urls)
+        return f"amqp://{user}@{hosts}/{quote(vhost, safe='')}"
+
+    def node_url(self, number: int, vhost: str) -> str:
+        """Name one node."""
+        path = f"/{quote(vhost, safe='')}"
+        return urlsplit(self.amqp_urls[number])._replace(path=path).geturl()
+
+    @property
+    def management(self) -> Management:
+        """Ask a node that is there."""
+        there = next(n for n in range(len(self.names)) if n not in self._away)
+        return Management(self.management_urls[there])
+
+    def leader(self, vhost: str, queue: str) -> int:
+        """Tell on which node a queue's leader is, or the whole of a classic queue."""
+        path = f"/api/queues/{quote(vhost, safe='')}/{queue}"
+        found = self.management.get(path)
+        return self.names.index(found.get("leader") or found["node"])
+
+    def wait_until_whole(self, vhost: str) -> None:
+        """Wait until all nodes run, take logins, and have their part of each queue of a vhost."""
+        self._wait(lambda: self._assert_whole(vhost))
+
+    @contextlib.contextmanager
+    def vhost(self, name: str, *, quorum: bool) -> Iterator[str]:
+        """Make a virtual host with what is shipped for one, apart from users; yield its name."""
+        here = quote(name, safe="")
+        definitions = Broker(vhost=name, quorum=quorum).definitions()
+        user = urlsplit(self.amqp_urls[0]).username or ""
+        # Nodes that have just joined may fail to start it, or do so later.
+        self._wait(lambda: self.management.put(f"/api/vhosts/{here}", {}))
+        try:
+            everything = {"configure": ".*", "write": ".*", "read": ".*"}
+            self.management.put(f"/api/permissions/{here}/{user}", everything)
+            kinds = ("exchanges", "policies", "queues", "bindings")
+            self.management.post(
+                f"/api/definitions/{here}", {kind: definitions[kind] for kind in kinds}
+            )
+            yield name
+        finally:
+            self.management.delete(f"/api/vhosts/{here}")
+
+    def _assert_whole(self, vhost: str) -> None:
+        nodes = self.management.get("/api/nodes")
+        assert all(node["running"] and not node["partitions"] for node in nodes), nodes
+        assert len(nodes) == len(self.names)
+        for queue in self.management.get(f"/api/queues/{quote(vhost, safe='')}"):
+            assert len(queue.get("online", self.names)) == len(queue.get("members", self.names))
+        for number in range(len(self.names)):
+            parameters = pika.URLParameters(self.node_url(number, vhost))
+            pika.BlockingConnection(parameters).close()
+
+    def _assert_silent(self, number: int) -> None:
+        parts = urlsplit(self.amqp_urls[number])
+        with contextlib.suppress(ConnectionRefusedError):
+            socket.create_connection((parts.hostname or "", parts.port or 0), 5.0).close()
+            raise AssertionError("it listens")
+
+    @staticmethod
+    def _wait(assertion: Any) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                assertion()
+            except _NOT_YET:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(_PAUSE)
+            else:
+                return
