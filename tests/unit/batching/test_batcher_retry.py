@@ -90,6 +90,18 @@ def test_an_answer_that_never_comes_leaves_the_last_one() -> None:
     assert isinstance(silent.exception(0), CallTimeoutError)
 
 
+def test_who_was_refused_together_with_others_hears_that() -> None:
+    """Half of them are asked for, and no answer comes: what was said of all is what is known."""
+    world = World()
+    calls = [world.ask(patience=1.0) for _ in range(8)]
+    world.turn()
+    world.refuse(-1)
+    assert count_of(world) == 4  # nobody answers these
+    assert all(isinstance(world.batcher.overdue(call), NoAvailableIdError) for call in calls)
+    world.pass_time(1.0)
+    assert {str(call.exception(0)) for call in calls} == {"no (app_tag 'a'); refused once"}
+
+
 @pytest.mark.parametrize("code", [-2, -3, -4, -5, -8])
 def test_what_does_not_pass_is_told_at_once(code: int) -> None:
     """To ask again would not help, although the answer names a time."""
