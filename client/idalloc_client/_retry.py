@@ -54,9 +54,15 @@ class Refusals:
     def after(cls, before: Self | None, error: IdAllocError, now: float) -> Self:
         """Note one more answer; without its traceback, which holds on to whoever was asked for."""
         error.__traceback__ = None
-        if before is None:
+        if before is None or not before.times:
             return cls(error, 1, now, now)
         return cls(error, before.times + 1, before.first_at, now)
+
+    @classmethod
+    def of_several(cls, error: IdAllocError, now: float) -> Self:
+        """Note an answer to a request for more callers, which does not count as one's own."""
+        error.__traceback__ = None
+        return cls(error, 0, now, now)
 
     def pause(self, remaining: float, jitter: float) -> Pause | None:
         """Say when to ask again with so many seconds left; None if that would be too late.

@@ -105,6 +105,7 @@ class RefusedCallers:
         nothing even for the one who wanted least, only one like that is asked for, for all.
         """
         queue, alive = request.tag_queue, self._alive(request.everybody)
+        passing = queue.retry and can_pass(error)
         middle = len(request.batch.waiters) // 2
         if middle == 0:  # who wants as many or more cannot be served either
             limit = size_of(request.batch.waiters[0])
@@ -112,14 +113,22 @@ class RefusedCallers:
             alive = [waiter for waiter in alive if size_of(waiter) < limit]
             middle = len(alive)
             queue.dry = not alive
-        elif alive and queue.dry and queue.retry and can_pass(error):
+        elif alive and queue.dry and passing:
             least = min(range(len(alive)), key=lambda place: size_of(alive[place]))
             alive.insert(0, alive.pop(least))
             middle = 1
         if alive:
+            self._note(alive, error if passing else None)
             self._call_limit.calls += len(alive)
             self._counters.retried += len(alive)
             self._send_for(queue, Batch(alive[:middle], single=False), alive[middle:])
+
+    def _note(self, waiters: list[Waiter], error: IdAllocError | None) -> None:
+        """Keep what was said of several together, for those who hear nothing more in time."""
+        if error is not None:
+            refusals = Refusals.of_several(error, self._clock())
+            for promise, _, _ in waiters:
+                self._refusals.setdefault(promise, refusals)
 
     def _alive(self, waiters: list[Waiter]) -> list[Waiter]:
         """Leave out who has gone."""

@@ -90,6 +90,18 @@ def test_an_answer_that_never_comes_leaves_the_last_one() -> None:
     assert isinstance(silent.exception(0), CallTimeoutError)
 
 
+def test_who_was_refused_together_with_others_hears_that() -> None:
+    """Half of them are asked for, and no answer comes: what was said of all is what is known."""
+    world = World()
+    calls = [world.ask(patience=1.0) for _ in range(8)]
+    world.turn()
+    world.refuse(-1)
+    assert count_of(world) == 4  # nobody answers these
+    assert all(isinstance(world.batcher.overdue(call), NoAvailableIdError) for call in calls)
+    world.pass_time(1.0)
+    assert {str(call.exception(0)) for call in calls} == {"no (app_tag 'a'); refused once"}
+
+
 @pytest.mark.parametrize("code", [-2, -3, -4, -5, -8])
 def test_what_does_not_pass_is_told_at_once(code: int) -> None:
     """To ask again would not help, although the answer names a time."""
@@ -149,7 +161,7 @@ def test_a_crowd_that_rests_is_served_as_far_as_there_are_ids() -> None:
     world = World()
     calls = [world.ask(patience=20.0) for _ in range(100)]
     refuse_until(world, 2.0)
-    left = 37
+    left, before = 37, world.requests
     while world.now < 6.0:
         world.turn()
         while world.sent:
@@ -161,6 +173,7 @@ def test_a_crowd_that_rests_is_served_as_far_as_there_are_ids() -> None:
                 world.refuse(-1)
         world.pass_time(TICK)
     assert sum(call.done() for call in calls) == 37
+    assert world.requests - before < 37  # not one by one
     assert world.batcher.calls == 63
 
 
@@ -181,20 +194,14 @@ def test_who_wants_less_is_served_while_others_rest() -> None:
 
 
 def test_callers_in_a_hurry_do_not_make_others_ask_faster() -> None:
-    """A stream of callers near their deadline rests apart from one with time."""
+    """A stream of callers near their deadline rests apart from one with time, in its very queue."""
     world = World()
-    patient = world.ask(patience=4.5)
-    asked = 0
-    while world.now < 4.0:
-        world.ask(patience=4.2 - world.now)  # ends long before the others' pause does
-        world.turn()
-        before = world.counters.failed.total()
-        while world.sent:
-            world.refuse(-1)
-        asked += world.counters.failed.total() - before
-        world.pass_time(0.05)
-    refusals = world.batcher._refused._refusals[patient]
-    assert refusals.times < 10
+    patient = world.ask(patience=7.9)
+    while world.now < 7.0:
+        world.ask(patience=4.0)
+        refuse_until(world, world.now + 0.1)
+    assert world.counters.failed.total() > 20  # from the fourth second on, one each tenth
+    assert world.batcher._refused._refusals[patient].times <= 12
     assert not patient.done()
 
 
