@@ -33,6 +33,8 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[DatabaseCluster]:
     if request.param == "group-replication":
         given = GroupReplication(os.environ[GROUP_URL])
         wait_until_whole(given)
+        for node in given.nodes:
+            node.expel_at_once()
         yield given
     else:
         with GaleraCluster() as running:
