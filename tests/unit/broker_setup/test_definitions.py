@@ -13,6 +13,7 @@ from idalloc_schemas import (
     FLEET_EXCHANGE,
     FLEET_HEALTH_EXCHANGE,
     HEALTH_QUEUE,
+    LOCAL_EXCHANGE,
     MARKS_STREAM,
     REQUEST_EXCHANGE,
 )
@@ -114,12 +115,22 @@ def test_every_exchange_is_there_that_workers_use() -> None:
     exchanges = {each["name"]: each["type"] for each in Broker().definitions()["exchanges"]}
     fleet = dict.fromkeys((FLEET_EXCHANGE, FLEET_HEALTH_EXCHANGE), "fanout")
     assert exchanges == {**fleet, REQUEST_EXCHANGE: "direct"}
+    there = json.loads(run("--local", "--no-passwords").stdout)["exchanges"]
+    assert {each["name"]: each["type"] for each in there} == {
+        **exchanges,
+        LOCAL_EXCHANGE: "x-local-random",
+    }
 
 
 def test_every_queue_has_limits_but_the_stream() -> None:
     """A stream has its own. Who is refused is told; the oldest of the dead are let go."""
     queues = [queue["name"] for queue in Broker().definitions()["queues"]]
-    for queue in [*queues, "id.fleet.0123456789abcdef", "id.fleet.health.0123456789abcdef"]:
+    for queue in [
+        *queues,
+        "id.fleet.0123456789abcdef",
+        "id.fleet.health.0123456789abcdef",
+        "id.local.0123",
+    ]:
         mine = [it for it in POLICIES.values() if re.search(it["pattern"], queue)]
         if queue == MARKS_STREAM:
             assert not mine
@@ -139,6 +150,9 @@ def test_every_queue_has_limits_but_the_stream() -> None:
         ("contract", "id.requests", True),
         ("strict", "amq.default", False),
         ("strict", "id.requests", True),
+        ("contract", "id.local", True),
+        ("contract", "id.local.0123456789abcdef", False),
+        ("strict", "id.local", False),
         ("contract", "id.fleet", False),
         ("strict", "id.fleet", False),
         ("contract", "id.fleet.health", False),

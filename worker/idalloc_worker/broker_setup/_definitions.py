@@ -14,6 +14,7 @@ from idalloc_schemas import (
     FLEET_EXCHANGE,
     FLEET_HEALTH_EXCHANGE,
     HEALTH_QUEUE,
+    LOCAL_EXCHANGE,
     MARKS_STREAM,
     REQUEST_EXCHANGE,
 )
@@ -33,12 +34,12 @@ NO_PASSWORD: Final = ""
 _NOTHING: Final = "^$"
 _ALL: Final = ".*"
 _WORKER_RIGHTS: Final = {
-    "configure": r"^id\.fleet\..+$",
-    "write": r"^(amq\.default|id\.fleet(\..+)?)$",
-    "read": r"^id\.(alloc|health|fleet(\..+)?|ordered\.[0-7])$",
+    "configure": r"^id\.(fleet|local)\..+$",
+    "write": r"^(amq\.default|id\.fleet(\..+)?|id\.local\..+)$",
+    "read": r"^id\.(alloc|health|(fleet|local)(\..+)?|ordered\.[0-7])$",
 }
 _CALLERS_WRITE: Final[Mapping[Callers, str]] = {
-    "contract": r"^(amq\.default|id\.requests)$",
+    "contract": r"^(amq\.default|id\.requests|id\.local)$",
     "strict": r"^id\.requests$",
 }
 _OPERATOR_RIGHTS: Final = {"configure": _ALL, "write": _ALL, "read": _ALL}
@@ -55,6 +56,8 @@ class Broker:
     may_write: Callers = "contract"
     quorum: bool = False
     """Whether the queues of requests survive a node of a cluster."""
+    local: bool = False
+    """Whether callers may ask a worker at their own node; RabbitMQ has that from 4.0 on."""
     hashes: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
@@ -82,6 +85,7 @@ class Broker:
                 _exchange(FLEET_EXCHANGE, "fanout") | here,
                 _exchange(FLEET_HEALTH_EXCHANGE, "fanout") | here,
                 _exchange(REQUEST_EXCHANGE, "direct") | here,
+                *([_exchange(LOCAL_EXCHANGE, "x-local-random") | here] if self.local else []),
             ],
             "queues": [
                 {"name": name, **here, "durable": True, "auto_delete": False, "arguments": given}

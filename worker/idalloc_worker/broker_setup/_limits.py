@@ -111,6 +111,7 @@ POLICIES: Final[Mapping[str, Mapping[str, Any]]] = {
     "idalloc-ordered-quorum": _policy(
         _PARTITIONS, _without_ttl(_ORDERED) | _DELIVERIES_OF_BUNDLES, 20
     ),
+    "idalloc-local": _policy(r"^id\.local\..+$", _REQUESTS, 10),
     "idalloc-fleet": _policy(r"^id\.fleet\.(?!marks$).+$", _FLEET, 10),
     "idalloc-dead": _policy(r"^id\.dead$", _DEAD, 10),
 }

@@ -76,6 +76,12 @@ SHOP_PASSWORD for shop), or a new one, which is shown once or written to a file.
     help="Quorum queues, which survive a node of a cluster; for virtual hosts without the queues.",
 )
 @click.option(
+    "--local",
+    is_flag=True,
+    help="An exchange through which callers reach a worker at their own node of a cluster "
+    "(RabbitMQ 4).",
+)
+@click.option(
     "--no-passwords", is_flag=True, help="Users who cannot log in until they get a password."
 )
 @click.option(
