@@ -125,12 +125,9 @@ def test_every_exchange_is_there_that_workers_use() -> None:
 def test_every_queue_has_limits_but_the_stream() -> None:
     """A stream has its own. Who is refused is told; the oldest of the dead are let go."""
     queues = [queue["name"] for queue in Broker().definitions()["queues"]]
-    for queue in [
-        *queues,
-        "id.fleet.0123456789abcdef",
-        "id.fleet.health.0123456789abcdef",
-        "id.local.0123",
-    ]:
+    local = "id.local.0123456789abcdef"
+    fleet = ("id.fleet.0123456789abcdef", "id.fleet.health.0123456789abcdef")
+    for queue in [*queues, *fleet, local]:
         mine = [it for it in POLICIES.values() if re.search(it["pattern"], queue)]
         if queue == MARKS_STREAM:
             assert not mine
@@ -140,7 +137,7 @@ def test_every_queue_has_limits_but_the_stream() -> None:
         limits = next(one for one in definitions if "delivery-limit" not in one)
         assert "message-ttl" in limits
         refuses = limits.get("overflow") == "reject-publish"
-        assert refuses is (queue in {ALLOC_QUEUE, HEALTH_QUEUE, *ORDERED_QUEUES})
+        assert refuses is (queue in {ALLOC_QUEUE, HEALTH_QUEUE, *ORDERED_QUEUES, local})
 
 
 @pytest.mark.parametrize(
