@@ -47,9 +47,7 @@ _MUTE_AFTER = 1.0  # seconds without a confirm after which nothing more is reser
 _GREETINGS = 5  # that the broker refuses, one after the other, until it is done without
 _SILENCE = 3  # refusals, as it were
 _RESTART_AFTER = 3.0  # seconds after which another channel is tried, or it is done without
-_GREETED_AFTER = 2.0
-"""The same for a greeting, for which requests wait: where a node of a cluster is frozen, RabbitMQ
-confirms nothing that goes to all workers until it has given that node up."""
+_GREETED_AFTER = 2.0  # the same for a greeting, for which requests wait: a frozen node holds it up
 
 
 class Fleet:
@@ -248,8 +246,8 @@ class Fleet:
         def look() -> None:
             if generation != self._generation or self._state is FleetState.DOWN:
                 return
-            greeting = self._state is FleetState.GREETING
-            if self._silence > (_GREETED_AFTER if greeting else _RESTART_AFTER):
+            longest = _GREETED_AFTER if self._state is FleetState.GREETING else _RESTART_AFTER
+            if self._silence > longest:
                 self._on_greeting_failed(_SILENCE, "it does not confirm what is published")
                 self._channel.restart("the broker does not confirm what is said")
             else:
