@@ -60,7 +60,8 @@ def draw(arguments: argparse.Namespace) -> Summary:
     summary, errors = Summary(), Counter[str]()
     tags = arguments.tags.split(",")
     until = time.monotonic() + arguments.seconds
-    with IdClient(arguments.url) as client, Recorder(arguments.folder) as recorder:
+    retry = not arguments.first_answer
+    with IdClient(arguments.url, retry=retry) as client, Recorder(arguments.folder) as recorder:
         while (
             summary.ids < arguments.ids
             or time.monotonic() < until
@@ -111,6 +112,7 @@ def main() -> None:
     parser.add_argument("--timeout", type=float, default=5.0)
     parser.add_argument("--batch", type=int, default=200)
     parser.add_argument("--pause", type=float, default=0.0)
+    parser.add_argument("--first-answer", action="store_true", help="ask nobody again")
     arguments = parser.parse_args()
     summary = draw(arguments)
     path = arguments.folder / f"summary-{arguments.name}.json"

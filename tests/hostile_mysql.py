@@ -137,6 +137,12 @@ class HostileMySql:
         with self._lock:
             return b"\x02" in self._heard
 
+    @property
+    def logins(self) -> int:
+        """Count those who came."""
+        with self._lock:
+            return len(self._sockets)
+
     def packets(self) -> int:
         """Count what it was told."""
         with self._lock:

@@ -1,9 +1,9 @@
 """The counters behind the fake clients: they answer as a worker does."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from idalloc_client._batch import IdBatch
 from idalloc_client._errors import (
@@ -14,6 +14,7 @@ from idalloc_client._errors import (
     refused,
 )
 from idalloc_client._memory import Locks
+from idalloc_client._retry import SHORTEST, Refusals, can_pass
 from idalloc_client._rpc import RawReply, RequestSpec, check_draw
 from idalloc_schemas import (
     MAX_ID,
@@ -26,6 +27,7 @@ from idalloc_schemas import (
 )
 
 WORKER: Final = "fake"
+_Result = TypeVar("_Result")
 _MAX_COUNT: Final = 1_000_000  # what a worker allows unless it is configured otherwise
 
 _REFUSALS: Final[Mapping[RespCode, tuple[str, int | None]]] = {
@@ -39,6 +41,18 @@ _REFUSALS: Final[Mapping[RespCode, tuple[str, int | None]]] = {
     RespCode.INTERNAL: ("the row of this app_tag is invalid", None),
 }
 """What a worker says with each code: its words, and milliseconds where a retry can help."""
+
+
+@dataclass(frozen=True, slots=True)
+class TimeLimits:
+    """How long a call may take: really, and by its own clock."""
+
+    deadline: float
+    timeout: float
+
+    @classmethod
+    def of(cls, timeout: float) -> "TimeLimits":
+        return cls(time.monotonic() + timeout, timeout)
 
 
 @dataclass(slots=True, eq=False)
@@ -166,3 +180,26 @@ class _Counter:
 def _refusal(code: RespCode, app_tag: str | None) -> RefusedError:
     msg, retry_after_ms = _REFUSALS[code]
     return refused(ErrorReply(resp_code=code, msg=msg, retry_after_ms=retry_after_ms), app_tag)
+
+
+def patiently(
+    answer: Callable[[], _Result], timeout: float, on_retry: Callable[[], None]
+) -> _Result:
+    """Ask again as the real client does, with a clock of the call's own: nobody really waits.
+
+    The clock goes forward by what each answer says; once that reaches the timeout, the last
+    answer is raised as the real client raises it.
+    """
+    passed, refusals = 0.0, None
+    while True:
+        try:
+            return answer()
+        except IdAllocError as error:
+            if not can_pass(error):
+                raise
+            refusals = Refusals.after(refusals, error, passed)
+        pause = getattr(refusals.error, "retry_after", None) or SHORTEST
+        passed = round(passed + pause, 6)  # so that ten tenths are a whole
+        if passed >= timeout:
+            raise refusals.at_last()
+        on_retry()

@@ -16,6 +16,8 @@ from idalloc_client.amqp import (
     warn_of_cleartext,
 )
 
+_LEASE_TIMEOUT = 30.0  # seconds: nobody waits for it in vain, the sequence has its own patience
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientOptions:
@@ -30,6 +32,7 @@ class ClientOptions:
     max_in_flight: int
     exchange: str
     workers: frozenset[bytes]
+    retry: bool
 
 
 class ConfiguredClient(ABC):
@@ -46,6 +49,7 @@ class ConfiguredClient(ABC):
         max_in_flight: int | None = None,
         exchange: str = "",
         workers: str | Iterable[str] = (),
+        retry: bool = True,
     ) -> None:
         """Check the options; the connection follows at the first call.
 
@@ -57,11 +61,15 @@ class ConfiguredClient(ABC):
             name: what the management UI shows; by default product, role, host and process id.
             max_in_flight: calls that may wait at one time; one more raises `TooManyCallsError`.
                 By default 10,000, and 100,000 of an `AsyncIdClient`.
-            exchange: where requests go; `id.requests` for a user who may write to nothing else, by
-                default the default exchange.
+            exchange: where requests go; `id.requests` for a user who may write to nothing else,
+                `id.local` for a worker at the same node of a cluster where there is one, by default
+                the default exchange.
             workers: the RabbitMQ users that workers log in with, one name or several. A reply that
                 the broker does not vouch for as one of theirs is ignored then; without it all
                 count.
+            retry: whether a call is asked again, until its deadline, that a worker or the broker
+                refuses for the moment: `NoAvailableIdError` and `BusyError` that say when to ask
+                again, `QueueFullError`, `ShuttingDownError`. If not, the first answer is raised.
 
         Raises:
             ValueError: for a bad URL, timeout, exchange or user name; without the URL in its text.
@@ -76,12 +84,20 @@ class ConfiguredClient(ABC):
             max_in_flight=self._MAX_IN_FLIGHT if max_in_flight is None else max_in_flight,
             exchange=checked_exchange(exchange),
             workers=user_ids(workers),
+            retry=retry,
         )
         self._begin()
 
     @abstractmethod
     def _begin(self) -> None:
         """Make what the client consists of, once its options are there."""
+
+    def _lease_terms(self, timeout: float) -> tuple[float, bool]:  # noqa: ARG002  # the fakes' own
+        """Say how many seconds a lease of a sequence may take, and whether the sequence asks again.
+
+        `timeout` is how long somebody waits for it.
+        """
+        return _LEASE_TIMEOUT, self._options.retry
 
     def _time(self, timeout: float | None) -> float:
         return self._options.timeout if timeout is None else checked_timeout(timeout)

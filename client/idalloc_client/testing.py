@@ -6,7 +6,6 @@ deadlines, errors, sequences, closing, is the real clients' own code.
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, TypeVar
 
@@ -14,7 +13,7 @@ from idalloc_client._batch import IdBatch
 from idalloc_client._batching import settle
 from idalloc_client._clients import AsyncIdClient, AsyncSession, IdClient, Session
 from idalloc_client._errors import ClientClosedError, IdAllocError
-from idalloc_client._fake_worker import WORKER, FakeWorker
+from idalloc_client._fake_worker import WORKER, FakeWorker, TimeLimits, patiently
 from idalloc_client._memory import MEMORY, PerProcess
 from idalloc_client._options import ConfiguredClient
 from idalloc_client._rpc import RawReply, RequestSpec, check_draw
@@ -37,6 +36,7 @@ class _FakeClient(ConfiguredClient):
         *,
         any_tag: bool = False,
         segment: int | None = None,
+        retry: bool = True,
     ) -> None:
         """Make the counters.
 
@@ -46,20 +46,26 @@ class _FakeClient(ConfiguredClient):
             any_tag: let every tag exist; those not in `tags` begin at 1.
             segment: ids in a segment; every other segment went to somebody else, so that batches
                 span ranges with gaps between them. By default there are no gaps.
+            retry: as of the real client. Pauses take no time: each call has a clock of its own,
+                which goes forward by `retry_after`.
 
         Raises:
             InvalidRequestError: for a bad tag.
             ValueError: for a first id or a segment that cannot be.
         """
         self._worker = FakeWorker(tags or {}, any_tag=any_tag, segment=segment)
-        super().__init__(_URL, name=WORKER)
+        super().__init__(_URL, name=WORKER, retry=retry)
+
+    def _lease_terms(self, timeout: float) -> tuple[float, bool]:
+        return timeout, False  # the fake worker is asked again by the lease itself, in no time
 
     def fail_next(
         self, failure: IdAllocError | RespCode, times: int = 1, app_tag: str | None = None
     ) -> None:
         """Let the next calls that reach the worker fail: draws, health, and a sequence's leases.
 
-        Failures that were asked for earlier come first.
+        Failures that were asked for earlier come first. One that can pass is asked about again by
+        a client with `retry`, so that its caller sees it only if it comes until the deadline.
 
         Args:
             failure: the error to raise, or the code that a worker answers with.
@@ -77,31 +83,62 @@ class FakeIdClient(_FakeClient, IdClient):
     """An `IdClient` that counts by itself. Each tag has its own counter; threads may share it."""
 
     def _new_session(self) -> Session:
-        return _FakeSession(self._worker)
+        return _FakeSession(_Caller(self._worker, retry=self._options.retry))
 
 
 class AsyncFakeIdClient(_FakeClient, AsyncIdClient):
     """An `AsyncIdClient` that counts by itself; it is made as a `FakeIdClient` is."""
 
     def _new_session(self, loop: asyncio.AbstractEventLoop) -> AsyncSession:
-        return _AsyncFakeSession(self._worker, self._counters, loop)
+        caller = _Caller(self._worker, retry=self._options.retry)
+        return _AsyncFakeSession(caller, self._counters, loop)
+
+
+class _Caller:
+    """Asks the fake worker, once or until a call's time is over."""
+
+    def __init__(self, worker: FakeWorker, *, retry: bool) -> None:
+        self._worker = worker
+        self._retry = retry
+
+    def draw(
+        self, counters: ClientCounters, app_tag: str, count: int | None, limits: TimeLimits
+    ) -> int | IdBatch:
+        with _counted(counters, count) as on_retry:
+            return self._ask(
+                lambda: self._worker.draw(app_tag, count, limits.deadline), limits, on_retry
+            )
+
+    def health(self, spec: RequestSpec[Any], limits: TimeLimits) -> RawReply:
+        """Ask how the worker stands; a refusal comes as the error that the real reply reads as."""
+        return self._ask(lambda: self.health_once(spec, limits), limits)
+
+    def health_once(self, spec: RequestSpec[Any], limits: TimeLimits) -> RawReply:
+        return self._worker.health(spec, limits.deadline)
+
+    def _ask(
+        self,
+        answer: Callable[[], _Result],
+        limits: TimeLimits,
+        on_retry: Callable[[], None] = lambda: None,
+    ) -> _Result:
+        return patiently(answer, limits.timeout, on_retry) if self._retry else answer()
 
 
 class _FakeSession:
     """Stands where the connection of an `IdClient` is."""
 
-    def __init__(self, worker: FakeWorker) -> None:
-        self._worker = worker
+    def __init__(self, caller: _Caller) -> None:
+        self._caller = caller
         self._counters = PerProcess(ClientCounters)
         self._closed = False
         self._used = False
 
     def draw(self, app_tag: str, count: int | None, timeout: float) -> int | IdBatch:
-        deadline = time.monotonic() + timeout
+        limits = TimeLimits.of(timeout)
         self._use()
         check_draw(app_tag, 1 if count is None else count)
-        with _counted(self._counters.mine(), count):
-            return self._worker.draw(app_tag, count, deadline)
+        return self._caller.draw(self._counters.mine(), app_tag, count, limits)
 
     def draw_later(
         self,
@@ -119,10 +156,11 @@ class _FakeSession:
 
     def call(self, spec: RequestSpec[Any], timeout: float) -> RawReply:
         self._use()
-        return self._worker.health(spec, time.monotonic() + timeout)
+        return self._caller.health(spec, TimeLimits.of(timeout))
 
     def gather(self, spec: RequestSpec[Any], within: float) -> list[RawReply]:
-        return [self.call(spec, within)]  # there is one worker
+        self._use()
+        return [self._caller.health_once(spec, TimeLimits.of(within))]  # there is one worker
 
     def overdue(self) -> IdAllocError:
         return no_lease_in_time()
@@ -144,11 +182,11 @@ class _AsyncFakeSession:
     """Stands where the connection of an `AsyncIdClient` is."""
 
     def __init__(
-        self, worker: FakeWorker, counters: ClientCounters, loop: asyncio.AbstractEventLoop
+        self, caller: _Caller, counters: ClientCounters, loop: asyncio.AbstractEventLoop
     ) -> None:
         self.loop = loop
         self.alive = MEMORY.process().alive
-        self._worker = worker
+        self._caller = caller
         self._counters = counters
         self._waiting = 0
         self._ended = False
@@ -163,20 +201,19 @@ class _AsyncFakeSession:
         """Nothing was asked for with `ask`."""
 
     def draw(self, app_tag: str, count: int | None, timeout: float) -> "asyncio.Future[Any]":
-        deadline = time.monotonic() + timeout
+        limits = TimeLimits.of(timeout)
+        return self._soon(lambda: self._caller.draw(self._counters, app_tag, count, limits))
 
-        def answer() -> int | IdBatch:
-            with _counted(self._counters, count):
-                return self._worker.draw(app_tag, count, deadline)
-
-        return self._soon(answer)
+    def lease(self, app_tag: str, count: int, timeout: float) -> "asyncio.Future[IdBatch]":
+        return self.draw(app_tag, count, timeout)
 
     async def call(self, spec: RequestSpec[Any], timeout: float) -> RawReply:  # noqa: ASYNC109
-        deadline = time.monotonic() + timeout
-        return await self._soon(lambda: self._worker.health(spec, deadline))
+        limits = TimeLimits.of(timeout)
+        return await self._soon(lambda: self._caller.health(spec, limits))
 
     async def gather(self, spec: RequestSpec[Any], within: float) -> list[RawReply]:
-        return [await self.call(spec, within)]  # there is one worker
+        limits = TimeLimits.of(within)
+        return [await self._soon(lambda: self._caller.health_once(spec, limits))]
 
     def overdue(self) -> IdAllocError:
         return no_lease_in_time()
@@ -218,12 +255,20 @@ class _AsyncFakeSession:
 
 
 @contextlib.contextmanager
-def _counted(counters: ClientCounters, count: int | None) -> Iterator[None]:
-    """Count a call as one that travelled by itself."""
-    counters.requests += 1
-    counters.gathered += 1
+def _counted(counters: ClientCounters, count: int | None) -> Iterator[Callable[[], None]]:
+    """Count a call as one that travelled by itself; what it gives counts one more attempt."""
+
+    def count_request() -> None:
+        counters.requests += 1
+        counters.gathered += 1
+
+    def count_retry() -> None:
+        counters.retried += 1
+        count_request()
+
+    count_request()
     try:
-        yield
+        yield count_retry
     except IdAllocError as error:
         counters.failed[type(error).__name__] += 1
         raise

@@ -1,11 +1,16 @@
 """A MariaDB Galera cluster of our own on loopback: every node takes writes, two of three go on."""
 
 import shutil
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Self
 
+import pymysql
+
+from devstack.servers._database import connect
 from devstack.servers._errors import NotInstalledError
 from devstack.servers._guarded import Guarded
+from devstack.servers._install import ensure_packages
 from devstack.servers._mysql import PrivateMySql
 from devstack.servers._ports import free_port
 
@@ -54,6 +59,32 @@ class GaleraNode(PrivateMySql):
         self.members: tuple[int, ...] = ()
         """The group ports of all nodes."""
 
+    def online(self) -> int:
+        """Count the nodes that it sees; 0 while it has no quorum, or has not caught up."""
+        with suppress(OSError, pymysql.Error):
+            state = self.state()
+            if state["wsrep_ready"] == "ON" and state["wsrep_local_state_comment"] == "Synced":
+                return int(state["wsrep_cluster_size"])
+        return 0
+
+    def state(self) -> dict[str, str]:
+        """Read what it says of itself and its cluster."""
+        return dict(self._ask("SHOW GLOBAL STATUS LIKE 'wsrep_%'"))
+
+    def conflicts(self) -> int:
+        """Count the transactions that were undone here in favour of another node's."""
+        state = self.state()
+        return int(state["wsrep_local_cert_failures"]) + int(state["wsrep_local_bf_aborts"])
+
+    def isolate(self, *, on: bool = True) -> None:
+        """Cut it off from the others, while it takes logins as before; or let it come back."""
+        self._ask(f"SET GLOBAL wsrep_provider_options = 'gmcast.isolate={int(on)}'")
+
+    def _ask(self, sql: str) -> list[tuple[str, str]]:
+        with closing(connect(self.url)) as connection, connection.cursor() as cursor:
+            cursor.execute(sql)
+            return list(cursor.fetchall())
+
     def _prepare(self, guarded: Guarded) -> None:
         super()._prepare(guarded)
         folder = guarded.folder / "bin"
@@ -100,23 +131,25 @@ class GaleraNode(PrivateMySql):
 class GaleraCluster:
     """Three nodes. Each of them is a server that can be killed, paused, stopped, started again."""
 
+    user = password = "idalloc"  # the account of every private server
+    database = "id_alloc_db"
+
     def __init__(self) -> None:
+        if find_galera() is None or shutil.which("rsync") is None:
+            ensure_packages(["mariadb-server", "galera-4", "rsync"])
         library = find_galera()
-        if library is None or shutil.which("rsync") is None:
-            raise NotInstalledError("galera-4 or rsync is not installed")
+        if library is None:
+            raise NotInstalledError("galera-4 is installed in a place that is not known")
         self.nodes = [GaleraNode(library, forms=number == 0) for number in range(_NODES)]
         for node in self.nodes:
             node.members = tuple(other.group_port for other in self.nodes)
-
-    def url(self, user: str, password: str, database: str) -> str:
-        """Name all nodes, the first one first."""
-        hosts = ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
-        return f"mysql://{user}:{password}@{hosts}/{database}"
 
     def start(self) -> None:
         """Start the nodes one after the other: each copies the data of one before."""
         for node in self.nodes:
             node.start()
+        with closing(connect(self.nodes[0].url)) as connection, connection.cursor() as cursor:
+            cursor.execute(f"CREATE DATABASE IF NOT EXISTS {self.database}")
 
     def close(self) -> None:
         """End all nodes and remove their folders."""

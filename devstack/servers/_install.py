@@ -45,6 +45,12 @@ def ensure_installed(*, rabbitmq: bool, mysql: bool) -> None:
             _install(packages)
 
 
+def ensure_packages(packages: list[str]) -> None:
+    """Install these, one of which is known to be missing; raises as `ensure_installed` does."""
+    with _one_at_a_time:
+        _install(packages)
+
+
 def missing_packages(*, rabbitmq: bool, mysql: bool) -> list[str]:
     packages = []
     if rabbitmq and find_rabbitmq() is None:

@@ -33,6 +33,7 @@ from idalloc_schemas._names import (
     HEALTH_QUEUE,
     HEALTH_REPLY_TYPE,
     HEALTH_REQUEST_TYPE,
+    LOCAL_EXCHANGE,
     MARKS_STREAM,
     REQUEST_EXCHANGE,
 )
@@ -56,6 +57,7 @@ __all__ = [
     "HEALTH_QUEUE",
     "HEALTH_REPLY_TYPE",
     "HEALTH_REQUEST_TYPE",
+    "LOCAL_EXCHANGE",
     "MARKS_STREAM",
     "MAX_APP_TAG_LENGTH",
     "MAX_ID",

@@ -9,6 +9,10 @@ DEAD_QUEUE: Final = "id.dead"
 REQUEST_EXCHANGE: Final = "id.requests"
 """Direct, bound to the two queues for requests under their names: who may write to it and to
 nothing else can send requests, and no message to any other queue."""
+LOCAL_EXCHANGE: Final = "id.local"
+"""Of the type `x-local-random` (RabbitMQ 4): gives a request for ids to a worker that is connected
+to the same node as its caller. Workers have a queue each, named with this, a dot and a random word.
+"""
 FLEET_EXCHANGE: Final = "id.fleet"
 """Fanout among workers; each has a queue of its own, named with this, a dot and a random word."""
 FLEET_HEALTH_EXCHANGE: Final = "id.fleet.health"

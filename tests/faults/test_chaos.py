@@ -92,7 +92,7 @@ def fill(fleet: Fleet, app_tag: str) -> None:
 def wait_until_refused(amqp_url: str, app_tag: str) -> None:
     """Draw until there are no ids any more; the database being away, that comes to everybody."""
     deadline = time.monotonic() + PATIENCE
-    with IdClient(amqp_url, timeout=PATIENCE) as client:
+    with IdClient(amqp_url, timeout=PATIENCE, retry=False) as client:
         while time.monotonic() < deadline:
             try:
                 client.next_ids(app_tag, 100)
@@ -111,7 +111,9 @@ def test_the_database_is_away(
         fill(workers, "test_business")  # with 200,000 ids each
         fill(workers, "tight")
         served = load.begin(2, fleet.amqp_url, ENOUGH_TIME, *SLOWLY)
-        starved = load.begin(2, fleet.amqp_url, ENOUGH_TIME, *SLOWLY, "--tags=tight")
+        starved = load.begin(
+            2, fleet.amqp_url, ENOUGH_TIME, *SLOWLY, "--tags=tight", "--first-answer"
+        )
         load.go_on()
         stopped = time.monotonic()
         own_mysql.stop()

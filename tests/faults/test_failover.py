@@ -76,7 +76,7 @@ def test_no_host_takes_writes_for_a_while(
     load.begin(CALLERS, workers.amqp_url, "--timeout=60", *LOAD)
     site.wait_for_mark(4 * STEP)
     set_read_only(site.pair.primary, on=True)
-    with IdClient(workers.amqp_url) as client:
+    with IdClient(workers.amqp_url, retry=False) as client:
         draw_until(lambda: fails(client))
         promoted = time.monotonic()
         site.pair.promote()

@@ -131,7 +131,7 @@ def test_error_codes_become_types(vhost: str, code: int, error: type[IdAllocErro
     def refuse(channel: Any, request: pika.BasicProperties, _body: bytes) -> None:
         send(channel, request, b'{"resp_code":%d,"msg":"because","retry_after_ms":1500}' % code)
 
-    with StubWorker(vhost, refuse), IdClient(vhost) as client:
+    with StubWorker(vhost, refuse), IdClient(vhost, retry=False) as client:
         with pytest.raises(error, match="because") as caught:
             client.next_id("order")
         assert caught.value.retry_after == 1.5  # type: ignore[attr-defined]
@@ -141,21 +141,22 @@ def test_error_codes_become_types(vhost: str, code: int, error: type[IdAllocErro
 def test_a_leaving_worker_is_not_the_last_word(vhost: str) -> None:
     """SHUTTING_DOWN is tried again, for as long as the deadline allows."""
     counter = Counter()
-    retry_after = 50
+    leaving = 1
 
     def refuse_first(channel: Any, request: pika.BasicProperties, body: bytes) -> None:
-        if counter.seen:
+        nonlocal leaving
+        if not leaving:
             counter(channel, request, body)
-        else:
-            counter.seen.append(request)
-            send(channel, request, b'{"resp_code":-7,"msg":"","retry_after_ms":%d}' % retry_after)
+            return
+        leaving -= 1
+        send(channel, request, b'{"resp_code":-7,"msg":"","retry_after_ms":50}')
 
     with StubWorker(vhost, refuse_first), IdClient(vhost) as client:
         assert client.next_id("order") == 1
-        counter.seen.clear()
-        retry_after = 60_000
-        with pytest.raises(ShuttingDownError):
-            client.next_id("order", timeout=50)
+        leaving = 1_000_000
+        with pytest.raises(ShuttingDownError) as caught:
+            client.next_id("order", timeout=1.0)
+        assert isinstance(caught.value.__cause__, ShuttingDownError)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,8 @@ from devstack.servers._database import connect
 from devstack.servers._stack import AMQP_URL, MANAGEMENT_URL, MYSQL_URL
 from tests.integration.conftest import NO_COPIES
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

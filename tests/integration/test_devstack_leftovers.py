@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 120.0
 SERVERS = re.compile("_guard.py|beam|mariadbd|mysqld")

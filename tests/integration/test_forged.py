@@ -190,7 +190,7 @@ def test_no_message_of_anybody_makes_ids_run_out(
         channel = connection.channel()
         channel.confirm_delivery()
         channel.basic_publish("id.fleet", "", claim.encode())
-    with IdClient(fleet.amqp_url) as client:
+    with IdClient(fleet.amqp_url, retry=False) as client:
         with pytest.raises(NoAvailableIdError, match="an operator has to say"):
             client.next_id(TAG)
         fleet.workers[0].wait_for_log("tags raise test_business --to")

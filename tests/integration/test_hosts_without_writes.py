@@ -30,6 +30,8 @@ from tests.integration.stores import (
     several,
 )
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def servers() -> Iterator[tuple[PrivateMySql, PrivateMySql]]:

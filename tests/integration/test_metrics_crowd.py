@@ -15,6 +15,8 @@ from idalloc_client import IdClient
 from idalloc_worker.metrics._admission import MOST_CONNECTIONS
 from tests.scrapes import scrape, scrape_until
 
+pytestmark = pytest.mark.long
+
 CROWD = 1250
 DESCRIPTORS = 256  # of the worker: less than the crowd would take
 PATIENCE = 120.0

@@ -30,6 +30,8 @@ from tests.integration.test_tag_settings_command import FOUR_COLUMNS
 from tests.integration.test_tags_command import Idalloc
 from tests.old_systems import LEAF_TABLE, TINYID_TABLE, LeafNode, TagGoneError, TinyIdNode
 
+pytestmark = pytest.mark.long
+
 ONE = ReservationRequest(TAG, 1)
 GUIDE = Guide(Path(__file__).parents[2] / "docs/migrating.md")
 

@@ -86,7 +86,7 @@ def port(fleet: Fleet, database: Database) -> int:
     """Have a worker whose metrics show every kind of thing, good and bad."""
     port = free_port()
     fleet.start(metrics_port=port, processes=2)
-    with IdClient(fleet.amqp_url) as ids:
+    with IdClient(fleet.amqp_url, retry=False) as ids:
         for _ in range(100):
             ids.next_id("test_business")
         with pytest.raises(IdAllocError):

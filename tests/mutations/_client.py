@@ -7,12 +7,16 @@ from tests.mutations._rule import Rule
 _PENDING = "client/idalloc_client/_rpc/_pending_calls.py"
 _TAG_QUEUE = "client/idalloc_client/_batching/_tag_queue.py"
 _BATCHER = "client/idalloc_client/_batching/_batcher.py"
+_REFUSED = "client/idalloc_client/_batching/_refused_callers.py"
+_RETRY = "client/idalloc_client/_retry.py"
 _SEQUENCE = "client/idalloc_client/_sequences/_sequence.py"
 _BUFFER = "client/idalloc_client/_sequences/_lease_buffer.py"
 _SESSION = "client/idalloc_client/_clients/_session.py"
 _MEMORY = "client/idalloc_client/_memory.py"
 
 _BATCHER_TESTS = "tests/unit/batching/test_batcher.py"
+_BATCHER_RETRY_TESTS = "tests/unit/batching/test_batcher_retry.py"
+_RETRY_TESTS = "tests/unit/clients/test_retry.py"
 _MEMORY_TESTS = "tests/unit/clients/test_memory.py"
 _SESSION_TESTS = "tests/unit/clients/test_session.py"
 _SECRETS = "tests/unit/settings/test_secrets.py"
@@ -73,8 +77,8 @@ CLIENT: Final = (
     Rule(
         "A request that reaches no queue ends its call at once.",
         _PENDING,
-        "            call.finish(NoRouteError(str(method.routing_key), self._exchange))\n",
-        "            pass\n",
+        "        call.finish(NoRouteError(str(method.routing_key), str(method.exchange)))\n",
+        "        pass\n",
         (_PENDING_TESTS,),
     ),
     Rule(
@@ -177,11 +181,81 @@ CLIENT: Final = (
         ("tests/unit/batching/test_tag_queue.py",),
     ),
     Rule(
-        "A worker that leaves is asked again only in time.",
+        "Who is refused for the moment is asked for again only in time.",
+        _RETRY,
+        "        if remaining <= LAST_CHANCE:\n            return None\n",
+        "",
+        (_BATCHER_TESTS, _BATCHER_RETRY_TESTS, _RETRY_TESTS),
+    ),
+    Rule(
+        "Nobody is asked for again before the pause that the answer asks for, if it has the time.",
+        _RETRY,
+        "max(asked_for, SHORTEST) * (1 <<",
+        "SHORTEST * (1 <<",
+        (_RETRY_TESTS,),
+    ),
+    Rule(
+        "Pauses grow, so that an outage is not hammered at.",
+        _RETRY,
+        "cls(error, before.times + 1, before.first_at, now)",
+        "cls(error, 1, before.first_at, now)",
+        (_RETRY_TESTS, _BATCHER_RETRY_TESTS),
+    ),
+    Rule(
+        "Who has less time than the pause does not make others ask sooner.",
+        "client/idalloc_client/_batching/_resting.py",
+        "            if pause.earliest <= group.due - now <= pause.latest:\n",
+        "            if True:\n",
+        (_BATCHER_RETRY_TESTS,),
+    ),
+    Rule(
+        "What cannot pass is told at once.",
+        _RETRY,
+        "        return error.retry_after is not None\n",
+        "        return True\n",
+        (_RETRY_TESTS, _BATCHER_RETRY_TESTS),
+    ),
+    Rule(
+        "A crowd without ids is not split again and again.",
+        _REFUSED,
+        "            queue.dry = not alive\n",
+        "",
+        (_BATCHER_RETRY_TESTS,),
+    ),
+    Rule(
+        "A crowd that rests is served as far as there are ids.",
         _BATCHER,
-        "in_time = self._clock() + pause",
-        "in_time = self._clock()",
-        (_BATCHER_TESTS,),
+        "        queue.dry = False\n",
+        "",
+        (_BATCHER_RETRY_TESTS,),
+    ),
+    Rule(
+        "Who rests counts as a call, and ends with the client.",
+        _BATCHER,
+        "        self._refused.tell(resting, error)\n",
+        "",
+        (_BATCHER_RETRY_TESTS,),
+    ),
+    Rule(
+        "A lease hears the first answer, while its sequence waits.",
+        _BATCHER,
+        "retry = self._retry and not lease\n",
+        "retry = self._retry\n",
+        (_BATCHER_RETRY_TESTS,),
+    ),
+    Rule(
+        "At its deadline a caller hears what a worker had answered before.",
+        _RETRY,
+        "if refusals is not None and type(error) is CallTimeoutError:",
+        "if False:",
+        (_RETRY_TESTS, _BATCHER_RETRY_TESTS),
+    ),
+    Rule(
+        "Whoever waits for a lease waits out a refusal that can pass.",
+        _BUFFER,
+        "elif error is None or not isinstance(error, _FINAL) or self._can_pass(error):",
+        "elif error is None or not isinstance(error, _FINAL):",
+        ("tests/unit/sequences/test_sequence.py",),
     ),
     Rule(
         "Leases that come after the end are given up.",

@@ -110,7 +110,7 @@ QUARANTINE: Final = (
     Rule(
         "A worker that stops first answers what it has asked for singly.",
         _SERVICE,
-        "            self._quarantine.finish(self._cancel_consumers)\n",
+        "            self._quarantine.finish(lambda: self._local.leave(self._cancel_consumers))\n",
         "            self._quarantine.stop()\n            self._cancel_consumers()\n",
         (_WHOLE,),
     ),

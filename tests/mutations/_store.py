@@ -19,6 +19,8 @@ _KEY_LOGIN = "worker/idalloc_worker/mysql/_key_login.py"
 _TRUST_TESTS = "tests/unit/mysql/test_trust.py"
 _UNIT = "tests/unit/store/test_store.py"
 _HOSTS_TESTS = "tests/unit/amqp/test_host_choice.py"
+_HOST_CHOICE = "worker/idalloc_worker/mysql/_host_choice.py"
+_HOST_CHOICE_TESTS = "tests/unit/mysql/test_host_choice.py"
 _THREADS_TESTS = "tests/unit/store/test_threads.py"
 _SERVER = "tests/integration/test_store.py"
 
@@ -269,6 +271,13 @@ STORE: Final = (
         (_UNIT,),
     ),
     Rule(
+        "Only what another session undid is done again: all else may have been done.",
+        _STORE,
+        "            if error.reason is not StoreReason.DEADLOCK:\n",
+        "            if False:\n",
+        (_UNIT,),
+    ),
+    Rule(
         "What was lost before its commit is not there.",
         _SESSION,
         "        if is_definite(error) or not final:\n",
@@ -283,6 +292,20 @@ STORE: Final = (
         (_UNIT,),
     ),
     # Hosts
+    Rule(
+        "A node of Galera that is not ready takes no writes, though it takes logins.",
+        _HOST_CHOICE,
+        'if state.get("wsrep_ready", "ON") in _OFF:',
+        "if False:",
+        (_HOST_CHOICE_TESTS,),
+    ),
+    Rule(
+        "A server that is read-only takes no writes, by whichever setting.",
+        _HOST_CHOICE,
+        'if on := [name for name in _READ_ONLY if settings.get(name, "OFF") not in _OFF]:',
+        "if on := []:",
+        (_HOST_CHOICE_TESTS,),
+    ),
     Rule(
         "Nothing of a host that was left is used again.",
         _SESSION,

@@ -10,7 +10,12 @@ from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from pika.exceptions import ChannelClosedByClient, ChannelWrongStateError, StreamLostError
+from pika.exceptions import (
+    ChannelClosedByBroker,
+    ChannelClosedByClient,
+    ChannelWrongStateError,
+    StreamLostError,
+)
 from pika.spec import Basic, BasicProperties
 
 from idalloc_client.amqp._io._frames import Properties
@@ -123,8 +128,17 @@ class SimChannel:
         self._confirms = True
         self._on_confirm = on_confirm
 
-    def exchange_declare(self, exchange: str, *_: object, **__: object) -> None:
-        self._ask(lambda: None, None)
+    def exchange_declare(
+        self, exchange: str, *_: object, passive: bool = False, **__: object
+    ) -> None:
+        """Make an exchange; who only looks for one looks for what is not there."""
+        reason = ChannelClosedByBroker(404, f"NOT_FOUND - no exchange '{exchange}'")
+
+        def refuse() -> None:
+            self.end_at_broker()
+            self.down.push(lambda: self._tell_closed(reason))
+
+        self._ask(refuse if passive else lambda: None, None)
 
     def queue_declare(  # pika's
         self,

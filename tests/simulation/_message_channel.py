@@ -20,7 +20,13 @@ class SimMessageChannel(MessageChannel):
         self._on_reply = on_reply
 
     def publish(
-        self, routing_key: bytes, properties: Properties, body: bytes, *, mandatory: bool = False
+        self,
+        routing_key: bytes,
+        properties: Properties,
+        body: bytes,
+        *,
+        mandatory: bool = False,
+        exchange: bytes | None = None,
     ) -> None:
         """Send to a queue; replies go another way."""
         assert not mandatory

@@ -63,7 +63,7 @@ def run(
 ) -> Outcome:
     """Run a schedule from a seed, or from the choices of an earlier run."""
     choices = Choices(seed, replay)
-    with _surroundings():
+    with without_chance():
         simulation = Simulation(choices, weather, trace=trace)
         found = None
         try:
@@ -81,7 +81,7 @@ def run(
 
 
 @contextmanager
-def _surroundings() -> Iterator[None]:
+def without_chance() -> Iterator[None]:
     """Let chance come out alike each time, and nothing be logged."""
     numbers = count(1)
     token_hex, randbits, state = secrets.token_hex, secrets.randbits, random.getstate()

@@ -1,6 +1,7 @@
 """Rules of the fleet that chance seldom comes by: each in the one case that needs it."""
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -26,12 +27,14 @@ from tests.simulation._bench import NOTHING_FAILS, TAG, Bench, fleet_of, mark_of
 from tests.simulation._broker import Message
 from tests.simulation._channel import SimConnection
 from tests.simulation._clock import WAIT
+from tests.simulation._run import without_chance
 from tests.simulation._worker import SimWorker
 
 
 @pytest.fixture
-def bench() -> Bench:
-    return Bench()
+def bench() -> Iterator[Bench]:
+    with without_chance():
+        yield Bench()
 
 
 def test_requests_are_taken_once_the_fleet_was_heard(bench: Bench) -> None:

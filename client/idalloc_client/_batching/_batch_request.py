@@ -59,7 +59,7 @@ class BatchRequest:
         try:
             return outcome if isinstance(outcome, IdAllocError) else self.spec.read(outcome)
         except IdAllocError as refusal:
-            return refusal
+            return refusal.with_traceback(None)  # whose frames hold the callers
 
     def finish(self, outcome: RawReply | IdAllocError) -> None:
         """Hand the outcome on to the callers; the first one stands."""

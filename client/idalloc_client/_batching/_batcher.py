@@ -1,20 +1,22 @@
 """Turns many calls for ids into few requests, on its link's thread: later calls gather."""
 
 import logging
+import random
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from collections.abc import Callable, Iterator
 from math import frexp
 
 from idalloc_client._batch import IdBatch
 from idalloc_client._batching._batch_request import BatchRequest
-from idalloc_client._batching._promise import Promise, settle
-from idalloc_client._batching._remedy import Remedy, remedy_for
-from idalloc_client._batching._tag_queue import Batch, CallLimit, TagQueue, Waiter, size_of
-from idalloc_client._errors import IdAllocError, TooManyCallsError, fresh, unexpected
+from idalloc_client._batching._promise import Promise
+from idalloc_client._batching._refused_callers import RefusedCallers
+from idalloc_client._batching._resting import Resting
+from idalloc_client._batching._tag_queue import Batch, CallLimit, TagQueue, Waiter
+from idalloc_client._errors import IdAllocError, TooManyCallsError, unexpected
 from idalloc_client._rpc import PendingCalls, RawReply, alloc_request
 from idalloc_client._stats import Carrier, ClientCounters
+from idalloc_schemas import ALLOC_QUEUE
 
 _log = logging.getLogger("idalloc.client")
 
@@ -48,27 +50,40 @@ class Batcher:
         call_soon: Callable[[Callable[[], None]], None],
         call_later: Callable[[float, Callable[[], None]], object],
         max_calls: int,
+        retry: bool,
         before_flush: Callable[[], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
+        jitter: Callable[[], float] = random.random,
     ) -> None:
-        """`before_flush` is called when a request may leave, to let callers join it."""
+        """`before_flush` is called when a request may leave, to let callers join it.
+
+        `retry` says whether callers are asked for again where an answer says that this can help.
+        """
         self._pending = pending
         self._call_soon = call_soon
         self._call_later = call_later
         self._before_flush = before_flush
         self._clock = clock
         self._call_limit = CallLimit(max_calls)
-        self._queues: dict[int, TagQueues] = {}
+        self._retry = retry
+        self._queues: dict[int | None, TagQueues] = {}
         self._queue_count = 0
         self._queues_at_next_look = _IDLE_QUEUES
         self._in_flight: set[BatchRequest] = set()
-        self._resting: dict[object, tuple[TagQueue, list[Waiter]]] = {}
-        """Callers who are asked for again after a pause, while their queues go on without them."""
         self._outcomes: deque[tuple[BatchRequest, RawReply]] = deque()
         self._served = 0
         """Callers who were served in this turn of the loop."""
         self._watching = False
         self.counters: ClientCounters = pending.counters
+        self._resting = Resting(call_later, clock, self._come_back)
+        self._refused = RefusedCallers(
+            counters=pending.counters,
+            call_limit=self._call_limit,
+            resting=self._resting,
+            send_for=self._send_for,
+            clock=clock,
+            jitter=jitter,
+        )
 
     @property
     def calls(self) -> int:
@@ -76,31 +91,43 @@ class Batcher:
 
     # Callers
 
-    def queues(self, timeout: float) -> TagQueues:
+    def queues(self, timeout: float, *, lease: bool = False) -> TagQueues:
         """Return the queues of callers who have about so many seconds, by tag.
 
         A request has one expiration: callers with a second and callers with a minute do not share
-        it. A tag that is in here is a valid one.
+        it. Nor do leases, whose sequence is to hear the first answer. A tag that is in here is a
+        valid one.
         """
-        return self._queues.setdefault(frexp(timeout)[1], {})
+        return self._queues.setdefault(None if lease else frexp(timeout)[1], {})
 
-    def queue(self, app_tag: str, timeout: float) -> TagQueue:
+    def queue(self, app_tag: str, timeout: float, *, lease: bool = False) -> TagQueue:
         """Return a queue to join; `app_tag` is valid."""
-        queues = self.queues(timeout)
+        queues = self.queues(timeout, lease=lease)
         queue = queues.get(app_tag)
         if queue is None:
             if self._queue_count >= self._queues_at_next_look:
                 self._drop_idle_queues()
-            queue = queues[app_tag] = TagQueue(app_tag, self._call_limit, self._on_wanted)
+            retry = self._retry and not lease
+            queue = TagQueue(app_tag, self._call_limit, self._on_wanted, retry=retry)
+            queues[app_tag] = queue
             self._queue_count += 1
         return queue
 
     def add(
-        self, app_tag: str, waiter: Waiter, timeout: float, carrier: Carrier | None = None
+        self,
+        app_tag: str,
+        waiter: Waiter,
+        timeout: float,
+        carrier: Carrier | None = None,
+        *,
+        lease: bool = False,
     ) -> None:
-        """Take a call; `app_tag` is valid, and `carrier` has the caller's trace context."""
+        """Take a call; `app_tag` is valid, and `carrier` has the caller's trace context.
+
+        A `lease` hears the first answer: its sequence asks again itself, while others wait for it.
+        """
         promise, count, deadline = waiter
-        queue = self.queue(app_tag, timeout)
+        queue = self.queue(app_tag, timeout, lease=lease)
         if not queue.waiting:
             queue.carrier = carrier
         if count is None:
@@ -113,7 +140,11 @@ class Batcher:
 
     def refuse(self, promise: Promise) -> None:
         error = TooManyCallsError(f"{self._call_limit.max_calls} calls are in flight already")
-        self._fail([(promise, None, 0.0)], error)
+        self._refused.tell([(promise, None, 0.0)], error)
+
+    def overdue(self, promise: Promise) -> IdAllocError:
+        """Say why a caller has no ids at its deadline. Any thread may ask."""
+        return self._refused.overdue(promise, self._pending.overdue(ALLOC_QUEUE))
 
     def waiters(self) -> Iterator[Waiter]:
         """Walk through all callers, whether their request has left or not."""
@@ -122,8 +153,7 @@ class Batcher:
                 yield from queue.waiting
         for request in self._in_flight:
             yield from request.everybody
-        for _, resting in self._resting.values():
-            yield from resting
+        yield from self._resting.waiters()
 
     def some_have_gone(self) -> None:
         """Note that callers that wait have got an outcome otherwise."""
@@ -137,17 +167,16 @@ class Batcher:
             for queue in queues.values():
                 batch = self._gather(queue, queue.wanted)
                 self._call_limit.calls -= len(batch.waiters)
-                self._fail(batch.waiters, error)
-        for _, resting in self._resting.values():
-            self._call_limit.calls -= len(resting)
-            self._fail(resting, error)
-        self._resting.clear()
+                self._refused.tell(batch.waiters, error)
+        resting = self._resting.end()
+        self._call_limit.calls -= len(resting)
+        self._refused.tell(resting, error)
 
     def _drop_idle_queues(self) -> None:
         """Forget tags that are not in use: a client may meet any number of them."""
         # Also of those in flight that hold no place: their callers may have to stand in line again.
         in_use = {request.tag_queue for request in self._in_flight}
-        in_use.update(queue for queue, _ in self._resting.values())
+        in_use.update(self._resting.queues())
         for queues in self._queues.values():
             for queue in [queue for queue in queues.values() if queue.idle and queue not in in_use]:
                 del queues[queue.app_tag]
@@ -207,7 +236,7 @@ class Batcher:
             request = BatchRequest(self._on_finished, queue, batch, rest, spec, self._clock())
         except Exception as error:  # noqa: BLE001  # told to those who wait
             self._call_limit.calls -= len(batch.waiters) + len(rest)
-            self._fail([*batch.waiters, *rest], unexpected(error))
+            self._refused.tell([*batch.waiters, *rest], unexpected(error))
             return
         self._note(request)
         try:
@@ -299,25 +328,21 @@ class Batcher:
     def _end_forgotten(self, request: BatchRequest, error: IdAllocError) -> None:
         """End the callers of a request that nobody else will end."""
         elsewhere = {id(promise) for promise, _, _ in self.waiters()}
-        self._fail((w for w in request.everybody if id(w[0]) not in elsewhere), error)
+        forgotten = [w for w in request.everybody if id(w[0]) not in elsewhere]
+        self._refused.tell(forgotten, error)
 
     def _conclude(self, request: BatchRequest, outcome: RawReply | IdAllocError) -> None:
         ids = request.read(outcome)
-        if isinstance(ids, IdBatch):
-            request.tag_queue.request_size.widen()
-            self._share(request.batch, ids)
-            if request.rest:
-                self._stand_in_front(request.tag_queue, request.rest)
+        if not isinstance(ids, IdBatch):
+            self._refused.handle(request, ids)
             return
-        match remedy_for(ids):
-            case Remedy.TELL:
-                self._fail(request.everybody, ids)
-            case Remedy.ASK_LATER:
-                self._ask_later(request, ids)
-            case Remedy.ASK_FOR_LESS:
-                self._ask_for_less(request, ids)
-            case Remedy.SPLIT:
-                self._split(request, ids)
+        queue = request.tag_queue
+        queue.request_size.widen()
+        queue.dry = False
+        self._share(request.batch, ids)
+        if request.rest:
+            self._call_limit.calls += len(request.rest)
+            queue.stand_in_front(request.rest)
 
     def _share(self, batch: Batch, ids: IdBatch) -> None:
         gone, unused = batch.hand_out(ids)
@@ -327,64 +352,7 @@ class Batcher:
         counters.abandoned += gone
         counters.served += len(batch.waiters) - gone
 
-    def _ask_later(self, request: BatchRequest, error: IdAllocError) -> None:
-        pause = getattr(error, "retry_after", None) or 0.0
-        in_time = self._clock() + pause
-        self._fail((w for w in request.everybody if w[2] <= in_time), error)
-        self._try_again(request.tag_queue, [w for w in request.everybody if w[2] > in_time], pause)
-
-    def _ask_for_less(self, request: BatchRequest, error: IdAllocError) -> None:
-        batch, request_size = request.batch, request.tag_queue.request_size
-        if len(batch.waiters) > 1 and request_size.narrow(batch.size, error):
-            self._try_again(request.tag_queue, request.everybody, 0.0)
-        else:
-            self._fail(batch.waiters, error)
-            self._try_again(request.tag_queue, request.rest, 0.0)
-
-    def _split(self, request: BatchRequest, error: IdAllocError) -> None:
-        """Serve as many as there are ids for: the worker gives all that a request asks for or none.
-
-        Half of the callers at a time, so that it takes few requests to find out.
-        """
-        everybody = request.everybody
-        alive = [waiter for waiter in everybody if not waiter[0].done()]
-        self.counters.abandoned += len(everybody) - len(alive)
-        middle = len(request.batch.waiters) // 2
-        if middle == 0:  # who wants as many or more cannot be served either
-            limit = size_of(request.batch.waiters[0])
-            self._fail((waiter for waiter in alive if size_of(waiter) >= limit), error)
-            alive = [waiter for waiter in alive if size_of(waiter) < limit]
-            middle = len(alive)
-        if alive:
-            self._call_limit.calls += len(alive)
-            self.counters.retried += len(alive)
-            self._send_for(request.tag_queue, Batch(alive[:middle], single=False), alive[middle:])
-
-    def _stand_in_front(self, queue: TagQueue, waiters: list[Waiter]) -> None:
-        self._call_limit.calls += len(waiters)
+    def _come_back(self, queue: TagQueue, waiters: list[Waiter]) -> None:
+        """Let callers stand in front again, whose pause is over."""
         queue.stand_in_front(waiters)
-
-    def _try_again(self, queue: TagQueue, waiters: list[Waiter], pause: float) -> None:
-        """Let callers stand in front again, after a pause in seconds that holds up nobody else."""
-        self.counters.retried += len(waiters)
-        if not pause:
-            self._stand_in_front(queue, waiters)
-            return
-        self._call_limit.calls += len(waiters)
-        key = object()
-        self._resting[key] = queue, waiters
-        self._call_later(pause, partial(self._go_on, key))
-
-    def _go_on(self, key: object) -> None:
-        if key in self._resting:  # else they were ended meanwhile
-            queue, waiters = self._resting.pop(key)
-            queue.stand_in_front(waiters)
-            self._flush(queue)
-
-    def _fail(self, waiters: Iterable[Waiter], error: IdAllocError) -> None:
-        kind = type(error).__name__
-        for promise, _, _ in waiters:
-            if settle(promise, fresh(error)):
-                self.counters.failed[kind] += 1
-            else:
-                self.counters.abandoned += 1
+        self._flush(queue)

@@ -42,7 +42,7 @@ class ThreadPromise:
     token. Taking it from the list is one step for the interpreter, so no lock is held.
     """
 
-    __slots__ = ("_done", "_error", "_result", "_token")
+    __slots__ = ("__weakref__", "_done", "_error", "_result", "_token")
 
     def __init__(self) -> None:
         self._done = threading.Lock()

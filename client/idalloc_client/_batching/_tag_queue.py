@@ -76,6 +76,7 @@ class TagQueue:
         "_on_wanted",
         "app_tag",
         "carrier",
+        "dry",
         "eager",
         "extra",
         "flush_pending",
@@ -83,16 +84,26 @@ class TagQueue:
         "full",
         "in_flight",
         "request_size",
+        "retry",
         "single",
         "waiting",
     )
 
     def __init__(
-        self, app_tag: str, limit: CallLimit, on_wanted: Callable[["TagQueue"], None]
+        self,
+        app_tag: str,
+        limit: CallLimit,
+        on_wanted: Callable[["TagQueue"], None],
+        *,
+        retry: bool = True,
     ) -> None:
         self._limit = limit
         self._on_wanted = on_wanted
         self.app_tag = app_tag
+        self.retry = retry
+        """Whether its callers are asked for again, where an answer says that this can help."""
+        self.dry = False
+        """Whether the least that anybody wanted was refused, and nothing was given since."""
         self.request_size = RequestSize()
         self.waiting: list[Waiter] = []
         self.single = True

@@ -22,7 +22,6 @@ from idalloc_client.amqp import checked_timeout
 from idalloc_schemas import HealthReply
 
 _OTHER_LOOP = "this client is in use on another event loop: create one for each"
-_LEASE_TIMEOUT = 30.0  # seconds: nobody waits for it in vain, the sequence has its own patience
 
 
 class AsyncSession(Protocol):
@@ -49,6 +48,9 @@ class AsyncSession(Protocol):
 
     def draw(self, app_tag: str, count: int | None, timeout: float) -> "Future[Any]":
         """Draw ids: an int where `count` is None, else an `IdBatch`. `app_tag` is valid."""
+
+    def lease(self, app_tag: str, count: int, timeout: float) -> "Future[IdBatch]":
+        """Draw ids for a sequence, which hears the first answer."""
 
     async def call(self, spec: RequestSpec[Any], timeout: float) -> RawReply:  # noqa: ASYNC109  # it travels along
         """Send a request by itself; after so many seconds, raise why there is no reply."""
@@ -133,12 +135,13 @@ class AsyncIdClient(ConfiguredClient):
     ) -> AsyncIdSequence:
         """Return an asynchronous iterator that leases ids ahead; see `IdClient.sequence`."""
         check_draw(app_tag)
+        limits, patience = LeaseLimits(floor, cap, cover), self._time(timeout)
+        lease_timeout, retry = self._lease_terms(patience)
 
         def lease(count: int) -> "Future[IdBatch]":
-            return self._usable().draw(app_tag, count, _LEASE_TIMEOUT)
+            return self._usable().lease(app_tag, count, lease_timeout)
 
-        limits = LeaseLimits(floor, cap, cover)
-        return AsyncIdSequence(lease, limits, self._time(timeout), self._sequences, self._overdue)
+        return AsyncIdSequence(lease, limits, patience, self._sequences, self._overdue, retry=retry)
 
     async def health(
         self,

@@ -8,6 +8,7 @@ from threading import get_ident
 from time import monotonic
 from typing import Any
 
+from idalloc_client._batch import IdBatch
 from idalloc_client._batching import Batcher, settle
 from idalloc_client._clients._lone_call import LoneCall
 from idalloc_client._errors import ClientClosedError, IdAllocError
@@ -44,7 +45,9 @@ class AsyncLinkSession:
             call_soon=self._call_soon,
             call_later=self._link.call_later,
             max_calls=options.max_in_flight,
+            retry=options.retry,
         )
+        self._retry = options.retry
         self._timeout = options.timeout
         self._queues = self.batcher.queues(options.timeout)
         """Where calls that do not say otherwise wait, by tag."""
@@ -99,10 +102,18 @@ class AsyncLinkSession:
             queue.single = False  # one who waits has gone
 
     def draw(self, app_tag: str, count: int | None, timeout: float) -> "asyncio.Future[Any]":
+        return self._add(app_tag, count, timeout, lease=False)
+
+    def lease(self, app_tag: str, count: int, timeout: float) -> "asyncio.Future[IdBatch]":
+        return self._add(app_tag, count, timeout, lease=True)
+
+    def _add(
+        self, app_tag: str, count: int | None, timeout: float, *, lease: bool
+    ) -> "asyncio.Future[Any]":
         promise = self._create_future()
         deadline = monotonic() + timeout
         carrier = None if capture is None else capture()
-        self.batcher.add(app_tag, (promise, count, deadline), timeout, carrier)
+        self.batcher.add(app_tag, (promise, count, deadline), timeout, carrier, lease=lease)
         if deadline < self._sweep_at:
             self._sweep_no_later_than(deadline)
         return promise
@@ -110,16 +121,15 @@ class AsyncLinkSession:
     async def call(self, spec: RequestSpec[Any], timeout: float) -> RawReply:  # noqa: ASYNC109  # it travels along
         promise: asyncio.Future[RawReply] = self._create_future()
         carrier = None if capture is None else capture()
-        call = LoneCall(spec, monotonic() + timeout, promise, carrier)
-        call.begin(self._pending, self._link.call_later)
-        timer = self.loop.call_later(
-            timeout, lambda: settle(promise, self._pending.overdue(spec.queue))
-        )
+        call_later = self._link.call_later if self._retry else None
+        call = LoneCall(spec, monotonic() + timeout, promise, carrier, self._pending, call_later)
+        call.begin(self._link.call_later)
+        timer = self.loop.call_later(timeout, lambda: settle(promise, call.overdue()))
         try:
             return await promise
         finally:
             timer.cancel()
-            self._pending.forget(call.correlation_id)
+            call.forget()
 
     async def gather(self, spec: RequestSpec[Any], within: float) -> list[RawReply]:
         ended = asyncio.Event()
@@ -196,7 +206,7 @@ class AsyncLinkSession:
             if promise.done():
                 continue
             if deadline <= now:
-                error = self._pending.overdue(ALLOC_QUEUE)
+                error = self.batcher.overdue(promise)
                 self.batcher.counters.overdue(error)
                 settle(promise, error)
                 self.batcher.some_have_gone()

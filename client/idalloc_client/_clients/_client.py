@@ -15,7 +15,6 @@ from idalloc_client.amqp import checked_timeout
 from idalloc_schemas import HealthReply
 
 _CLOSE_TIMEOUT = 5.0  # seconds
-_LEASE_TIMEOUT = 30.0  # seconds: nobody waits for it in vain, the sequence has its own patience
 
 
 class Session(Protocol):
@@ -31,7 +30,10 @@ class Session(Protocol):
         timeout: float,
         on_answer: Callable[[IdBatch | IdAllocError], None],
     ) -> None:
-        """Draw ids in the background; `on_answer` is called once, on whatever thread."""
+        """Draw ids in the background, for a sequence.
+
+        `on_answer` is called once, with the first answer, on whatever thread.
+        """
 
     def call(self, spec: RequestSpec[Any], timeout: float) -> RawReply:
         """Send a request and wait so many seconds for its reply."""
@@ -70,16 +72,22 @@ class IdClient(ConfiguredClient):
     def next_id(self, app_tag: str, *, timeout: float | None = None) -> int:
         """Return one id, higher than every earlier one of the same worker.
 
+        An answer that means "not now" (`NoAvailableIdError` and `BusyError` that say when to ask
+        again, `QueueFullError`, `ShuttingDownError`) is not raised before the time is over: the
+        client asks again after growing, jittered pauses. What it raises then has the last answer
+        as its cause. With `retry=False` the client raises the first one.
+
         Args:
             app_tag: the tag's name.
             timeout: seconds for the whole call; the worker drops the request when they are over.
 
         Raises:
             InvalidRequestError: for a bad tag, before anything is sent.
-            RefusedError: for what a worker answers: `AppTagNotFoundError`, `ForbiddenError`,
-                `ExhaustedError`, `NoAvailableIdError`, `BusyError`, `ShuttingDownError` or
-                `WorkerError`.
-            CallTimeoutError: when the time is over, or `ConnectionLostError` without a broker.
+            RefusedError: for what a worker answers: at once `AppTagNotFoundError`,
+                `ForbiddenError`, `ExhaustedError` or `WorkerError`, and when the time is over
+                `NoAvailableIdError`, `BusyError` or `ShuttingDownError`.
+            CallTimeoutError: when the time is over and nothing was answered, or
+                `ConnectionLostError` without a broker.
             NoRouteError: when no worker ever ran there, or `QueueFullError`, `AccessRefusedError`:
                 the broker takes no request.
             TooManyCallsError: above `max_in_flight`.
@@ -127,25 +135,27 @@ class IdClient(ConfiguredClient):
             cap: ids in the largest lease; not above what the workers allow in one call.
             cover: seconds that one lease should last.
             timeout: seconds that `next` may wait when nothing is left; by default the client's.
+                Refusals that can pass are waited out, as by `next_id`.
 
         Raises:
             InvalidRequestError: for a bad tag.
             ValueError: for bad limits or a bad timeout.
         """
         check_draw(app_tag)
-        limits = LeaseLimits(floor, cap, cover)
+        limits, patience = LeaseLimits(floor, cap, cover), self._time(timeout)
+        lease_timeout, retry = self._lease_terms(patience)
 
         def lease(count: int, on_answer: Callable[[IdBatch | IdAllocError], None]) -> None:
-            self._session.draw_later(app_tag, count, _LEASE_TIMEOUT, on_answer)
+            self._session.draw_later(app_tag, count, lease_timeout, on_answer)
 
-        return new_sequence(
-            lease, limits, self._time(timeout), self._sequences, self._session.overdue
-        )
+        overdue = self._session.overdue
+        return new_sequence(lease, limits, patience, self._sequences, overdue, retry=retry)
 
     def health(self, app_tag: str | None = None, *, timeout: float | None = None) -> HealthReply:
         """Return what one worker holds of a tag, or of every tag that this user may draw from.
 
-        Which worker answers is the broker's choice. Operators are told more.
+        Which worker answers is the broker's choice. Operators are told more. `BusyError` is
+        waited out as by `next_id`.
 
         Raises:
             IdAllocError: as `next_id` does.

@@ -52,19 +52,20 @@ class _Running:
             call_soon=self.thread.link.call_soon,
             call_later=self.thread.link.call_later,
             max_calls=options.max_in_flight,
+            retry=options.retry,
             before_flush=self._take_in,
         )
         self._timeout = options.timeout
         self.queues = self.batcher.queues(options.timeout)
         """Where calls that do not say otherwise wait, by tag."""
-        self._inbox: deque[tuple[str, Waiter, float, Carrier | None]] = deque()
+        self._inbox: deque[tuple[str, Waiter, float, Carrier | None, bool]] = deque()
         self._woken = False
 
     def start(self) -> None:
         self.thread.post(RestoreWatch(self.thread.link, self._process).look)
         self.thread.start()
 
-    def enter(self, app_tag: str, timeout: float, waiter: Waiter) -> None:
+    def enter(self, app_tag: str, timeout: float, waiter: Waiter, *, lease: bool = False) -> None:
         """Let a caller in, from any thread.
 
         Where the tag's requests are all on their way, the thread is not woken: it looks here when
@@ -72,7 +73,7 @@ class _Running:
         come in before they look at the queue, so that nobody is overlooked.
         """
         carrier = None if capture is None else capture()
-        self._inbox.append((app_tag, waiter, timeout, carrier))
+        self._inbox.append((app_tag, waiter, timeout, carrier, lease))
         queue = self.queues.get(app_tag)
         if queue is not None and queue.full and timeout == self._timeout and waiter[1] is None:
             return
@@ -95,11 +96,11 @@ class _Running:
         self._woken = False  # first, so that who comes in from now on wakes the thread again
         inbox, add = self._inbox, self.batcher.add
         while inbox:
-            caller = inbox.popleft()
+            app_tag, waiter, timeout, carrier, lease = inbox.popleft()
             try:
-                add(*caller)
+                add(app_tag, waiter, timeout, carrier, lease=lease)
             except Exception as error:  # noqa: BLE001  # those behind this one are not at fault
-                settle(caller[1][0], unexpected(error))
+                settle(waiter[0], unexpected(error))
 
 
 class LinkSession:
@@ -122,7 +123,7 @@ class LinkSession:
         promise = ThreadPromise()
         deadline = time.monotonic() + timeout
         running.enter(app_tag, timeout, (promise, count, deadline))
-        return self._wait(running, promise, timeout, ALLOC_QUEUE)
+        return self._wait(running, promise, timeout)
 
     def draw_later(
         self,
@@ -138,7 +139,8 @@ class LinkSession:
         except IdAllocError as error:
             settle(promise, error)
             return
-        running.enter(app_tag, timeout, (promise, count, time.monotonic() + timeout))
+        deadline = time.monotonic() + timeout
+        running.enter(app_tag, timeout, (promise, count, deadline), lease=True)
         if self._closed:  # meanwhile, so that the thread may not get to it any more
             settle(promise, ClientClosedError("the client is closed"))
 
@@ -146,13 +148,17 @@ class LinkSession:
         running = self._mine() or self._start()
         promise = ThreadPromise()
         carrier = None if capture is None else capture()
-        call = LoneCall(spec, time.monotonic() + timeout, promise, carrier)
+        deadline = time.monotonic() + timeout
         call_later = running.thread.link.call_later
-        running.thread.post(lambda: call.begin(running.pending, call_later))
+        call = LoneCall(
+            *(spec, deadline, promise, carrier, running.pending),
+            call_later if self._options.retry else None,
+        )
+        running.thread.post(lambda: call.begin(call_later))
         try:
-            reply: RawReply = self._wait(running, promise, timeout, spec.queue)
+            reply: RawReply = self._wait(running, promise, timeout, call)
         finally:
-            running.thread.post(lambda: running.pending.forget(call.correlation_id))
+            running.thread.post(call.forget)
         return reply
 
     def gather(self, spec: RequestSpec[Any], within: float) -> list[RawReply]:
@@ -195,7 +201,13 @@ class LinkSession:
                     self._process = MEMORY.process()
         return self._running
 
-    def _wait(self, running: _Running, promise: ThreadPromise, timeout: float, queue: str) -> Any:
+    def _wait(
+        self,
+        running: _Running,
+        promise: ThreadPromise,
+        timeout: float,
+        call: LoneCall | None = None,
+    ) -> Any:
         if self._closed:  # meanwhile, so that the thread may not get to it any more
             settle(promise, ClientClosedError("the client is closed"))
         try:
@@ -206,8 +218,8 @@ class LinkSession:
             raise ForkedClientError
         if answered:
             return promise.outcome()
-        error = running.pending.overdue(queue)
-        if queue == ALLOC_QUEUE:  # only calls for ids are counted
+        error = running.batcher.overdue(promise) if call is None else call.overdue()
+        if call is None:  # only calls for ids are counted
             running.thread.post(lambda: running.pending.counters.overdue(error))
         raise error from error.__cause__
 

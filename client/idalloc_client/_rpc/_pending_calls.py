@@ -24,6 +24,7 @@ from idalloc_client._memory import MEMORY
 from idalloc_client._options import ClientOptions
 from idalloc_client._rpc._copies import Copies, CopyBudget, RoundTrip
 from idalloc_client._rpc._request_spec import RawReply, RequestSpec
+from idalloc_client._rpc._route import Route
 from idalloc_client._stats import Carrier, ClientCounters
 from idalloc_client.amqp import (
     Basic,
@@ -37,7 +38,7 @@ from idalloc_client.amqp import (
     describe,
     user_id,
 )
-from idalloc_schemas import ALLOC_QUEUE, CONTENT_TYPE
+from idalloc_schemas import ALLOC_QUEUE, CONTENT_TYPE, LOCAL_EXCHANGE
 
 _log = logging.getLogger("idalloc.client")
 
@@ -70,7 +71,7 @@ class PendingCalls:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._exchange = options.exchange
+        self._route = Route(options.exchange)
         self._max_in_flight = options.max_in_flight
         user = user_id(options.brokers)
         self._user_id = None if user is None else user.encode()
@@ -180,7 +181,7 @@ class PendingCalls:
             channel.confirm(self._on_confirm)
         if self._copies.wants(correlation_id, now, self.round_trip.patience):
             self.counters.resent += 1
-            self._send(correlation_id, call)
+            self._send(correlation_id, call, again=True)
 
     def _on_listening(self, channel: MessageChannel) -> None:
         """Note that the channel waits for no answer: what is said on it now leaves in its order."""
@@ -191,7 +192,7 @@ class PendingCalls:
     def on_ready(self, channel: MessageChannel) -> None:
         """Listen for replies, then send what waited or may have been lost with the connection."""
         self.counters.connects += 1
-        channel.exchange = self._exchange.encode()
+        channel.exchange = self._route.exchange
         channel.pika_channel.add_on_return_callback(self._on_return)
         on_listening = partial(self._on_listening, channel)
         channel.consume(
@@ -225,14 +226,20 @@ class PendingCalls:
 
     def _refusal(self, reason: ChannelClosedByBroker) -> IdAllocError | None:
         """Tell what to say where to send again is of no use: only an operator can help."""
+        exchange = self._route.exchange.decode()
+        refused = reason.reply_code in (ReplyCode.ACCESS_REFUSED, ReplyCode.NOT_FOUND)
+        if refused and f"'{LOCAL_EXCHANGE}'" in reason.reply_text:
+            _log.info("Requests go to any worker: %s", describe(reason))
+            self._route.refused(self._clock())
+            return None
         if reason.reply_code == ReplyCode.ACCESS_REFUSED:
-            where = f"exchange {self._exchange}" if self._exchange else "default exchange"
+            where = f"exchange {exchange}" if exchange else "default exchange"
             return AccessRefusedError(
                 "the broker refuses this user the right to send requests (write to the "
                 f"{where}): {describe(reason)}"
             )
-        if reason.reply_code == ReplyCode.NOT_FOUND and self._exchange:
-            return NoRouteError(ALLOC_QUEUE, self._exchange)
+        if reason.reply_code == ReplyCode.NOT_FOUND and exchange:
+            return NoRouteError(ALLOC_QUEUE, exchange)
         return None
 
     def on_blocked(self, *, blocked: bool) -> None:
@@ -254,15 +261,16 @@ class PendingCalls:
         for call in calls:
             call.finish(fresh(error))
 
-    def _send(self, correlation_id: bytes, call: PendingCall) -> None:
+    def _send(self, correlation_id: bytes, call: PendingCall, *, again: bool = False) -> None:
         """Send a call if that is possible now; else it waits for the next channel, or its end."""
         try:
-            self._publish(correlation_id, call)
+            self._publish(correlation_id, call, again=again)
         except Exception:  # noqa: BLE001  # one call must not keep the others from leaving
             _log.exception("A request could not be sent")
 
-    def _publish(self, correlation_id: bytes, call: PendingCall) -> None:
-        remaining_ms = math.ceil((call.deadline - self._clock()) * 1000)
+    def _publish(self, correlation_id: bytes, call: PendingCall, *, again: bool) -> None:
+        now = self._clock()
+        remaining_ms = math.ceil((call.deadline - now) * 1000)
         channel = self._channel
         if channel is None or not channel.is_open or self._blocked or remaining_ms <= 0:
             return
@@ -276,13 +284,13 @@ class PendingCalls:
             user_id=self._user_id,
             headers=call.carrier,
         )
-        queue = spec.queue.encode()
+        queue, other = spec.queue.encode(), self._route.other(spec.queue, now, again=again)
         try:
-            channel.publish(queue, properties, spec.body, mandatory=True)
+            channel.publish(queue, properties, spec.body, mandatory=True, exchange=other)
         except ValueError as error:  # a trace context that is no text, or fits into no frame
             _log.debug("A request goes without its trace context: %s", error)
             call.carrier = properties.headers = None
-            channel.publish(queue, properties, spec.body, mandatory=True)
+            channel.publish(queue, properties, spec.body, mandatory=True, exchange=other)
         if self._confirms:
             self._unconfirmed.add(correlation_id)
 
@@ -318,9 +326,15 @@ class PendingCalls:
     def _on_return(
         self, _channel: Channel, method: Basic.Return, properties: BasicProperties, _body: bytes
     ) -> None:
-        call = self._calls.pop(str(properties.correlation_id).encode(), None)
-        if call is not None:
-            call.finish(NoRouteError(str(method.routing_key), self._exchange))
+        correlation_id = str(properties.correlation_id).encode()
+        call = self._calls.get(correlation_id)
+        if call is None:
+            return
+        if self._route.returned(str(method.exchange), self._clock()):
+            self._send(correlation_id, call)
+            return
+        del self._calls[correlation_id]
+        call.finish(NoRouteError(str(method.routing_key), str(method.exchange)))
 
 
 def _is_about_user_id(reason: ChannelClosedByBroker) -> bool:

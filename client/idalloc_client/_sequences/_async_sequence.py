@@ -29,19 +29,22 @@ class AsyncIdSequence:
     then raises an `IdAllocError`; the next call tries again.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # each is another part of its surroundings
         self,
         lease: AsyncLease,
         limits: LeaseLimits,
         timeout: float,
         registry: SequenceRegistry | None = None,
         overdue: Callable[[], IdAllocError] = no_lease_in_time,
+        *,
+        retry: bool = True,
     ) -> None:
-        """`overdue` says why no lease came in time."""
+        """`overdue` says why no lease came in time, `retry` whether to wait out what can pass."""
         self._lease = lease
         self._overdue = overdue
         self._timeout = timeout
         self._limits = limits
+        self._retry = retry
         self._registry = registry or SequenceRegistry()
         self._closed_by: IdAllocError | None = None
         self._start()
@@ -50,7 +53,8 @@ class AsyncIdSequence:
     def _start(self) -> None:
         self._process = MEMORY.process()
         page = self._process.page
-        self._buffer = LeaseBuffer(self._limits, time.monotonic(), page, self._registry.counters)
+        counters, now = self._registry.counters, time.monotonic()
+        self._buffer = LeaseBuffer(self._limits, now, page, counters, retry=self._retry)
         self._waiting: set[asyncio.Future[None]] = set()
 
     @property

@@ -3,6 +3,7 @@
 No I/O and no waiting: `want` says what to lease, `lent` and `failed` say what came of it.
 """
 
+import random
 from collections import deque
 from collections.abc import Callable, Iterator
 
@@ -18,11 +19,12 @@ from idalloc_client._errors import (
     fresh,
 )
 from idalloc_client._memory import LeasePage
+from idalloc_client._retry import LAST_CHANCE, SHORTEST, Refusals, can_pass, overdue_after
 from idalloc_client._sequences._lease_size import LeaseLimits, next_lease_size
 from idalloc_client._stats import LeaseCounters
 
 _FINAL = (RefusedError, NoRouteError, AccessRefusedError, ClientClosedError, ForkedClientError)
-"""Errors that somebody who waits is told at once."""
+"""Errors that somebody who waits is told at once, unless they can pass."""
 
 _RETRY_AFTER = 0.2  # seconds, where the error does not say
 _AHEAD = 2
@@ -32,13 +34,17 @@ _AHEAD = 2
 class LeaseBuffer:
     """Bookkeeping of one sequence; whoever owns it serializes the calls. Times are monotonic."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # each is another part of its surroundings
         self,
         limits: LeaseLimits,
         now: float,
         page: LeasePage,
         counters: LeaseCounters | None = None,
+        *,
+        retry: bool = True,
+        jitter: Callable[[], float] = random.random,
     ) -> None:
+        """`retry` says whether who waits goes on waiting where an error can pass."""
         self.page = page
         """What lets the ids out, and is to be kept with what is asked for."""
         self._limits = limits
@@ -56,6 +62,10 @@ class LeaseBuffer:
         self._rate: float | None = None
         self.error: IdAllocError | None = None
         """Why the last lease failed, until another one is asked for."""
+        self._retry = retry
+        self._jitter = jitter
+        self._refusals: Refusals | None = None
+        """What was answered since the last lease came, or since somebody was told."""
         self._retry_at = 0.0
         self.unused = 0
         """Ids that were leased and will not be handed out."""
@@ -91,7 +101,7 @@ class LeaseBuffer:
     def lent(self, ids: IdBatch, page: LeasePage) -> None:
         """Take a lease in that was asked for under a page; under an earlier one it is void."""
         self._on_their_way -= 1
-        self.error = None
+        self.error = self._refusals = None
         if page is not self.page:
             self._counters.lent(len(ids))
             self._lose(len(ids))
@@ -104,12 +114,26 @@ class LeaseBuffer:
     def failed(self, error: IdAllocError, now: float) -> None:
         self._on_their_way -= 1
         self.error = error
-        self._retry_at = now + (getattr(error, "retry_after", None) or _RETRY_AFTER)
         self._counters.failed()
+        if not self._can_pass(error):
+            self._retry_at = now + (getattr(error, "retry_after", None) or _RETRY_AFTER)
+        elif self._refusals is None or now >= self._retry_at:
+            self._refusals = Refusals.after(self._refusals, error, now)
+            pause = self._refusals.pause(float("inf"), self._jitter())
+            self._retry_at = now + (pause.latest if pause else _RETRY_AFTER)
 
     def wait_until(self, deadline: float, now: float) -> float:
-        """Say until when somebody waits who finds no ids, before it asks again."""
-        return min(deadline, self._retry_at) if self._retry_at > now else deadline
+        """Say until when somebody waits who finds no ids, before it asks again.
+
+        Where the pause ends too late for that, half of the time that is left.
+        """
+        if self._retry_at <= now:
+            return deadline
+        if self._retry_at > deadline - LAST_CHANCE:
+            early = now + max((deadline - now) / 2, SHORTEST)
+            if early < deadline - LAST_CHANCE:
+                self._retry_at = early
+        return min(deadline, self._retry_at)
 
     def raise_if_final(self, overdue: Callable[[], IdAllocError] | None = None) -> None:
         """Tell somebody who waits what it hears at once; all else where its time is over.
@@ -117,13 +141,21 @@ class LeaseBuffer:
         `overdue` is given then, and says why nothing came. The next call tries again.
         """
         error = self.error
-        if error is None and overdue is not None:
-            error = overdue()
-        elif error is None or not (overdue or isinstance(error, _FINAL)):
+        if overdue is not None:
+            error = self._at_deadline(error or overdue())
+        elif error is None or not isinstance(error, _FINAL) or self._can_pass(error):
             return
         self._retry_at = 0.0
-        self.error = None
+        self.error = self._refusals = None
         raise fresh(error)
+
+    def _can_pass(self, error: IdAllocError) -> bool:
+        return self._retry and can_pass(error)
+
+    def _at_deadline(self, error: IdAllocError) -> IdAllocError:
+        if self._refusals is not None and self._can_pass(error):
+            return self._refusals.at_last()
+        return overdue_after(self._refusals, error)
 
     def turn_page(self, now: float) -> bool:
         """Go on with the next ids if the current ones are used up; False if there are none."""

@@ -102,15 +102,18 @@ def new_sequence(  # noqa: PLR0913, PLR0917  # each is another part of its surro
     registry: SequenceRegistry | None = None,
     overdue: Callable[[], IdAllocError] = no_lease_in_time,
     locked: bool | None = None,  # noqa: FBT001
+    *,
+    retry: bool = True,
 ) -> IdSequence:
     """Make a sequence; nothing is leased before its first use. `overdue` says why no lease came.
 
-    `locked` says whether threads need a lock for each id; by default the interpreter tells.
+    `retry` says whether `next` goes on waiting where a refusal can pass, and `locked` whether
+    threads need a lock for each id; by default the interpreter tells.
     """
     registry = registry or SequenceRegistry()
 
     def source() -> _Source:
-        return _Source(lease, limits, timeout, registry.counters, overdue)
+        return _Source(lease, limits, timeout, registry.counters, overdue, retry=retry)
 
     supply = _Supply(source)
     kind = _LockedIdSequence if (_no_global_lock() if locked is None else locked) else IdSequence
@@ -155,19 +158,22 @@ class _Supply:
 class _Source:
     """Gives a process one chunk of ids after the other. Its lock guards the buffer."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # each is another part of its surroundings
         self,
         lease: Lease,
         limits: LeaseLimits,
         timeout: float,
         counters: LeaseCounters,
         overdue: Callable[[], IdAllocError],
+        *,
+        retry: bool,
     ) -> None:
         self._lease = lease
         self._overdue = overdue
         self._timeout = timeout
         self.process = MEMORY.process()
-        self._buffer = LeaseBuffer(limits, time.monotonic(), self.process.page, counters)
+        page, now = self.process.page, time.monotonic()
+        self._buffer = LeaseBuffer(limits, now, page, counters, retry=retry)
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._closed_by: IdAllocError | None = None

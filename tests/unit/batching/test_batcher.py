@@ -44,7 +44,7 @@ class Timer:
 class World:
     """The loop, the pending calls and the worker around one batcher."""
 
-    def __init__(self, max_calls: int = 1000) -> None:
+    def __init__(self, max_calls: int = 1000, *, retry: bool = True) -> None:
         self.now = 0.0
         self.soon: list[Callable[[], None]] = []
         self.timers: list[Timer] = []
@@ -60,7 +60,9 @@ class World:
             call_soon=self.soon.append,
             call_later=self._call_later,
             max_calls=max_calls,
+            retry=retry,
             clock=lambda: self.now,
+            jitter=lambda: 0.5,
         )
 
     # What the batcher sees of the pending calls
@@ -102,6 +104,7 @@ class World:
         self.turn()
 
     def refuse(self, code: int) -> None:
+        """Answer that there are none, and that there may be some in 0.1 s."""
         body = b'{"resp_code":%d,"msg":"no","retry_after_ms":100}' % code
         self.sent.pop(0).finish(RawReply(body, "w"))
         self.turn()
@@ -210,7 +213,7 @@ def test_callers_in_a_hurry_travel_by_themselves() -> None:
 
 def test_what_a_worker_has_left_is_used_up() -> None:
     """While the database is away, a crowd gets what is in memory, then the error, in few calls."""
-    world = World()
+    world = World(retry=False)
     calls = [world.ask() for _ in range(500)]
     world.turn()
     left = 123
@@ -283,7 +286,7 @@ def test_a_leaving_worker_is_asked_again_only_in_time() -> None:
     world.refuse(-7)
     world.refuse(-7)
     assert type(hasty.exception(0)).__name__ == "ShuttingDownError"
-    world.pass_time(0.1)
+    world.pass_time(0.13)
     world.answer()
     assert patient.result(0) == 1
 
@@ -622,7 +625,7 @@ def test_nobody_waits_for_those_who_are_tried_again(passed: float) -> None:
     assert len(world.sent) == 1
     world.answer()
     assert hasty.result(0) == 1
-    world.pass_time(0.1)
+    world.pass_time(0.13)
     while world.sent:
         world.answer()
     assert type(first.exception(0)).__name__ == ("ShuttingDownError" if passed else "NoneType")

@@ -33,7 +33,7 @@ def test_a_crowd_that_is_refused_goes_on_in_small_requests() -> None:
 
 def test_who_is_refused_few_ids_is_told() -> None:
     """There is nothing smaller to ask for, so it is each caller's to decide when to come again."""
-    world = World()
+    world = World(retry=False)
     calls = [world.ask() for _ in range(SMALLEST_PIECE)]
     world.turn()
     while world.sent:
@@ -44,7 +44,7 @@ def test_who_is_refused_few_ids_is_told() -> None:
 
 def test_a_large_call_that_is_refused_is_told() -> None:
     """Nobody but its caller can ask for fewer."""
-    world = World()
+    world = World(retry=False)
     call = world.ask(500)
     world.turn()
     world.refuse(-6)

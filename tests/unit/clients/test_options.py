@@ -23,6 +23,7 @@ GIVEN: dict[str, tuple[Any, str, Any]] = {
     "max_in_flight": (7, "max_in_flight", 7),
     "exchange": ("id.requests", "exchange", "id.requests"),
     "workers": (["one", "two"], "workers", frozenset((b"one", b"two"))),
+    "retry": (False, "retry", False),
 }
 
 CLIENTS: list[type[IdClient | AsyncIdClient]] = [IdClient, AsyncIdClient]
@@ -55,7 +56,7 @@ def test_defaults(kind: type[IdClient | AsyncIdClient], most: int) -> None:
     """Tasks are more than threads are; all else is the same for both."""
     options = kind(URL)._options
     assert (options.max_in_flight, options.timeout) == (most, 5.0)
-    assert (options.exchange, options.workers) == ("", frozenset())
+    assert (options.exchange, options.workers, options.retry) == ("", frozenset(), True)
     assert inspect.signature(IdClient) == inspect.signature(AsyncIdClient)
 
 
@@ -73,15 +74,22 @@ def test_a_fake_has_the_options_of_a_client_that_was_given_none(
 ) -> None:
     """It is made by the real client's constructor, so that what lies above the session works."""
     real = IdClient if kind is FakeIdClient else AsyncIdClient
-    for name in ("timeout", "max_in_flight", "exchange", "workers"):
+    for name in ("timeout", "max_in_flight", "exchange", "workers", "retry"):
         assert read(kind()._options, name) == read(real(URL)._options, name)
 
 
 def seen(session: Any, pending: Any, queues: Any) -> list[object]:
     """Tell what a session and its pending calls made of the options."""
     assert session.batcher.queues(session._timeout) is queues
+    assert session.batcher._retry is False
     calls = (pending._max_in_flight, session.batcher._call_limit.max_calls)
-    return [session._timeout, calls, pending._exchange, pending._workers, pending._user_id]
+    return [
+        session._timeout,
+        calls,
+        pending._route.exchange.decode(),
+        pending._workers,
+        pending._user_id,
+    ]
 
 
 class FakeLinkThread:
@@ -99,7 +107,7 @@ class FakeLinkThread:
 def test_both_sessions_read_every_option(monkeypatch: pytest.MonkeyPatch) -> None:
     """Limits, the timeout of calls that name none, where requests go, whose replies count."""
     given: dict[str, Any] = {"timeout": 1.5, "max_in_flight": 7, "exchange": "id.requests"}
-    given["workers"] = "one"
+    given |= {"workers": "one", "retry": False}
     client, tasks = IdClient(URL, **given), AsyncIdClient(URL, **given)
     options, session = client._options, client._session
     assert isinstance(session, _session.LinkSession)

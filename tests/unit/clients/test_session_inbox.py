@@ -85,6 +85,7 @@ class SteppingRunning(_Running):
             call_soon=world.soon.append,
             call_later=lambda _delay, _callback: None,  # no look at what is slow helps out
             max_calls=1000,
+            retry=True,
             before_flush=self._take_in,
             clock=lambda: 0.0,
         )

@@ -25,7 +25,7 @@ from idalloc_client import (
 )
 from idalloc_client._fake_worker import _Counter
 from idalloc_client.testing import AsyncFakeIdClient, FakeIdClient
-from idalloc_schemas import MAX_ID, RespCode, TagState
+from idalloc_schemas import MAX_ID, ErrorReply, RespCode, TagState
 
 ERRORS = [code for code in RespCode if code is not RespCode.SUCCESS]
 
@@ -165,7 +165,7 @@ def test_an_asynchronous_sequence_counts_on() -> None:
 @pytest.mark.parametrize("code", ERRORS)
 def test_a_code_fails_as_a_workers_answer(code: RespCode) -> None:
     """A code raises the error that a worker's answer raises, and the next call succeeds."""
-    client = FakeIdClient({"order": 1})
+    client = FakeIdClient({"order": 1}, retry=False)
     client.fail_next(code)
     with pytest.raises(RefusedError) as caught:
         client.next_id("order")
@@ -177,7 +177,7 @@ def test_a_code_fails_as_a_workers_answer(code: RespCode) -> None:
 @pytest.mark.parametrize("code", [RespCode.NO_AVAILABLE_ID, RespCode.BUSY, RespCode.SHUTTING_DOWN])
 def test_a_failure_that_passes_says_when(code: RespCode) -> None:
     """Codes that a retry helps against come with `retry_after`, in seconds."""
-    client = FakeIdClient({"order": 1})
+    client = FakeIdClient({"order": 1}, retry=False)
     client.fail_next(code)
     with pytest.raises(RefusedError) as caught:
         client.next_id("order")
@@ -200,7 +200,7 @@ def test_an_error_is_raised_as_it_was_given() -> None:
 
 def test_failures_can_be_for_one_tag() -> None:
     """Calls for other tags go on and leave the failure for the one that it is for."""
-    client = FakeIdClient(any_tag=True)
+    client = FakeIdClient(any_tag=True, retry=False)
     client.fail_next(RespCode.BUSY, app_tag="order")
     assert client.next_id("invoice") == 1
     assert client.health().left > 0
@@ -210,7 +210,7 @@ def test_failures_can_be_for_one_tag() -> None:
 
 def test_failures_come_in_order() -> None:
     """What was asked for first comes first, each as often as asked."""
-    client = FakeIdClient({"order": 1})
+    client = FakeIdClient({"order": 1}, retry=False)
     client.fail_next(RespCode.BUSY, times=2)
     client.fail_next(CallTimeoutError("slow"))
     raised: list[type[IdAllocError]] = []
@@ -224,7 +224,7 @@ def test_failures_come_in_order() -> None:
 
 def test_health_fails_too() -> None:
     """A failure hits whatever call is next."""
-    client = FakeIdClient({"order": 1})
+    client = FakeIdClient({"order": 1}, retry=False)
     client.fail_next(RespCode.BUSY)
     with pytest.raises(BusyError):
         client.health()
@@ -234,11 +234,91 @@ def test_the_asynchronous_fake_fails_too() -> None:
     """`fail_next` works on both fakes, and a failure uses up no id."""
 
     async def test() -> None:
-        client = AsyncFakeIdClient({"order": 1})
+        client = AsyncFakeIdClient({"order": 1}, retry=False)
         client.fail_next(RespCode.NO_AVAILABLE_ID)
         with pytest.raises(NoAvailableIdError):
             await client.next_id("order")
         assert await client.next_id("order") == 1
+
+    run_async(test)
+
+
+# Failures that pass
+
+
+PASSING = [RespCode.NO_AVAILABLE_ID, RespCode.BUSY, RespCode.SHUTTING_DOWN]
+
+
+@pytest.mark.parametrize("code", PASSING)
+def test_a_failure_that_passes_in_time_is_not_seen(code: RespCode) -> None:
+    """As with the real client, and in no time: draws, batches, health and sequences."""
+    client = FakeIdClient({"order": 1})
+    ids = client.sequence("order", timeout=60.0)
+    for call in (
+        lambda: client.next_id("order"),
+        lambda: client.next_ids("order", 2),
+        client.health,
+        lambda: next(ids),
+    ):
+        client.fail_next(code, times=3)
+        call()
+    assert client.stats().retried == 9
+    assert client.stats().failed == {}
+
+
+def test_a_failure_that_lasts_is_told_at_the_deadline() -> None:
+    """By the call's own clock, which each answer puts forward by what it says."""
+    client = FakeIdClient({"order": 1})
+    client.fail_next(RespCode.BUSY, times=20)
+    with pytest.raises(BusyError, match=r"refused 10 times in 0\.9 s") as caught:
+        client.next_id("order", timeout=1.0)
+    assert isinstance(caught.value.__cause__, BusyError)
+    assert client.next_id("order", timeout=3600) == 1
+
+
+def test_an_error_object_follows_the_same_rule() -> None:
+    """It passes if it says when to ask again."""
+    lasting = ErrorReply(resp_code=RespCode.BUSY, msg="busy")
+    passing = ErrorReply(resp_code=RespCode.BUSY, msg="busy", retry_after_ms=4000)
+    client = FakeIdClient({"order": 1})
+    client.fail_next(BusyError(passing))
+    assert client.next_id("order") == 1
+    client.fail_next(BusyError(passing), times=2)
+    with pytest.raises(BusyError, match="refused 2 times"):
+        client.next_id("order")
+    client.fail_next(BusyError(lasting))
+    with pytest.raises(BusyError, match=r"busy$"):
+        client.next_id("order")
+
+
+def test_a_lease_that_is_refused_for_long_ends_next() -> None:
+    """When the sequence's own time is over, nobody really having waited."""
+    client = FakeIdClient({"order": 1})
+    client.fail_next(RespCode.NO_AVAILABLE_ID, times=1200)  # two leases
+    with pytest.raises(NoAvailableIdError, match="refused 600 times"):
+        next(client.sequence("order", timeout=60.0))
+
+
+def test_only_the_fleet_is_asked_once() -> None:
+    """`fleet_health` collects first answers."""
+    client = FakeIdClient({"order": 1})
+    client.fail_next(RespCode.BUSY)
+    with pytest.raises(BusyError):
+        client.fleet_health()
+
+
+def test_tasks_do_not_see_what_passes_in_time() -> None:
+    """The asynchronous fake does the same."""
+
+    async def test() -> None:
+        client = AsyncFakeIdClient({"order": 1})
+        ids = client.sequence("order", timeout=60.0)
+        for call in (client.next_id("order"), client.health(), anext(ids)):
+            client.fail_next(RespCode.NO_AVAILABLE_ID, times=3)
+            await call
+        client.fail_next(RespCode.NO_AVAILABLE_ID, times=1000)
+        with pytest.raises(NoAvailableIdError, match="refused 50 times"):
+            await client.next_id("order")
 
     run_async(test)
 

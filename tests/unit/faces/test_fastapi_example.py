@@ -19,7 +19,7 @@ from idalloc_schemas import ErrorReply, RespCode
 
 @pytest.fixture
 def ids() -> AsyncFakeIdClient:
-    return AsyncFakeIdClient({"order": 41})
+    return AsyncFakeIdClient({"order": 41}, retry=False)
 
 
 @pytest.fixture

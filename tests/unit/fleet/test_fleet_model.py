@@ -28,6 +28,7 @@ STOP_AND_JOIN = Bounds(
 )
 
 
+@pytest.mark.long
 def test_no_interleaving_gives_an_id_twice() -> None:
     """Two workers, three refills, the row set back once, a give-back that runs late or not at all.
 
@@ -39,6 +40,7 @@ def test_no_interleaving_gives_an_id_twice() -> None:
     assert min(found.repairs, found.given_back, found.contested, found.late_hits) > 0
 
 
+@pytest.mark.long
 def test_three_workers() -> None:
     """The same with a third one, which may hear of everything late."""
     found = explore(Bounds(workers=3, refills=2, rewinds=1, stops=1, segments=1))
@@ -61,6 +63,7 @@ def test_give_backs_without_the_fleet() -> None:
     assert found.given_back > 0
 
 
+@pytest.mark.long
 def test_a_worker_that_joins_knows_what_the_dead_held() -> None:
     """One that asked the others is protected from a rewind below the ids of a crashed worker."""
     found = explore(DEATH_AND_JOIN)

@@ -38,9 +38,11 @@ ADDRESS = MySqlAddress(user="me", password="s3cret", host="db")
         (1030, StoreReason.NOT_WRITABLE),
         (1047, StoreReason.NOT_WRITABLE),
         (1114, StoreReason.NOT_WRITABLE),
+        (1180, StoreReason.NOT_WRITABLE),
         (3032, StoreReason.NOT_WRITABLE),
         (3100, StoreReason.NOT_WRITABLE),
         (3101, StoreReason.NOT_WRITABLE),
+        *((errno, StoreReason.NOT_WRITABLE) for errno in (3796, 3797, 3798, 3799)),
         (3024, StoreReason.TIMEOUT),
     ],
 )
@@ -80,7 +82,7 @@ def test_an_error_that_may_follow_a_commit_is_not_definite(errno: int) -> None:
     assert not is_definite(OperationalError(errno, "x"))
 
 
-@pytest.mark.parametrize("errno", [1205, 1213, 1290, 1690, 3819])
+@pytest.mark.parametrize("errno", [1047, 1205, 1213, 1290, 1690, 3796, 3797, 3798, 3799, 3819])
 def test_a_refused_statement_is_definite(errno: int) -> None:
     """When the server refuses a statement, it changed nothing."""
     assert is_definite(OperationalError(errno, "x"))

@@ -21,6 +21,7 @@ from idalloc_client._errors import (
 from idalloc_client._memory import MemoryRestoredError, after_restore
 from idalloc_client._rpc._pending_calls import PendingCalls
 from idalloc_client._rpc._request_spec import RawReply, RequestSpec, alloc_request
+from idalloc_client._rpc._route import NO_EXCHANGE, NO_WORKER_HERE
 from idalloc_client._stats._counters import ClientCounters
 from idalloc_client._stats._tracing import Carrier
 from idalloc_client.amqp._io._frames import Properties
@@ -48,6 +49,7 @@ class FakeMessageChannel:
         self.pika_channel = self
         self.sent: list[Properties] = []
         self.exchange = b""
+        self.through: list[bytes] = []
         self.on_confirm: Callable[[int, bool, bool], None] | None = None
 
     def confirm(self, on_confirm: Callable[[int, bool, bool], None]) -> None:
@@ -70,10 +72,17 @@ class FakeMessageChannel:
         self.on_listening = on_listening
 
     def publish(
-        self, _queue: bytes, properties: Properties, _body: bytes, *, mandatory: bool
+        self,
+        _queue: bytes,
+        properties: Properties,
+        _body: bytes,
+        *,
+        mandatory: bool,
+        exchange: bytes | None,
     ) -> None:
         assert mandatory
         self.sent.append(properties)
+        self.through.append(self.exchange if exchange is None else exchange)
 
     def answer(self, number: int, body: bytes) -> None:
         properties = Properties(correlation_id=self.sent[number].correlation_id)
@@ -83,7 +92,8 @@ class FakeMessageChannel:
         correlation_id = self.sent[number].correlation_id
         assert correlation_id is not None
         properties = SimpleNamespace(correlation_id=correlation_id.decode())
-        self.on_return(self, SimpleNamespace(routing_key="id.alloc"), properties, b"")
+        method = SimpleNamespace(routing_key="id.alloc", exchange=self.through[number].decode())
+        self.on_return(self, method, properties, b"")
 
 
 def pending_calls(clock: Callable[[], float] = time.monotonic, **options: Any) -> PendingCalls:
@@ -275,6 +285,44 @@ def test_nothing_is_doubted_while_an_answer_of_the_broker_is_outstanding(bench: 
     channel.on_listening()
     bench.calls.doubt(ids[0])
     assert channel.on_confirm is not None
+
+
+def test_where_no_worker_is_near_any_worker_is_asked() -> None:
+    """What came back goes to the shared queue, and so does the next for a while."""
+    bench = Bench(exchange="id.local")
+    first, second, third = (Call(deadline=1e9) for _ in range(3))
+    bench.add(first)
+    bench.channel.give_back(0)
+    bench.add(second)
+    bench.now = NO_WORKER_HERE
+    bench.add(third)
+    assert bench.channel.through == [b"id.local", b"", b"", b"id.local"]
+    assert first.outcomes == []
+    bench.channel.give_back(1)
+    assert isinstance(first.outcomes[0], NoRouteError)
+
+
+@pytest.mark.parametrize("code", [403, 404])
+def test_an_exchange_for_near_workers_that_is_no_use_is_done_without(code: int) -> None:
+    """A cluster may have none, or a caller no right to it; it is tried again some time."""
+    bench = Bench(exchange="id.local")
+    call = Call(deadline=1e9)
+    bench.add(call)
+    bench.calls.on_lost(ChannelClosedByBroker(code, "... exchange 'id.local' in vhost '/'"))
+    bench.connect()
+    assert bench.channel.through == [b""]
+    bench.now = NO_EXCHANGE
+    bench.add(Call(deadline=1e9))
+    assert bench.channel.through == [b"", b"id.local"]
+    assert call.outcomes == []
+
+
+def test_what_is_sent_again_goes_to_any_worker() -> None:
+    """The one that is near may be frozen, and have the request already."""
+    bench = Bench(exchange="id.local")
+    (number,) = bench.add(Call())
+    bench.calls.doubt(number)
+    assert bench.channel.through == [b"id.local", b""]
 
 
 def test_requests_go_to_the_exchange_that_is_named() -> None:

@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from idalloc_client import IdAllocError, IdBatch
+from idalloc_client import IdAllocError, IdBatch, NoAvailableIdError
 from idalloc_client._memory import LeasePage
-from idalloc_client._sequences._lease_buffer import LeaseBuffer
+from idalloc_client._sequences._lease_buffer import LeaseBuffer, no_lease_in_time
 from idalloc_client._sequences._lease_size import LeaseLimits, next_lease_size
+from idalloc_schemas import ErrorReply, RespCode
 
 LIMITS = LeaseLimits(floor=100, cap=1_000_000, cover=10.0)
 
@@ -109,3 +110,71 @@ def test_what_is_left_of_the_range_in_use_is_given_up() -> None:
     assert list(islice(held, 3)) == [1, 2, 3]
     buffer.give_up()
     assert (list(held), buffer.unused) == ([], 7)
+
+
+def refusal(retry_after_ms: int | None = 100) -> NoAvailableIdError:
+    reply = ErrorReply(
+        resp_code=RespCode.NO_AVAILABLE_ID, msg="no ids", retry_after_ms=retry_after_ms
+    )
+    return NoAvailableIdError(reply)
+
+
+def refused_until(buffer: LeaseBuffer, now: float, deadline: float) -> list[float]:
+    """Refuse all leases that somebody asks for who waits; tell when they were asked for."""
+    asked = []
+    while now < deadline:
+        wanted = list(buffer.wanted(now, ready=False))
+        for _ in wanted:
+            buffer.failed(refusal(), now)
+        asked += [now] if wanted else []
+        buffer.raise_if_final()
+        now = buffer.wait_until(deadline, now)
+    return asked
+
+
+def test_who_waits_asks_again_with_growing_pauses() -> None:
+    """Until its deadline, which is told how often; then all begins anew."""
+    buffer = LeaseBuffer(LIMITS, 0.0, LeasePage(64), jitter=lambda: 0.0)
+    asked = refused_until(buffer, 0.0, 10.0)
+    assert asked[:5] == pytest.approx([0.0, 0.11, 0.33, 0.77, 1.65])
+    assert len(asked) <= 16
+    with pytest.raises(NoAvailableIdError, match=f"refused {len(asked)} times") as caught:
+        buffer.raise_if_final(no_lease_in_time)
+    assert isinstance(caught.value.__cause__, NoAvailableIdError)
+    assert refused_until(buffer, 20.0, 20.01) == [20.0]
+
+
+def test_who_has_less_time_than_the_pause_asks_before_its_deadline() -> None:
+    """At half of its time, but not more often than ten times a second."""
+    buffer = LeaseBuffer(LIMITS, 0.0, LeasePage(64))
+    assert buffer.want()
+    buffer.failed(refusal(60_000), 0.0)
+    assert buffer.wait_until(4.0, 0.0) == 2.0
+    assert list(buffer.wanted(2.0, ready=False))
+    buffer.failed(refusal(60_000), 2.0)
+    assert buffer.wait_until(2.1, 2.0) == 2.1
+    assert buffer.wait_until(2.18, 2.0) == 2.1
+
+
+@pytest.mark.parametrize("retry", [False, True])
+def test_an_answer_that_cannot_pass_is_told_at_once(retry: bool) -> None:  # noqa: FBT001
+    """And so is each one to who wants the first."""
+    buffer = LeaseBuffer(LIMITS, 0.0, LeasePage(64), retry=retry)
+    assert buffer.want()
+    buffer.failed(refusal(None if retry else 100), 0.0)
+    with pytest.raises(NoAvailableIdError, match=r"no ids$"):
+        buffer.raise_if_final()
+
+
+def test_a_lease_that_came_ends_the_count() -> None:
+    """What is told later is of later answers."""
+    page = LeasePage(64)
+    buffer = LeaseBuffer(LIMITS, 0.0, page)
+    for answer in (refusal(), IdBatch([(1, 11)]), refusal()):
+        assert buffer.want()
+        if isinstance(answer, IdBatch):
+            buffer.lent(answer, page)
+        else:
+            buffer.failed(answer, 0.0)
+    with pytest.raises(NoAvailableIdError, match="refused once"):
+        buffer.raise_if_final(no_lease_in_time)

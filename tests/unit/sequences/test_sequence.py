@@ -29,7 +29,7 @@ from idalloc_schemas import ErrorReply, RespCode
 
 LIMITS = LeaseLimits(floor=10, cap=10, cover=1.0)
 PATIENCE = 60.0  # seconds
-PAUSE = 0.01  # seconds: more than the error asks for before the next attempt
+PAUSE = 0.2  # seconds: more than there are before the next attempt
 SHORTLY = 0.02  # seconds: after the caller has begun to wait
 
 OnAnswer = Callable[[IdBatch | IdAllocError], None]
@@ -85,13 +85,73 @@ def test_an_old_error_is_not_told() -> None:
 
 
 def test_an_error_of_now_is_told() -> None:
-    """Who waits for the lease that fails hears of it at once, long before the timeout."""
+    """Who waits for the lease that fails hears of it at once, if it wants the first answer."""
     worker = Worker()
     worker.up = False
-    ids = new_sequence(worker.lease, LIMITS, PATIENCE)
+    ids = new_sequence(worker.lease, LIMITS, PATIENCE, retry=False)
     threading.Timer(SHORTLY, worker.fail).start()
     with pytest.raises(NoAvailableIdError):
         next(ids)
+
+
+def test_a_refusal_that_passes_is_waited_out() -> None:
+    """Who waits gets the ids that a later lease brings."""
+    worker = Worker()
+    worker.up = False
+    ids = new_sequence(worker.lease, LIMITS, PATIENCE)
+    refused = threading.Event()
+
+    def lease_again() -> None:
+        worker.up = True
+        worker.fail()
+        refused.set()
+
+    threading.Timer(SHORTLY, lease_again).start()
+    assert next(ids) == 1
+    assert refused.is_set()
+
+
+def test_a_refusal_that_lasts_is_told_when_the_time_is_over() -> None:
+    """With how often it was asked, and the last answer as the cause; then it begins anew."""
+    worker = Worker()
+
+    def refuse(_count: int, on_answer: OnAnswer) -> None:
+        worker.asked.append(on_answer)
+        worker.fail()
+
+    ids = new_sequence(refuse, LIMITS, 0.5)
+    begun = time.monotonic()
+    with pytest.raises(NoAvailableIdError, match=r"refused \d+ times in") as caught:
+        next(ids)
+    assert time.monotonic() >= begun + 0.5
+    assert isinstance(caught.value.__cause__, NoAvailableIdError)
+
+
+def test_a_refusal_that_lasts_is_told_to_tasks_when_the_time_is_over() -> None:
+    """The same on asyncio, and what passes is waited out there, too."""
+
+    async def run() -> None:
+        worker = Worker()
+        worker.up = False
+        ids = AsyncIdSequence(lease_on_loop(worker), LIMITS, PATIENCE)
+
+        def lease_again() -> None:
+            worker.up = True
+            worker.fail()
+
+        asyncio.get_running_loop().call_later(SHORTLY, lease_again)
+        assert await anext(ids) == 1
+        worker.up = False
+        hasty = AsyncIdSequence(lease_on_loop(worker), LIMITS, 0.5)
+        asyncio.get_running_loop().call_later(SHORTLY, worker.fail)
+        with pytest.raises(NoAvailableIdError, match="refused once"):
+            await anext(hasty)
+        first_answer = AsyncIdSequence(lease_on_loop(worker), LIMITS, PATIENCE, retry=False)
+        asyncio.get_running_loop().call_later(SHORTLY, worker.fail)
+        with pytest.raises(NoAvailableIdError, match=r"no ids$"):
+            await anext(first_answer)
+
+    asyncio.run(run())
 
 
 def test_each_thread_hears_its_own_error() -> None:

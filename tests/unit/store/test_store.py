@@ -15,6 +15,7 @@ from idalloc_worker.tags._errors import (
     InvalidRowError,
     OutcomeUnknownError,
     RewindSuspectedError,
+    StoreReason,
     StoreUnavailableError,
     TagIsOrderedError,
 )
@@ -65,6 +66,10 @@ class Bench:
 
 def fail() -> None:
     raise gone()
+
+
+def fail_with(errno: int) -> None:
+    raise OperationalError(errno, "the server's words")
 
 
 @pytest.fixture(autouse=True)
@@ -138,6 +143,61 @@ def test_a_row_that_allows_less_meanwhile_is_looked_at_again(
         with pytest.raises((TagIsOrderedError, TagExhaustedError)):
             bench.store.reserve(ReservationRequest("order", 1, users=users))
     assert bench.row["max_id"] == 10
+
+
+@pytest.mark.parametrize(
+    ("proven", "word"),
+    [
+        *((False, word) for word in ("BEGIN", "SELECT *, CONNECTION_ID", "UPDATE", "COMMIT")),
+        *((True, word) for word in ("SELECT * FROM", "UPDATE")),
+    ],
+)
+def test_a_reservation_that_lost_against_another_is_made_again(
+    bench: Bench, word: str, *, proven: bool
+) -> None:
+    """Galera says so at any statement of it, the commit among them: nothing of it is there."""
+    if proven:
+        bench.prove()
+    mark = int(str(bench.row["max_id"]))
+    bench.once(word, lambda: fail_with(1213))
+    assert bench.store.reserve(ReservationRequest("order", 1)).segment == Segment(mark, mark + 10)
+    assert bench.row["max_id"] == mark + 10
+    assert bench.server.sent("SELECT * FROM") == 2
+
+
+def test_one_that_loses_again_and_again_fails_in_the_end(bench: Bench) -> None:
+    """It has reserved nothing, and the connection is as good as before."""
+    conflict = OperationalError(1213, "Deadlock found when trying to get lock")
+
+    def lose(sql: str) -> None:
+        if sql == "COMMIT":
+            raise conflict
+
+    bench.server.before = lose
+    with pytest.raises(StoreUnavailableError) as raised:
+        bench.store.reserve(ReservationRequest("order", 1))
+    assert raised.value.reason is StoreReason.DEADLOCK
+    assert not isinstance(raised.value, OutcomeUnknownError)
+    assert 1 < bench.server.sent("COMMIT") < 20
+    assert bench.row["max_id"] == 0
+    bench.server.before = lambda _sql: None
+    assert bench.store.reserve(ReservationRequest("order", 1)).segment == Segment(0, 10)
+
+
+def test_a_mark_is_raised_again_after_a_conflict(bench: Bench) -> None:
+    """What the watch on rows does is done again, too."""
+    bench.once("UPDATE", lambda: fail_with(1213))
+    assert bench.store.raise_mark("order", 0, 40)
+    assert bench.row["max_id"] == 40
+
+
+def test_ids_are_given_back_once_also_after_a_conflict(bench: Bench) -> None:
+    """Whoever says that it was undone may be a node that has just lost its cluster."""
+    bench.prove()
+    bench.once("COMMIT", lambda: fail_with(1213))
+    with pytest.raises(StoreUnavailableError):
+        bench.store.give_back("order", 3, 10)
+    assert bench.server.sent("UPDATE") == 1
 
 
 def test_a_statement_that_a_proxy_repeats_reserves_once(bench: Bench) -> None:

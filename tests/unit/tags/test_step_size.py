@@ -54,7 +54,7 @@ def test_a_size_moves_in_bounded_leaps(tag: TagSettings, demand: Demand) -> None
     size = step_size(tag, demand)
     previous = max(demand.previous, tag.step)
     assert size < previous * GROWTH + tag.step
-    assert size >= min(previous / SHRINKAGE, cap_of(tag) // tag.step * tag.step)
+    assert size >= min(previous // SHRINKAGE, cap_of(tag) // tag.step * tag.step)
 
 
 @given(tag=tags, previous=st.integers(0, MAX_ID), rate=rates, more=rates)

@@ -45,9 +45,8 @@ _GATHER_LONGEST = 2.0  # seconds for those that have begun to come to an end
 _SETTLE_LONGEST = 15.0  # seconds after which requests are taken, with the fleet or without
 _MUTE_AFTER = 1.0  # seconds without a confirm after which nothing more is reserved
 _GREETINGS = 5  # that the broker refuses, one after the other, until it is done without
-_SILENCE = 3  # refusals, as it were
-_RESTART_AFTER = 3.0  # seconds after which another channel is tried, or it is done without
-_GREETED_AFTER = 2.0  # the same for a greeting, for which requests wait: a frozen node holds it up
+_RESTART_AFTER = 5.0  # seconds after which another channel is tried, or it is done without
+_GREETED_AFTER = 2.0  # of a greeting: requests wait for it, and a frozen node may hold it up
 
 
 class Fleet:
@@ -246,9 +245,9 @@ class Fleet:
         def look() -> None:
             if generation != self._generation or self._state is FleetState.DOWN:
                 return
-            longest = _GREETED_AFTER if self._state is FleetState.GREETING else _RESTART_AFTER
-            if self._silence > longest:
-                self._on_greeting_failed(_SILENCE, "it does not confirm what is published")
+            greeted = self._state is not FleetState.GREETING
+            if self._silence > (_RESTART_AFTER if greeted else _GREETED_AFTER):
+                self._on_greeting_failed(3, "it does not confirm what is published")
                 self._channel.restart("the broker does not confirm what is said")
             else:
                 self._watch_silence(generation)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from idalloc_client.amqp import relax
+from idalloc_worker.mysql._addresses import Endpoint, Route
 from idalloc_worker.mysql._key_login import key_plugins
 from idalloc_worker.mysql._lifeline import Lifeline
 from idalloc_worker.mysql._reading import BoundedConnection
@@ -16,11 +17,9 @@ from idalloc_worker.mysql._url import MySqlAddress
 
 PROGRAM_NAME: Final = "idalloc"
 
-Endpoint = tuple[socket.AddressFamily, str | tuple[object, ...]]
-
 
 def open_connection(
-    address: MySqlAddress,
+    route: Route,
     lifeline: Lifeline,
     remaining: Callable[[], float],
     read_timeout: float,
@@ -38,6 +37,7 @@ def open_connection(
 
     Raises what the sockets, TLS and PyMySQL raise.
     """
+    address = route.address
     password = address.password.encode()
     key = address.server_public_key
     connection = BoundedConnection(
@@ -59,7 +59,7 @@ def open_connection(
         write_timeout=read_timeout,
         defer_connect=True,
     )
-    sock = _dial(address, lifeline, remaining)
+    sock = _dial(route, lifeline, remaining)
     if may_have_password(address, sock):
         connection.password = password
     connection.connect(sock)
@@ -79,29 +79,18 @@ def _tls_context(address: MySqlAddress) -> ssl.SSLContext | None:
     return context
 
 
-def _dial(
-    address: MySqlAddress, lifeline: Lifeline, remaining: Callable[[], float]
-) -> socket.socket:
+def _dial(route: Route, lifeline: Lifeline, remaining: Callable[[], float]) -> socket.socket:
     """Try each address that the host has. Each gets an equal share of the time that is left."""
-    endpoints = _endpoints(address)
+    endpoints = route.endpoints()
     for position, endpoint in enumerate(endpoints, start=1):
+        route.begin(endpoint)
         share = remaining() / (len(endpoints) - position + 1)
         try:
             return _connect(endpoint, lifeline, share)
         except OSError:
             if position == len(endpoints) or lifeline.aborted:
                 raise
-    raise OSError(f"the host name {address.host!r} has no address")
-
-
-def _endpoints(address: MySqlAddress) -> list[Endpoint]:
-    if address.unix_socket:
-        return [(socket.AF_UNIX, address.unix_socket)]
-    try:
-        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
-    except UnicodeError as error:  # no name that DNS could have
-        raise OSError(f"{address.host!r} is not a host name") from error
-    return [(family, sockaddr) for family, _, _, _, sockaddr in found]
+    raise OSError(f"the host name {route.address.host!r} has no address")
 
 
 def _connect(endpoint: Endpoint, lifeline: Lifeline, timeout: float) -> socket.socket:

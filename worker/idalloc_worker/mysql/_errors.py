@@ -25,6 +25,7 @@ _REFUSING: Final = frozenset(
         1036,  # table is read only
         1047,  # Galera: not part of a cluster that has a quorum
         1114,  # table is full
+        1180,  # Galera: the commit was under way when the node lost its cluster
         1223,  # a read lock conflicts
         1598,  # the binary log cannot be written
         1874,  # InnoDB is read only
@@ -35,7 +36,10 @@ _REFUSING: Final = frozenset(
         3100,  # a plugin refuses the commit, as Group Replication does
         3101,  # a plugin rolled the commit back
         3168,  # server is not available
-        3796,  # Group Replication: not in this state of the member
+        3796,  # Group Replication: no consistency level in this state of the member
+        3797,  # what the group had before could not be waited for
+        3798,  # nor what the others have not applied
+        3799,  # no transaction begins while a primary is elected
     }
 )
 """A server that answers, and cannot or will not write."""
@@ -175,6 +179,12 @@ def read_only(address: MySqlAddress, settings: Sequence[str]) -> StoreUnavailabl
     """Say that a server takes no writes, by its own `settings`."""
     message = f"the database at {address} is read-only ({', '.join(sorted(settings))} is on)"
     return StoreUnavailableError(StoreReason.READ_ONLY, message)
+
+
+def not_ready(address: MySqlAddress, status: str) -> StoreUnavailableError:
+    """Say that a node of Galera refuses all but logins: it has no quorum, or is still joining."""
+    message = f"the database at {address} takes no writes: its cluster's state is {status!r}"
+    return StoreUnavailableError(StoreReason.NOT_WRITABLE, message)
 
 
 def several_unavailable(failures: Sequence[StoreUnavailableError]) -> StoreUnavailableError:

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Final
 from pymysql.err import MySQLError
 
 from idalloc_client.amqp import HostChoice
+from idalloc_worker.mysql._addresses import AddressMemory, Route
 from idalloc_worker.mysql._connection import open_connection
-from idalloc_worker.mysql._errors import read_only, several_unavailable, unavailable
+from idalloc_worker.mysql._errors import not_ready, read_only, several_unavailable, unavailable
 from idalloc_worker.mysql._lifeline import Lifeline
-from idalloc_worker.mysql._sql import READ_ONLY_SETTINGS
+from idalloc_worker.mysql._sql import GALERA_STATE, WRITE_SETTINGS, Statement
 from idalloc_worker.mysql._url import MySqlAddress
 from idalloc_worker.tags import StoreReason, StoreUnavailableError
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("idalloc.database")
 
 _OFF: Final = frozenset({"OFF", "0"})  # newer MariaDB knows several ways of being on
+_READ_ONLY: Final = ("read_only", "super_read_only", "innodb_read_only")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,7 @@ class OpenHost:
     connection: "Connection"
     number: int
     address: MySqlAddress
+    route: Route
 
     def close(self) -> None:
         """Log out."""
@@ -57,6 +60,7 @@ class MySqlHosts:
         self.address = address
         self._addresses = address.each()
         self._clock = clock
+        self._memories = [AddressMemory() for _ in self._addresses]
         self._lock = threading.Lock()  # guards the three below
         self._choice = HostChoice(len(self._addresses), jitter)
         self._failures: dict[int, StoreUnavailableError] = {}
@@ -106,7 +110,11 @@ class MySqlHosts:
         return len(self._addresses) > 1
 
     def refused(self, opened: OpenHost, began: float, failure: StoreUnavailableError) -> None:
-        """Leave a host for another one: what it was asked at `began` failed by its own fault."""
+        """Leave a host for another one: what it was asked at `began` failed by its own fault.
+
+        A single host is left for the next address of its name, if it has several.
+        """
+        opened.route.failed()
         self._note_write(self._choice.refused, opened, began, failure)
 
     def stalled(self, opened: OpenHost, began: float, failure: StoreUnavailableError) -> None:
@@ -114,6 +122,7 @@ class MySqlHosts:
 
         Group Replication without a quorum does that to writes, and answers all else.
         """
+        opened.route.failed()
         self._note_write(self._choice.stalled, opened, began, failure)
 
     def locked_out(self, opened: OpenHost, began: float, failure: StoreUnavailableError) -> None:
@@ -148,22 +157,23 @@ class MySqlHosts:
         database: str | None,
     ) -> OpenHost:
         address = self._addresses[number]
+        route = Route(address, self._memories[number])
 
         def remaining() -> float:
             return deadline - self._clock()
 
         def connect() -> "Connection":
-            return open_connection(address, lifeline, remaining, read_timeout, database=database)
+            return open_connection(route, lifeline, remaining, read_timeout, database=database)
 
         try:
             with lifeline.limit(remaining()):
-                opened = OpenHost(connect(), number, address)
+                opened = OpenHost(connect(), number, address, route)
                 return _writable(opened) if self.several else opened
-        except StoreUnavailableError:
-            lifeline.detach()
-            raise
         except Exception as error:
+            route.failed()
             lifeline.detach()
+            if isinstance(error, StoreUnavailableError):
+                raise
             raise unavailable(address, error, aborted=lifeline.aborted) from error
 
     def _adopted(self, opened: OpenHost, lifeline: Lifeline) -> OpenHost:
@@ -193,17 +203,36 @@ class MySqlHosts:
 def _writable(opened: OpenHost) -> OpenHost:
     """Return the connection if the server takes writes, else close it and raise."""
     try:
-        on = _read_only_settings(opened.connection)
+        refusal = _refusal(opened)
     except BaseException:
         opened.close()
         raise
-    if on:
+    if refusal is not None:
         opened.close()
-        raise read_only(opened.address, on)
+        raise refusal
     return opened
 
 
-def _read_only_settings(connection: "Connection") -> list[str]:
+def _refusal(opened: OpenHost) -> StoreUnavailableError | None:
+    """Say why a server takes no writes, as far as it knows that itself."""
+    settings = _shown(opened.connection, WRITE_SETTINGS)
+    if on := [name for name in _READ_ONLY if settings.get(name, "OFF") not in _OFF]:
+        return read_only(opened.address, on)
+    if not _is_galera(settings):
+        return None
+    state = _shown(opened.connection, GALERA_STATE)
+    if state.get("wsrep_ready", "ON") in _OFF:
+        return not_ready(opened.address, state.get("wsrep_cluster_status", "unknown").lower())
+    return None
+
+
+def _is_galera(settings: dict[str, str]) -> bool:
+    """Whether a server is a node: one that is none says that it is not ready, too."""
+    provider = settings.get("wsrep_provider", "NONE")
+    return provider not in {"NONE", ""} and settings.get("wsrep_on", "ON") not in _OFF
+
+
+def _shown(connection: "Connection", statement: Statement) -> dict[str, str]:
     with connection.cursor() as cursor:
-        cursor.execute(READ_ONLY_SETTINGS.text)
-        return [name for name, value in cursor.fetchall() if value.upper() not in _OFF]
+        cursor.execute(statement.text)
+        return {name.lower(): value.upper() for name, value in cursor.fetchall()}

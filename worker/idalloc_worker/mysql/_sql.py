@@ -96,11 +96,18 @@ SESSION: Final = Statement(
     "'STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'",
 )
 
-READ_ONLY_SETTINGS: Final = Statement(
-    "Asks whether a server takes writes. SHOW, because naming a variable that a server does not "
-    "have (MariaDB has no super_read_only) is an error; needs no right.",
+WRITE_SETTINGS: Final = Statement(
+    "Asks whether a server takes writes, and whether it is a node of Galera. SHOW, because naming "
+    "a variable that a server does not have (MariaDB has no super_read_only) is an error; needs no "
+    "right, and no quorum.",
     "SHOW GLOBAL VARIABLES WHERE Variable_name IN "
-    "('read_only', 'super_read_only', 'innodb_read_only')",
+    "('read_only', 'super_read_only', 'innodb_read_only', 'wsrep_on', 'wsrep_provider')",
+)
+
+GALERA_STATE: Final = Statement(
+    "Asks a node of Galera whether it takes statements: without a quorum it takes logins all the "
+    "same.",
+    "SHOW GLOBAL STATUS WHERE Variable_name IN ('wsrep_ready', 'wsrep_cluster_status')",
 )
 
 READ_ROW: Final = Statement(

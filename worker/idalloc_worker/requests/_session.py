@@ -6,7 +6,7 @@ from functools import cached_property
 from math import inf
 from typing import Any, Protocol
 
-from idalloc_client.amqp import AMQPError, Envelope, MessageChannel, Properties
+from idalloc_client.amqp import AMQPError, Connection, Envelope, MessageChannel, Properties
 from idalloc_schemas import CONTENT_TYPE, HEALTH_REPLY_TYPE, AllocRequest
 from idalloc_worker.requests._acks import Acknowledgements
 from idalloc_worker.requests._reply_address import ReplyAddresses, release_of
@@ -55,6 +55,17 @@ class Delivery:
         return self.reply_to in addresses.admitted or addresses.admit(self.reply_to)
 
 
+class OwnDelivery(Delivery):
+    """A request from a queue that goes with this worker."""
+
+    __slots__ = ()
+
+    @property
+    def returnable(self) -> bool:
+        """Whether it may be handed back: there it would be lost, so its caller is told."""
+        return False
+
+
 class OnDelivery(Protocol):
     """Takes what a consumer was sent."""
 
@@ -94,6 +105,11 @@ class Session:
         return ReplyAddresses(release_of(self._channel.server_properties))
 
     @property
+    def connection(self) -> Connection:
+        """The connection that its channel is on."""
+        return self._pika_channel.connection
+
+    @property
     def usable(self) -> bool:
         """Whether answers can still be sent: after this, the broker delivers again elsewhere."""
         return self._channel.is_open
@@ -112,14 +128,28 @@ class Session:
         arguments: dict[str, Any] | None = None,
     ) -> None:
         """Start to take messages; a queue that does not exist closes the channel with 404."""
+        take = self._taking(Delivery, queue, on_delivery)
+        self._channel.consume(queue, consumer_tag, take, on_consuming, arguments=arguments)
+        self._consumer_tags.append(consumer_tag)
 
+    def consume_own(
+        self, queue: str, shared: str, consumer_tag: str, on_delivery: OnDelivery
+    ) -> None:
+        """Start to take messages of a queue that no other worker has, as if from the shared one."""
+        take = self._taking(OwnDelivery, shared, on_delivery)
+        self._channel.consume(queue, consumer_tag, take)
+        self._consumer_tags.append(consumer_tag)
+
+    def _taking(
+        self, kind: type[Delivery], queue: str, on_delivery: OnDelivery
+    ) -> Callable[[int, bool, Properties, bytes], None]:
         def on_message(
             tag: int,
             redelivered: bool,  # noqa: FBT001
             properties: Properties,
             body: bytes,
         ) -> None:
-            delivery = Delivery(
+            delivery = kind(
                 self,
                 tag,
                 queue,
@@ -130,8 +160,7 @@ class Session:
             )
             on_delivery(delivery, properties, body)
 
-        self._channel.consume(queue, consumer_tag, on_message, on_consuming, arguments=arguments)
-        self._consumer_tags.append(consumer_tag)
+        return on_message
 
     def reply(self, delivery: Delivery, body: bytes, message_type: str) -> None:
         """Write the answer, then count the request as done: in this order on one channel."""

@@ -44,6 +44,7 @@ from idalloc_worker.rights import FleetUsers, HealthRights
 from idalloc_worker.service._clocks import ClockWatch
 from idalloc_worker.service._effect_runner import EffectRunner
 from idalloc_worker.service._garbage import collect_if_due, collect_rarely
+from idalloc_worker.service._local_queue import LocalQueue
 from idalloc_worker.service._request_queues import RequestQueues
 from idalloc_worker.service._requests import Requests
 from idalloc_worker.service._turns import Turns
@@ -93,6 +94,7 @@ class WorkerService:
         self._session: Session | None = None
         self._budget = ChannelBudget()
         self._queues = RequestQueues(clock)
+        self._local = LocalQueue(link.call_later)
         self._draining: Callable[[], None] | None = None
         self._side = SideAnswers(
             name,
@@ -227,7 +229,7 @@ class WorkerService:
                 if singly:
                     self._quarantine.begin(ordered=ordered)
                 else:
-                    self._consume(session, ALLOC_QUEUE, lambda: _log.info("Serving"))
+                    self._consume(session, ALLOC_QUEUE, lambda: self._on_serving(session))
 
         def join_fleet() -> None:
             if session is not self._session:
@@ -272,6 +274,16 @@ class WorkerService:
         session.limit(_HEALTH_PREFETCH if queue == HEALTH_QUEUE else self._prefetch)
         session.consume(queue, consumer_tag, self._requests.take, on_consuming)
 
+    def _on_serving(self, session: Session) -> None:
+        _log.info("Serving")
+        if session is self._session and not self._draining:
+            self._local.begin(session.connection, lambda queue: self._consume_local(session, queue))
+
+    def _consume_local(self, session: Session, queue: str) -> None:
+        if session is self._session and session.usable and not self._draining:
+            session.limit(self._prefetch)
+            session.consume_own(queue, ALLOC_QUEUE, f"{self._name} local", self._requests.take)
+
     def on_lost(self, reason: BaseException) -> None:
         """Forget the channel: its unanswered requests go to other workers."""
         self._session = None
@@ -289,6 +301,7 @@ class WorkerService:
         self._health.disconnect()
         self._ordered.on_lost()
         self._queues.on_lost(reason)
+        self._local.disconnect()
         if self._draining:
             self._finish_drain()
         else:
@@ -353,7 +366,7 @@ class WorkerService:
             self._quarantine.stop()
             self._finish_drain()
         else:
-            self._quarantine.finish(self._cancel_consumers)
+            self._quarantine.finish(lambda: self._local.leave(self._cancel_consumers))
 
     def _cancel_consumers(self) -> None:
         if self._session is not None:  # else the link has told

@@ -22,6 +22,9 @@ TIMEOUT: Final = 10.0
 
 _WHOLE_ANSWER: Final = 12 * TIMEOUT
 
+_CONFLICTS: Final = 8
+"""Times that a statement is repeated which the server undid in favour of another session."""
+
 _NO_WRITES: Final = frozenset({StoreReason.READ_ONLY, StoreReason.NOT_WRITABLE})
 
 
@@ -76,6 +79,7 @@ class AdminSession:
         return self._run(sql, arguments).count
 
     def _run(self, sql: str, arguments: dict[str, object] | None) -> _Result:
+        conflicts = 0
         while True:
             host, began = self._opened(), time.monotonic()
             try:
@@ -83,6 +87,9 @@ class AdminSession:
                     return _executed(host, sql, arguments)
             except Exception as error:
                 failure = unavailable(host.address, error)
+                conflicts += failure.reason is StoreReason.DEADLOCK
+                if failure.reason is StoreReason.DEADLOCK and conflicts < _CONFLICTS:
+                    continue
                 if not self._moved(error, failure, began):
                     raise failure from error
 

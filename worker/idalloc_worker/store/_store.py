@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 from idalloc_worker.engine import ReservationRequest
 from idalloc_worker.mysql import (
@@ -22,10 +22,17 @@ from idalloc_worker.store._session import StoreSession
 from idalloc_worker.tags import (
     InvalidRowError,
     OutcomeUnknownError,
+    StoreReason,
     StoreUnavailableError,
     TagExhaustedError,
     TagNotFoundError,
 )
+
+_CONFLICTS: Final = 8
+"""Times in a row that others may be faster. Where several nodes take writes, as in Galera, each of
+these is a reservation of somebody else's that went well."""
+
+Result = TypeVar("Result")
 
 _DISTURBED: Final = (
     "max_id was set to {mark} and then was {found}: a trigger on the table changes it. Drop that "
@@ -77,10 +84,7 @@ class SegmentStore:
         app_tag = request.app_tag
         with self._session.operation():
             self._session.find_lock(self._probe_sql, {"app_tag": app_tag})
-            row = _only_row(app_tag, self._read(self._read_row_sql, app_tag))
-            plan = plan_for(request, row)
-            if plan.count and not self._reserved_quickly(app_tag, plan):
-                plan = self._reserve_under_lock(request)
+            plan = _despite_conflicts(lambda: self._reserve_first(request))
             return plan.reserved(plan.first + self._reserve_rest(app_tag, plan))
 
     def give_back(self, app_tag: str, left: int, right: int) -> bool:
@@ -120,10 +124,14 @@ class SegmentStore:
         Raises StoreUnavailableError.
         """
         with self._session.operation():
-            # Finds out whether the connection is still good.
-            _only_row(app_tag, self._read(self._read_row_sql, app_tag))
             arguments = {"app_tag": app_tag, "seen": seen, "floor": floor}
-            return self._session.change(self._raise_sql, arguments) == 1
+
+            def attempt() -> bool:
+                # Finds out whether the connection is still good.
+                _only_row(app_tag, self._read(self._read_row_sql, app_tag))
+                return self._session.change(self._raise_sql, arguments) == 1
+
+            return _despite_conflicts(attempt)
 
     def ordered_tags(self) -> dict[str, int]:
         """Read which tags are ordered and how far they are reserved. Raises StoreUnavailableError.
@@ -145,6 +153,14 @@ class SegmentStore:
     def close(self) -> None:
         """Log out. A closed store reserves nothing more. Idempotent."""
         self._session.close()
+
+    def _reserve_first(self, request: ReservationRequest) -> Plan:
+        """Reserve the first part of what the row lets one plan, if anything."""
+        app_tag = request.app_tag
+        plan = plan_for(request, _only_row(app_tag, self._read(self._read_row_sql, app_tag)))
+        if plan.count and not self._reserved_quickly(app_tag, plan):
+            return self._reserve_under_lock(request)
+        return plan
 
     def _reserved_quickly(self, app_tag: str, plan: Plan) -> bool:
         """Reserve the first part in one statement; False if the row is not as it was read.
@@ -204,6 +220,21 @@ class SegmentStore:
         """Read the row and hold it, in a transaction; also tells the session that holds it."""
         rows = self._session.lock(self._lock_row_sql, {"app_tag": app_tag})
         return _only_row(app_tag, rows), rows[0]["idalloc_session"]
+
+
+def _despite_conflicts(attempt: Callable[[], Result]) -> Result:
+    """Do again at once what the server undid in favour of another session.
+
+    Not for what is to be executed once: a node that loses its cluster at that moment may say so of
+    what the others have.
+    """
+    for _ in range(_CONFLICTS - 1):
+        try:
+            return attempt()
+        except StoreUnavailableError as error:
+            if error.reason is not StoreReason.DEADLOCK:
+                raise
+    return attempt()
 
 
 def _only_row(app_tag: str, rows: Sequence[dict[str, object]]) -> Row:

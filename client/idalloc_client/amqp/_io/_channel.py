@@ -59,9 +59,15 @@ class MessageChannel(ABC):
 
     @abstractmethod
     def publish(
-        self, routing_key: bytes, properties: Properties, body: bytes, *, mandatory: bool = False
+        self,
+        routing_key: bytes,
+        properties: Properties,
+        body: bytes,
+        *,
+        mandatory: bool = False,
+        exchange: bytes | None = None,
     ) -> None:
-        """Publish a transient message to `exchange`, by default the default exchange.
+        """Publish a transient message to `exchange`, by default that of the channel.
 
         Raises ValueError, with nothing written, for properties that cannot be.
         """
@@ -147,9 +153,20 @@ class FastChannel(MessageChannel):
         self._methods: tuple[dict[bytes, bytes], dict[bytes, bytes]] = ({}, {})
 
     def publish(
-        self, routing_key: bytes, properties: Properties, body: bytes, *, mandatory: bool = False
+        self,
+        routing_key: bytes,
+        properties: Properties,
+        body: bytes,
+        *,
+        mandatory: bool = False,
+        exchange: bytes | None = None,
     ) -> None:
-        method = self._method(routing_key, mandatory=mandatory)
+        if exchange is None:
+            method = self._method(routing_key, mandatory=mandatory)
+        else:
+            method = publish_method(
+                self._number, routing_key, mandatory=mandatory, exchange=exchange
+            )
         self._write(method + content(self._number, properties, body, self._body_max))
 
     def reply(
@@ -196,7 +213,13 @@ class PikaChannel(MessageChannel):
     leaves_cycles = True
 
     def publish(
-        self, routing_key: bytes, properties: Properties, body: bytes, *, mandatory: bool = False
+        self,
+        routing_key: bytes,
+        properties: Properties,
+        body: bytes,
+        *,
+        mandatory: bool = False,
+        exchange: bytes | None = None,
     ) -> None:
         # Bytes that are no text come from callers, who get their correlation id back as it was:
         # pika writes bytes as they are, whatever its annotations say.
@@ -211,9 +234,9 @@ class PikaChannel(MessageChannel):
             "app_id": properties.app_id,
         }
         key: Any = routing_key
-        exchange: Any = self.exchange
+        through: Any = self.exchange if exchange is None else exchange
         self.pika_channel.basic_publish(
-            exchange, key, body, BasicProperties(delivery_mode=1, **given), mandatory=mandatory
+            through, key, body, BasicProperties(delivery_mode=1, **given), mandatory=mandatory
         )
 
     def ack(self, delivery_tag: int, *, multiple: bool) -> None:
