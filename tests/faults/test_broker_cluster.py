@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from devstack import Database, NotInstalledError
+from devstack import Database
 from devstack.clusters import BrokerCluster, GivenRabbitMqCluster, RabbitMqCluster
 from devstack.history import check, fleet_disorders
 from devstack.history import load as read
 from devstack.ordered import add_ordered_tag
+from devstack.servers._rabbitmq import find_rabbitmq
 from devstack.workers import Fleet
 from idalloc_schemas import ALLOC_QUEUE
 from idalloc_worker.tags._partitions import QUEUES, partition_of
@@ -40,12 +41,9 @@ def cluster() -> Iterator[BrokerCluster]:
     if GivenRabbitMqCluster.is_given():
         yield GivenRabbitMqCluster()
         return
-    try:
-        running = RabbitMqCluster()
-        running.begin()
-    except NotInstalledError:
+    if find_rabbitmq() is None:
         pytest.skip("needs RabbitMQ: apt-get install rabbitmq-server")
-    with running:
+    with RabbitMqCluster() as running:
         yield running
 
 
