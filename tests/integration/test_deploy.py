@@ -31,6 +31,7 @@ from devstack import (
     scratch_vhost,
 )
 from devstack.workers import Fleet
+from idalloc_client.amqp import connection_parameters
 from idalloc_schemas import FLEET_EXCHANGE, FLEET_HEALTH_EXCHANGE, MARKS_STREAM
 from idalloc_worker.broker_setup._password import hashed
 from idalloc_worker.health._fleet_calls import QUEUE_ARGUMENTS as HEALTH_QUEUE_ARGUMENTS
@@ -125,9 +126,28 @@ def test_each_service_may_log_in_to_a_database_that_just_started() -> None:
         assert all(may_have_password(address, remote) for address in addresses)
 
 
+def test_compose_of_a_cluster_is_about_the_nodes_that_it_runs() -> None:
+    """Workers name them all, each has the settings of a cluster, and what is mounted exists."""
+    cluster = yaml.safe_load((ROOT / "deploy/docker-compose.cluster.yml").read_text("utf-8"))
+    nodes = [name for name in cluster["services"] if name.startswith("rabbitmq")]
+    environment = cluster["services"]["worker"]["environment"]
+    url = re.sub(r"\$\{.*?\}", "x", environment["IDALLOC_AMQP_URL"])
+    assert [broker.host for broker in connection_parameters(url, "")] == nodes
+    settings = (ROOT / "deploy/rabbitmq/cluster.conf").read_text("utf-8")
+    assert re.findall(r"rabbit@(\w+)$", settings, re.MULTILINE) == nodes
+    for name in nodes:
+        mounted = [it.split(":")[0] for it in cluster["services"][name]["volumes"]]
+        assert "./deploy/rabbitmq/cluster.conf" in mounted
+        assert all((ROOT / it).exists() for it in mounted if it.startswith("."))
+        assert "RABBITMQ_ERLANG_COOKIE" in cluster["services"][name]["environment"]
+    command = cluster["services"]["setup"]["command"]
+    assert {*compose()["services"]["setup"]["command"], "--quorum", "--local"} == set(command)
+
+
 def test_the_example_covers_every_variable() -> None:
     """A password for each line of .env.example is all that a first start needs."""
-    text = (ROOT / "docker-compose.yml").read_text("utf-8")
+    files = (ROOT / "docker-compose.yml", ROOT / "deploy/docker-compose.cluster.yml")
+    text = "".join(file.read_text("utf-8") for file in files)
     used = set(re.findall(r"(?<!\$)\$\{(\w+)", text))
     assert used
     assert used == set(example_env())
