@@ -72,6 +72,10 @@ class FakeChannel:
     def basic_cancel(self, _tag: str, callback: Callable[[Any], None]) -> None:
         self._rpcs.append(callback)
 
+    def answer_one(self) -> None:
+        """Let the broker answer what was asked first."""
+        self._rpcs.pop(0)(None)
+
     def answer(self) -> None:
         """Let the broker answer all that was asked."""
         while self._rpcs:
@@ -246,6 +250,35 @@ def test_quorum_queues_are_taken_as_they_are(bench: Bench) -> None:
     bench.owner.stop()
     bench.connection = FakeConnection()
     assert bench.begin().declared == [(queue, QUORUM_ARGUMENTS) for queue in QUEUES]
+
+
+def test_quorum_queues_that_workers_made_are_taken_too(bench: Bench) -> None:
+    """By the virtual host's default; they lack what definitions give them."""
+    bench.connection = FakeConnection("4.3.0")
+    bench.owner.start(bench.connection)
+    for _ in QUEUES:
+        bench.connection.last.answer_one()
+    assert bench.connection.last.declared[-1] == (QUEUES[0], QUORUM_ARGUMENTS)
+    name = "x-consumer-disconnected-timeout"
+    bench.connection.last.close_by_broker(406, f"PRECONDITION_FAILED - inequivalent arg '{name}'")
+    bench.pass_time()
+    channel = bench.join()
+    assert channel.declared[0] == (QUEUES[0], {"x-queue-type": "quorum", **SINGLE_ACTIVE})
+    assert channel.arguments == [QUORUM_CONSUMER_ARGUMENTS] * len(QUEUES)
+    assert bench.owner.problem is None
+
+
+@pytest.mark.parametrize("late", ["closing", "another"])
+def test_an_answer_that_comes_as_the_channel_goes_asks_for_no_more(bench: Bench, late: str) -> None:
+    """What is asked then would end the connection."""
+    bench.owner.start(bench.connection)
+    channel = bench.connection.last
+    if late == "closing":
+        channel.is_open = False
+    else:
+        channel.close_by_broker(406, OTHER_TYPE)
+    channel.answer()
+    assert len(channel.declared) == 1
 
 
 @pytest.mark.parametrize(

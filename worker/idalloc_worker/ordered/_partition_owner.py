@@ -149,6 +149,8 @@ class PartitionOwner:
             self._consume(channel)
 
     def _declare(self, channel: Channel, wanted: Iterator[tuple[str, Mapping[str, Any]]]) -> None:
+        if channel is not self._channels.channel or not channel.is_open:
+            return  # the answer to the one before came when the channel was going already
         queue, arguments = next(wanted, (None, {}))
         if queue is None:
             self._declaring = False

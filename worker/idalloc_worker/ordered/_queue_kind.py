@@ -15,10 +15,12 @@ from idalloc_worker.tags import (
     QUORUM_ARGUMENTS,
     QUORUM_CONSUMER_ARGUMENTS,
     SINGLE_ACTIVE,
+    SOON_GIVEN_UP,
     consumer_arguments,
 )
 
 _ABOUT_ARGUMENTS: Final = "arg '"
+_ABOUT_PATIENCE: Final = f"{_ABOUT_ARGUMENTS}{next(iter(SOON_GIVEN_UP))}'"
 _QUORUM_BY_DEFAULT: Final = (4, 0, 0)
 """From which release on a queue is taken for a quorum queue until the broker says otherwise.
 
@@ -45,6 +47,10 @@ class QueueKind:
 
 CLASSIC: Final = QueueKind("classic", QUEUE_ARGUMENTS, silent=False)
 QUORUM: Final = QueueKind("quorum", QUORUM_ARGUMENTS, silent=True)
+PLAIN_QUORUM: Final = QueueKind(
+    "plain quorum", {"x-queue-type": "quorum", **SINGLE_ACTIVE}, silent=True
+)
+"""As workers make them where that is the virtual host's default."""
 
 
 class KindOfQueues:
@@ -83,13 +89,20 @@ class KindOfQueues:
             self._exist = True  # a queue is of another type than the default
             return True
         self._refused.add(self.kind.name)
-        other = QUORUM if self.kind is CLASSIC else CLASSIC
+        other = self._other(str(reason))
         if other.name in self._refused:
             self._refused.clear()
             self._certain = self._exist = False
             return False
         self.kind = other
         return True
+
+    def _other(self, told: str) -> QueueKind:
+        if not self.kind.silent:
+            return QUORUM
+        if _ABOUT_PATIENCE not in told:
+            return CLASSIC
+        return PLAIN_QUORUM if self.kind is QUORUM else QUORUM
 
     def fits(self) -> None:
         """Hear that all queues are consumed."""
