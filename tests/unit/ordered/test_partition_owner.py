@@ -263,7 +263,7 @@ def test_quorum_queues_that_workers_made_are_taken_too(bench: Bench) -> None:
     bench.connection.last.close_by_broker(406, f"PRECONDITION_FAILED - inequivalent arg '{name}'")
     bench.pass_time()
     channel = bench.join()
-    assert channel.declared[0] == (QUEUES[0], {"x-queue-type": "quorum", **SINGLE_ACTIVE})
+    assert channel.declared[-1] == (QUEUES[-1], {"x-queue-type": "quorum", **SINGLE_ACTIVE})
     assert channel.arguments == [QUORUM_CONSUMER_ARGUMENTS] * len(QUEUES)
     assert bench.owner.problem is None
 
