@@ -26,6 +26,20 @@ _PENDING_TESTS = "tests/unit/rpc/test_pending_calls.py"
 
 CLIENT: Final = (
     Rule(
+        "A channel of whose requests the broker takes none is given up for another one.",
+        _PENDING,
+        "        elif self._silence.given_up(now):\n",
+        "        elif False:\n",
+        (_PENDING_TESTS,),
+    ),
+    Rule(
+        "Channels are given up less and less often.",
+        "client/idalloc_client/_rpc/_silent_channel.py",
+        "        self._longest = min(2 * self._longest, LONGEST)\n",
+        "",
+        (_PENDING_TESTS,),
+    ),
+    Rule(
         "A reply completes the call that it answers, and no other.",
         _PENDING,
         '        call = self._calls.pop(properties.correlation_id or b"", None)\n',

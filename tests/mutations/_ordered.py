@@ -115,6 +115,13 @@ ORDERED: Final = (
         ("tests/unit/ordered/test_forwarder.py",),
     ),
     Rule(
+        "A channel over which a partition's queue takes nothing is given up.",
+        _FORWARDER,
+        "        if not taken and strange and self._clock()",
+        "        if False and self._clock()",
+        ("tests/unit/ordered/test_forwarder.py",),
+    ),
+    Rule(
         "A worker waits for the requests it has passed on before it stops.",
         _FORWARDER,
         "if self._on_idle is not None and not busy:",

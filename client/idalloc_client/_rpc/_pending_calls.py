@@ -25,6 +25,7 @@ from idalloc_client._options import ClientOptions
 from idalloc_client._rpc._copies import Copies, CopyBudget, RoundTrip
 from idalloc_client._rpc._request_spec import RawReply, RequestSpec
 from idalloc_client._rpc._route import Route
+from idalloc_client._rpc._silent_channel import SilentChannel
 from idalloc_client._stats import Carrier, ClientCounters
 from idalloc_client.amqp import (
     Basic,
@@ -93,6 +94,7 @@ class PendingCalls:
         self._budget = CopyBudget(lambda: counters.requests)
         self._copies = Copies(self._budget)
         """Of what may not have been taken by a full queue, or may be lost."""
+        self._silence = SilentChannel()
         self._blocked = False
         self._closed = False
         self.lost_reason: BaseException | None = None
@@ -178,10 +180,14 @@ class PendingCalls:
         if not self._confirms:
             self._confirms = True
             self._copies.begin(self._calls, correlation_id, now)
+            self._silence.begin(now)
             channel.confirm(self._on_confirm)
         if self._copies.wants(correlation_id, now, self.round_trip.patience):
             self.counters.resent += 1
             self._send(correlation_id, call, again=True)
+        elif self._silence.given_up(now):
+            _log.info("The broker takes no requests: sending them over another channel")
+            channel.pika_channel.close()  # `on_lost` follows
 
     def _on_listening(self, channel: MessageChannel) -> None:
         """Note that the channel waits for no answer: what is said on it now leaves in its order."""
@@ -212,6 +218,7 @@ class PendingCalls:
         self._channel = None
         self._listening = self._confirms = False
         self._unconfirmed.reset()
+        self._silence.end()
         self._copies = Copies(self._budget)
         if isinstance(reason, ChannelClosedByBroker) and _is_about_user_id(reason):
             # The broker knows this user under another name (a certificate's or a token's).
@@ -317,6 +324,8 @@ class PendingCalls:
     def _on_confirm(self, number: int, multiple: bool, taken: bool) -> None:  # noqa: FBT001
         """End the calls whose request the broker did not take: nobody will answer them."""
         now = self._clock()
+        if taken:
+            self._silence.taken()
         for correlation_id in self._unconfirmed.settle(number, multiple=multiple).values():
             if self._copies.told(correlation_id, now, taken=taken) or taken:
                 continue

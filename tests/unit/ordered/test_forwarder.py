@@ -213,14 +213,16 @@ def test_a_message_that_was_returned_or_refused_is_answered_with_an_error(bench:
 def test_a_request_is_passed_on_again_while_its_queue_is_full(bench: Bench) -> None:
     """A caller may be filling it, faster than it is emptied, but not all the time."""
     channel = bench.open()
-    added, idle = bench.add(), []
-    channel.confirm(1, ack=False)
+    before, added, idle = bench.add(), bench.add(), []
+    channel.confirm(1)
+    channel.confirm(2, ack=False)
     bench.forwarder.when_idle(lambda: idle.append(True))
-    assert (bench.responder.refused, len(channel.published), idle) == ([], 1, [])
+    assert (bench.responder.refused, len(channel.published), idle) == ([], 2, [])
     bench.later()
-    assert len(channel.published) == 2
-    channel.confirm(2)
-    assert (bench.session.finished, bench.responder.refused, idle) == (added, [], [True])
+    assert len(channel.published) == 3
+    channel.confirm(3)
+    finished = before + added
+    assert (bench.session.finished, bench.responder.refused, idle) == (finished, [], [True])
 
 
 def test_not_too_many_are_passed_on_again_at_a_time(bench: Bench) -> None:
@@ -339,6 +341,24 @@ def test_what_the_broker_says_nothing_of_goes_over_another_channel(bench: Bench)
     assert len(channel.published) == 1
     channel.confirm(1)
     assert (bench.session.finished, bench.responder.refused) == (first + second, [])
+
+
+def test_a_channel_over_which_a_queue_takes_nothing_is_given_up(bench: Bench) -> None:
+    """On RabbitMQ 3.10 it never will, if its leader died when the channel was opened."""
+    useless = bench.open()
+    added = bench.add()
+    useless.confirm(1, ack=False)
+    assert not useless.is_open
+    bench.later()
+    channel: FakeChannel = bench.connection.last
+    bench.connection.open(channel)
+    bench.later()
+    channel.confirm(1)
+    assert (bench.session.finished, bench.responder.refused) == (added, [])
+    bench.now += 10 * SILENT_AFTER
+    bench.add()
+    channel.confirm(2, ack=False)
+    assert channel.is_open  # the queue is full
 
 
 def test_nobody_is_looked_for_who_was_heard(bench: Bench) -> None:

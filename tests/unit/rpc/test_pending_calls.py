@@ -22,6 +22,7 @@ from idalloc_client._memory import MemoryRestoredError, after_restore
 from idalloc_client._rpc._pending_calls import PendingCalls
 from idalloc_client._rpc._request_spec import RawReply, RequestSpec, alloc_request
 from idalloc_client._rpc._route import NO_EXCHANGE, NO_WORKER_HERE
+from idalloc_client._rpc._silent_channel import FIRST
 from idalloc_client._stats._counters import ClientCounters
 from idalloc_client._stats._tracing import Carrier
 from idalloc_client.amqp._io._frames import Properties
@@ -57,6 +58,9 @@ class FakeMessageChannel:
 
     def add_on_return_callback(self, callback: Callable[..., None]) -> None:
         self.on_return = callback
+
+    def close(self) -> None:
+        self.is_open = False
 
     def consume(
         self,
@@ -240,6 +244,40 @@ def test_a_request_that_may_be_lost_is_sent_once_more(bench: Bench) -> None:
     (last,) = bench.add(later)
     bench.calls.doubt(last)  # the broker will say of it
     assert len(bench.channel.sent) == 4
+
+
+def test_a_channel_of_which_nothing_comes_is_given_up(bench: Bench) -> None:
+    """RabbitMQ 3.10 may lose all that a channel sends to a quorum queue.
+
+    All that waits is sent again on the next one, so each gets more time than the one before.
+    """
+    call = Call(deadline=1e9)
+    (number,) = bench.add(call)
+    for silence in (FIRST, 2 * FIRST):
+        channel = bench.channel
+        bench.calls.doubt(number)
+        bench.now += silence - 0.01
+        bench.calls.doubt(number)
+        assert channel.is_open
+        bench.now += 0.01
+        bench.calls.doubt(number)
+        bench.calls.doubt(number)
+        assert not channel.is_open
+        bench.calls.on_lost(ConnectionResetError())
+        bench.connect()
+    assert bench.channel.sent[0].correlation_id == number
+
+
+def test_a_channel_whose_requests_are_taken_stays(bench: Bench) -> None:
+    """Workers may be slow: that is no fault of the channel."""
+    (number,) = bench.add(Call(deadline=1e9))
+    bench.calls.doubt(number)
+    assert bench.channel.on_confirm is not None
+    bench.channel.on_confirm(1, False, True)  # noqa: FBT003
+    bench.now += 100 * FIRST
+    bench.calls.doubt(number)
+    bench.calls.doubt(number)
+    assert bench.channel.is_open
 
 
 def test_a_request_that_the_broker_does_not_take_ends_its_call(bench: Bench) -> None:

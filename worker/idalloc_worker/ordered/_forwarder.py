@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Final, Protocol
 
 from idalloc_client.amqp import (
@@ -37,8 +38,13 @@ _REOPEN_AFTER: Final = 0.5  # seconds
 SILENT_AFTER: Final = 3.0
 """Seconds without a confirm after which requests are passed on over another channel.
 
-RabbitMQ 3.10 never delivers what a channel sends that first used a quorum queue in the moment in
-which its leader was dying, and says nothing.
+A frozen leader of a quorum queue says nothing for so long.
+"""
+REOPENED_AT_MOST: Final = 1.0
+"""Seconds between two channels that are given up because a queue takes nothing over them.
+
+A channel of RabbitMQ 3.10 that first uses a quorum queue in the moment in which its leader dies
+refuses all messages for it until that leader's node is back. The queue may be full, too.
 """
 _LOOK_EVERY: Final = 1.0  # seconds
 RETRY_AFTER: Final = 1.0
@@ -58,6 +64,7 @@ _LOST: Final = Refused(RespCode.SHUTTING_DOWN, "the request could not be passed 
 @dataclass(frozen=True, slots=True)
 class _Sent:
     at: float
+    partition: int
     deliveries: list[Delivery]
 
 
@@ -113,6 +120,9 @@ class Forwarder:
         self._flush_pending = False
         self._confirms = Confirms[_Sent]()
         self._looking = False
+        self._took: set[int] = set()
+        """Partitions of which the broker has taken something over the present channel."""
+        self._reopened_at = -inf
         self._returned: set[int] = set()
         self._second_tries = SecondTries(loop.call_later, clock, self.add)
         self._on_idle: Callable[[], None] | None = None
@@ -181,7 +191,7 @@ class Forwarder:
         self._tell_idle()
 
     def _publish(self, channel: Channel, bundle: Bundle, deliveries: list[Delivery]) -> None:
-        number = self._confirms.add(_Sent(self._clock(), deliveries))
+        number = self._confirms.add(_Sent(self._clock(), bundle.partition, deliveries))
         properties = BasicProperties(
             content_type=CONTENT_TYPE,
             delivery_mode=DeliveryMode.Transient,
@@ -214,7 +224,8 @@ class Forwarder:
 
     def _pass_on_again(self) -> None:
         """Use another channel. An owner that has some of them already wastes some ids."""
-        _log.info("RabbitMQ does not confirm requests for ordered tags: passing them on again")
+        _log.info("RabbitMQ takes no requests for ordered tags: passing them on again")
+        self._reopened_at = self._clock()
         unconfirmed = [each for sent in self._forget_unconfirmed() for each in sent.deliveries]
         self._waiting = unconfirmed + self._waiting
         self._channels.drop()
@@ -238,6 +249,8 @@ class Forwarder:
         method = frame.method
         taken = isinstance(method, Basic.Ack)
         settled = self._confirms.settle(method.delivery_tag, multiple=method.multiple)
+        if taken:
+            self._took.update(sent.partition for sent in settled.values())
         for number, sent in settled.items():
             refusal = None if taken else _NOT_TAKEN
             if number in self._returned:
@@ -251,10 +264,14 @@ class Forwarder:
                     self._second_tries.forget(delivery)
                     self._events[Event.UNROUTABLE] += 1
                     self._responder.answer(delivery, refusal)
+        strange = any(sent.partition not in self._took for sent in settled.values())
+        if not taken and strange and self._clock() - self._reopened_at > REOPENED_AT_MOST:
+            self._pass_on_again()
         self._tell_idle()
 
     def _forget_unconfirmed(self) -> list[_Sent]:
         self._returned.clear()
+        self._took.clear()
         return self._confirms.reset()
 
     def _tell_idle(self) -> None:
