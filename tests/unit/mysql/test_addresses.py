@@ -77,11 +77,13 @@ def test_a_node_that_refuses_is_left_for_the_next_address(name_of: Callable[...,
 def test_a_frozen_node_is_left_for_the_next_address(name_of: Callable[..., None]) -> None:
     """It takes connections, as its kernel does that, and never says a word."""
     now = 0.0
+    hosts = hosts_at(lambda: now)
     with HostileMySql(then=no_quorum) as server, _hole() as hole:
         name_of(hole, server.port)
-        with opened(timeout=0.2, clock=lambda: now) as store:
+        with opened(timeout=0.2, hosts=hosts) as store:
             assert failure(lambda: store.reserve(ONE_ID)).reason is StoreReason.TIMEOUT
-            now += 10
+        now += 10
+        with opened(hosts=hosts) as store:
             assert failure(lambda: store.reserve(ONE_ID)).reason is StoreReason.NOT_WRITABLE
 
 
@@ -91,12 +93,13 @@ def _hole() -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
+def hosts_at(clock: Callable[[], float]) -> MySqlHosts:
+    return MySqlHosts(MySqlAddress.parse("mysql://u@nodes.example/db"), clock)
+
+
 @contextmanager
-def opened(
-    timeout: float = 300.0, clock: Callable[[], float] = time.monotonic
-) -> Iterator[SegmentStore]:
-    hosts = MySqlHosts(MySqlAddress.parse("mysql://u@nodes.example/db"), clock)
-    store = SegmentStore(hosts, "segments", timeout, clock)
+def opened(timeout: float = 300.0, hosts: MySqlHosts | None = None) -> Iterator[SegmentStore]:
+    store = SegmentStore(hosts or hosts_at(time.monotonic), "segments", timeout)
     try:
         yield store
     finally:
