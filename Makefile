@@ -41,8 +41,9 @@ test: $(INSTALLED) ## Run the tests that a change has to pass, five minutes; ARG
 test-attacks: $(INSTALLED) ## Attack a fleet for a second in each way, beside an honest caller.
 	$(BIN)/python -m pytest tests/attacks $(ARGS)
 
-test-all: $(PEERS) ## Run all tests, with the long ones under faults and the attacks, fifteen minutes.
-	$(PYTEST) --ignore=tests/attacks $(ARGS)
+test-all: $(PEERS) ## Run all tests, with the long ones under faults and the attacks, a quarter of an hour.
+	$(PYTEST) -m 'not cluster' --ignore=tests/attacks $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m cluster tests/faults $(ARGS)
 	$(BIN)/python -m pytest tests/attacks $(ARGS)
 
 test-pythons: $(INSTALLED) ## Run the unit tests on each Python 3.11 or later that is here.

@@ -24,6 +24,8 @@ from idalloc_worker.tags._partitions import QUEUES, partition_of
 from tests.conftest import PATIENT
 from tests.faults.conftest import Load
 
+pytestmark = pytest.mark.cluster
+
 ORDERED = "order"
 PLAIN = "test_business"
 CALLERS = 6

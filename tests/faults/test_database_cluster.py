@@ -23,6 +23,8 @@ from devstack.workers import Fleet
 from tests.faults.conftest import Load
 from tests.faults.sites import CALLERS, LOAD, WORKERS, Site, judge
 
+pytestmark = pytest.mark.cluster
+
 FREEZE = 20.0
 
 KINDS = ["galera", *(["group-replication"] if os.environ.get(GROUP_URL) else [])]

@@ -22,6 +22,8 @@ from idalloc_worker.tags._segment import Segment
 from tests.faults.conftest import Load
 from tests.faults.sites import CALLERS, ORDERED, ORDINARY, STEP, WORKERS, Site, judge
 
+pytestmark = pytest.mark.cluster
+
 ONE = ReservationRequest(ORDINARY, 1)
 SEGMENTS = 200
 """How many of each tag are reserved while workers are in each other's way."""

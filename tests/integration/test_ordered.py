@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import pytest
 
@@ -175,7 +175,9 @@ def test_quorum_queues_are_taken_as_they_are(
             ids += [ask(caller, "order")[0]["id"] for _ in range(5)]
             assert worker.terminate() == 0
         assert ids == list(range(1, 11))
-        assert "x-priority" not in str(Management(management_url).get("/api/consumers"))
+        here = quote(urlsplit(vhost).path[1:], safe="")
+        consumers = Management(management_url).get(f"/api/consumers/{here}")
+        assert "x-priority" not in str(consumers)
 
 
 @pytest.mark.usefixtures("quorum_queues")
