@@ -1,4 +1,4 @@
-"""Queues that are missing are made, one by one; those that are there are taken as they are."""
+"""Queues that are missing are made; those that are there are taken as they are."""
 
 import logging
 from types import SimpleNamespace
@@ -13,27 +13,35 @@ from idalloc_worker.service._request_queues import RequestQueues
 MISSING = "NOT_FOUND - no queue '%s' in vhost 'idalloc'"
 
 
-def declared_after(reason: BaseException) -> list[tuple[str, dict[str, Any]]]:
-    """Tell what is declared on the channel that follows one that ended so."""
+def declared_after(*reasons: BaseException) -> list[tuple[str, dict[str, Any]]]:
+    """Tell what is declared on the channel that follows those that ended so."""
     calls: list[tuple[str, dict[str, Any]]] = []
     channel: Any = SimpleNamespace(
         queue_declare=lambda queue, **given: calls.append((queue, given))
     )
     queues = RequestQueues(lambda: 0.0)
-    queues.on_lost(reason)
+    for reason in reasons:
+        queues.on_lost(reason)
     queues.declare_if_missing(channel)
     queues.declare_if_missing(channel)  # once
     return calls
 
 
 @pytest.mark.parametrize("queue", [ALLOC_QUEUE, HEALTH_QUEUE])
-def test_only_what_is_missing_is_declared(queue: str) -> None:
-    """The other one may be a quorum queue: it would be refused, again and again.
-
-    Without a type: that is the virtual host's default.
-    """
+def test_where_one_is_missing_both_are_declared(queue: str) -> None:
+    """A fresh virtual host costs a worker one channel. Its default says of which type they are."""
     reason = ChannelClosedByBroker(404, MISSING % queue)
-    assert declared_after(reason) == [(queue, {"durable": True})]
+    assert declared_after(reason) == [
+        (each, {"durable": True}) for each in (ALLOC_QUEUE, HEALTH_QUEUE)
+    ]
+
+
+@pytest.mark.parametrize("queue", [ALLOC_QUEUE, HEALTH_QUEUE])
+def test_where_one_is_of_another_type_the_other_one_is_declared(queue: str) -> None:
+    """It would be refused, again and again."""
+    missing = ChannelClosedByBroker(404, MISSING % queue)
+    refused = ChannelClosedByBroker(406, "inequivalent arg 'x-queue-type' for queue 'id.'")
+    assert declared_after(missing, refused, missing) == [(queue, {"durable": True})]
 
 
 @pytest.mark.parametrize(

@@ -19,15 +19,17 @@ _NODE_IS_DOWN: Final = "is down or inaccessible"
 class RequestQueues:
     """Owned by the link's thread.
 
-    Consuming is tried without declaring, since a least-privilege user may not declare; only a queue
-    that is missing is declared. One that is there may be of another type than what a declaration
-    asks for: the broker would refuse it, for ever.
+    Consuming is tried without declaring, since a least-privilege user may not declare; where one is
+    missing, most likely both are, and both are declared. One that is there may be of another type
+    than what a declaration asks for: the broker refuses that, and from then on only the one that is
+    missing is declared.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._throttled = ThrottledLog(_log)
         self._missing: tuple[str, ...] = ()
+        self._one_by_one = False
 
     def declare_if_missing(self, channel: Channel) -> None:
         """Make them on a fresh channel, if that is why there is a fresh one."""
@@ -46,7 +48,10 @@ class RequestQueues:
         if code == ReplyCode.NOT_FOUND and _NODE_IS_DOWN in text:
             self._warn_of_node(text)
         elif code == ReplyCode.NOT_FOUND:
-            self._missing = tuple(queue for queue in _BOTH if f"'{queue}'" in text) or _BOTH
+            named = tuple(queue for queue in _BOTH if f"'{queue}'" in text)
+            self._missing = named if self._one_by_one and named else _BOTH
+        elif code == ReplyCode.PRECONDITION_FAILED and "inequivalent arg" in text:
+            self._one_by_one = True
         elif code == ReplyCode.ACCESS_REFUSED:
             self._warn_of_rights(text)
 
