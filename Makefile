@@ -12,7 +12,7 @@ RESULTS := docs/performance
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo up test test-attacks test-all test-pythons mutations attacks bench bench-quick bench-docs \
+.PHONY: help install demo up test test-attacks test-clusters test-all test-pythons mutations attacks bench bench-quick bench-docs \
   prove check format build clean
 
 help: ## Show this list.
@@ -41,9 +41,11 @@ test: $(INSTALLED) ## Run the tests that a change has to pass, five minutes; ARG
 test-attacks: $(INSTALLED) ## Attack a fleet for a second in each way, beside an honest caller.
 	$(BIN)/python -m pytest tests/attacks $(ARGS)
 
+test-clusters: $(INSTALLED) ## Kill, freeze and stop nodes of clusters under load; needs the machine for itself.
+	$(BIN)/python -m pytest -m cluster tests/faults $(ARGS)
+
 test-all: $(PEERS) ## Run all tests, with the long ones under faults and the attacks, a quarter of an hour.
 	$(PYTEST) -m 'not cluster' --ignore=tests/attacks $(ARGS)
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m cluster tests/faults $(ARGS)
 	$(BIN)/python -m pytest tests/attacks $(ARGS)
 
 test-pythons: $(INSTALLED) ## Run the unit tests on each Python 3.11 or later that is here.

@@ -53,7 +53,9 @@ class RequestQueues:
         elif code == ReplyCode.PRECONDITION_FAILED and "inequivalent arg" in text:
             self._one_by_one = True
         elif code == ReplyCode.ACCESS_REFUSED:
-            self._warn_of_rights(text)
+            if self._one_by_one:
+                self._warn_of_rights(text)
+            self._one_by_one = True  # it may have the right to make the one that is missing
 
     def _warn_of_node(self, told: str) -> None:
         self._throttled.warning(
