@@ -117,7 +117,7 @@ class FakeConnection:
         return 0
 
     def _execute(self, sql: str, given: Mapping[str, Any]) -> int:
-        if sql.startswith("SHOW"):
+        if sql.startswith(("SHOW", "SET")):
             self._found = []
             return 0
         if (update := _UPDATE.fullmatch(sql)) is not None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
+import pymysql
 import pytest
 
 from devstack import Database, Management, PrivateRabbitMq, TcpProxy
@@ -131,7 +132,7 @@ def test_owners_stopped_beyond_the_heartbeat(vhost: str, database: Database, run
         for _ in range(3):
             wait_until_ready(*fleet.alive())
             owner = run.owner(fleet)
-            owner.pause()
+            pause_between_reservations(owner, database)
             run.wait_for_other_than(owner)
             owner.resume()
         run.owner(fleet)
@@ -198,6 +199,19 @@ def wait_until_ready(*workers: Worker) -> None:
 def _ready(worker: Worker) -> bool:
     log = worker.log.read_text()
     return log.rfind(READY) > log.rfind(LOST)
+
+
+def pause_between_reservations(worker: Worker, database: Database) -> None:
+    """Stop a worker that holds no lock of the row, which the database would keep for it."""
+    locked = "SELECT 1 FROM segments WHERE app_tag = 'order' FOR UPDATE NOWAIT"
+    while True:
+        worker.pause()
+        try:
+            database.query(locked)
+        except pymysql.OperationalError:
+            worker.resume()
+        else:
+            return
 
 
 def short(amqp_url: str) -> str:

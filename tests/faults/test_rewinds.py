@@ -5,7 +5,7 @@ from pathlib import Path
 from devstack import Database
 from devstack.history import check
 from devstack.history import load as read
-from devstack.rewinds import repaired, set_back, wait_for_repair
+from devstack.rewinds import repaired, set_back, wait_for_repair, whole_fleet
 from devstack.workers import Fleet
 from idalloc_client import IdClient
 from tests.faults.conftest import Load
@@ -37,7 +37,7 @@ def test_a_row_that_nobody_reserves_from_is_repaired_too(fleet: Fleet, database:
     """The ids in memory last for minutes, but the row is looked at every few seconds."""
     fleet.start(2)
     with IdClient(fleet.amqp_url) as client:
-        while sum(reply.left > 0 for reply in client.fleet_health(within=0.3)) < 2:
+        while sum(reply.left > 0 for reply in whole_fleet(fleet)) < 2:
             client.next_id("test_business")
     high = _mark(database)
     for lower in (high // 2, 0):

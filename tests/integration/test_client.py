@@ -30,6 +30,7 @@ from idalloc_client import (
 )
 from idalloc_client.amqp._link_thread import LinkThread
 from idalloc_schemas import encode_alloc_success, parse_alloc_request
+from tests.connected import connect
 from tests.stub_worker import StubWorker, send
 
 
@@ -96,8 +97,10 @@ def test_a_missing_queue_is_an_error_at_once(vhost: str) -> None:
 def test_nobody_consumes(vhost: str) -> None:
     """A queue without workers ends the call at its deadline, and the request is not left there."""
     declare(vhost)
-    with IdClient(vhost) as client, pytest.raises(CallTimeoutError, match="worker"):
-        client.next_id("order", timeout=0.3)
+    with IdClient(vhost) as client:
+        connect(client)
+        with pytest.raises(CallTimeoutError, match="worker"):
+            client.next_id("order", timeout=0.3)
     counter = Counter()
     with StubWorker(vhost, counter), IdClient(vhost) as client:
         client.next_id("order")
@@ -189,6 +192,7 @@ def test_late_and_foreign_replies_are_harmless(vhost: str) -> None:
         send(channel, request, encode_alloc_success([(7, 8)]))
 
     with StubWorker(vhost, answer), IdClient(vhost) as client:
+        connect(client)
         with pytest.raises(CallTimeoutError):
             client.next_id("order", timeout=0.2)
         assert [client.next_id("order") for _ in range(3)] == [5, 5, 5]

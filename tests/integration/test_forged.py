@@ -33,6 +33,7 @@ from idalloc_schemas import (
 )
 from idalloc_worker.ordered._bundles import MAX_REQUESTS, OrderedRequest, encode_bundle
 from idalloc_worker.tags._partitions import QUEUES, partition_of
+from tests.connected import connect
 from tests.foreign import ForeignClient
 
 TAG = "test_business"
@@ -212,6 +213,7 @@ def test_replies_say_which_user_sent_them(fleet: Fleet, caller: ForeignClient) -
         assert len(client.fleet_health()) == 1
         assert client.stats().foreign_replies == 0
     with IdClient(fleet.amqp_url, workers=["somebody", "else"]) as client:
+        connect(client)
         with pytest.raises(CallTimeoutError, match="no user in `workers` sent"):
-            client.next_id(TAG, timeout=0.5)
-        assert client.stats().foreign_replies == 1
+            client.next_id(TAG, timeout=2.0)
+        assert client.stats().foreign_replies >= 1  # and one for each time it asked again

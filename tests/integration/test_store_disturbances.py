@@ -1,12 +1,21 @@
 """A store knows what it reserved, whatever stands between it and its rows: triggers, proxies."""
 
+import contextlib
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from devstack import Database, TcpProxy
+from devstack.workers import PATIENCE
 from idalloc_worker.engine._effects import ReservationRequest
-from idalloc_worker.tags._errors import InvalidRowError, OutcomeUnknownError, TagIsOrderedError
+from idalloc_worker.store._store import SegmentStore
+from idalloc_worker.tags._errors import (
+    InvalidRowError,
+    OutcomeUnknownError,
+    StoreUnavailableError,
+    TagIsOrderedError,
+)
 from idalloc_worker.tags._segment import Segment
 from idalloc_worker.tags._settings import TagExhaustedError
 from idalloc_worker.tags._step_size import Demand
@@ -286,3 +295,32 @@ def test_a_large_segment_ends_where_somebody_else_begins(
             10, 20
         )
         assert mark_of(database, "order") == 30
+
+
+def test_a_worker_that_is_frozen_in_a_transaction_keeps_the_row_from_nobody(
+    database: Database,
+) -> None:
+    """The server ends its session once an operation's time is up, long before it is idle."""
+    add_tag(database, "order")
+    with (
+        opened(address_of(database), timeout=1.5) as frozen,
+        opened(address_of(database)) as other,
+    ):
+        session = frozen._session
+        with session.operation(), session.transaction():
+            frozen._lock("order")
+            assert reserved_in_the_end(other).left == 0
+            with pytest.raises(StoreUnavailableError):
+                frozen._lock("order")
+        assert reserved_in_the_end(frozen).left > 0
+        usual = "SELECT @@SESSION.wait_timeout = @@GLOBAL.wait_timeout"
+        assert session.read(usual) == ((1,),), "it may be idle again for as long as any other"
+
+
+def reserved_in_the_end(store: SegmentStore) -> Segment:
+    """Reserve, as soon as nobody's lock is in the way."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        with contextlib.suppress(StoreUnavailableError):
+            return store.reserve(ReservationRequest("order", 1)).segment
+    raise AssertionError("the row stays locked")

@@ -287,9 +287,16 @@ STORE: Final = (
     Rule(
         "What did not commit is undone.",
         _SESSION,
-        "                self._roll_back(self._host.connection)\n",
+        "                connection.rollback()\n",
         "                pass\n",
         (_UNIT,),
+    ),
+    Rule(
+        "The server is not left to wait for a worker that is frozen in a transaction.",
+        _SESSION,
+        '{"seconds": max(1, ceil(self._timeout))}',
+        '{"seconds": 28800}',
+        ("tests/integration/test_store_disturbances.py",),
     ),
     # Hosts
     Rule(

@@ -96,6 +96,17 @@ SESSION: Final = Statement(
     "'STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'",
 )
 
+HOLD_BRIEFLY: Final = Statement(
+    "Has the server end this session, and undo what it began, once it hears nothing for as long as "
+    "an operation may take. A worker that is frozen in a transaction would keep the row from all "
+    "others for as long as a session may be idle: eight hours, unless somebody chose less.",
+    "SET SESSION wait_timeout = %(seconds)s",
+)
+
+IDLE_AGAIN: Final = Statement(
+    "Lets the session be idle for as long as any other.", "SET SESSION wait_timeout = DEFAULT"
+)
+
 WRITE_SETTINGS: Final = Statement(
     "Asks whether a server takes writes, and whether it is a node of Galera. SHOW, because naming "
     "a variable that a server does not have (MariaDB has no super_read_only) is an error; needs no "

@@ -4,11 +4,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import ceil
 from typing import Any, Final, TypeVar
 
 from pymysql.connections import Connection
 
 from idalloc_worker.mysql import (
+    HOLD_BRIEFLY,
+    IDLE_AGAIN,
     LOCK_WAIT,
     OVERFLOW,
     Lifeline,
@@ -78,15 +81,16 @@ class StoreSession:
     def transaction(self) -> Iterator[None]:
         """Run a block whose changes are undone unless it commits.
 
-        No proxy repeats a statement in it: what it began is gone with the connection.
+        No proxy repeats a statement in it: what it began is gone with the connection. It is undone
+        too if this process stands still in it for longer than the store's time limit.
         """
         self._unless_stale(self._begin)
         self._in_transaction = True
         try:
             yield
         finally:
-            if self._in_transaction and self._host is not None:
-                self._roll_back(self._host.connection)
+            if self._host is not None:
+                self._end(self._host.connection)
             self._in_transaction = False
 
     def read(
@@ -196,13 +200,18 @@ class StoreSession:
     def _begin(self) -> None:
         connection, began = self._connected(), self._clock()
         try:
+            with connection.cursor() as cursor:
+                cursor.execute(HOLD_BRIEFLY.text, {"seconds": max(1, ceil(self._timeout))})
             connection.begin()
         except Exception as error:
             raise self._failed(error, began) from error
 
-    def _roll_back(self, connection: Connection) -> None:
+    def _end(self, connection: Connection) -> None:
         try:
-            connection.rollback()
+            if self._in_transaction:
+                connection.rollback()
+            with connection.cursor() as cursor:
+                cursor.execute(IDLE_AGAIN.text)
         except Exception:  # noqa: BLE001  # the server undoes it when the connection goes
             self._discard()
 
