@@ -44,6 +44,7 @@ PROOFS = (
     "cancellations",
     "outage",
     "lost_answers",
+    "first_call",
     "promotion",
     "rewind",
     "adaptive_step",
@@ -53,6 +54,10 @@ PROOFS = (
     "attacks",
 )
 """Benchmarks whose bars are counts that must be right, however long that takes: `make prove`."""
+
+
+APART = ("cluster",)
+"""Races that are started by themselves: they need servers that take half a minute to start."""
 
 
 def module_of(name: str) -> str:

@@ -124,10 +124,10 @@ class BrokerCluster(abc.ABC):
         self._wait(lambda: self._assert_whole(vhost))
 
     @contextlib.contextmanager
-    def vhost(self, name: str, *, quorum: bool) -> Iterator[str]:
+    def vhost(self, name: str, *, quorum: bool, local: bool = False) -> Iterator[str]:
         """Make a virtual host with what is shipped for one, apart from users; yield its name."""
         here = quote(name, safe="")
-        definitions = Broker(vhost=name, quorum=quorum).definitions()
+        definitions = Broker(vhost=name, quorum=quorum, local=local).definitions()
         user = urlsplit(self.amqp_urls[0]).username or ""
         # Nodes that have just joined may fail to start it, or do so later.
         self._wait(lambda: self.management.put(f"/api/vhosts/{here}", {}))

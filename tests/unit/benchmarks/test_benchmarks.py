@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.harness import command as _command
 from benchmarks.harness import machine as _machine
-from benchmarks.harness.programme import PROOFS, RACES, module_of
+from benchmarks.harness.programme import APART, PROOFS, RACES, module_of
 from benchmarks.harness.runner import (
     OTHERS,
     Bar,
@@ -31,7 +31,7 @@ from benchmarks.harness.runner import (
 from benchmarks.report.texts import as_json, as_text
 
 PLAN = Plan(rounds=3, seconds=1.0, budget=1000)
-SCRIPTS = (*(entry.name for entry in RACES), *PROOFS)
+SCRIPTS = (*(entry.name for entry in RACES), *PROOFS, *APART)
 HAVE_NO_PLAN = ("attacks", "promotion", "rewind", "simulation")  # their options say how much to do
 
 
