@@ -18,6 +18,7 @@ from idalloc_worker.broker_setup import Broker
 
 PATIENCE: Final = 180.0
 _PAUSE: Final = 0.2
+_BY_ITSELF: Final = 20.0  # seconds for a node to be one of the cluster's again
 _NOT_YET: Final = (
     OSError,
     urllib.error.URLError,
@@ -36,10 +37,13 @@ class BrokerCluster(abc.ABC):
     management_urls: list[str]
     names: list[str]
     """How the nodes know each other."""
+    can_divide = False
+    """Whether `divide` is to be had."""
 
     def __init__(self) -> None:
         self._away: set[int] = set()
         self._frozen: set[int] = set()
+        self._apart: set[int] = set()
 
     # Faults
 
@@ -72,8 +76,22 @@ class BrokerCluster(abc.ABC):
         self._do("start", number)
         self._away.discard(number)
 
+    def divide(self, number: int) -> None:
+        """Cut a node off from the others; callers and workers still reach them all."""
+        self._away.add(number)
+        self._apart.add(number)
+        self._do("divide", number)
+
+    def reunite(self, number: int) -> None:
+        """Let a node that was cut off see the others again."""
+        self._do("reunite", number)
+        self._apart.discard(number)
+        self._away.discard(number)
+
     def heal(self) -> None:
         """Have all nodes run that somebody has left broken."""
+        for number in sorted(self._apart):
+            self.reunite(number)
         for number in sorted(self._frozen):
             self.resume(number)
         for number in sorted(self._away):
@@ -110,12 +128,14 @@ class BrokerCluster(abc.ABC):
         return self.names.index(found.get("leader") or found["node"])
 
     def rejoin(self, number: int) -> None:
-        """Restart a node that was frozen, if it has not found back by itself, as operators do.
+        """Restart a node that was cut off or frozen and does not find back, as operators do.
 
-        RabbitMQ 3 may go on in two parts that see each other, whatever it is told to do then.
+        RabbitMQ 3 may go on in two parts that see each other, whatever it is told to do then, or
+        come back without some virtual host.
         """
-        self._wait(lambda: self.management.get("/api/nodes"))
-        if any(node.get("partitions") for node in self.management.get("/api/nodes")):
+        try:
+            self._wait(self._assert_together, _BY_ITSELF)
+        except _NOT_YET:
             self.stop(number)
             self.start(number)
 
@@ -142,10 +162,15 @@ class BrokerCluster(abc.ABC):
         finally:
             self.management.delete(f"/api/vhosts/{here}")
 
-    def _assert_whole(self, vhost: str) -> None:
+    def _assert_together(self) -> None:
         nodes = self.management.get("/api/nodes")
         assert all(node["running"] and not node["partitions"] for node in nodes), nodes
         assert len(nodes) == len(self.names)
+        for vhost in self.management.get("/api/vhosts"):
+            assert set(vhost["cluster_state"].values()) == {"running"}, vhost
+
+    def _assert_whole(self, vhost: str) -> None:
+        self._assert_together()
         for queue in self.management.get(f"/api/queues/{quote(vhost, safe='')}"):
             # A stream of RabbitMQ 3.10 may do without a replica that was frozen.
             if queue.get("type") == "quorum":
@@ -161,8 +186,8 @@ class BrokerCluster(abc.ABC):
             raise AssertionError("it listens")
 
     @staticmethod
-    def _wait(assertion: Any) -> None:
-        deadline = time.monotonic() + PATIENCE
+    def _wait(assertion: Any, patience: float = PATIENCE) -> None:
+        deadline = time.monotonic() + patience
         while True:
             try:
                 assertion()

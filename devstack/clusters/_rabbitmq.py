@@ -3,7 +3,8 @@
 import os
 import secrets
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Self
 
 from devstack.clusters._broker_cluster import BrokerCluster
@@ -68,6 +69,8 @@ class RabbitMqNode(PrivateRabbitMq):
 class RabbitMqCluster(BrokerCluster):
     """Three nodes. Each of them is a server that can be killed, paused, stopped, started again."""
 
+    can_divide = True
+
     def __init__(self, *, config: str = "") -> None:
         super().__init__()
         self._epmd = _Epmd()
@@ -82,14 +85,25 @@ class RabbitMqCluster(BrokerCluster):
 
     def _do(self, action: str, number: int) -> None:
         node = self.nodes[number]
-        actions = {
+        actions: dict[str, Callable[[], object]] = {
             "kill": node.kill,
             "stop": node.stop,
             "pause": node.pause,
             "resume": node.resume,
             "start": node.start,
+            "divide": partial(self._know_each_other, number, cookie="none"),
+            "reunite": partial(self._know_each_other, number, cookie="erlang:get_cookie()"),
         }
         actions[action]()
+
+    def _know_each_other(self, number: int, cookie: str) -> None:
+        """Have a node take another cookie than its own for that of the others, or the right one.
+
+        Nodes whose cookies differ do not talk, and what connects them is closed first.
+        """
+        others = ", ".join(f"'{name}'" for name in self.names if name != self.names[number])
+        each = f"erlang:set_cookie(Name, {cookie}), erlang:disconnect_node(Name)"
+        self.nodes[number].ctl("eval", f"[begin {each} end || Name <- [{others}]].")
 
     def begin(self) -> None:
         """Start the nodes one after the other: the first one is what the others join."""

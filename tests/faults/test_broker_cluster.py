@@ -4,6 +4,7 @@ The cluster is that of `IDALLOC_CLUSTER_*` (`devstack/clusters/_given_rabbitmq.p
 of the RabbitMQ that is installed.
 """
 
+import contextlib
 import os
 import secrets
 import time
@@ -83,6 +84,36 @@ class Run:
         took = [it.received_at - it.sent_at for it in read(self._folder) if it.received_at > began]
         self.longest[f"{len(self.longest) + 1} {name}"] = round(max(took), 2)
 
+    @contextlib.contextmanager
+    def under_load(self, database: Database) -> Iterator[None]:
+        """Have workers and callers run meanwhile; no call may fail."""
+        add_ordered_tag(database, ORDERED)
+        with Fleet(self.url, database.url, PATIENT) as fleet:
+            fleet.start(WORKERS, ready=False)
+            for worker in fleet.workers:
+                worker.wait_for_log("Serving")
+                worker.wait_for_log("Ready for ordered tags")
+            options = ("--timeout=30", f"--tags={PLAIN},{ORDERED}", "--batch=20", "--pause=0.005")
+            self._load.begin(CALLERS, self.url, *options)
+            yield
+            print(f"longest calls: {self.longest}")  # noqa: T201  # figures for docs/clusters.md
+            self._load.end_without_errors()
+
+    def judge(self) -> None:
+        """Hold what was received to the promises, and the longest calls to their limits."""
+        replies = read(self._folder)
+        check(replies).assert_clean()
+        disorders = fleet_disorders(it for it in replies if it.app_tag == ORDERED)
+        assert not disorders, f"{len(disorders)}; first: {disorders[0]}"
+        for name, took in self.longest.items():
+            assert took <= (LONGEST_AFTER_A_FREEZE if "freeze" in name else LONGEST), self.longest
+
+    def cut_off(self, node: int) -> None:
+        """Part a node from the others for a while, and restart it if it does not find back."""
+        self.cluster.divide(node)
+        time.sleep(FREEZE)
+        self.cluster.reunite(node)
+
     def freeze(self, node: int) -> None:
         """Stop a node for a while: how long is what this is about."""
         self.cluster.pause(node)
@@ -97,27 +128,25 @@ def run(cluster: BrokerCluster, vhost: str, load: Load, tmp_path: Path) -> Run:
 
 @pytest.mark.parametrize("queue", [ALLOC_QUEUE, PARTITION])
 def test_a_node_dies_freezes_stops_and_dies_again(
-    run: Run, own_database: Database, load: Load, tmp_path: Path, queue: str
+    run: Run, own_database: Database, queue: str
 ) -> None:
     """No error, no duplicate, no order violation."""
-    add_ordered_tag(own_database, ORDERED)
-    cluster, url = run.cluster, run.url
-    with Fleet(url, own_database.url, PATIENT) as fleet:
-        fleet.start(WORKERS, ready=False)
-        for worker in fleet.workers:
-            worker.wait_for_log("Serving")
-            worker.wait_for_log("Ready for ordered tags")
-        options = ("--timeout=30", f"--tags={PLAIN},{ORDERED}", "--batch=20", "--pause=0.005")
-        load.begin(CALLERS, url, *options)
+    cluster = run.cluster
+    with run.under_load(own_database):
         run.fault("kill", queue, cluster.kill, cluster.start)
         run.fault("freeze", queue, run.freeze, cluster.rejoin)
         run.fault("stop", queue, cluster.stop, cluster.start)
         run.fault("kill", queue, cluster.kill, cluster.start)
-        print(f"longest calls: {run.longest}")  # noqa: T201  # figures for docs/clusters.md
-        load.end_without_errors()
-    replies = read(tmp_path)
-    check(replies).assert_clean()
-    disorders = fleet_disorders(it for it in replies if it.app_tag == ORDERED)
-    assert not disorders, f"{len(disorders)}; first: {disorders[0]}"
-    limits = {name: LONGEST_AFTER_A_FREEZE if "freeze" in name else LONGEST for name in run.longest}
-    assert all(run.longest[name] <= limits[name] for name in limits), run.longest
+    run.judge()
+
+
+@pytest.mark.parametrize("queue", [ALLOC_QUEUE, PARTITION])
+def test_a_node_is_cut_off_from_the_others(run: Run, own_database: Database, queue: str) -> None:
+    """It pauses, as the smaller part of the cluster, until it sees the others again; twice."""
+    cluster = run.cluster
+    if not cluster.can_divide:
+        pytest.skip("a cluster of somebody else's cannot be divided: unset IDALLOC_CLUSTER_CONTROL")
+    with run.under_load(own_database):
+        run.fault("division", queue, run.cut_off, cluster.rejoin)
+        run.fault("division", queue, run.cut_off, cluster.rejoin)
+    run.judge()
