@@ -51,7 +51,8 @@ def test_a_clean_stop_has_nothing_to_complain_of(
     early.wait_for_log("Serving")
     for worker in (early, *workers):
         assert worker.terminate() == 0
-        levels = {line.split()[1] for line in worker.log.read_text().splitlines() if line.strip()}
+        stop = worker.log.read_text().partition("Draining")[2]  # a busy broker may refuse a start
+        levels = {line.split()[1] for line in stop.splitlines()[1:] if line.strip()}
         assert levels == {"INFO"}, worker.tail()
 
 
@@ -102,7 +103,7 @@ def test_a_segment_that_reaches_an_owner_while_it_stops(
             add_ordered_tag(database, app_tag, step=10)
             database.query("UPDATE segments SET target_cover = 0")
             assert next_id(caller, app_tag) == 1
-            wait_until(lambda: mark_of(database, app_tag) == 20)
+            wait_until(lambda: health_of(caller, app_tag, name_of(owner))["left"] == 18)
             rows.pause()
             assert answer_of(caller, app_tag, 9) == (10, name_of(owner))
             fleet.start(1)[0].wait_for_log(READY)

@@ -62,6 +62,7 @@ def ask_in_tasks(url: str) -> Generator[int]:
                 yield runner.run(client.next_id(TAG, timeout=60))
         finally:
             runner.run(client.close())
+            runner.run(asyncio.sleep(0.2))  # for what it left before to be closed, too
 
 
 @pytest.mark.parametrize("ask", [ask_in_threads, ask_in_tasks])
