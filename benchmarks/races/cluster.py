@@ -9,8 +9,8 @@ flight, a tag each. It is no part of `make bench`: a cluster takes half a minute
 import asyncio
 import secrets
 import sys
-from collections.abc import Awaitable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Awaitable, Sequence
+from contextlib import ExitStack
 from functools import partial
 from itertools import cycle
 from urllib.parse import urlsplit
@@ -22,7 +22,7 @@ from benchmarks.harness.site import STEP, fleet_site
 from benchmarks.harness.tasks import rate
 from benchmarks.races.lone_call import async_latency
 from devstack import Database, scratch_database
-from devstack.clusters import BrokerCluster, GivenRabbitMqCluster, RabbitMqCluster
+from devstack.clusters import BrokerCluster, running_rabbitmq_cluster
 from devstack.workers import Fleet
 from idalloc_client import AsyncIdClient
 from idalloc_schemas import LOCAL_EXCHANGE
@@ -43,7 +43,7 @@ def measure(plan: Plan) -> Report:
     """Let one broker and the ways of a cluster take turns."""
     with asyncio.Runner() as runner, ExitStack() as stack:
         fleet, database, servers = stack.enter_context(fleet_site())
-        cluster = stack.enter_context(_cluster())
+        cluster = stack.enter_context(running_rabbitmq_cluster())
 
         def contender(name: str, fleet: Fleet, database: Database, urls: list[str]) -> Contender:
             _start(fleet, database)
@@ -82,15 +82,6 @@ def _bars(ways: Sequence[str]) -> list[Bar]:
             for way in ways
         ),
     ]
-
-
-@contextmanager
-def _cluster() -> Iterator[BrokerCluster]:
-    if GivenRabbitMqCluster.is_given():
-        yield GivenRabbitMqCluster()
-    else:
-        with RabbitMqCluster() as running:
-            yield running
 
 
 def _has_local_exchanges(cluster: BrokerCluster) -> bool:

@@ -10,7 +10,7 @@ from devstack.clusters._database import (
     wait_until_whole,
 )
 from devstack.clusters._galera import GaleraCluster, GaleraNode, find_galera
-from devstack.clusters._given_rabbitmq import GivenRabbitMqCluster
+from devstack.clusters._given_rabbitmq import GivenRabbitMqCluster, running_rabbitmq_cluster
 from devstack.clusters._group_replication import GROUP_URL, GroupReplication
 from devstack.clusters._rabbitmq import RabbitMqCluster
 
@@ -27,6 +27,7 @@ __all__ = [
     "connections_to",
     "find_galera",
     "node_in_use",
+    "running_rabbitmq_cluster",
     "url_of",
     "wait_until_whole",
 ]

@@ -6,12 +6,15 @@ command that does something to a node, as in `COMMAND kill rabbit 1`; nodes coun
 there are `kill`, `stop`, `pause`, `resume` and `start`.
 """
 
+import contextlib
 import os
 import subprocess
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
 from devstack.clusters._broker_cluster import BrokerCluster
+from devstack.clusters._rabbitmq import RabbitMqCluster
 from devstack.servers._management import Management
 
 _LONGEST = 240.0  # seconds that a command may take
@@ -39,6 +42,16 @@ class GivenRabbitMqCluster(BrokerCluster):
     def _do(self, action: str, number: int) -> None:
         call = [*self._control, action, "rabbit", str(number + 1)]
         subprocess.run(call, check=True, timeout=_LONGEST, stdin=subprocess.DEVNULL)
+
+
+@contextlib.contextmanager
+def running_rabbitmq_cluster() -> Iterator[BrokerCluster]:
+    """Give the cluster of the environment, or else one of the RabbitMQ that is installed."""
+    if GivenRabbitMqCluster.is_given():
+        yield GivenRabbitMqCluster()
+    else:
+        with RabbitMqCluster() as running:
+            yield running
 
 
 def _at(url: str, listeners: list[dict[str, Any]], name: str) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from devstack import Database
-from devstack.clusters import BrokerCluster, GivenRabbitMqCluster, RabbitMqCluster
+from devstack.clusters import BrokerCluster, GivenRabbitMqCluster, running_rabbitmq_cluster
 from devstack.history import check, fleet_disorders
 from devstack.history import load as read
 from devstack.ordered import add_ordered_tag
@@ -41,12 +41,9 @@ PARTITION = QUEUES[partition_of(ORDERED)]
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[BrokerCluster]:
-    if GivenRabbitMqCluster.is_given():
-        yield GivenRabbitMqCluster()
-        return
-    if find_rabbitmq() is None:
+    if not GivenRabbitMqCluster.is_given() and find_rabbitmq() is None:
         pytest.skip("needs RabbitMQ: apt-get install rabbitmq-server")
-    with RabbitMqCluster() as running:
+    with running_rabbitmq_cluster() as running:
         yield running
 
 
