@@ -3,7 +3,6 @@
 import shutil
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Self
 
 import pymysql
 
@@ -12,6 +11,7 @@ from devstack.servers._errors import NotInstalledError
 from devstack.servers._guarded import Guarded
 from devstack.servers._install import ensure_packages
 from devstack.servers._mysql import PrivateMySql
+from devstack.servers._opened import Opened
 from devstack.servers._ports import free_port
 
 _PLACES = ("/usr/lib/galera/libgalera_smm.so", "/usr/lib64/galera-4/libgalera_smm.so")
@@ -128,7 +128,7 @@ class GaleraNode(PrivateMySql):
         ]
 
 
-class GaleraCluster:
+class GaleraCluster(Opened):
     """Three nodes. Each of them is a server that can be killed, paused, stopped, started again."""
 
     user = password = "idalloc"  # the account of every private server
@@ -144,7 +144,7 @@ class GaleraCluster:
         for node in self.nodes:
             node.members = tuple(other.group_port for other in self.nodes)
 
-    def start(self) -> None:
+    def open(self) -> None:
         """Start the nodes one after the other: each copies the data of one before."""
         for node in self.nodes:
             node.start()
@@ -155,14 +155,3 @@ class GaleraCluster:
         """End all nodes and remove their folders."""
         for node in self.nodes:
             node.close()
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

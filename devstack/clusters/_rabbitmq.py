@@ -5,10 +5,10 @@ import secrets
 import socket
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Self
 
 from devstack.clusters._broker_cluster import BrokerCluster
 from devstack.servers._guarded import Guarded
+from devstack.servers._opened import Opened
 from devstack.servers._ports import free_port
 from devstack.servers._rabbitmq import PrivateRabbitMq, epmd_command
 from devstack.servers._server import PrivateServer
@@ -66,7 +66,7 @@ class RabbitMqNode(PrivateRabbitMq):
         """Use the one that is there."""
 
 
-class RabbitMqCluster(BrokerCluster):
+class RabbitMqCluster(BrokerCluster, Opened):
     """Three nodes. Each of them is a server that can be killed, paused, stopped, started again."""
 
     can_divide = True
@@ -105,7 +105,7 @@ class RabbitMqCluster(BrokerCluster):
         each = f"erlang:set_cookie(Name, {cookie}), erlang:disconnect_node(Name)"
         self.nodes[number].ctl("eval", f"[begin {each} end || Name <- [{others}]].")
 
-    def begin(self) -> None:
+    def open(self) -> None:
         """Start the nodes one after the other: the first one is what the others join."""
         self._epmd.start()
         for node in self.nodes:
@@ -115,14 +115,3 @@ class RabbitMqCluster(BrokerCluster):
         """End all nodes and remove their folders."""
         for server in (*self.nodes, self._epmd):
             server.close()
-
-    def __enter__(self) -> Self:
-        try:
-            self.begin()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

@@ -4,13 +4,14 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 from pymysql.cursors import DictCursor
 
 from devstack.servers._database import connect
 from devstack.servers._errors import ServerFailedError
 from devstack.servers._mysql import PrivateMySql
+from devstack.servers._opened import Opened
 
 _SECONDS = 30
 _LOGIN = "idalloc"  # the account of every private server
@@ -59,7 +60,7 @@ _NEW = _Dialect(
 )
 
 
-class ReplicatedPair:
+class ReplicatedPair(Opened):
     """A primary, and a read-only replica that follows it; `promote` lets them change places."""
 
     def __init__(self) -> None:
@@ -72,7 +73,7 @@ class ReplicatedPair:
         hosts = ",".join(f"127.0.0.1:{port}" for port in self._ports)
         return f"mysql://{user}:{password}@{hosts}/{database}"
 
-    def start(self) -> None:
+    def open(self) -> None:
         """Start both and have one follow the other."""
         self.replica.read_only = True
         with ThreadPoolExecutor(2, thread_name_prefix="devstack-start") as pool:
@@ -134,17 +135,6 @@ class ReplicatedPair:
         if status["Last_SQL_Error"]:
             raise ServerFailedError(f"the replica stopped: {status['Last_SQL_Error']}")
         return all(status[thread] == "Yes" for thread in dialect.running)
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def set_read_only(server: PrivateMySql, *, on: bool) -> None:

@@ -6,17 +6,18 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar
 
 from devstack.servers._errors import DevStackError, ServerFailedError
 from devstack.servers._guarded import STOP_GRACE, Guarded
+from devstack.servers._opened import Opened
 
 READY_SECONDS = 180.0
 _PROBE_SECONDS = 0.05
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
-class PrivateServer(abc.ABC):
+class PrivateServer(Opened):
     """A server of our own on 127.0.0.1, with its data in a temporary folder.
 
     Nothing is started by the constructor. `start()` may be called again after `stop()` or `kill()`:
@@ -34,6 +35,10 @@ class PrivateServer(abc.ABC):
         self._closing = threading.Event()
         self._lock = threading.Lock()  # guards the change of _guarded
         self._guarded: Guarded | None = None
+
+    def open(self) -> None:
+        """Start it, as `start` does."""
+        self.start()
 
     def start(self) -> None:
         """Start the server and return when it speaks its protocol.
@@ -80,17 +85,6 @@ class PrivateServer(abc.ABC):
     def folder(self) -> Path:
         """The folder that holds all the server's files; exists until `close()`."""
         return self._running().folder
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     @abc.abstractmethod
     def _prepare(self, guarded: Guarded) -> None:
