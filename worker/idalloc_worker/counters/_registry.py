@@ -1,6 +1,6 @@
 """Every counter of a worker process: its name, and what it counts in one sentence.
 
-`id.health` shows all of them, Prometheus those that have a metric. docs/operating.md and
+`id.health` shows all of them, Prometheus those that have a metric. docs/health.md and
 docs/monitoring.md say the same sentences, which a test sees to.
 """
 
