@@ -69,6 +69,7 @@ def test_the_reference_table_serves_both(roll_out: RollOut, database: Database) 
     roll_out.go_on()
     init, migrate = GUIDE["From the reference service"].commands()
     assert "no columns" in roll_out.idalloc(*init).stderr
+    assert "test_business" in roll_out.idalloc.ok("tags", "list")
     roll_out.idalloc.ok(*migrate)
     roll_out.go_on()
     roll_out.stop(service)

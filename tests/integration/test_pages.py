@@ -181,8 +181,8 @@ class Reader:
     def _start(self, command: list[str]) -> None:
         """Start a worker as the page does, and wait until all of its processes serve."""
         log = self._folder / f"worker-{len(self._workers)}.log"
-        urls = (self._environment[f"IDALLOC_{server}_URL"] for server in ("AMQP", "MYSQL"))
-        worker = Worker(*urls, log, self._environment)
+        broker, database = (self._environment[f"IDALLOC_{name}_URL"] for name in ("AMQP", "MYSQL"))
+        worker = Worker(broker, database, log, self._environment)
         worker.arguments = command[1:]
         self._workers.append(worker.start())
         self._ends.callback(worker.kill)

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.long
 
 
 def build(checkout: Path, site: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "mkdocs", "build", "--site-dir", site]
+    command = [sys.executable, "-m", "mkdocs", "build", "--site-dir", str(site)]
     return subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=False)
 
 

@@ -2,6 +2,7 @@
 
 import ast
 import doctest
+import json
 import re
 import shlex
 import subprocess
@@ -13,7 +14,9 @@ import click
 import pytest
 
 from idalloc_worker.cli._main import cli
+from idalloc_worker.settings import Settings
 from tests import pages
+from tests.doc_tables import plain, rows
 from tests.guide import MIGRATING, Guide
 from tests.pages import PAGES, ROOT, RUN, SHOWN, name_of
 
@@ -170,3 +173,46 @@ def test_test_files_in_the_documentation_pass(page: Path, tmp_path: Path) -> Non
         [*command, "--rootdir=.", "."], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_figures_are_those_of_the_published_run() -> None:
+    """Each figure and each ratio in the README's table stands in docs/performance/results.json."""
+    run = json.loads((ROOT / "docs/performance/results.json").read_text())
+    races = run["races"].values()
+    figures = {f"{one['median']:,.0f}" for race in races for one in race["contenders"]}
+    ratios = {bar["ratio"] for race in races for bar in race["bars"]}
+    told = rows("README.md", "what")
+    assert len(told) > 5
+    for what, ids, _, ratio in told:
+        assert ids in figures or ids == "0.47 ms each", what
+        first, places = ratio.split()[0], len(ratio.split()[0].partition(".")[2])
+        assert any(f"{one:.{places}f}" == first for one in ratios), what
+    for name in ("rabbitmq", "python", "cpu"):
+        version = run["environment"][name].removeprefix("CPython ")
+        assert version in (ROOT / "README.md").read_text()
+        assert version in (ROOT / "docs/performance.md").read_text()
+
+
+def test_log_lines_of_the_runbook_are_logged() -> None:
+    """Each stands in the source of worker or client, with what is filled in for each dots."""
+    sources = [*(ROOT / "worker").rglob("*.py"), *(ROOT / "client").rglob("*.py")]
+    code = " ".join(SEAM.sub("", source.read_text()) for source in sources)
+    told = rows("docs/runbook.md", "log line")
+    assert len(told) > 15
+    for line, *_ in told:
+        parts = [re.escape(part) for part in plain(line).split("…")]
+        assert re.search(r"(?:%[\w.]+|\{\w+\})".join(parts), code), line
+
+
+def test_every_setting_is_explained() -> None:
+    """The page about settings has a row for each, with its default where that is a number."""
+    told = {
+        name: default
+        for names, default, _ in rows("docs/settings.md", "setting")
+        for name in plain(names).split(", ")
+    }
+    fields = {f"IDALLOC_{name.upper()}": field for name, field in Settings.model_fields.items()}
+    assert set(told) == set(fields)
+    for name, field in fields.items():
+        if isinstance(field.default, (int, float)) and field.default:  # 0 is off
+            assert float(told[name].split()[0]) == field.default, name
