@@ -81,11 +81,7 @@ class Event(StrEnum):
     MARKS_UNREAD = "marks_unread", "Times that the stream of marks could not be used.", _NO_METRIC
     # Metrics count the ids, as given back or lost.
     GIVE_BACKS = "give_backs", "Ranges of ids that a stop gave back to their rows.", _NO_METRIC
-    GIVE_BACKS_FAILED = (
-        "give_backs_failed",
-        "Ranges of ids that could not be given back.",
-        _NO_METRIC,
-    )
+    GIVE_BACKS_FAILED = "give_backs_failed", "Ranges that could not be given back.", _NO_METRIC
     FLEET_JOINS = "fleet_joins", "Times that the worker joined the fleet.", _NO_METRIC
     FLEET_REFUSED = "fleet_refused", "Times that it was not allowed to.", _NO_METRIC
     FLEET_INVALID = "fleet_invalid", "Messages of workers that it could not read.", _NO_METRIC
@@ -130,11 +126,7 @@ class Outcome(StrEnum):
     EXPIRED = "expired", "Requests past their deadline.", *_BOTH
     DEAD_LETTERED = "dead_lettered", "Requests without a reply address.", *_BOTH, ORDERED_QUEUES
     HANDED_BACK = "handed_back", "Requests put back into the queue at a stop.", ALLOC_QUEUE
-    DOUBTED = (
-        "doubted",
-        "Requests put back into the queue after the process had been stalled.",
-        ALLOC_QUEUE,
-    )
+    DOUBTED = "doubted", "Requests put back after the process had been stalled.", ALLOC_QUEUE
     DROPPED = "dropped", "Questions about health that a user asked too many of.", HEALTH_QUEUE
 
 
