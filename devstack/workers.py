@@ -40,8 +40,8 @@ class Worker:
         **settings: object,
     ) -> None:
         self.log = log
-        self.arguments: Sequence[str] = ("worker",)
-        """What follows `idalloc` on the command line."""
+        self.arguments: Sequence[str] = ()
+        """More of them, for its command."""
         self._environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("IDALLOC_")},
             **environment,
@@ -53,7 +53,7 @@ class Worker:
 
     def start(self) -> Self:
         """Start the command; it is not ready yet."""
-        command = [sys.executable, "-m", "idalloc_worker", *self.arguments]
+        command = [sys.executable, "-m", "idalloc_worker", "worker", *self.arguments]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 command,

@@ -10,7 +10,7 @@ PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md")),
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
-SHOWN = {"text", "json", "mermaid"}
+SHOWN = {"text", "json", "yaml", "mermaid"}
 """Languages of blocks in which nothing can be run."""
 RUN = {"sh", "console", "python", "sql"}
 """Those that tests/integration/test_pages.py runs, but for what test_docs.py and others do."""

@@ -140,7 +140,7 @@ class Reader:
         """Run commands one after another; a worker stays until the page ends."""
         before: list[str] = []
         for line in re.sub(r"\\\n\s*", "", text).splitlines():
-            if line.startswith("idalloc worker"):
+            if line.startswith("idalloc worker") and "--probe" not in line:
                 self._bash("\n".join(before), where)
                 self._start(shlex.split(line, comments=True))
                 before = []
@@ -183,7 +183,7 @@ class Reader:
         log = self._folder / f"worker-{len(self._workers)}.log"
         broker, database = (self._environment[f"IDALLOC_{name}_URL"] for name in ("AMQP", "MYSQL"))
         worker = Worker(broker, database, log, self._environment)
-        worker.arguments = command[1:]
+        worker.arguments = command[2:]
         self._workers.append(worker.start())
         self._ends.callback(worker.kill)
         options = dict(pairwise(command))
