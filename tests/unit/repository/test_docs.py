@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -216,3 +217,12 @@ def test_every_setting_is_explained() -> None:
     for name, field in fields.items():
         if isinstance(field.default, (int, float)) and field.default:  # 0 is off
             assert float(told[name].split()[0]) == field.default, name
+
+
+def test_nobody_is_promised_ids_that_rise() -> None:
+    """With several workers they do not, so what a newcomer reads first says "unique" only."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    first = (ROOT / "README.md").read_text().partition("\n\n")[2].partition("\n\n")[0]
+    for text in (project["description"], str(cli.help), first):
+        assert "unique" in text.lower()
+        assert not re.search("increas|rising|rise", text)

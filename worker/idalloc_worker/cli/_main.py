@@ -70,7 +70,7 @@ Exit codes:
 @config_option
 @click.version_option(package_name="idalloc", message="%(prog)s %(version)s")
 def cli() -> None:
-    """Hand out unique, increasing 64-bit ids over RabbitMQ, reserved from MySQL."""
+    """Hand out unique 64-bit ids over RabbitMQ, reserved from MySQL."""
 
 
 for _command in _COMMANDS:
