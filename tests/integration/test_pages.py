@@ -26,7 +26,9 @@ import pytest
 from devstack import Database, Management, PrivateMySql, PrivateRabbitMq, private_mysql
 from devstack.servers._database import connect
 from devstack.servers._ports import free_port
-from devstack.workers import PATIENCE, Worker
+from devstack.workers import PATIENCE, Fleet, Worker
+from tests.doc_tables import plain, rows
+from tests.foreign import ForeignClient
 from tests.guide import MIGRATING
 from tests.pages import PAGES, ROOT, RUN, Block, blocks, name_of
 
@@ -219,3 +221,16 @@ def test_every_block_works(reader: Reader, page: Path) -> None:
     """After the README's first steps, each block of the page works."""
     for block in [*runnable(FIRST_STEPS), *runnable(page)]:
         reader.read(block)
+
+
+def test_answers_are_those_of_the_table(fleet: Fleet, database: Database) -> None:
+    """One worker process gives a new tag's first callers what the README says, byte for byte."""
+    database.query("INSERT INTO segments (app_tag, step) VALUES ('order', 10000)")
+    fleet.start()
+    told = rows("README.md", "send to")
+    assert len(told) == 4
+    with ForeignClient(fleet.amqp_url) as caller:
+        for queue, body, answer in told:
+            reply = caller.call(plain(queue), plain(body).encode())
+            assert reply is not None
+            assert reply[0].decode() == plain(answer)
