@@ -27,6 +27,7 @@ from devstack import Database, Management, PrivateMySql, PrivateRabbitMq, privat
 from devstack.servers._database import connect
 from devstack.servers._ports import free_port
 from devstack.workers import PATIENCE, Fleet, Worker
+from idalloc_client import IdClient
 from tests.doc_tables import plain, rows
 from tests.foreign import ForeignClient
 from tests.guide import MIGRATING
@@ -120,12 +121,19 @@ class Reader:
         self._loop = asyncio.Runner()
         self._ends = ExitStack()
         self._ends.callback(self._loop.close)
+        self._ends.callback(self._close_clients)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._ends.close()
+
+    def _close_clients(self) -> None:
+        """End what a page leaves open, as the end of a program would."""
+        for value in self._names.values():
+            if isinstance(value, IdClient):
+                value.close()
 
     def read(self, block: Block) -> None:
         text = self._servers.addresses(block.text).replace("9464", str(self._port))
