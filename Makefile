@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PEERS := $(VENV)/.peers
+SITE := $(VENV)/.site
 # More processes than cores: most tests wait most of the time.
 PROCESSES ?= 6
 PYTEST = $(BIN)/python -m pytest -n $(PROCESSES) --dist worksteal
@@ -13,7 +14,7 @@ RESULTS := docs/performance
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help install demo up test test-attacks test-clusters test-all test-pythons mutations attacks bench bench-quick bench-docs \
-  prove check format build clean
+  prove check format docs build clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +28,10 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 $(PEERS): $(INSTALLED)
 	$(PIP) -e '.[worker,dev,bench]'
+	@touch $@
+
+$(SITE): $(INSTALLED)
+	$(PIP) -e '.[worker,dev,docs]'
 	@touch $@
 
 demo: $(INSTALLED) ## Hand out ids through a real RabbitMQ from a real MySQL, and check them.
@@ -44,7 +49,7 @@ test-attacks: $(INSTALLED) ## Attack a fleet for a second in each way, beside an
 test-clusters: $(INSTALLED) ## Kill, freeze and stop nodes of clusters under load; needs the machine for itself.
 	$(BIN)/python -m pytest -m cluster tests/faults $(ARGS)
 
-test-all: $(PEERS) ## Run all tests, with the long ones under faults and the attacks, a quarter of an hour.
+test-all: $(PEERS) $(SITE) ## Run all tests, with the long ones under faults and the attacks, a quarter of an hour.
 	$(PYTEST) -m 'not cluster' --ignore=tests/attacks $(ARGS)
 	$(BIN)/python -m pytest tests/attacks $(ARGS)
 
@@ -80,6 +85,9 @@ check: $(INSTALLED) ## Lint, check the format and the types.
 format: $(INSTALLED) ## Format the code and apply the linter's safe fixes.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: $(SITE) ## Make a site of docs/ in build/site; fails on a link that leads nowhere.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 build: $(INSTALLED) ## Build the wheel and the source distribution into dist.
 	rm -rf dist

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import MappingProxyType, TracebackType
@@ -40,6 +40,8 @@ class Worker:
         **settings: object,
     ) -> None:
         self.log = log
+        self.arguments: Sequence[str] = ()
+        """More of them, for its command."""
         self._environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("IDALLOC_")},
             **environment,
@@ -51,7 +53,7 @@ class Worker:
 
     def start(self) -> Self:
         """Start the command; it is not ready yet."""
-        command = [sys.executable, "-m", "idalloc_worker", "worker"]
+        command = [sys.executable, "-m", "idalloc_worker", "worker", *self.arguments]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 command,

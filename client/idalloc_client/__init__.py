@@ -1,4 +1,4 @@
-"""What callers import: unique, increasing ids from idalloc over RabbitMQ."""
+"""What callers import: unique ids from idalloc over RabbitMQ."""
 
 from idalloc_client._batch import IdBatch
 from idalloc_client._clients import AsyncIdClient, IdClient

@@ -121,7 +121,7 @@ PROCESS_METRICS: Final = (
     ),
     _counter(
         "idalloc_ids_given_back",
-        "Ids returned to the database by a process that stops; the next reservation has them.",
+        "Ids given back to the database by a process that stops; the next reservation has them.",
         lambda it: it.given_back,
     ),
     _gauge("idalloc_ids_left", "Ids in memory, all tags.", lambda it: it.left),
@@ -189,7 +189,7 @@ TAG_METRICS: Final = (
     ),
     _tag_counter(
         "idalloc_tag_ids_given_back",
-        "Ids returned to the database by a process that stops.",
+        "Ids given back to the database by a process that stops.",
         lambda t: t.given_back,
     ),
     _tag_gauge("idalloc_tag_ids_left", "Ids in memory.", lambda t: t.left),
