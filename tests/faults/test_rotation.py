@@ -99,11 +99,15 @@ class Logins:
         for name in list(self._names):
             self.drop(name)
 
-    def start(self, fleet: Fleet, count: int, **settings: object) -> list[Worker]:
+    def start(self, fleet: Fleet, count: int, fleet_users: str = "") -> list[Worker]:
         """Start workers that have the files, and no URL beside them."""
         fleet.worker_url = fleet.mysql_url = ""
-        files = {"amqp_url_file": self.broker_file, "mysql_url_file": self.database_file}
-        return fleet.start(count, **files, **settings)
+        return fleet.start(
+            count,
+            amqp_url_file=self.broker_file,
+            mysql_url_file=self.database_file,
+            fleet_users=fleet_users,
+        )
 
 
 def _as_user(url: str, login: str) -> str:

@@ -58,9 +58,10 @@ class Broker(pika.URLParameters):
 
 def renewed(broker: Parameters) -> Parameters:
     """Say how to connect now. What belongs to another connection logs in as that one's user."""
-    if not isinstance(broker, Broker) or not (broker.login or broker.tls):
+    if not isinstance(broker, Broker):
         return broker
     fresh = copy(broker)
+    fresh.login = fresh.tls = fresh.beside = None  # pika makes a deep copy of what it is given
     if broker.login is not None:
         fresh.credentials = broker.login.again()
         present = broker.beside() if broker.beside else None

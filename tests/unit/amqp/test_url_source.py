@@ -1,7 +1,10 @@
 """URLs that change: read at each connect, and as they were last where they cannot be read."""
 
 import errno
+import socket
 import ssl
+from copy import deepcopy
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -99,6 +102,18 @@ def test_a_side_connection_keeps_to_the_user_of_its_link(tmp_path: Path) -> None
     assert login(beside.next(0.0)) == ("one", "first")
     file.write_text("amqp://one:second@mq/ids")
     assert login(beside.next(0.0)) == ("one", "second")
+
+
+def test_pika_can_copy_what_it_is_given(tmp_path: Path) -> None:
+    """Whatever reads it anew stays with us: a link, a file, a socket."""
+    file = tmp_path / "url"
+    file.write_text("amqp://one:first@mq/ids")
+    for source in (UrlFile(file), file.read_text()):
+        (broker,) = connection_parameters(source, "test")
+        with socket.socket() as unfit:
+            broker.beside = partial(lambda _: None, unfit)
+            given = deepcopy(BrokerChoice([broker], Backoff(0.1, 2.0)).next(0.0))
+        assert login(given) == ("one", "first")
 
 
 def test_parameters_of_others_stay_as_they_are() -> None:
