@@ -11,6 +11,7 @@ from urllib.parse import quote, unquote, urlsplit
 import pika.exceptions
 import pymysql
 import pytest
+from click.testing import CliRunner
 
 from devstack import Database, Management
 from devstack.history import check, fleet_disorders
@@ -18,6 +19,7 @@ from devstack.history import load as read
 from devstack.ordered import add_ordered_tag
 from devstack.workers import PATIENCE, Fleet, Worker, blocking_connection
 from idalloc_client import IdClient
+from idalloc_worker.cli._main import cli
 from tests.faults.conftest import Load
 from tests.faults.test_ordered_chaos import close_connections, wait_until_ready
 from tests.integration.test_give_back import add_tag
@@ -138,6 +140,16 @@ def refused(url: str) -> bool:
     return True
 
 
+def commands_work(logins: Logins) -> bool:
+    """Whether one that needs the broker and one that needs the database do, with the files."""
+    environ = {
+        "IDALLOC_AMQP_URL_FILE": str(logins.broker_file),
+        "IDALLOC_MYSQL_URL_FILE": str(logins.database_file),
+    }
+    commands = (["top", "--once", "--interval=0.1"], ["tags", "show", "order"])
+    return all(CliRunner().invoke(cli, each, env=environ).exit_code == 0 for each in commands)
+
+
 def test_a_password_that_is_replaced(
     logins: Logins, fleet: Fleet, database: Database, load: Load, tmp_path: Path
 ) -> None:
@@ -156,6 +168,7 @@ def test_a_password_that_is_replaced(
         reconnect(logins, name, *workers)
         load.go_on()
         assert refused(before[0])
+        assert commands_work(logins)
     load.end_without_errors()
     check(read(tmp_path)).assert_clean()
 
