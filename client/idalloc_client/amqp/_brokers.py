@@ -55,7 +55,11 @@ class BrokerChoice:
         return len(self._brokers) > 1
 
     def next(self, now: float) -> Parameters:
-        """Choose the broker to connect to now, and say how."""
+        """Choose the broker to connect to now, and say how.
+
+        Files are read here, on the link's thread: secrets are small, mostly in memory, and nothing
+        can go on before there is a login.
+        """
         if not self.several:
             return renewed(self._brokers[self._number])
         self._number = next(iter(self._choice.order(now)), self._number)
