@@ -26,6 +26,7 @@ from idalloc_client._errors import (
 from idalloc_client._memory import after_restore
 from idalloc_client._sequences import AsyncIdSequence, IdSequence
 from idalloc_client._stats import ClientStats, RoundTrips, SequenceStats
+from idalloc_client.amqp import UrlFile
 
 __all__ = [
     "AccessRefusedError",
@@ -54,6 +55,7 @@ __all__ = [
     "SequenceStats",
     "ShuttingDownError",
     "TooManyCallsError",
+    "UrlFile",
     "WorkerError",
     "after_restore",
 ]

@@ -163,6 +163,21 @@ def test_no_password_is_published() -> None:
     assert not [user for user in users if "password" in user]
 
 
+def test_the_example_says_what_each_user_may() -> None:
+    """Every queue and exchange that its rights name, and nothing that denies one."""
+    text = (ROOT / ".env.example").read_text("utf-8")
+    told = dict(re.findall(r"# RabbitMQ's user (\S+): (.*?)\nIDALLOC_", text, re.DOTALL))
+    rights = {each["user"]: each for each in definitions()["permissions"]}
+    assert set(told) == set(rights)
+    assert "id.ordered.*" in told["idalloc-worker"]
+    for user, words in told.items():
+        patterns = "".join(rights[user][kind] for kind in ("configure", "write", "read"))
+        plain = patterns.replace("\\", "")
+        names = ("alloc", "health", "fleet", "local", "ordered", "requests")
+        for name in (f"id.{name}" for name in names if name in plain):
+            assert name in words, f"{user} has rights on {name}"
+
+
 def test_new_env_makes_a_password_for_each_user(tmp_path: Path) -> None:
     """Each is another one, nobody else may read the file, and one that is there stays."""
     (tmp_path / "deploy").mkdir()

@@ -37,8 +37,14 @@ def test_defaults_need_nothing() -> None:
     settings = load_settings(None, {}, NOTHING)
     assert settings.amqp_url.get_secret_value() == "amqp://guest:guest@127.0.0.1:5672/"
     assert settings.model_dump(exclude={"amqp_url"}) == {
+        "amqp_url_file": None,
+        "amqp_password": None,
+        "amqp_password_file": None,
         "request_exchange": "",
         "mysql_url": None,
+        "mysql_url_file": None,
+        "mysql_password": None,
+        "mysql_password_file": None,
         "table": "segments",
         "processes": 1,
         "prefetch": 2000,

@@ -48,6 +48,7 @@ Settings come from the environment or from --config FILE. The most important:
   IDALLOC_AMQP_URL    amqp://user:password@host:port/vhost
   IDALLOC_MYSQL_URL   mysql://user:password@host:port[,host:port]/database
   IDALLOC_TABLE       segments
+  IDALLOC_AMQP_URL_FILE, IDALLOC_MYSQL_URL_FILE: files with them, read at each connect
 
 \b
 Examples:

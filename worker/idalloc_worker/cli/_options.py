@@ -7,13 +7,16 @@ from typing import Any, Final, TypeVar
 import click
 from pydantic import TypeAdapter, ValidationError
 
+from idalloc_client.amqp import UrlSource
 from idalloc_schemas import MAX_APP_TAG_LENGTH, AppTag
 from idalloc_worker.mysql import MySqlAddress
 from idalloc_worker.settings import (
     Settings,
     broker_warnings,
     database_warnings,
+    exposed,
     exposed_password,
+    files_of,
     load_settings,
 )
 
@@ -55,14 +58,15 @@ def settings_of_command(**overrides: object) -> Settings:
     config_file: Path | None = click.get_current_context().meta.get(_CONFIG_FILE)
     settings = load_settings(config_file, overrides)
     if config_file is not None and (warning := exposed_password(config_file)):
-        click.echo(f"idalloc: warning: {warning}", err=True)
+        _warn([warning])
+    _warn(filter(None, map(exposed, files_of(settings))))
     return settings
 
 
-def broker_of(settings: Settings) -> str:
+def broker_of(settings: Settings) -> UrlSource:
     """Give the broker's URL to a command; warn where the network can read its password."""
     _warn(broker_warnings(settings))
-    return settings.amqp_url.get_secret_value()
+    return settings.broker_url()
 
 
 def database_of(settings: Settings) -> MySqlAddress:

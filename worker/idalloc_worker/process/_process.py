@@ -54,9 +54,7 @@ def run_worker(
     # Processes that are started one by one have the same parent, and the same number.
     started_by = os.getppid() if settings.processes > 1 else os.getpid()
     group = f"{socket.gethostname()} {started_by}"
-    brokers = spread(
-        connection_parameters(settings.amqp_url.get_secret_value(), name), group, number
-    )
+    brokers = spread(connection_parameters(settings.broker_url(), name), group, number)
     hosts = MySqlHosts(address)
     refill_threads = RefillThreads(
         lambda: SegmentStore(hosts, settings.table, settings.refill_timeout),

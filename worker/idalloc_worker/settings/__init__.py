@@ -3,6 +3,7 @@
 from idalloc_worker.settings._cleartext import broker_warnings, database_warnings
 from idalloc_worker.settings._private_files import create_private, exposed, exposed_password
 from idalloc_worker.settings._redaction import redacted
+from idalloc_worker.settings._secret_files import files_of
 from idalloc_worker.settings._settings import Settings, SettingsError, load_settings
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "database_warnings",
     "exposed",
     "exposed_password",
+    "files_of",
     "load_settings",
     "redacted",
 ]

@@ -19,10 +19,18 @@ from pydantic import (
     ValidationError,
 )
 
-from idalloc_client.amqp import checked_exchange, connection_parameters, split_server_urls
+from idalloc_client.amqp import (
+    UrlSource,
+    checked_exchange,
+    connection_parameters,
+    login_apart,
+    split_server_urls,
+    with_password,
+)
 from idalloc_worker._errors import IdAllocWorkerError
 from idalloc_worker.mysql import MySqlAddress, check_table_name
 from idalloc_worker.settings._redaction import HIDDEN, may_hold_password, shown
+from idalloc_worker.settings._secret_files import given_twice, unusable, url_of
 
 PREFIX: Final = "IDALLOC_"
 LONGEST_SECONDS: Final = 3600
@@ -33,7 +41,8 @@ _URL_FORMS: Final[Mapping[str, str]] = {
     "amqp_url": "amqp://user:password@host:port/vhost",
     "mysql_url": "mysql://user:password@host:port[,host:port]/database",
 }
-"""The settings that hold a password, which no message repeats."""
+"""The settings that hold a URL with a password, which no message repeats."""
+_PASSWORDS: Final = frozenset({"amqp_password", "mysql_password"})
 
 
 class SettingsError(IdAllocWorkerError):
@@ -51,6 +60,9 @@ def _amqp_url(secret: SecretStr) -> SecretStr:
     url = secret.get_secret_value()
     if not all(parts.host for parts in split_server_urls(url, ("amqp", "amqps"))):
         raise ValueError("names no host")
+    login = login_apart(url)[0]
+    if login and ":" not in login:  # it may be given apart, which is looked at later
+        url = with_password(url, "x")
     connection_parameters(url, "")  # all that pika has against it, before anything starts
     return secret
 
@@ -64,6 +76,12 @@ def _host(name: str) -> str:
     if any(char in "/@" or char.isspace() for char in name):
         raise ValueError("must be the name or address of a host")
     return name
+
+
+def _secret_file(path: Path) -> Path:
+    if may_hold_password(str(path)):
+        raise ValueError(f"must name a file, not {HIDDEN}")
+    return path
 
 
 def _no_boolean(value: object) -> object:
@@ -93,6 +111,7 @@ def _user_name(value: str) -> str:
     return value
 
 
+SecretFile = Annotated[Path, AfterValidator(_secret_file)]
 UserName = Annotated[str, AfterValidator(_user_name)]
 Seconds = Annotated[
     float, BeforeValidator(_no_boolean), Field(gt=0, le=LONGEST_SECONDS, allow_inf_nan=False)
@@ -113,6 +132,15 @@ class Settings(BaseModel):
         default=SecretStr("amqp://guest:guest@127.0.0.1:5672/"),
         description="where the broker is; amqps:// for TLS",
     )
+    amqp_url_file: SecretFile | None = Field(
+        default=None, description="a file with that URL, read again at each connect"
+    )
+    amqp_password: SecretStr | None = Field(
+        default=None, description="the password, where the URL has none"
+    )
+    amqp_password_file: SecretFile | None = Field(
+        default=None, description="a file with the password, read again at each connect"
+    )
     request_exchange: Annotated[str, AfterValidator(checked_exchange)] = Field(
         default="",
         description="where next, health and top send requests; id.requests for a user who may "
@@ -120,6 +148,15 @@ class Settings(BaseModel):
     )
     mysql_url: Annotated[SecretStr, AfterValidator(_mysql_url)] | None = Field(
         default=None, description="where the database is; several hosts with commas between them"
+    )
+    mysql_url_file: SecretFile | None = Field(
+        default=None, description="a file with that URL, read again at each connect"
+    )
+    mysql_password: SecretStr | None = Field(
+        default=None, description="the password, where the URL has none"
+    )
+    mysql_password_file: SecretFile | None = Field(
+        default=None, description="a file with the password, read again at each connect"
     )
     table: Annotated[str, AfterValidator(check_table_name)] = Field(
         default="segments", description="the table that holds the tags"
@@ -177,13 +214,21 @@ class Settings(BaseModel):
         default="text", description="how log records are written"
     )
 
+    def broker_url(self) -> UrlSource:
+        """Say where the broker is: a URL, or what reads it from its files."""
+        url = url_of(self, "amqp")
+        assert url is not None  # noqa: S101  # it has a default
+        return url
+
     def require_mysql(self) -> MySqlAddress:
         """Say where the database is. Raises SettingsError if that is not configured."""
-        if self.mysql_url is None:
-            where = f"{PREFIX}MYSQL_URL, or mysql_url in the file named with --config"
-            problem = f"{where}: must be set for this (expected: {_URL_FORMS['mysql_url']})"
+        url = url_of(self, "mysql")
+        if url is None:
+            where = f"{PREFIX}MYSQL_URL or {PREFIX}MYSQL_URL_FILE, or mysql_url in the file named"
+            form = _URL_FORMS["mysql_url"]
+            problem = f"{where} with --config: must be set for this (expected: {form})"
             raise SettingsError((problem,))
-        return MySqlAddress.parse(self.mysql_url.get_secret_value())
+        return MySqlAddress.parse(url)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +256,10 @@ def load_settings(
     values |= _from_environment(os.environ if environ is None else environ)
     values |= _from_command_line(overrides)
     settings = _validated(values, problems)
+    origins = {name: given.origin for name, given in values.items()}
+    problems += given_twice(origins)
+    if settings is not None:
+        problems += unusable(settings, origins)
     if settings is None or problems:
         raise SettingsError(tuple(problems))
     return settings
@@ -293,6 +342,8 @@ def _problem(name: str, given: _Value, message: str) -> str:
     what = _allowed(name) or message.removeprefix("Value error, ")
     if name in _URL_FORMS:
         return f"{given.origin}: {what} (expected: {_URL_FORMS[name]})"
+    if name in _PASSWORDS:
+        return f"{given.origin}: {what}"
     return f"{given.origin}: {what}, not {shown(given.value, _LONGEST_SHOWN)}"
 
 
