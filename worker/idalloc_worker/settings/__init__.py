@@ -3,6 +3,7 @@
 from idalloc_worker.settings._cleartext import broker_warnings, database_warnings
 from idalloc_worker.settings._private_files import create_private, exposed, exposed_password
 from idalloc_worker.settings._redaction import redacted
+from idalloc_worker.settings._service_links import service_link_warnings
 from idalloc_worker.settings._settings import Settings, SettingsError, load_settings
 
 __all__ = [
@@ -15,4 +16,5 @@ __all__ = [
     "exposed_password",
     "load_settings",
     "redacted",
+    "service_link_warnings",
 ]

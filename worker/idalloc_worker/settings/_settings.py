@@ -23,6 +23,7 @@ from idalloc_client.amqp import checked_exchange, connection_parameters, split_s
 from idalloc_worker._errors import IdAllocWorkerError
 from idalloc_worker.mysql import MySqlAddress, check_table_name
 from idalloc_worker.settings._redaction import HIDDEN, may_hold_password, shown
+from idalloc_worker.settings._service_links import is_service_link
 
 PREFIX: Final = "IDALLOC_"
 LONGEST_SECONDS: Final = 3600
@@ -66,6 +67,12 @@ def _host(name: str) -> str:
     return name
 
 
+def _file(path: Path) -> Path:
+    if ":/" in str(path):
+        raise ValueError("must be the path of a file")
+    return path
+
+
 def _no_boolean(value: object) -> object:
     """Refuse what Python takes for a number: `processes = true` would be one process."""
     if isinstance(value, bool):
@@ -93,6 +100,7 @@ def _user_name(value: str) -> str:
     return value
 
 
+File = Annotated[Path, AfterValidator(_file)]
 UserName = Annotated[str, AfterValidator(_user_name)]
 Seconds = Annotated[
     float, BeforeValidator(_no_boolean), Field(gt=0, le=LONGEST_SECONDS, allow_inf_nan=False)
@@ -155,6 +163,26 @@ class Settings(BaseModel):
         default="127.0.0.1",
         description="the address of this host at which the metrics are read",
     )
+    metrics_tls_cert: File | None = Field(
+        default=None, description="the file with the certificate of the metrics' port, for https"
+    )
+    metrics_tls_key: File | None = Field(
+        default=None, description="the file with the key of that certificate"
+    )
+    metrics_tls_client_ca: File | None = Field(
+        default=None,
+        description="the file with the authorities whose certificates clients of the metrics' port "
+        "must show",
+    )
+    metrics_token_file: File | None = Field(
+        default=None,
+        description="the file with the token that Prometheus must send (Authorization: Bearer)",
+    )
+    probe_file: File | None = Field(
+        default=None,
+        description="where a worker shows that it runs, for idalloc worker --probe; in memory, "
+        "as /run and /dev/shm are",
+    )
     marks_max_age: Annotated[WholeNumber, Field(ge=0, le=10**9)] = Field(
         default=0,
         description="seconds; where what the broker remembers is older when a worker starts, tags "
@@ -211,6 +239,8 @@ def load_settings(
     values |= _from_environment(os.environ if environ is None else environ)
     values |= _from_command_line(overrides)
     settings = _validated(values, problems)
+    if settings is not None:
+        problems += _conflicts(settings, values)
     if settings is None or problems:
         raise SettingsError(tuple(problems))
     return settings
@@ -229,7 +259,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, _Value]:
     return {
         name: _Value(environ[variable], variable)
         for name, variable in variables.items()
-        if environ.get(variable)
+        if environ.get(variable) and not is_service_link(environ[variable])
     }
 
 
@@ -285,6 +315,20 @@ def _validated(values: Mapping[str, _Value], problems: list[str]) -> Settings | 
         name = str(detail["loc"][0])
         problems.append(_problem(name, values[name], detail["msg"]))
     return None
+
+
+def _conflicts(settings: Settings, values: Mapping[str, _Value]) -> list[str]:
+    """Say which settings contradict each other."""
+    found = []
+    if settings.prefetch <= settings.max_waiters:
+        given = values.get("max_waiters") or values["prefetch"]
+        limits = f"prefetch ({settings.prefetch}) must be above max_waiters"
+        reason = "else the requests that wait for one tag keep all others out"
+        found.append(f"{given.origin}: {limits} ({settings.max_waiters}): {reason}")
+    pair = (settings.metrics_tls_cert, settings.metrics_tls_key)
+    if any((*pair, settings.metrics_tls_client_ca)) and not all(pair):
+        found.append("metrics_tls_cert and metrics_tls_key: for TLS both must be set")
+    return found
 
 
 def _problem(name: str, given: _Value, message: str) -> str:
