@@ -23,12 +23,13 @@ class Notifier:
 
     def __init__(self, vitals: Vitals, environ: Mapping[str, str] = os.environ) -> None:
         self._vitals = vitals
-        self._address = environ.get("NOTIFY_SOCKET", "")
+        address = environ.get("NOTIFY_SOCKET", "")
+        # A leading @ stands for the zero byte of an address that is no file.
+        self._address = "\0" + address[1:] if address.startswith("@") else address
         self._watchdog_every = _interval(environ)
         self._watchdog_at = 0.0
         self._ready = False
         self._status = ""
-        self._socket: socket.socket | None = None
 
     @classmethod
     def silent(cls, vitals: Vitals) -> Self:
@@ -67,15 +68,8 @@ class Notifier:
         if not lines:
             return
         try:
-            if self._socket is None:
-                self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-                self._socket.setblocking(False)  # noqa: FBT003  # its only argument
-            # A leading @ stands for the zero byte of an address that is no file.
-            address = self._address
-            self._socket.sendto(
-                "\n".join(lines).encode(),
-                "\0" + address[1:] if address.startswith("@") else address,
-            )
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
+                sock.sendto("\n".join(lines).encode(), self._address)
         except OSError as error:
             _log.debug("Cannot tell systemd: %s", error)
 
