@@ -94,6 +94,7 @@ def _runner(settings: Settings, vitals: Vitals, load: Callable[[], Settings]) ->
             server.serve(OwnProcess(ask))
 
     def run_alone() -> int:
+        vitals.starts(1)
         stop, reload = StopOrder(), Reload(settings, load)
         on_stop_signals(stop.give, reload=lambda: stop.post(reload))
         place = Place(1, vitals, Notifier(vitals))

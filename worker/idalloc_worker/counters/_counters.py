@@ -105,7 +105,7 @@ class Counters:
     def connected_again(self) -> None:
         """Note a channel that is ready."""
         self.events[Event.CONNECTS] += 1
-        self.connected, self.consuming, self.blocked = True, False, False
+        self.connected, self.blocked = True, False
 
     def disconnected(self) -> None:
         """Note that there is no channel any more."""
