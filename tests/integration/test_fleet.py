@@ -174,7 +174,7 @@ def test_the_client_asks_every_worker(fleet: Fleet, database: Database) -> None:
         assert {reply.database for reply in replies} <= {
             None,
             True,
-        }  # all look at it at their start
+        }  # known soon
         assert client.next_id("test_business") > 0  # late answers disturb nobody
 
 
