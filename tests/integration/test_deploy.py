@@ -79,6 +79,14 @@ def test_compose_runs_two_workers_and_both_servers_with_health_checks() -> None:
     }
 
 
+def test_a_worker_is_asked_for_its_own_health() -> None:
+    """By what costs little, at the file that its image names: on the one writable place there."""
+    worker = compose()["services"]["worker"]
+    assert worker["healthcheck"]["test"] == ["CMD", "idalloc", "worker", "--probe", "ready"]
+    assert worker["read_only"] is True
+    assert "IDALLOC_PROBE_FILE=/dev/shm/" in (ROOT / "Dockerfile").read_text("utf-8")
+
+
 def test_monitoring_comes_only_when_asked_for() -> None:
     """Prometheus reads the workers at the port that they are told to open."""
     services = compose()["services"]

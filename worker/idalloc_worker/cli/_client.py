@@ -63,7 +63,8 @@ Examples:
   idalloc health --fleet
 
 \b
-Exit code 1 also says that the tag, or one of the worker's tags, has no ids and cannot get any.
+Exit code 1 also says that the tag, or one of the worker's tags, has no ids and cannot get any, or
+that the worker holds none and cannot use its database.
 """
 )
 @click.argument("app_tag", metavar="[TAG]", type=app_tag_name, required=False)
@@ -83,7 +84,7 @@ def health(app_tag: str | None, timeout: float, *, fleet: bool, as_json: bool) -
             click.echo(reply.encode())
         else:
             _print_health(reply)
-    if not all(tag.healthy for reply in replies for tag in reply.tags):
+    if not all(map(_healthy, replies)):
         click.get_current_context().exit(1)
 
 
@@ -95,6 +96,11 @@ def _client() -> IdClient:
     return IdClient(
         broker_of(settings), exchange=settings.request_exchange, workers=settings.fleet_users
     )
+
+
+def _healthy(reply: HealthReply) -> bool:
+    without_ids = reply.database is False and reply.left == 0
+    return all(tag.healthy for tag in reply.tags) and not without_ids
 
 
 def _print_health(reply: HealthReply) -> None:

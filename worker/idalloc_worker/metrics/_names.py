@@ -142,7 +142,7 @@ PROCESS_METRICS: Final = (
     ),
     _gauge(
         "idalloc_database_reachable",
-        "Whether the database answered the last refill; absent before the first.",
+        "Whether the database could be used when it was last needed; absent before that.",
         lambda it: it.database_reachable,
     ),
     _gauge(
@@ -222,5 +222,9 @@ PROCESS_UP: Final = (
 PROCESS_RESTARTS: Final = (
     "idalloc_process_restarts",
     "Times that the supervisor started the process again after it had ended.",
+)
+WORKER_INFO: Final = (
+    "idalloc_worker_info",
+    "Always 1; the label is the name by which health and RabbitMQ know the process.",
 )
 BUILD_INFO: Final = ("idalloc_build_info", "Always 1; the labels name what runs.")

@@ -4,6 +4,7 @@ from idalloc_worker.settings._cleartext import broker_warnings, database_warning
 from idalloc_worker.settings._private_files import create_private, exposed, exposed_password
 from idalloc_worker.settings._redaction import redacted
 from idalloc_worker.settings._secret_files import files_of
+from idalloc_worker.settings._service_links import service_link_warnings
 from idalloc_worker.settings._settings import Settings, SettingsError, load_settings
 
 __all__ = [
@@ -17,4 +18,5 @@ __all__ = [
     "files_of",
     "load_settings",
     "redacted",
+    "service_link_warnings",
 ]

@@ -31,6 +31,7 @@ from idalloc_worker._errors import IdAllocWorkerError
 from idalloc_worker.mysql import MySqlAddress, check_table_name
 from idalloc_worker.settings._redaction import HIDDEN, may_hold_password, shown
 from idalloc_worker.settings._secret_files import given_twice, unusable, url_of
+from idalloc_worker.settings._service_links import is_service_link
 
 PREFIX: Final = "IDALLOC_"
 LONGEST_SECONDS: Final = 3600
@@ -78,7 +79,7 @@ def _host(name: str) -> str:
     return name
 
 
-def _secret_file(path: Path) -> Path:
+def _file(path: Path) -> Path:
     if may_hold_password(str(path)):
         raise ValueError(f"must name a file, not {HIDDEN}")
     return path
@@ -111,7 +112,7 @@ def _user_name(value: str) -> str:
     return value
 
 
-SecretFile = Annotated[Path, AfterValidator(_secret_file)]
+File = Annotated[Path, AfterValidator(_file)]
 UserName = Annotated[str, AfterValidator(_user_name)]
 Seconds = Annotated[
     float, BeforeValidator(_no_boolean), Field(gt=0, le=LONGEST_SECONDS, allow_inf_nan=False)
@@ -132,13 +133,13 @@ class Settings(BaseModel):
         default=SecretStr("amqp://guest:guest@127.0.0.1:5672/"),
         description="where the broker is; amqps:// for TLS",
     )
-    amqp_url_file: SecretFile | None = Field(
+    amqp_url_file: File | None = Field(
         default=None, description="a file with that URL, read again at each connect"
     )
     amqp_password: SecretStr | None = Field(
         default=None, description="the password, where the URL has none"
     )
-    amqp_password_file: SecretFile | None = Field(
+    amqp_password_file: File | None = Field(
         default=None, description="a file with the password, read again at each connect"
     )
     request_exchange: Annotated[str, AfterValidator(checked_exchange)] = Field(
@@ -149,13 +150,13 @@ class Settings(BaseModel):
     mysql_url: Annotated[SecretStr, AfterValidator(_mysql_url)] | None = Field(
         default=None, description="where the database is; several hosts with commas between them"
     )
-    mysql_url_file: SecretFile | None = Field(
+    mysql_url_file: File | None = Field(
         default=None, description="a file with that URL, read again at each connect"
     )
     mysql_password: SecretStr | None = Field(
         default=None, description="the password, where the URL has none"
     )
-    mysql_password_file: SecretFile | None = Field(
+    mysql_password_file: File | None = Field(
         default=None, description="a file with the password, read again at each connect"
     )
     table: Annotated[str, AfterValidator(check_table_name)] = Field(
@@ -191,6 +192,26 @@ class Settings(BaseModel):
     metrics_host: Annotated[str, Field(min_length=1), AfterValidator(_host)] = Field(
         default="127.0.0.1",
         description="the address of this host at which the metrics are read",
+    )
+    metrics_tls_cert: File | None = Field(
+        default=None, description="the file with the certificate of the metrics' port, for https"
+    )
+    metrics_tls_key: File | None = Field(
+        default=None, description="the file with the key of that certificate"
+    )
+    metrics_tls_client_ca: File | None = Field(
+        default=None,
+        description="the file with the authorities whose certificates clients of the metrics' port "
+        "must show",
+    )
+    metrics_token_file: File | None = Field(
+        default=None,
+        description="the file with the token that Prometheus must send (Authorization: Bearer)",
+    )
+    probe_file: File | None = Field(
+        default=None,
+        description="where a worker shows that it runs, for idalloc worker --probe; in memory, "
+        "as /run and /dev/shm are",
     )
     marks_max_age: Annotated[WholeNumber, Field(ge=0, le=10**9)] = Field(
         default=0,
@@ -259,7 +280,7 @@ def load_settings(
     origins = {name: given.origin for name, given in values.items()}
     problems += given_twice(origins)
     if settings is not None:
-        problems += unusable(settings, origins)
+        problems += [*unusable(settings, origins), *_conflicts(settings, values)]
     if settings is None or problems:
         raise SettingsError(tuple(problems))
     return settings
@@ -278,7 +299,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, _Value]:
     return {
         name: _Value(environ[variable], variable)
         for name, variable in variables.items()
-        if environ.get(variable)
+        if environ.get(variable) and not is_service_link(environ[variable])
     }
 
 
@@ -334,6 +355,20 @@ def _validated(values: Mapping[str, _Value], problems: list[str]) -> Settings | 
         name = str(detail["loc"][0])
         problems.append(_problem(name, values[name], detail["msg"]))
     return None
+
+
+def _conflicts(settings: Settings, values: Mapping[str, _Value]) -> list[str]:
+    """Say which settings contradict each other."""
+    found = []
+    if settings.prefetch <= settings.max_waiters:
+        given = values.get("max_waiters") or values["prefetch"]
+        limits = f"prefetch ({settings.prefetch}) must be above max_waiters"
+        reason = "else the requests that wait for one tag keep all others out"
+        found.append(f"{given.origin}: {limits} ({settings.max_waiters}): {reason}")
+    pair = (settings.metrics_tls_cert, settings.metrics_tls_key)
+    if any((*pair, settings.metrics_tls_client_ca)) and not all(pair):
+        found.append("metrics_tls_cert and metrics_tls_key: for TLS both must be set")
+    return found
 
 
 def _problem(name: str, given: _Value, message: str) -> str:
