@@ -13,20 +13,17 @@ from tests.simulation._shrink import kind_of, shrink
 from tests.simulation._sql_reader import read_update
 from tests.simulation._weather import WEATHERS
 
-SCHEDULES = 1500
-AT_LEAST = 150
-SECONDS = 20.0
-"""After which no further schedules begin: a busy machine runs fewer of them."""
+SCHEDULES = 400
 
 
 @pytest.fixture(scope="module")
 def campaign() -> Campaign:
-    return run_many(range(SCHEDULES), seconds=SECONDS)
+    return run_many(range(SCHEDULES))
 
 
 def test_no_schedule_breaks_a_rule(campaign: Campaign) -> None:
     """In any weather; what fails is told as a schedule that can be read and seen again."""
-    assert campaign.schedules >= AT_LEAST
+    assert campaign.schedules == SCHEDULES or campaign.found
     first = min(campaign.found, default=None)
     assert first is None, story(first, {})
 
