@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PEERS := $(VENV)/.peers
 SITE := $(VENV)/.site
+EVERYTHING := $(VENV)/.everything
 # More processes than cores: most tests wait most of the time.
 PROCESSES ?= 6
 PYTEST = $(BIN)/python -m pytest -n $(PROCESSES) --dist worksteal
@@ -34,6 +35,10 @@ $(SITE): $(INSTALLED)
 	$(PIP) -e '.[worker,dev,docs]'
 	@touch $@
 
+$(EVERYTHING): $(INSTALLED)
+	$(PIP) -e '.[worker,dev,bench,docs,manifests]'
+	@touch $@
+
 demo: $(INSTALLED) ## Hand out ids through a real RabbitMQ from a real MySQL, and check them.
 	@$(BIN)/python -m devstack demo
 
@@ -49,7 +54,7 @@ test-attacks: $(INSTALLED) ## Attack a fleet for a second in each way, beside an
 test-clusters: $(INSTALLED) ## Kill, freeze and stop nodes of clusters under load; needs the machine for itself.
 	$(BIN)/python -m pytest -m cluster tests/faults $(ARGS)
 
-test-all: $(PEERS) $(SITE) ## Run all tests, with the long ones under faults and the attacks, a quarter of an hour.
+test-all: $(EVERYTHING) ## Run all tests, with the long ones under faults and the attacks, a quarter of an hour.
 	$(PYTEST) -m 'not cluster' --ignore=tests/attacks $(ARGS)
 	$(BIN)/python -m pytest tests/attacks $(ARGS)
 

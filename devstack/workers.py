@@ -42,8 +42,6 @@ class Worker:
         **settings: object,
     ) -> None:
         self.log = log
-        self.arguments: Sequence[str] = ()
-        """More of them, for its command."""
         self._environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("IDALLOC_")},
             **environment,

@@ -6,7 +6,6 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import kubernetes_validate
 import pytest
 import yaml
 
@@ -36,10 +35,12 @@ LABELS = MANIFESTS["Deployment"]["spec"]["template"]["metadata"]["labels"]
 
 
 @pytest.mark.parametrize("kind", sorted(MANIFESTS.keys() - CUSTOM))
-@pytest.mark.parametrize("version", ["1.29", kubernetes_validate.latest_version()])
+@pytest.mark.parametrize("version", ["1.29", "1.37"])
 def test_each_is_valid(kind: str, version: str) -> None:
     """By the schemas that Kubernetes publishes; no field is unknown."""
-    kubernetes_validate.validate(MANIFESTS[kind], version, strict=True)
+    why = "pip install -e '.[manifests]' brings Kubernetes's schemas"
+    validator = pytest.importorskip("kubernetes_validate", reason=why)
+    validator.validate(MANIFESTS[kind], version, strict=True)
 
 
 def test_every_manifest_is_used() -> None:
