@@ -13,7 +13,7 @@ RESULTS := docs/performance
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help install demo up test test-attacks test-clusters test-all test-pythons mutations attacks bench bench-quick bench-docs \
-  prove check format build clean
+  prove check format contract build clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -80,6 +80,9 @@ check: $(INSTALLED) ## Lint, check the format and the types.
 format: $(INSTALLED) ## Format the code and apply the linter's safe fixes.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+contract: $(INSTALLED) ## Write asyncapi.yaml and the JSON Schemas anew from the schemas package.
+	@$(BIN)/python -m tests.contract
 
 build: $(INSTALLED) ## Build the wheel and the source distribution into dist.
 	rm -rf dist
