@@ -1,18 +1,14 @@
 """Workers and the Python client pass the vectors of `docs/contract/vectors`."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
-import pytest
 from jsonschema import Draft7Validator
 
-from devstack import Database
 from devstack.workers import Fleet
 from idalloc_client import IdAllocError, IdClient, RefusedError
 from idalloc_schemas import AllocReply, ErrorReply, HealthReply
-from tests.contract._answers import Answers, Vector, body_of, rows, vectors
+from tests.contract._answers import Answers, Vector, body_of, vectors
 from tests.contract._schemas import standalone
 from tests.foreign import ForeignClient
 
@@ -21,23 +17,6 @@ Reply = dict[str, Any]
 KINDS = {
     model: Draft7Validator(standalone(model)) for model in (AllocReply, HealthReply, ErrorReply)
 }
-
-
-@pytest.fixture
-def user(vhost: str) -> str:
-    return unquote(urlsplit(vhost).username or "")
-
-
-@pytest.fixture
-def prepared(fleet: Fleet, database: Database, user: str) -> Fleet:
-    """Start a worker whose table has the rows that the vectors want."""
-    for row in rows():
-        values = [user if value == "$user" else value for value in row.values()]
-        names = ", ".join(row)
-        places = ", ".join(["%s"] * len(row))
-        database.query(f"INSERT INTO segments ({names}) VALUES ({places})", *values)
-    fleet.start()
-    return fleet
 
 
 def test_a_worker_answers_as_the_vectors_say(prepared: Fleet, user: str) -> None:
@@ -97,14 +76,6 @@ def ids_in(reply: Reply) -> int:
     assert ends == sorted(ends)
     assert ends[0] == reply["id"]
     return sum(right - left for left, right in reply["ranges"])
-
-
-@pytest.fixture
-def answers(vhost: str) -> Iterator[Answers]:
-    """Play the worker of the vectors."""
-    played = Answers()
-    with played.worker(vhost):
-        yield played
 
 
 def test_the_client_reads_answers_as_the_vectors_say(vhost: str, answers: Answers) -> None:
