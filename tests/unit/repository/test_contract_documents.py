@@ -41,6 +41,7 @@ def test_no_document_is_left_over() -> None:
 
 
 @needs_node
+@pytest.mark.long
 def test_the_parser_of_asyncapi_takes_the_document(tmp_path: Path) -> None:
     """AsyncAPI's own parser finds neither errors nor warnings."""
     prepare(tmp_path)
