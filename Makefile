@@ -15,7 +15,7 @@ RESULTS := docs/performance
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help install demo up test test-attacks test-clusters test-all test-pythons mutations attacks bench bench-quick bench-docs \
-  prove check format docs build clean
+  prove check format docs contract build smoke clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -94,9 +94,15 @@ format: $(INSTALLED) ## Format the code and apply the linter's safe fixes.
 docs: $(SITE) ## Make a site of docs/ in build/site; fails on a link that leads nowhere.
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
+contract: $(INSTALLED) ## Write asyncapi.yaml and the JSON Schemas anew from the schemas package.
+	@$(BIN)/python -m tests.contract
+
 build: $(INSTALLED) ## Build the wheel and the source distribution into dist.
 	rm -rf dist
 	$(BIN)/python -m hatchling build
+
+smoke: build ## Install what was built on each Python 3.11 or later that is here, and try it.
+	@$(BIN)/python -m tests.smoke
 
 clean: ## Remove .venv and everything else that was made here.
 	rm -rf $(VENV) .pythons dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
