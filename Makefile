@@ -26,7 +26,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@touch $@
 
 $(PEERS): $(INSTALLED)
-	$(PIP) -e '.[worker,dev,bench]'
+	$(PIP) -e '.[worker,dev,bench,browser]'
 	@touch $@
 
 demo: $(INSTALLED) ## Hand out ids through a real RabbitMQ from a real MySQL, and check them.
