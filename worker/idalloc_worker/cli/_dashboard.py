@@ -64,5 +64,4 @@ def dashboard(listen: tuple[str, int], interval: float) -> None:
             "of all tags and workers, their rates and their error messages",
             err=True,
         )
-    click.echo(f"The dashboard is at {page.url}")
-    asyncio.run(page.serve(client, interval))
+    asyncio.run(page.serve(client, interval, lambda: click.echo(f"The dashboard is at {page.url}")))

@@ -54,14 +54,20 @@ class Dashboard:
         """Whether others than this machine may reach it."""
         return not ipaddress.ip_address(self._host.partition("%")[0]).is_loopback
 
-    async def serve(self, new_client: Callable[[], AsyncIdClient], interval: float) -> None:
-        """Serve until a signal ends it."""
+    async def serve(
+        self,
+        new_client: Callable[[], AsyncIdClient],
+        interval: float,
+        on_ready: Callable[[], None],
+    ) -> None:
+        """Serve until a signal ends it; `on_ready` is called once one would."""
         async with new_client() as client:
             feed = Feed(client, interval)
             server = self._server(feed)
             loop = asyncio.get_running_loop()
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 loop.add_signal_handler(number, _end, server)
+            on_ready()
             asking = asyncio.create_task(feed.run())
             asking.add_done_callback(lambda _: _end(server))
             await server.serve([self._listener])
