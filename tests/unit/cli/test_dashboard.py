@@ -4,10 +4,13 @@ import click
 import pytest
 
 from idalloc_worker.cli._dashboard import dashboard
+from idalloc_worker.cli._main import cli
 
 
-def listen(value: str) -> object:
-    with dashboard.make_context("dashboard", ["--listen", value]) as context:
+def listen(*options: str) -> object:
+    # Below the group: a command keeps for ever the options for help that it is first made with.
+    group = click.Context(cli, **cli.context_settings)
+    with dashboard.make_context("dashboard", list(options), parent=group) as context:
         return context.params["listen"]
 
 
@@ -21,17 +24,16 @@ def listen(value: str) -> object:
 )
 def test_an_address_is_host_and_port(value: str, address: tuple[str, int]) -> None:
     """An IPv6 address stands in brackets, as in a URL."""
-    assert listen(value) == address
+    assert listen("--listen", value) == address
 
 
 @pytest.mark.parametrize("value", ["8642", "localhost", "::1:80", "a:b", "h:99999", ":80", ""])
 def test_a_bad_address_is_refused(value: str) -> None:
     """As wrong usage, with what is expected."""
     with pytest.raises(click.BadParameter, match="is not HOST:PORT"):
-        listen(value)
+        listen("--listen", value)
 
 
 def test_it_listens_on_loopback_unless_told() -> None:
     """What it shows is for who is on this machine."""
-    with dashboard.make_context("dashboard", []) as context:
-        assert context.params["listen"] == ("127.0.0.1", 8642)
+    assert listen() == ("127.0.0.1", 8642)

@@ -23,14 +23,14 @@ def test_all_is_well() -> None:
 def test_a_worker_that_is_gone_is_named() -> None:
     """Once it missed two questions."""
     both = [reply("a", tag()), reply("b", tag())]
-    assert alarms(both, both[:1], both[:1]) == ["b does not answer any more."]
+    assert alarms(both, both[:1], both[:1]) == ["Does not answer any more: b."]
 
 
 def test_a_crowd_is_counted() -> None:
     """The first three by name, the others as a number."""
     crowd = [reply(f"w{number}") for number in range(9)]
     (alarm,) = alarms(crowd, crowd[:1], crowd[:1])
-    assert alarm == "w1, w2, w3 and 5 more does not answer any more."
+    assert alarm == "Does not answer any more: w1, w2, w3 and 5 more."
 
 
 def test_a_lost_database_is_told_with_the_reason() -> None:
@@ -38,15 +38,15 @@ def test_a_lost_database_is_told_with_the_reason() -> None:
     lost = reply("a", tag(state="failing", last_error="gone away"))
     told = alarms([lost.model_copy(update={"database": False})])
     assert told == [
-        "a could not use the database when it was last needed.",
-        "order: in trouble, see the last error below.",
+        "Could not use the database when it was last needed: a.",
+        "In trouble, see the last error below: order.",
     ]
 
 
 def test_an_unprotected_worker_is_told() -> None:
     """It works, and would hand out ids twice after a restore."""
     (alarm,) = alarms([reply("a").model_copy(update={"protected": False})])
-    assert alarm.startswith("a is not protected against a database that is set back")
+    assert alarm == "Not protected against a database that is set back, see its log: a."
 
 
 @pytest.mark.parametrize(

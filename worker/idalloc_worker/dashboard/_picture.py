@@ -7,7 +7,7 @@ from pydantic import TypeAdapter
 
 from idalloc_worker.survey import Table, TagRow, View, WorkerRow
 
-_NAMED = 3  # workers that an alarm names; the table has all
+_NAMED = 3  # that an alarm names; the tables have all
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,22 +46,18 @@ def _no_answer(problem: Exception, *, connected: bool) -> str:
 
 
 def _alarms(table: Table) -> Iterator[str]:
-    if gone := [worker for worker in table.workers if worker.gone]:
-        yield f"{_names(gone)} does not answer any more."
-    if cut_off := [worker for worker in table.present if worker.database is False]:
-        yield f"{_names(cut_off)} could not use the database when it was last needed."
-    if alone := [worker for worker in table.present if worker.protected is False]:
-        yield (
-            f"{_names(alone)} is not protected against a database that is set back: see its log."
-        )
-    if failing := [tag for tag in table.tags if not tag.healthy]:
-        names = ", ".join(tag.app_tag for tag in failing[:_NAMED])
-        yield f"{_and_more(names, len(failing))}: in trouble, see the last error below."
+    present = table.present
+    without_database = [one.name for one in present if one.database is False]
+    unprotected = [one.name for one in present if one.protected is False]
+    troubled = {
+        "Does not answer any more": [one.name for one in table.workers if one.gone],
+        "Could not use the database when it was last needed": without_database,
+        "Not protected against a database that is set back, see its log": unprotected,
+        "In trouble, see the last error below": [t.app_tag for t in table.tags if not t.healthy],
+    }
+    return (f"{what}: {_and_more(names)}." for what, names in troubled.items() if names)
 
 
-def _names(workers: list[WorkerRow]) -> str:
-    return _and_more(", ".join(worker.name for worker in workers[:_NAMED]), len(workers))
-
-
-def _and_more(names: str, count: int) -> str:
-    return f"{names} and {count - _NAMED} more" if count > _NAMED else names
+def _and_more(names: list[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
