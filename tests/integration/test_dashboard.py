@@ -32,6 +32,7 @@ sync_api = pytest.importorskip(
 )
 
 PICTURES = os.environ.get("IDALLOC_TEST_PICTURES")
+MARKUP = "<img/src=x/onerror=alert(1)>"  # a valid name of a tag
 LOADS = {"order": 900, "invoice": 40, "ledger": 25, "audit": 1}
 
 
@@ -128,7 +129,7 @@ def wait_for_all(page: Any) -> None:
 def test_it_shows_the_fleet_and_is_used_with_the_keyboard(
     chromium: Any, fleet: Fleet, database: Database
 ) -> None:
-    """Bars move, the owner is named, columns sort by buttons, the filter filters."""
+    """Bars move, the owner is named, columns sort by buttons, the filter filters, text is text."""
     with busy_fleet(fleet, database) as url, looking(chromium, url) as page:
         wait_for_all(page)
         until(page, f"{row('order')}.querySelectorAll('.pair').length == 3")
@@ -145,6 +146,10 @@ def test_it_shows_the_fleet_and_is_used_with_the_keyboard(
         assert page.evaluate(outline) != "none"
         left = [float(cells[3].replace(",", "")) for cells in rows(page, "tags")]
         assert left == sorted(left, reverse=True)
+        database.query("INSERT INTO segments (app_tag, max_id, step) VALUES (%s, 0, 9)", MARKUP)
+        with IdClient(fleet.amqp_url) as client:
+            client.next_id(MARKUP)
+        until(page, f"Boolean({row(MARKUP)})")
         page.get_by_label("Filter").fill("LEDG")
         assert [cells[0] for cells in rows(page, "tags")] == ["ledger"]
 
