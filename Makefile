@@ -15,7 +15,7 @@ RESULTS := docs/performance
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help install demo up test test-attacks test-clusters test-all test-pythons mutations attacks bench bench-quick bench-docs \
-  prove check format docs contract build smoke clean
+  pictures prove check format docs contract build smoke clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,7 +28,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@touch $@
 
 $(PEERS): $(INSTALLED)
-	$(PIP) -e '.[worker,dev,bench]'
+	$(PIP) -e '.[worker,dev,bench,browser]'
 	@touch $@
 
 $(SITE): $(INSTALLED)
@@ -36,13 +36,13 @@ $(SITE): $(INSTALLED)
 	@touch $@
 
 $(EVERYTHING): $(INSTALLED)
-	$(PIP) -e '.[worker,dev,bench,docs,manifests]'
+	$(PIP) -e '.[worker,dev,bench,browser,docs,manifests]'
 	@touch $@
 
 demo: $(INSTALLED) ## Hand out ids through a real RabbitMQ from a real MySQL, and check them.
 	@$(BIN)/python -m devstack demo
 
-up: $(INSTALLED) ## Run RabbitMQ, MySQL and two workers until Ctrl-C.
+up: $(INSTALLED) ## Run RabbitMQ, MySQL, two workers and the dashboard until Ctrl-C.
 	@$(BIN)/python -m devstack up
 
 test: $(INSTALLED) ## Run the tests that a change has to pass, five minutes; ARGS go to pytest.
@@ -77,6 +77,9 @@ bench-docs: $(PEERS) ## Measure all, and put tables and plots into docs/performa
 	@$(BIN)/python -m benchmarks --json $(RESULTS)/results.json --table $(RESULTS)/results.md \
 	  --plots $(RESULTS) $(ARGS); status=$$?; \
 	  $(BIN)/python -m benchmarks.report.capacity $(RESULTS)/results.json docs/capacity.md && exit $$status
+
+pictures: $(PEERS) ## Take the pictures of the dashboard in docs/images, with Chromium.
+	IDALLOC_TEST_PICTURES=$(CURDIR)/docs/images $(BIN)/python -m pytest tests/integration/test_dashboard.py -k fits
 
 prove: $(PEERS) ## Count what must never happen, under faults and attacks, for an hour.
 	@$(BIN)/python -m benchmarks.prove $(ARGS)

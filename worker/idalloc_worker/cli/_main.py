@@ -12,6 +12,7 @@ from idalloc_client import IdAllocError
 from idalloc_worker._errors import IdAllocWorkerError
 from idalloc_worker.cli._broker import broker_setup
 from idalloc_worker.cli._client import health, next_ids
+from idalloc_worker.cli._dashboard import dashboard
 from idalloc_worker.cli._options import config_option
 from idalloc_worker.cli._tags import init, migrate, tags
 from idalloc_worker.cli._top import top
@@ -32,6 +33,7 @@ _COMMANDS: Final[Sequence[click.Command]] = (
     next_ids,
     health,
     top,
+    dashboard,
     tags,
 )
 

@@ -1,12 +1,15 @@
 """Options and arguments that several commands share."""
 
+import logging
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
 from pydantic import TypeAdapter, ValidationError
 
+from idalloc_client import AsyncIdClient, IdClient
 from idalloc_client.amqp import UrlSource
 from idalloc_schemas import MAX_APP_TAG_LENGTH, AppTag
 from idalloc_worker.mysql import MySqlAddress
@@ -24,6 +27,7 @@ _CONFIG_FILE: Final = "idalloc.config_file"
 _APP_TAG: Final[TypeAdapter[str]] = TypeAdapter(AppTag)
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+Client = TypeVar("Client", IdClient, AsyncIdClient)
 
 
 def app_tag_name(value: str) -> str:
@@ -67,6 +71,20 @@ def broker_of(settings: Settings) -> UrlSource:
     """Give the broker's URL to a command; warn where the network can read its password."""
     _warn(broker_warnings(settings))
     return settings.broker_url()
+
+
+def client_of_command(kind: type[Client]) -> Callable[[], Client]:
+    """Give what makes a client of this kind, which believes workers only."""
+    settings = settings_of_command()
+    # What they warn of is shown, or is in the error that the command ends with.
+    for name in ("idalloc", "pika"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    return partial(
+        kind,
+        broker_of(settings),
+        exchange=settings.request_exchange,
+        workers=settings.fleet_users,
+    )
 
 
 def database_of(settings: Settings) -> MySqlAddress:
