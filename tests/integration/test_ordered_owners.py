@@ -102,7 +102,7 @@ def test_a_segment_that_reaches_an_owner_while_it_stops(
             add_ordered_tag(database, app_tag, step=10)
             database.query("UPDATE segments SET target_cover = 0")
             assert next_id(caller, app_tag) == 1
-            wait_until(lambda: mark_of(database, app_tag) == 20)
+            wait_until(lambda: health_of(caller, app_tag, name_of(owner))["left"] == 18)
             rows.pause()
             assert answer_of(caller, app_tag, 9) == (10, name_of(owner))
             fleet.start(1)[0].wait_for_log(READY)
