@@ -66,7 +66,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def _moved(text: str) -> str:
-    """Write the links of a page at the top as one in docs/ has them."""
+    """Write the links and pictures of a page at the top as one in docs/ has them."""
+    text = text.replace("](docs/images/", "](images/")
     return _LINK.sub(lambda found: f"[{found[1]}]({_seen(found[2])}{found[3] or ''})", text)
 
 

@@ -13,6 +13,7 @@ import re
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from devstack.servers._database import connect
 from devstack.servers._ports import free_port
 from devstack.workers import PATIENCE, Fleet, Worker
 from idalloc_client import IdClient
+from idalloc_worker._probe import VARIABLE, probe
 from tests.doc_tables import plain, rows
 from tests.foreign import ForeignClient
 from tests.guide import MIGRATING
@@ -198,6 +200,15 @@ class Reader:
         self._ends.callback(worker.kill)
         options = dict(pairwise(command))
         worker.wait_for_logs("Serving", int(options.get("--processes", "1")))
+        self._wait_until_ready()
+
+    def _wait_until_ready(self) -> None:
+        """Wait for what a probe says, where a page has one: it knows within seconds."""
+        path = self._environment.get(VARIABLE)
+        deadline = time.monotonic() + PATIENCE
+        while path and probe("ready", path):
+            assert time.monotonic() < deadline, "the worker does not get ready"
+            time.sleep(0.1)
 
     def _python(self, text: str, where: str) -> None:
         """Run a block with the names of those before; it may await."""

@@ -1,6 +1,7 @@
 """The command `idalloc worker`, which serves ids until it is told to stop."""
 
 import logging
+import signal
 from collections.abc import Callable
 from functools import partial
 
@@ -74,6 +75,8 @@ def worker(probe: str | None, **options: object) -> None:
         status = _runner(settings, vitals, partial(settings_of_command, **options))()
     finally:
         vitals.remove()
+    # Python's end restores what a hangup does by default: a second one must not make this a crash.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     click.get_current_context().exit(status)
 
 
