@@ -16,7 +16,8 @@ FROM python:3.13-slim
 COPY --from=build /opt/idalloc /opt/idalloc
 ENV PATH=/opt/idalloc/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
-    PYTHONUNBUFFERED=1
+    PYTHONUNBUFFERED=1 \
+    IDALLOC_PROBE_FILE=/dev/shm/idalloc-worker
 USER 10001:10001
 ENTRYPOINT ["idalloc"]
 CMD ["worker"]

@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PEERS := $(VENV)/.peers
+SITE := $(VENV)/.site
+EVERYTHING := $(VENV)/.everything
 # More processes than cores: most tests wait most of the time.
 PROCESSES ?= 6
 PYTEST = $(BIN)/python -m pytest -n $(PROCESSES) --dist worksteal
@@ -13,7 +15,7 @@ RESULTS := docs/performance
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help install demo up test test-attacks test-clusters test-all test-pythons mutations attacks bench bench-quick bench-docs \
-  prove check format build clean
+  pictures prove check format docs contract build smoke clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,13 +28,21 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@touch $@
 
 $(PEERS): $(INSTALLED)
-	$(PIP) -e '.[worker,dev,bench]'
+	$(PIP) -e '.[worker,dev,bench,browser]'
+	@touch $@
+
+$(SITE): $(INSTALLED)
+	$(PIP) -e '.[worker,dev,docs]'
+	@touch $@
+
+$(EVERYTHING): $(INSTALLED)
+	$(PIP) -e '.[worker,dev,bench,browser,docs,manifests]'
 	@touch $@
 
 demo: $(INSTALLED) ## Hand out ids through a real RabbitMQ from a real MySQL, and check them.
 	@$(BIN)/python -m devstack demo
 
-up: $(INSTALLED) ## Run RabbitMQ, MySQL and two workers until Ctrl-C.
+up: $(INSTALLED) ## Run RabbitMQ, MySQL, two workers and the dashboard until Ctrl-C.
 	@$(BIN)/python -m devstack up
 
 test: $(INSTALLED) ## Run the tests that a change has to pass, five minutes; ARGS go to pytest.
@@ -44,7 +54,7 @@ test-attacks: $(INSTALLED) ## Attack a fleet for a second in each way, beside an
 test-clusters: $(INSTALLED) ## Kill, freeze and stop nodes of clusters under load; needs the machine for itself.
 	$(BIN)/python -m pytest -m cluster tests/faults $(ARGS)
 
-test-all: $(PEERS) ## Run all tests, with the long ones under faults and the attacks, a quarter of an hour.
+test-all: $(EVERYTHING) ## Run all tests, with the long ones under faults and the attacks, a quarter of an hour.
 	$(PYTEST) -m 'not cluster' --ignore=tests/attacks $(ARGS)
 	$(BIN)/python -m pytest tests/attacks $(ARGS)
 
@@ -68,6 +78,9 @@ bench-docs: $(PEERS) ## Measure all, and put tables and plots into docs/performa
 	  --plots $(RESULTS) $(ARGS); status=$$?; \
 	  $(BIN)/python -m benchmarks.report.capacity $(RESULTS)/results.json docs/capacity.md && exit $$status
 
+pictures: $(PEERS) ## Take the pictures of the dashboard in docs/images, with Chromium.
+	IDALLOC_TEST_PICTURES=$(CURDIR)/docs/images $(BIN)/python -m pytest tests/integration/test_dashboard.py -k fits
+
 prove: $(PEERS) ## Count what must never happen, under faults and attacks, for an hour.
 	@$(BIN)/python -m benchmarks.prove $(ARGS)
 
@@ -81,9 +94,18 @@ format: $(INSTALLED) ## Format the code and apply the linter's safe fixes.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+docs: $(SITE) ## Make a site of docs/ in build/site; fails on a link that leads nowhere.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+contract: $(INSTALLED) ## Write asyncapi.yaml and the JSON Schemas anew from the schemas package.
+	@$(BIN)/python -m tests.contract
+
 build: $(INSTALLED) ## Build the wheel and the source distribution into dist.
 	rm -rf dist
 	$(BIN)/python -m hatchling build
+
+smoke: build ## Install what was built on each Python 3.11 or later that is here, and try it.
+	@$(BIN)/python -m tests.smoke
 
 clean: ## Remove .venv and everything else that was made here.
 	rm -rf $(VENV) .pythons dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

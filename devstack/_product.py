@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from devstack.servers._stack import AMQP_URL, MYSQL_URL, Stack
 COMMAND_SECONDS = 120.0
 WAIT_SECONDS = 120.0
 _BETWEEN_TRIES = 0.2
+_ADDRESS = re.compile(r"http://\S+/(?=\n)")
 
 
 def say(text: str = "") -> None:
@@ -139,6 +141,23 @@ class Product:
                 yield workers
             finally:
                 guarded.stop()
+
+    @contextmanager
+    def dashboard(self) -> Iterator[str]:
+        """Run `idalloc dashboard` in the background on a free port, and give its address.
+
+        Raises DevStackError if it does not start.
+        """
+        with Guarded("dashboard") as guarded:
+            log = guarded.folder / "dashboard.log"
+            command: list[str | Path] = [self._program, "dashboard", "--listen", "127.0.0.1:0"]
+            guarded.start(command, self._environment, log)
+            deadline = time.monotonic() + WAIT_SECONDS
+            while (found := _ADDRESS.search(log.read_text())) is None:
+                if guarded.poll() is not None or time.monotonic() > deadline:
+                    raise DevStackError(f"the dashboard did not start:\n{tail(log)}")
+                time.sleep(_BETWEEN_TRIES)
+            yield found[0]
 
     def _execute(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(

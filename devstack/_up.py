@@ -1,4 +1,4 @@
-"""Runs the stack and two workers in the foreground until Ctrl-C."""
+"""Runs the stack, two workers and the dashboard in the foreground until Ctrl-C."""
 
 import os
 import time
@@ -21,8 +21,8 @@ def up() -> None:
         try:
             product = Product(site)
             product.run("init")
-            with product.workers(2, log=False) as workers:
-                say(_what_to_try(stack, site))
+            with product.workers(2, log=False) as workers, product.dashboard() as url:
+                say(_what_to_try(stack, site, url))
                 _watch(workers)
         finally:
             if site.given:
@@ -35,7 +35,7 @@ def _watch(workers: Workers) -> None:
         time.sleep(_BETWEEN_LOOKS)
 
 
-def _what_to_try(stack: Stack, site: Site) -> str:
+def _what_to_try(stack: Stack, site: Site, dashboard: str) -> str:
     management = without_password(stack.management_url) if site.given else stack.management_url
     return f"""
 Two workers hand out ids until Ctrl-C. In another terminal:
@@ -47,5 +47,6 @@ Two workers hand out ids until Ctrl-C. In another terminal:
 .venv/bin/idalloc tags add order --step 1000
 .venv/bin/idalloc tags list
 
+The fleet in a browser:   {dashboard}
 RabbitMQ's management UI: {management}
 """

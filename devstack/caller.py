@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from devstack.history import Recorder, Reply
-from idalloc_client import IdAllocError, IdBatch, IdClient
+from idalloc_client import IdAllocError, IdBatch, IdClient, UrlFile
 
 
 @dataclass
@@ -61,7 +61,8 @@ def draw(arguments: argparse.Namespace) -> Summary:
     tags = arguments.tags.split(",")
     until = time.monotonic() + arguments.seconds
     retry = not arguments.first_answer
-    with IdClient(arguments.url, retry=retry) as client, Recorder(arguments.folder) as recorder:
+    url = UrlFile(arguments.url_file) if arguments.url_file else arguments.url
+    with IdClient(url, retry=retry) as client, Recorder(arguments.folder) as recorder:
         while (
             summary.ids < arguments.ids
             or time.monotonic() < until
@@ -105,6 +106,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("name")
     parser.add_argument("--url", required=True)
+    parser.add_argument("--url-file", type=Path, help="where the URL is read at each connect")
     parser.add_argument("--tags", default="test_business")
     parser.add_argument("--ids", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=0.0)

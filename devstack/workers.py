@@ -2,12 +2,14 @@
 
 import contextlib
 import ctypes
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+import termios
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import MappingProxyType, TracebackType
@@ -48,10 +50,14 @@ class Worker:
             **{f"IDALLOC_{key.upper()}": str(value) for key, value in settings.items()},
         }
         self._process: subprocess.Popen[bytes] | None = None
+        self.arguments: Sequence[str] = ()
+        """More of them, for its command."""
+        self.terminal: int | None = None
+        """Descriptor of a terminal that it is started from."""
 
     def start(self) -> Self:
         """Start the command; it is not ready yet."""
-        command = [sys.executable, "-m", "idalloc_worker", "worker"]
+        command = [sys.executable, "-m", "idalloc_worker", "worker", *self.arguments]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 command,
@@ -59,9 +65,15 @@ class Worker:
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,
-                preexec_fn=end_with_parent,  # noqa: PLW1509  # one system call, no lock
+                start_new_session=self.terminal is not None,
+                preexec_fn=self._begin,  # noqa: PLW1509  # system calls, no lock
             )
         return self
+
+    def _begin(self) -> None:
+        end_with_parent()
+        if self.terminal is not None:
+            fcntl.ioctl(self.terminal, termios.TIOCSCTTY, 0)
 
     @property
     def pid(self) -> int:
@@ -142,17 +154,17 @@ class Fleet:
 
     def start(self, count: int = 1, *, ready: bool = True, **settings: object) -> list[Worker]:
         """Start workers and wait until they consume."""
-        started = []
-        for _ in range(count):
-            log = Path(self._folder.name) / f"worker-{len(self.workers)}.log"
-            worker = Worker(
-                self.worker_url, self.mysql_url, log, self._environment, **settings
-            ).start()
-            self.workers.append(worker)
-            started.append(worker)
+        started = [self.add(**settings).start() for _ in range(count)]
         if ready:
             self.wait_ready(int(str(settings.get("processes", 1))) * len(self.alive()))
         return started
+
+    def add(self, **settings: object) -> Worker:
+        """Prepare a worker, for the caller to start."""
+        log = Path(self._folder.name) / f"worker-{len(self.workers)}.log"
+        worker = Worker(self.worker_url, self.mysql_url, log, self._environment, **settings)
+        self.workers.append(worker)
+        return worker
 
     def alive(self) -> list[Worker]:
         return [worker for worker in self.workers if worker.running]

@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+MIGRATING = Path(__file__).parents[1] / "docs/migrating.md"
+"""Its blocks are roll-outs beside an old system: tests/integration/test_migrating.py plays them."""
+
 _HEADING = re.compile(r"^#{2,4} (.+)$", re.MULTILINE)
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _COMMENT = re.compile(r"\s*(?:--|#) .*$", re.MULTILINE)

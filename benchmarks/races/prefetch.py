@@ -6,7 +6,7 @@ flight. Refill threads: 1,000 tags that nobody has used, asked for once each.
 
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from functools import partial
 from itertools import count
@@ -34,7 +34,7 @@ def measure(plan: Plan) -> Report:
             contender
             for prefetch in PREFETCH
             for contender in _with_prefetch(
-                prefetch, closing.enter_context(one_worker(prefetch=prefetch)), closing
+                prefetch, closing.enter_context(_worker_of(prefetch)), closing
             )
         ]
         for threads in THREADS:
@@ -63,6 +63,12 @@ def shipped(report: Report) -> Report:
         for name, values, ours in kinds
     ]
     return replace(report, verdicts=tuple(judge(bar, figures) for bar in bars))
+
+
+def _worker_of(prefetch: int) -> AbstractContextManager[Site]:
+    """Start a worker that takes so many requests, and lets as many as it may of them wait."""
+    most = Settings.model_fields["max_waiters"].default
+    return one_worker(prefetch=prefetch, max_waiters=min(most, prefetch - 1))
 
 
 def _prefetch(in_flight: int, value: int) -> str:

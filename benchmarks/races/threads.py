@@ -25,7 +25,7 @@ DEFAULT = Plan(rounds=5, seconds=2.0, budget=90.0)
 _OURS = "IdClient"
 _TUTORIAL = "tutorial-six clients"
 _TUTORIAL_ON_WORKER = "the same on idalloc's worker"
-_MYSQL = f"MySQL, an UPDATE per id, {CONNECTIONS} threads"
+_MYSQL = f"MySQL, a flushed UPDATE per id, {CONNECTIONS} threads"
 BARS = (Bar(_OURS, (_TUTORIAL,), 10), Bar(_OURS, (_MYSQL,), None))
 
 _REQUEST = f'{{"app_tag":"{TAG}"}}'

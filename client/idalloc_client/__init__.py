@@ -1,4 +1,4 @@
-"""What callers import: unique, increasing ids from idalloc over RabbitMQ."""
+"""What callers import: unique ids from idalloc over RabbitMQ."""
 
 from idalloc_client._batch import IdBatch
 from idalloc_client._clients import AsyncIdClient, IdClient
@@ -26,6 +26,7 @@ from idalloc_client._errors import (
 from idalloc_client._memory import after_restore
 from idalloc_client._sequences import AsyncIdSequence, IdSequence
 from idalloc_client._stats import ClientStats, RoundTrips, SequenceStats
+from idalloc_client.amqp import UrlFile
 
 __all__ = [
     "AccessRefusedError",
@@ -54,6 +55,7 @@ __all__ = [
     "SequenceStats",
     "ShuttingDownError",
     "TooManyCallsError",
+    "UrlFile",
     "WorkerError",
     "after_restore",
 ]

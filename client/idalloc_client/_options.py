@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from idalloc_client.amqp import (
     Brokers,
+    UrlSource,
     checked_exchange,
     checked_timeout,
     connection_parameters,
@@ -42,7 +43,7 @@ class ConfiguredClient(ABC):
 
     def __init__(  # noqa: PLR0913  # a user's options
         self,
-        url: str,
+        url: UrlSource,
         *,
         timeout: float = 5.0,
         name: str | None = None,
@@ -56,7 +57,10 @@ class ConfiguredClient(ABC):
         Args:
             url: `amqp://user:password@host1:port,host2:port/vhost`, with pika's URL options. Of
                 several brokers of a cluster each client uses one, and another one at once when
-                that is lost.
+                that is lost. Or a callable that gives the URL, such as `UrlFile(path)`: it is
+                called here and at each connect, on the thread or loop of the connection, so it must
+                not take long. User and password may differ each time, as short-lived tokens do;
+                where it fails later, the last ones are used.
             timeout: seconds that a call may take when it does not say so itself.
             name: what the management UI shows; by default product, role, host and process id.
             max_in_flight: calls that may wait at one time; one more raises `TooManyCallsError`.

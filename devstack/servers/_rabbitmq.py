@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import urllib.error
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -53,16 +54,24 @@ def find_rabbitmq() -> Path | None:
 class PrivateRabbitMq(PrivateServer):
     """A RabbitMQ node with its own name, cookie, home and epmd.
 
-    `config` is added to its configuration. The user has to exist: it is created only if `config`
-    loads no definitions.
+    `config` is added to its configuration, `plugins` to what it has enabled. The user has to exist:
+    it is created only if `config` loads no definitions.
     """
 
     kind = "RabbitMQ"
     probe_errors = (OSError, urllib.error.URLError, pika.exceptions.AMQPError)
 
-    def __init__(self, *, config: str = "", user: str = "guest", password: str = "guest") -> None:
+    def __init__(
+        self,
+        *,
+        config: str = "",
+        user: str = "guest",
+        password: str = "guest",
+        plugins: Sequence[str] = (),
+    ) -> None:
         super().__init__()
         self._config = config
+        self._plugins = (*PLUGINS, *plugins)
         self._credentials = f"{user}:{password}"
         self.port, self._http_port, self._dist_port, self._epmd_port = (
             free_port() for _ in range(4)
@@ -110,7 +119,7 @@ class PrivateRabbitMq(PrivateServer):
         user, _, password = self._credentials.partition(":")
         config = _CONFIG.format(amqp=self.port, http=self._http_port, user=user, password=password)
         (folder / "rabbitmq.conf").write_text(config + self._config, "utf-8")
-        (folder / "plugins").write_text(f"[{','.join(PLUGINS)}].\n", "utf-8")
+        (folder / "plugins").write_text(f"[{','.join(self._plugins)}].\n", "utf-8")
         (folder / "rabbitmq-env.conf").touch()
         cookie = folder / ".erlang.cookie"
         cookie.write_text(self._cookie, "utf-8")

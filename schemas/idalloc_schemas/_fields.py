@@ -16,10 +16,11 @@ AppTag = Annotated[
 ]
 """A tag's name: 1 to 32 characters of printable ASCII without spaces, compared byte for byte."""
 
-Id = Annotated[StrictInt, Field(ge=1, le=MAX_ID)]
-Count = Annotated[StrictInt, Field(ge=1, le=MAX_ID)]
+_INT64: Final = {"format": "int64"}  # for those who make types of JSON Schemas
+Id = Annotated[StrictInt, Field(ge=1, le=MAX_ID, json_schema_extra=_INT64)]
+Count = Annotated[StrictInt, Field(ge=1, le=MAX_ID, json_schema_extra=_INT64)]
 
-Natural = Annotated[StrictInt, Field(ge=0)]
+Natural = Annotated[StrictInt, Field(ge=0, json_schema_extra=_INT64)]
 """How many there are of something."""
 
 Measure = Annotated[StrictFloat, Field(ge=0, allow_inf_nan=False)]

@@ -1,7 +1,7 @@
 """Messages of the queue `id.health`."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, model_validator
 
@@ -25,6 +25,9 @@ class TagState(StrEnum):
     """The database said that there is nothing to hand out: no row, a bad row, or no space left."""
 
 
+_WRONG: Final = object()
+"""Stands in for a null: a value of no field's type."""
+
 _NO_ANSWER_YET = (TagState.COLD, TagState.REFILLING, TagState.STANDBY)
 
 
@@ -40,9 +43,9 @@ class HealthRequest(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _null_is_not_absent(cls, data: object) -> object:
-        # A null where a string belongs is a wrong type, here as in `id.alloc`.
-        if isinstance(data, dict) and data.get("app_tag", "") is None:
-            return {**data, "app_tag": 0}
+        # A null is a wrong type, here as in `id.alloc`.
+        if isinstance(data, dict):
+            return {name: _WRONG if value is None else value for name, value in data.items()}
         return data
 
     def encode(self) -> bytes:

@@ -2,14 +2,15 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import pytest
 
 from devstack import Database, TcpProxy
-from devstack.workers import PATIENCE, through
+from devstack.workers import PATIENCE, Fleet, through
 from idalloc_client import AsyncIdClient, IdClient
 from idalloc_client._rpc._pending_calls import PendingCalls
+from tests.contract._answers import Answers, rows
 
 NO_COPIES = Path(__file__).parents[1] / "no_copies"
 
@@ -35,3 +36,28 @@ def silent_database(database: Database) -> Iterator[str]:
     with TcpProxy(parts.hostname or "", parts.port or 3306) as proxy:
         proxy.pause()
         yield through(proxy, database.url)
+
+
+@pytest.fixture
+def user(vhost: str) -> str:
+    return unquote(urlsplit(vhost).username or "")
+
+
+@pytest.fixture
+def prepared(fleet: Fleet, database: Database, user: str) -> Fleet:
+    """Start a worker whose table has the rows that the vectors want."""
+    for row in rows():
+        values = [user if value == "$user" else value for value in row.values()]
+        names = ", ".join(row)
+        places = ", ".join(["%s"] * len(row))
+        database.query(f"INSERT INTO segments ({names}) VALUES ({places})", *values)
+    fleet.start()
+    return fleet
+
+
+@pytest.fixture
+def answers(vhost: str) -> Iterator[Answers]:
+    """Play the worker of the vectors."""
+    played = Answers()
+    with played.worker(vhost):
+        yield played

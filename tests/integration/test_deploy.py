@@ -79,6 +79,14 @@ def test_compose_runs_two_workers_and_both_servers_with_health_checks() -> None:
     }
 
 
+def test_a_worker_is_asked_for_its_own_health() -> None:
+    """By what costs little, at the file that its image names: on the one writable place there."""
+    worker = compose()["services"]["worker"]
+    assert worker["healthcheck"]["test"] == ["CMD", "idalloc", "worker", "--probe", "ready"]
+    assert worker["read_only"] is True
+    assert "IDALLOC_PROBE_FILE=/dev/shm/" in (ROOT / "Dockerfile").read_text("utf-8")
+
+
 def test_monitoring_comes_only_when_asked_for() -> None:
     """Prometheus reads the workers at the port that they are told to open."""
     services = compose()["services"]
@@ -161,6 +169,21 @@ def test_no_password_is_published() -> None:
     users = definitions()["users"]
     assert {user["password_hash"] for user in users} == {""}
     assert not [user for user in users if "password" in user]
+
+
+def test_the_example_says_what_each_user_may() -> None:
+    """Every queue and exchange that its rights name, and nothing that denies one."""
+    text = (ROOT / ".env.example").read_text("utf-8")
+    told = dict(re.findall(r"# RabbitMQ's user (\S+): (.*?)\nIDALLOC_", text, re.DOTALL))
+    rights = {each["user"]: each for each in definitions()["permissions"]}
+    assert set(told) == set(rights)
+    assert "id.ordered.*" in told["idalloc-worker"]
+    for user, words in told.items():
+        patterns = "".join(rights[user][kind] for kind in ("configure", "write", "read"))
+        plain = patterns.replace("\\", "")
+        names = ("alloc", "health", "fleet", "local", "ordered", "requests")
+        for name in (f"id.{name}" for name in names if name in plain):
+            assert name in words, f"{user} has rights on {name}"
 
 
 def test_new_env_makes_a_password_for_each_user(tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
 """The commands behind `make demo` and `make up`, run on the servers of the other tests."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -18,6 +20,7 @@ from tests.integration.conftest import NO_COPIES
 
 pytestmark = pytest.mark.long
 
+DASHBOARD = "The fleet in a browser: "
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -135,10 +138,13 @@ def test_up_runs_until_it_is_stopped(environment: dict[str, str], number: signal
     with command("up", environment) as up:
         assert up.stdout is not None
         shown = ""
-        while "Started worker process 2" not in shown:
+        while "Started worker process 2" not in shown or DASHBOARD not in shown:
             line = up.stdout.readline()
             assert line, shown
             shown += line
+        page = shown.partition(DASHBOARD)[2].split()[0]
+        with urllib.request.urlopen(f"{page}fleet.json") as answer:
+            assert json.load(answer)["number"] > 0
         os.killpg(up.pid, number)
         shown += up.stdout.read()
         up.wait()

@@ -14,7 +14,7 @@ from devstack.history import Reply
 from devstack.workers import Fleet
 from idalloc_client import ExhaustedError, IdClient
 from idalloc_worker.engine._effects import ReservationRequest
-from tests.guide import Guide, Section
+from tests.guide import MIGRATING, Guide, Section
 from tests.integration.roll_out import TAG, RollOut
 from tests.integration.stores import (
     add_tag,
@@ -33,7 +33,7 @@ from tests.old_systems import LEAF_TABLE, TINYID_TABLE, LeafNode, TagGoneError, 
 pytestmark = pytest.mark.long
 
 ONE = ReservationRequest(TAG, 1)
-GUIDE = Guide(Path(__file__).parents[2] / "docs/migrating.md")
+GUIDE = Guide(MIGRATING)
 
 
 @pytest.fixture
@@ -69,6 +69,7 @@ def test_the_reference_table_serves_both(roll_out: RollOut, database: Database) 
     roll_out.go_on()
     init, migrate = GUIDE["From the reference service"].commands()
     assert "no columns" in roll_out.idalloc(*init).stderr
+    assert "test_business" in roll_out.idalloc.ok("tags", "list")
     roll_out.idalloc.ok(*migrate)
     roll_out.go_on()
     roll_out.stop(service)

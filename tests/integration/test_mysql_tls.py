@@ -96,6 +96,7 @@ def with_tls(folder: Path) -> Iterator[Database]:
     server = private_mysql()
     server.certificate = authority.issue(folder / "server.pem")
     server.authority = authority.write(folder / "ca.pem")
+    authority.issue(folder / "client.pem")
     server.start()
     try:
         yield Database(server.url, "mysql")
@@ -120,6 +121,17 @@ def test_a_private_authority(with_tls: Database, folder: Path) -> None:
     other = Authority("another one").write(folder / "other.pem")
     assert refusal(replace(address, ssl_ca=str(other))).reason is StoreReason.UNVERIFIED_SERVER
     assert refusal(replace(address, ssl=True, ssl_ca=None)).reason is StoreReason.UNVERIFIED_SERVER
+
+
+def test_a_certificate_of_ours(with_tls: Database, folder: Path) -> None:
+    """A user who has to show one gets in with it, and not without; one that is no use is named."""
+    with user(with_tls, f"BY '{PASSWORD}' REQUIRE X509") as unproved:
+        address = replace(unproved, ssl_ca=str(folder / "ca.pem"))
+        assert refusal(address).reason is StoreReason.ACCESS_DENIED
+        mine = str(folder / "client.pem")
+        assert works(replace(address, ssl_cert=mine))
+        assert works(replace(address, ssl_cert=mine, ssl_key=mine))
+        assert "ssl_cert" in str(refusal(replace(address, ssl_cert=str(folder / "ca.pem"))))
 
 
 def test_tls_is_used_where_it_is_offered(with_tls: Database, folder: Path) -> None:

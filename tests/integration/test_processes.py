@@ -59,19 +59,48 @@ def test_a_child_that_cannot_be_started(fleet: Fleet) -> None:
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_a_hangup_drains(fleet: Fleet, processes: int) -> None:
-    """It comes twice where a terminal is closed, and means the same."""
+def test_a_terminal_that_is_closed_drains(fleet: Fleet, processes: int) -> None:
+    """The hangup comes twice, from the kernel and from a shell, and means the same."""
+    ours, theirs = os.openpty()
+    worker = fleet.add(processes=processes)
+    worker.terminal = theirs
     with on_hangup(signal.SIG_DFL):
-        (worker,) = fleet.start(processes=processes)
-    assert serves(fleet)
+        worker.start()
+    os.close(theirs)
+    fleet.wait_ready(processes)
     worker.pause()  # so that it sees both together
+    os.close(ours)
     for process in [worker.pid, *children(worker.pid)]:
         os.kill(process, signal.SIGHUP)
     worker.resume()
-    os.kill(worker.pid, signal.SIGHUP)
     assert worker.wait() == 0, worker.tail()
     assert worker.log.read_text().count("Stopped; ") == processes
     assert consumer_counts(fleet.amqp_url) == (0, 0)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_hangup_without_a_terminal_reads_the_log_level(
+    fleet: Fleet, processes: int, tmp_path: Path
+) -> None:
+    """In each process, also in one that is started later; what is no good changes nothing."""
+    config = tmp_path / "worker.toml"
+    config.write_text('log_level = "warning"\n')
+    worker = fleet.add(processes=processes)
+    worker.arguments = ("--config", str(config))
+    with on_hangup(signal.SIG_DFL):
+        worker.start()
+    fleet.wait_ready(processes)
+    assert "INFO" not in worker.log.read_text()
+    config.write_text('log_level = "info"\nmax_count = 7\n')
+    worker.signal(signal.SIGHUP)
+    worker.wait_for_logs("Settings were read again", processes + (processes > 1))
+    worker.wait_for_log("These settings change at the next start: max_count")
+    config.write_text('log_level = "loud"\n')
+    worker.signal(signal.SIGHUP)
+    worker.wait_for_log("The settings were not read again: log_level")
+    assert serves(fleet)
+    assert worker.terminate() == 0
+    assert worker.count_in_log("INFO idalloc.worker Stopped; ") == processes
 
 
 def test_a_hangup_that_is_to_be_ignored(fleet: Fleet) -> None:

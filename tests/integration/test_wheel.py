@@ -77,13 +77,19 @@ def with_worker(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Enviro
     return install(wheel, "worker", tmp_path_factory.mktemp("worker"))
 
 
-def install(wheel: Path, extra: str, folder: Path) -> Environment:
+@pytest.fixture(scope="module")
+def with_dashboard(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """Give what `pip install idalloc[worker,dashboard]` gives."""
+    return install(wheel, "worker,dashboard", tmp_path_factory.mktemp("dashboard"))
+
+
+def install(wheel: Path, extras: str, folder: Path) -> Environment:
     venv.create(folder, with_pip=False)
     python = folder / "bin" / "python"
     pip = (sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check")
     succeed(*pip, "install", "--quiet", "--no-deps", "--no-index", wheel, cwd=folder)
     (site,) = folder.glob("lib/python*/site-packages")
-    for library in needed([Requirement(line) for line in requirements(wheel)], extra).values():
+    for library in needed([Requirement(line) for line in requirements(wheel)], extras).values():
         link(library, site)
     return Environment(folder)
 
@@ -98,14 +104,14 @@ def requirements(wheel: Path) -> list[str]:
     return Parser().parsestr(metadata(wheel)).get_all("Requires-Dist", [])
 
 
-def needed(asked: list[Requirement], extra: str) -> dict[str, Distribution]:
+def needed(asked: list[Requirement], extras: str) -> dict[str, Distribution]:
     """Find what is asked for, and what that asks for in turn, among the libraries of here."""
     found: dict[str, Distribution] = {}
-    queue = [(requirement, {extra}) for requirement in asked]
+    queue = [(requirement, set(extras.split(","))) for requirement in asked]
     while queue:
-        requirement, extras = queue.pop()
+        requirement, chosen = queue.pop()
         if requirement.marker and not any(
-            requirement.marker.evaluate({"extra": e}) for e in extras
+            requirement.marker.evaluate({"extra": e}) for e in chosen
         ):
             continue
         library = distribution(requirement.name)
@@ -188,9 +194,28 @@ def test_the_extra_imports_every_module_of_the_worker(with_worker: Environment) 
     done = with_worker.python(
         "import importlib, pkgutil, idalloc_worker\n"
         "for module in pkgutil.walk_packages(idalloc_worker.__path__, 'idalloc_worker.'):\n"
-        "    importlib.import_module(module.name)"
+        "    if module.name != 'idalloc_worker.dashboard':  # an extra of its own\n"
+        "        importlib.import_module(module.name)"
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_the_dashboard_says_that_it_needs_its_extra(with_worker: Environment) -> None:
+    """In one line, which says what to install."""
+    done = with_worker.idalloc("dashboard")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.endswith("is missing: pip install 'idalloc[worker,dashboard]'\n")
+
+
+def test_the_extra_brings_the_dashboard_with_its_page(with_dashboard: Environment) -> None:
+    """The page is in the wheel, and the libraries are those that the extra declares."""
+    done = with_dashboard.python(
+        "from idalloc_worker.dashboard import Dashboard\n"
+        "from idalloc_worker.dashboard._pages import pages\n"
+        "print(len(pages(None, ['*']).routes), Dashboard.listen('127.0.0.1', 0).url)"
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("5 http://127.0.0.1:")
 
 
 def test_the_extra_can_log_in_to_mysql_without_tls(with_worker: Environment) -> None:

@@ -9,6 +9,7 @@ from tests.mutations._engine import ENGINE
 from tests.mutations._fleet import FLEET
 from tests.mutations._memory import MEMORY
 from tests.mutations._ordered import ORDERED
+from tests.mutations._probes import PROBES
 from tests.mutations._quarantine import QUARANTINE
 from tests.mutations._requests import REQUESTS
 from tests.mutations._rule import Rule
@@ -25,4 +26,5 @@ RULES: tuple[Rule, ...] = (
     *QUARANTINE,
     *ORDERED,
     *CLIENT,
+    *PROBES,
 )

@@ -23,6 +23,7 @@ _SECRETS = "tests/unit/settings/test_secrets.py"
 _COPIES = "client/idalloc_client/_rpc/_copies.py"
 _COPIES_TESTS = "tests/unit/rpc/test_copies.py"
 _PENDING_TESTS = "tests/unit/rpc/test_pending_calls.py"
+_URL_SOURCES = "tests/unit/amqp/test_url_source.py"
 
 CLIENT: Final = (
     Rule(
@@ -432,11 +433,10 @@ CLIENT: Final = (
     # Passwords
     Rule(
         "What is wrong with a client's URL comes without what found it: that may quote it.",
-        "client/idalloc_client/amqp/_url.py",
-        "    except (ValueError, TypeError, AttributeError):\n"
-        "        return None, (), _ILL_FORMED\n",
+        "client/idalloc_client/amqp/_broker_url.py",
+        "    except (ValueError, TypeError, AttributeError):\n        return None, ILL_FORMED\n",
         "    except (ValueError, TypeError, AttributeError) as error:\n"
-        "        raise ValueError(_ILL_FORMED) from error\n",
+        "        raise ValueError(ILL_FORMED) from error\n",
         (_SECRETS,),
     ),
     Rule(
@@ -445,5 +445,27 @@ CLIENT: Final = (
         "    except ValueError:\n        return None\n",
         "    except ValueError as error:\n        raise ValueError(_ENCODE_HINT) from error\n",
         (_SECRETS,),
+    ),
+    # Rotated logins
+    Rule(
+        "Each connect reads its login anew.",
+        "client/idalloc_client/amqp/_brokers.py",
+        "            return renewed(self._brokers[self._number])\n",
+        "            return self._brokers[self._number]\n",
+        (_URL_SOURCES,),
+    ),
+    Rule(
+        "A login that cannot be read leaves the one of before in use.",
+        "client/idalloc_client/amqp/_url_source.py",
+        "            self._failed = True\n",
+        "            raise\n",
+        (_URL_SOURCES,),
+    ),
+    Rule(
+        "A side connection logs in as the user of its link.",
+        "client/idalloc_client/amqp/_broker_url.py",
+        "            fresh.credentials = present\n",
+        "            pass\n",
+        (_URL_SOURCES,),
     ),
 )

@@ -466,6 +466,13 @@ FLEET: Final = (
         (_USERS_TESTS,),
     ),
     Rule(
+        "A worker that logs in as another user speaks under that name.",
+        _USERS,
+        "if login != self._login:",
+        "if self._login is None:",
+        (_USERS_TESTS,),
+    ),
+    Rule(
         "Nobody can guess the number of an echo.",
         "worker/idalloc_worker/fleet/_echoes.py",
         "count(secrets.randbits(_SECRET_BITS) + 1)",

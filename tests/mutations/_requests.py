@@ -11,6 +11,7 @@ _ACKS = "worker/idalloc_worker/requests/_acks.py"
 _RESPONDER = "worker/idalloc_worker/requests/_responder.py"
 _ADDRESS = "worker/idalloc_worker/requests/_reply_address.py"
 _HEALTH = "worker/idalloc_worker/health/_requests.py"
+_HEALTH_MODELS = "schemas/idalloc_schemas/_health.py"
 _SUPERVISOR = "worker/idalloc_worker/process/_supervisor.py"
 _STALLS = "worker/idalloc_worker/requests/_stalls.py"
 _ADDRESS_TESTS = "tests/unit/requests/test_reply_address.py"
@@ -20,6 +21,13 @@ _HEALTH_TESTS = "tests/unit/health/test_requests.py"
 _RULES = "tests/simulation/test_rules.py"
 
 REQUESTS: Final = (
+    Rule(
+        "A null is of a wrong type, not a field that was left out.",
+        _HEALTH_MODELS,
+        "_WRONG if value is None else value",
+        "value",
+        ("tests/unit/repository/test_contract_documents.py",),
+    ),
     Rule(
         "A request is acknowledged only after its reply was written.",
         _SESSION,

@@ -377,4 +377,11 @@ STORE: Final = (
         "",
         (_THREADS_TESTS,),
     ),
+    Rule(
+        "Each connect to the database reads its login anew.",
+        "worker/idalloc_worker/mysql/_host_choice.py",
+        "self._addresses[number].renewed()",
+        "self._addresses[number]",
+        ("tests/unit/mysql/test_host_choice.py",),
+    ),
 )

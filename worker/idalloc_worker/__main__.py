@@ -2,11 +2,15 @@
 
 import sys
 
+from idalloc_worker._probe import quick_probe
+
 _OF_THE_EXTRA = frozenset({"click", "pymysql", "pythonjsonlogger"})
 
 
 def main() -> int:
     """Run the command line; say what to install if only the client is."""
+    if (status := quick_probe(sys.argv[1:])) is not None:
+        return status
     try:
         from idalloc_worker.cli import run  # noqa: PLC0415 - what it imports may not be there
     except ModuleNotFoundError as error:

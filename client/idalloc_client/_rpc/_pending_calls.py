@@ -74,8 +74,9 @@ class PendingCalls:
     ) -> None:
         self._route = Route(options.exchange)
         self._max_in_flight = options.max_in_flight
-        user = user_id(options.brokers)
-        self._user_id = None if user is None else user.encode()
+        self._brokers = options.brokers
+        self._login = user_id(options.brokers)
+        self._user_id = None if self._login is None else self._login.encode()
         """Whom the broker vouches for to workers that ask for a user."""
         self._workers = options.workers
         self._clock = clock
@@ -206,9 +207,17 @@ class PendingCalls:
         )
         self._channel = channel
         self.lost_reason = self._refused = None
+        self._look_at_login()
         self._process.look_at_clocks()
         self._restores = self._process.restores
         self._send_all()
+
+    def _look_at_login(self) -> None:
+        """Go by the name of the user that this connection was opened as, if that has changed."""
+        login = user_id(self._brokers)
+        if login != self._login:
+            self._login = login
+            self._user_id = None if login is None else login.encode()
 
     def on_lost(self, reason: BaseException) -> None:
         """Keep the calls: they are sent again as soon as there is a channel."""

@@ -1,6 +1,7 @@
 """The connection to RabbitMQ; the one place that knows pika. Of the client and the worker."""
 
 from idalloc_client.amqp._backoff import Backoff
+from idalloc_client.amqp._broker_url import relax
 from idalloc_client.amqp._brokers import shuffled, spread
 from idalloc_client.amqp._cleartext import cleartext_warning, is_local, warn_of_cleartext
 from idalloc_client.amqp._confirms import Confirms
@@ -33,7 +34,10 @@ from idalloc_client.amqp._reopening_channel import ReopeningChannel
 from idalloc_client.amqp._server_url import (
     ServerUrl,
     decoded,
+    login_apart,
     split_server_urls,
+    unknown_options,
+    with_password,
 )
 from idalloc_client.amqp._url import (
     MAX_TIMEOUT,
@@ -42,11 +46,11 @@ from idalloc_client.amqp._url import (
     checked_timeout,
     connection_parameters,
     process_name,
-    relax,
     unencrypted_logins,
     user_id,
     user_ids,
 )
+from idalloc_client.amqp._url_source import LastGood, UrlFile, UrlSource, read_secret, text_of
 
 __all__ = [
     "MAX_TIMEOUT",
@@ -65,6 +69,7 @@ __all__ = [
     "DeliveryMode",
     "Envelope",
     "HostChoice",
+    "LastGood",
     "Link",
     "LinkThread",
     "MessageChannel",
@@ -76,6 +81,8 @@ __all__ = [
     "ServerUrl",
     "SideLink",
     "Timer",
+    "UrlFile",
+    "UrlSource",
     "checked_exchange",
     "checked_timeout",
     "cleartext_warning",
@@ -85,16 +92,21 @@ __all__ = [
     "ended_by_message",
     "ignore_message_headers",
     "is_local",
+    "login_apart",
     "nothing",
     "process_name",
+    "read_secret",
     "relax",
     "shuffled",
     "split_server_urls",
     "spread",
     "stream_offset",
+    "text_of",
     "unencrypted_logins",
+    "unknown_options",
     "user_id",
     "user_ids",
     "user_of",
     "warn_of_cleartext",
+    "with_password",
 ]

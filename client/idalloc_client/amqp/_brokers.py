@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 from pika.connection import Parameters
 
 from idalloc_client.amqp._backoff import Backoff
+from idalloc_client.amqp._broker_url import renewed
 from idalloc_client.amqp._host_choice import HostChoice
 
 FIRST_PATIENCE: Final = 1.5
@@ -54,12 +55,15 @@ class BrokerChoice:
         return len(self._brokers) > 1
 
     def next(self, now: float) -> Parameters:
-        """Choose the broker to connect to now, and say how."""
-        broker = self._brokers[self._number]
+        """Choose the broker to connect to now, and say how.
+
+        Files are read here, on the link's thread: secrets are small, mostly in memory, and nothing
+        can go on before there is a login.
+        """
         if not self.several:
-            return broker
+            return renewed(self._brokers[self._number])
         self._number = next(iter(self._choice.order(now)), self._number)
-        broker = copy(self._brokers[self._number])
+        broker = copy(renewed(self._brokers[self._number]))
         patience = FIRST_PATIENCE * 2.0 ** min(self._choice.failures(self._number), 16)
         # For TCP, and for each of TLS and login.
         broker.socket_timeout = min(patience, broker.socket_timeout or patience)

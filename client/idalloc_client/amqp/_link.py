@@ -13,6 +13,7 @@ from pika.connection import Connection, Parameters
 from pika.exceptions import AMQPError, AMQPHeartbeatTimeout
 
 from idalloc_client.amqp._backoff import Backoff
+from idalloc_client.amqp._broker_url import Broker, Credentials
 from idalloc_client.amqp._brokers import BrokerChoice
 from idalloc_client.amqp._io import (
     THIS_PROCESS,
@@ -76,12 +77,14 @@ class NewLink(Protocol):
         """Make one that is not connected yet, and pauses between its attempts as `backoff` says."""
 
 
-def _named(broker: Parameters, what: str) -> Parameters:
-    """Have a further connection show what it is for."""
+def _named(broker: Parameters, what: str, beside: Callable[[], Credentials | None]) -> Parameters:
+    """Have a further connection show what it is for, and be of the same user."""
     named = copy(broker)
     given = broker.client_properties or {}
     name = f"{given.get('connection_name', '')} {what}"
     named.client_properties = {**given, "connection_name": name}
+    if isinstance(named, Broker):
+        named.beside = beside
     return named
 
 
@@ -175,7 +178,7 @@ class Link:
         Whoever stops it hears no more of it, and may use the same handler for another one.
         `quiet` if they need not hear when it is lost.
         """
-        brokers = [_named(broker, what) for broker in self._brokers.in_turn()]
+        brokers = [_named(each, what, self._credentials) for each in self._brokers.in_turn()]
         link = Link(
             brokers, handler, self._loop, backoff=backoff, compatibility=self._compatibility
         )
@@ -183,6 +186,9 @@ class Link:
         if quiet:
             link._loudest = logging.DEBUG
         return link
+
+    def _credentials(self) -> Credentials | None:
+        return None if self._connection is None else self._connection.params.credentials
 
     def reset_channel(self, reason: BaseException) -> None:
         """Give up the present channel, and open another one after a pause."""

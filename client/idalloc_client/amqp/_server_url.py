@@ -1,15 +1,16 @@
 """Takes a server's URL apart, and never repeats it in a message: it holds a password."""
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, TypeVar
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 _ENCODE_HINT = "characters such as / ? # @ : in a user name or password are written %2F %3F %23 %40"
 _LOGIN_AMONG_HOSTS: Final = re.compile(r"@[^@,]*,")  # in what stands before the last @
+_OPTION: Final = re.compile(r"[a-z][a-z0-9_-]{0,40}", re.IGNORECASE)
 
 
 _Parsed = TypeVar("_Parsed")
@@ -88,6 +89,38 @@ def split_hosts(url: str) -> list[str]:
             )
     after = rest.removeprefix(authority)
     return [f"{scheme}{separator}{login}{at}{host}{after}" for host in listed]
+
+
+def with_password(url: str, password: str) -> str:
+    """Add a password to a URL that names a user.
+
+    Raises ValueError, whose message shows nothing of the URL.
+    """
+    user, rest = login_apart(url)
+    if ":" in user:
+        raise ValueError("has a password, and another one is given beside it; drop either")
+    if not user:
+        raise ValueError("names no user for the password that is given beside it")
+    return rest.replace("://", f"://{user}:{quote(password, safe='')}@", 1)
+
+
+def login_apart(url: str) -> tuple[str, str]:
+    """Take what stands before the hosts out of a URL, as it is written there."""
+    scheme, separator, rest = url.partition("://")
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    login, at, _ = authority.rpartition("@")
+    return login, scheme + separator + rest.removeprefix(login + at)
+
+
+def unknown_options(url: str, unknown: Iterable[str], known: Iterable[str]) -> str:
+    """Say which options a URL cannot have.
+
+    They are named only where they cannot be a part of an unquoted password.
+    """
+    before, _, query = url.partition("?")
+    safe = "@" in before and "@" not in query and all(map(_OPTION.fullmatch, unknown))
+    names = f": {', '.join(sorted(unknown))}" if safe else ""
+    return f"has an unknown option{names}; known are {', '.join(sorted(known))}"
 
 
 def _split_one_of(url: str, schemes: Collection[str], number: int, count: int) -> ServerUrl:

@@ -2,25 +2,26 @@
 
 import os
 import socket
-import ssl
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from urllib.parse import parse_qs, urlsplit
 
 import pika
 
-from idalloc_client.amqp._server_url import split_hosts
+from idalloc_client.amqp._broker_url import (
+    ILL_FORMED,
+    Broker,
+    Credentials,
+    read_broker,
+    read_credentials,
+    user_of,
+)
+from idalloc_client.amqp._server_url import login_apart, split_hosts
+from idalloc_client.amqp._url_source import LastGood, UrlSource, text_of
 
 MAX_TIMEOUT = 30 * 24 * 3600
 """Seconds; RabbitMQ keeps no message's expiration beyond 49 days."""
 
-_FORM = "amqp://user:password@host:port/vhost"
-"""With more brokers: host1:port,host2:port."""
-_ILL_FORMED = (
-    f"the AMQP URL must look like {_FORM}; characters such as / ? # [ ] @ : in a user name or "
-    "password are written %2F %3F %23 %5B %5D %40 %3A"
-)
 _HEARTBEAT = 6
 """Seconds: a broker that is silent for one and a half of them is left for another one (`Link`).
 
@@ -34,80 +35,64 @@ _MAX_NAME = 255  # bytes: AMQP's limit for a name
 _CONNECT_TIMEOUT = 5.0  # seconds, for TCP and for each of TLS and login
 
 
-def connection_parameters(url: str, name: str) -> tuple[pika.URLParameters, ...]:
+def connection_parameters(url: UrlSource, name: str) -> tuple[Broker, ...]:
     """Read `amqp://user:password@host1:port,host2:port/vhost?options`, one for each broker named.
 
-    pika documents the options; they hold for all brokers.
+    pika documents the options, RabbitMQ `auth_mechanism`, `cacertfile`, `certfile` and `keyfile`;
+    they hold for all brokers. Where the URL comes from a file or a callable, user and password are
+    read anew at each connect, and where a client certificate is named, that is.
 
     Raises ValueError without the URL in its text, nor in an error that comes with it: it holds a
     password.
     """
+    text, brokers = _read(url, name)
+    if not isinstance(url, str):
+        login = LastGood(lambda: _login(url, text), brokers[0].credentials, "The AMQP URL")
+        for broker in brokers:
+            broker.login = login
+    return brokers
+
+
+def _read(url: UrlSource, name: str) -> tuple[str, tuple[Broker, ...]]:
     try:
-        urls = split_hosts(url)
+        text = text_of(url)
+        urls = split_hosts(text)
     except (ValueError, TypeError, AttributeError) as error:
         problem = str(error) if isinstance(error, ValueError) else ""
     else:
-        return _distinct([_one_broker(each, name) for each in urls])
-    raise ValueError(f"the AMQP URL {problem}" if problem else _ILL_FORMED)
+        return text, _distinct([_one_broker(each, name) for each in urls])
+    raise ValueError(f"the AMQP URL {problem}" if problem else ILL_FORMED)
 
 
-def _distinct(brokers: list[pika.URLParameters]) -> tuple[pika.URLParameters, ...]:
+def _login(url: UrlSource, first: str) -> Credentials:
+    """Read the user and password that a URL has now. Raises ValueError, also for another URL."""
+    text = text_of(url)
+    if login_apart(text)[1] != login_apart(first)[1]:
+        raise ValueError("names other brokers or options than at the start: restart to use them")
+    return read_credentials(text)
+
+
+def _distinct(brokers: list[Broker]) -> tuple[Broker, ...]:
     if len({(broker.host, broker.port) for broker in brokers}) < len(brokers):
         raise ValueError("the AMQP URL names a host and port twice; name each broker once")
     return tuple(brokers)
 
 
-def _one_broker(url: str, name: str) -> pika.URLParameters:
-    parameters, given, problem = _read(url)
-    if parameters is None:
-        # Here, not where it was found: what Python and pika raise may quote the URL.
-        raise ValueError(problem)
-    if "heartbeat" not in given:
-        parameters.heartbeat = _HEARTBEAT
-    if "socket_timeout" not in given:
-        parameters.socket_timeout = _CONNECT_TIMEOUT
-    if "stack_timeout" not in given:
-        parameters.stack_timeout = 2 * _CONNECT_TIMEOUT
-    if parameters.ssl_options is not None:
-        relax(parameters.ssl_options.context)
-    parameters.connection_attempts = 1  # the link has its own backoff
-    parameters.client_properties = {
+def _one_broker(url: str, name: str) -> Broker:
+    broker = read_broker(url)
+    if "heartbeat" not in broker.given:
+        broker.heartbeat = _HEARTBEAT
+    if "socket_timeout" not in broker.given:
+        broker.socket_timeout = _CONNECT_TIMEOUT
+    if "stack_timeout" not in broker.given:
+        broker.stack_timeout = 2 * _CONNECT_TIMEOUT
+    broker.connection_attempts = 1  # the link has its own backoff
+    broker.client_properties = {
         "connection_name": name,
         "product": "idalloc",
         "version": product_version(),
     }
-    return parameters
-
-
-def relax(context: ssl.SSLContext) -> None:
-    """Accept certificates that lack what Python asks for from 3.13 on, such as the key's usage.
-
-    Private authorities often leave it out, and so do the servers that make certificates for
-    themselves. Whether a trusted authority signed, until when it holds and for which host is
-    checked all the same. One policy for broker and database, on every Python.
-    """
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-
-
-def _read(url: str) -> tuple[pika.URLParameters | None, Collection[str], str]:
-    """Return what is read and the options given, or what is wrong."""
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in ("amqp", "amqps") and parts.hostname and parts.port != 0
-        login_elsewhere = "@" in parts.path + parts.query + parts.fragment
-    except (ValueError, TypeError, AttributeError):
-        return None, (), _ILL_FORMED
-    if not usable:
-        return None, (), f"the AMQP URL must look like {_FORM}"
-    if login_elsewhere and "@" not in parts.netloc:
-        return None, (), _ILL_FORMED
-    try:
-        return pika.URLParameters(url), parse_qs(parts.query), ""
-    except OSError as error:
-        words = error.strerror or type(error).__name__
-        return None, (), f"the AMQP URL's ssl_options name a file that cannot be used: {words}"
-    except Exception:  # noqa: BLE001  # whatever pika makes of an option
-        return None, (), f"the AMQP URL must look like {_FORM}: bad port or option"
+    return broker
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,12 +115,9 @@ def unencrypted_logins(brokers: Brokers) -> list[Login]:
 
 def user_id(brokers: Brokers) -> str | None:
     """Tell the user that a broker can vouch for; None where it goes by something else."""
-    credentials = brokers[0].credentials
-    if not isinstance(credentials, pika.PlainCredentials):
-        return None
-    name = str(credentials.username)
+    name = user_of(brokers[0])
     # A token's or a directory's name may be too long for the property that would carry it.
-    return name if len(name.encode()) <= _MAX_USER_ID else None
+    return name if name is not None and len(name.encode()) <= _MAX_USER_ID else None
 
 
 def user_ids(names: str | Iterable[str]) -> frozenset[bytes]:

@@ -14,8 +14,10 @@ from pydantic import BaseModel
 from benchmarks.harness.runner import BenchmarkError
 from benchmarks.peers import echo_peer as _echo_peer
 from benchmarks.peers import wrk as _wrk
+from benchmarks.peers.mysql_peer import mysql_ids
 from benchmarks.races import http_reference
 from benchmarks.races.in_process import FedEngine, call_rate
+from devstack import Database
 from idalloc_schemas import AllocReply
 
 WRK = """\
@@ -204,3 +206,17 @@ def test_calls_are_counted() -> None:
     rate = call_rate(lambda: calls.append(1), 0.01, between=lambda: fed.append(1))
     assert len(calls) == 1000 * len(fed)
     assert rate > 0
+
+
+def test_the_peer_in_mysql_is_as_durable_as_mysql_is_by_default(database: Database) -> None:
+    """Its commits are on disk when they are told, and the server is afterwards as it was."""
+
+    def flushing() -> int:
+        [(value,)] = database.query("SELECT @@GLOBAL.innodb_flush_log_at_trx_commit")
+        return int(value)
+
+    before = flushing()
+    with mysql_ids(database) as ids:
+        assert flushing() == 1
+        assert [one.next_id() for one in ids] == [1, 2]
+    assert flushing() == before

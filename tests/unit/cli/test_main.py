@@ -151,3 +151,30 @@ def test_the_module_runs_the_command() -> None:
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["tags", "set", "order", "--ordered"], "idalloc tags set --help"),
+        (["tags", "add", "order", "--step"], "idalloc tags add --help"),
+        (["next", "order", "--timeout"], "idalloc next --help"),
+        (["--config"], "idalloc --help"),
+        (["tags", "set", "order", "--ordered", "maybe"], "none of yes, no and default"),
+    ],
+)
+def test_an_error_says_what_helps(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It names the help of the command that was meant, and the values as the help has them."""
+    assert run(arguments) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_help_says_what_becomes_of_ids(capsys: pytest.CaptureFixture[str]) -> None:
+    """A stop returns them, a crash loses them, and a removed tag's are dropped at a refill."""
+    run(["tags", "add", "--help"])
+    run(["tags", "remove", "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert "crashes: it leaves up to two segments" in told
+    assert "drop the rest" in told

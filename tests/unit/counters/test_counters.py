@@ -67,6 +67,27 @@ def test_the_database_is_reachable_if_it_answers() -> None:
     assert sum(counters.refill_time.counts) == 6, "two never reached it"
 
 
+def test_a_look_at_the_database_is_a_use_of_it() -> None:
+    """But one that can be read, and took no write when it was last asked to, cannot be used."""
+    counters, reads = Counters(), dict[str, int]()
+    counters.database_used(TimeoutError("what is that?"))
+    assert counters.database_reachable is None
+    counters.database_used(StoreUnavailableError(StoreReason.UNREACHABLE, "no"))
+    assert counters.database_reachable is False
+    counters.database_used(reads)
+    assert counters.database_reachable is True
+    for reason, after in ((StoreReason.LOST_CONNECTION, True), (StoreReason.READ_ONLY, False)):
+        counters.refilled(RefillOutcome(REFILL, StoreUnavailableError(reason, "no"), 0.1), {})
+        assert counters.database_reachable is False
+        counters.database_used(reads)
+        assert counters.database_reachable is after
+    answers = counters.database_answers
+    granted = Reservation(Segment(1, 2), TagSettings(step=1))
+    counters.refilled(RefillOutcome(REFILL, granted, 0.1), {})
+    assert counters.database_reachable is True
+    assert counters.database_answers == answers + 1
+
+
 def test_health_shows_both_queues_together() -> None:
     """The counters of `id.health` are flat, and all there from 0."""
     counters = Counters()

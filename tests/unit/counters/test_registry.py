@@ -37,7 +37,7 @@ def test_an_event_has_its_metric(event: Event) -> None:
 
 def test_the_operators_page_has_all_counters() -> None:
     """The table of what health shows has each of them, and what it counts."""
-    told = rows("docs/operating.md", "counter")
+    told = rows("docs/health.md", "counter")
     assert [plain(name) for name, _ in told] == [*COUNTERS]
     for (_, cell), counter in zip(told, COUNTERS, strict=True):
         assert says(cell, counter.help), f"{cell!r} does not begin with {counter.help!r}"

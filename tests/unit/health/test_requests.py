@@ -121,6 +121,21 @@ def test_one_tag_is_told_to_who_may_draw(
 
 
 @pytest.mark.parametrize(
+    ("reachable", "state"), [(None, "cold"), (True, "cold"), (False, "failing")]
+)
+def test_a_tag_that_nobody_asked_for_without_a_database(
+    bench: Bench, *, reachable: bool | None, state: str
+) -> None:
+    """It is not cold, which is healthy, where its first ids cannot be had; others are as ever."""
+    bench.counters.database_reachable = reachable
+    (new,) = bench.ask("carol", app_tag="new")["tags"]
+    assert new["state"] == state
+    assert ("database could not be used" in new.get("last_error", "")) is (state == "failing")
+    (held,) = bench.ask("carol", app_tag="all")["tags"]
+    assert held["state"] == "ready"
+
+
+@pytest.mark.parametrize(
     ("user", "listed"),
     [(None, ["all"]), ("shop", ["all", "carts"]), ("carol", ["all", "bills", "carts"])],
 )

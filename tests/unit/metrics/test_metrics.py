@@ -41,7 +41,7 @@ def snapshot(*pools: TagPool, counters: Counters | None = None) -> Snapshot:
     taken: list[Snapshot] = []
     turns: deque[Callable[[], None]] = deque()
     taker = SnapshotTaker(
-        lambda: iter(pools), counters or Counters(), lambda _, call: turns.append(call)
+        lambda: iter(pools), counters or Counters(), lambda _, call: turns.append(call), "w1"
     )
     taker.take(taken.append)
     while turns:
@@ -68,7 +68,7 @@ def test_many_tags_are_looked_at_in_slices() -> None:
     pools = [known(f"tag-{number}") for number in range(1000)]
     taken: list[Snapshot] = []
     turns: deque[Callable[[], None]] = deque()
-    taker = SnapshotTaker(lambda: iter(pools), Counters(), lambda _, call: turns.append(call))
+    taker = SnapshotTaker(lambda: iter(pools), Counters(), lambda _, call: turns.append(call), "w1")
     taker.take(taken.append)
     assert not taken
     taker.take(taken.append)

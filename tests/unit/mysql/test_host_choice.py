@@ -112,3 +112,32 @@ def test_percona_without_a_quorum_is_passed_over(monkeypatch: pytest.MonkeyPatch
     """It shows no wsrep_on among its global settings."""
     opened = connect(monkeypatch, Server(PERCONA, NOT_READY), second=Server(PERCONA, READY))
     assert opened.address.host == "second"
+
+
+@pytest.mark.parametrize("names", ["first", "first,second"])
+def test_each_connect_logs_in_as_the_url_says_now(
+    monkeypatch: pytest.MonkeyPatch, names: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where its file is no use, as it said before; another host needs a restart."""
+    urls = iter(
+        [
+            f"mysql://one:s3cret@{names}/db",
+            f"mysql://two:p%40ss@{names}/db",
+            "mysql://three",
+            f"mysql://three:s3cret@{names},third/db",
+        ]
+    )
+    address = MySqlAddress.parse(lambda: next(urls))
+    logins = []
+
+    def open_connection(route: Route, *_: object, **__: object) -> Any:
+        logins.append((route.address.user, route.address.password))
+        return Server(MYSQL, {})
+
+    monkeypatch.setattr(_host_choice, "open_connection", open_connection)
+    hosts = MySqlHosts(address, lambda: 0.0)
+    for _ in range(4):
+        hosts.connect(Lifeline(), 1.0, 1.0).close()
+    assert logins == [("two", "p@ss")] * 4
+    assert len(caplog.records) == 1
+    assert "s3cret" not in caplog.text

@@ -104,8 +104,10 @@ def test_percent_encoding_holds_any_text(user: str, password: str, database: str
         ("mysql://me:s3cret@db/%ff", "not UTF-8"),
         ("mysql://me:s3cret@db/a/b", "one database"),
         ("mysql://me:s3cret@db/" + "d" * 65, "64 characters"),
-        ("mysql://me:s3cret@db?charset=utf8", "unknown option; known are ssl"),
-        ("mysql://me:x@y?s3cret@db", "unknown option"),
+        ("mysql://me:s3cret@db?charset=utf8", "unknown option: charset; known are server_public"),
+        ("mysql://me:x@y?s3cret@db", "unknown option; known are"),
+        ("mysql://me:s3cret@db?ssl_ca=/ca.pem&ssl_key=/k.pem", "no ssl_cert"),
+        ("mysql://me:s3cret@db?ssl_cert=/c.pem", "add ssl_ca"),
         ("mysql://me:s3cret@db?ssl=true&ssl=false", "twice"),
         ("mysql://me:s3cret@db?ssl=perhaps", "ssl must be true, false, disabled or preferred"),
         ("mysql://me:s3cret@db?ssl_verify_identity=disabled", "must be true or false"),
@@ -174,3 +176,9 @@ def test_the_password_is_not_shown() -> None:
     address = MySqlAddress.parse("mysql://me:s3cret@db")
     assert SECRET not in f"{address} {address!r}"
     assert pickle.loads(pickle.dumps(address)) == address
+
+
+@pytest.mark.parametrize("scheme", ["mysql", "mysql+pymysql", "mariadb", "mariadb+pymysql"])
+def test_other_spellings_of_the_scheme(scheme: str) -> None:
+    """Those that SQLAlchemy has for the same servers."""
+    assert MySqlAddress.parse(f"{scheme}://me@db/ids") == MySqlAddress.parse("mysql://me@db/ids")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from idalloc_client.amqp._backoff import Backoff
+from idalloc_worker._vitals import Vitals
 from idalloc_worker.process._starter import Starter
 from idalloc_worker.process._supervisor import Supervisor
 from idalloc_worker.settings._settings import Settings
@@ -42,7 +43,7 @@ class Bench:
     def __init__(self) -> None:
         self.popen = FakePopen()
         settings = Settings.model_validate({"processes": 2})
-        self.supervisor = Supervisor(settings, popen=self.popen)
+        self.supervisor = Supervisor(settings, Vitals.make(2), popen=self.popen)
 
     def look(self) -> None:
         """Look again, once every pause is over."""

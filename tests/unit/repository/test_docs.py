@@ -2,10 +2,12 @@
 
 import ast
 import doctest
+import json
 import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,14 +15,20 @@ import click
 import pytest
 
 from idalloc_worker.cli._main import cli
+from idalloc_worker.settings import Settings
+from tests import pages
+from tests.doc_tables import plain, rows
+from tests.guide import MIGRATING, Guide
+from tests.pages import PAGES, ROOT, RUN, SHOWN, name_of
 
-ROOT = Path(__file__).parents[3]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 LINK = re.compile(r"\]\(([^)#\s]*)(?:#([\w-]+))?\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SHELL_BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 VARIABLE = re.compile(r'"?\$\w+"?')
+SENDERS = ("worker", "client", "deploy", "benchmarks", "docker-compose.yml", ".env.example")
+SEAM = re.compile(r"""(?:["']?\s*\n\s*(?:#\s*)?f?["']?)""")  # where a message is broken into lines
+PLACE = re.compile(r"""(docs/[\w/]+\.md)(?:, \\?"([^"\\]+)\\?")?""")
 FILE_NAME = re.compile(r"# (\w+\.py)\n")  # a block that is a file begins with its name
 
 
@@ -29,10 +37,6 @@ def blocks(page: Path) -> Iterator[tuple[int, str]]:
     text = page.read_text()
     for found in BLOCK.finditer(text):
         yield text.count("\n", 0, found.start(1)), found[1]
-
-
-def name_of(page: Path) -> str:
-    return str(page.relative_to(ROOT))
 
 
 def examples(page: Path) -> doctest.DocTest:
@@ -106,9 +110,7 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-") for text in headings}
 
 
-@pytest.mark.parametrize(
-    "page", [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"], ids=name_of
-)
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "SECURITY.md"], ids=name_of)
 def test_links_lead_somewhere(page: Path) -> None:
     """Each link to a file of ours names one that is there, and a heading that is in it."""
     for target, anchor in LINK.findall(page.read_text()):
@@ -116,6 +118,40 @@ def test_links_lead_somewhere(page: Path) -> None:
             file = page.parent / target if target else page
             assert file.exists(), target
             assert not anchor or anchor in anchors(file), f"{target}#{anchor}"
+
+
+def test_places_that_messages_name_are_there() -> None:
+    """Code, alerts and files of `deploy` send their readers to pages and headings that exist."""
+    listed = subprocess.run(
+        ["git", "ls-files", *SENDERS], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    found = 0
+    for name in listed.stdout.split():
+        text = SEAM.sub(" ", (ROOT / name).read_text("utf-8", errors="replace"))
+        for target, heading in PLACE.findall(text):
+            page = ROOT / target
+            assert page.exists(), f"{name}: {target}"
+            assert not heading or heading in HEADING.findall(page.read_text()), f"{name}: {heading}"
+            found += bool(heading)
+    assert found > 5
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_block_is_run_or_says_why(page: Path) -> None:
+    """Each is run by a test, or is output, or has a comment before it that readers do not see."""
+    found = list(pages.blocks(page))
+    assert len(found) * 2 == len(re.findall("^ *```", page.read_text(), re.MULTILINE))
+    for block in found:
+        assert block.language in SHOWN | RUN or block.reason, f"{block}: nothing says why not"
+
+
+def test_every_section_of_the_page_about_migrating_is_run() -> None:
+    """Its blocks belong to roll-outs with the old systems, which a test of their own plays."""
+    source = (ROOT / "tests/integration/test_migrating.py").read_text()
+    guide = Guide(MIGRATING)
+    with_blocks = [heading for heading in guide if "```" in guide[heading].text]
+    assert len(with_blocks) > 10
+    assert not [heading for heading in with_blocks if f'GUIDE["{heading}"]' not in source]
 
 
 @pytest.mark.parametrize("page", WITH_EXAMPLES, ids=name_of)
@@ -138,3 +174,55 @@ def test_test_files_in_the_documentation_pass(page: Path, tmp_path: Path) -> Non
         [*command, "--rootdir=.", "."], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_figures_are_those_of_the_published_run() -> None:
+    """Each figure and each ratio in the README's table stands in docs/performance/results.json."""
+    run = json.loads((ROOT / "docs/performance/results.json").read_text())
+    races = run["races"].values()
+    figures = {f"{one['median']:,.0f}" for race in races for one in race["contenders"]}
+    ratios = {bar["ratio"] for race in races for bar in race["bars"]}
+    told = rows("README.md", "what")
+    assert len(told) > 5
+    for what, ids, _, ratio in told:
+        assert ids in figures or ids == "0.47 ms each", what
+        first, places = ratio.split()[0], len(ratio.split()[0].partition(".")[2])
+        assert any(f"{one:.{places}f}" == first for one in ratios), what
+    for name in ("rabbitmq", "python", "cpu"):
+        version = run["environment"][name].removeprefix("CPython ")
+        assert version in (ROOT / "README.md").read_text()
+        assert version in (ROOT / "docs/performance.md").read_text()
+
+
+def test_log_lines_of_the_runbook_are_logged() -> None:
+    """Each stands in the source of worker or client, with what is filled in for each dots."""
+    sources = [*(ROOT / "worker").rglob("*.py"), *(ROOT / "client").rglob("*.py")]
+    code = " ".join(SEAM.sub("", source.read_text()) for source in sources)
+    told = rows("docs/runbook.md", "log line")
+    assert len(told) > 15
+    for line, *_ in told:
+        parts = [re.escape(part) for part in plain(line).split("…")]
+        assert re.search(r"(?:%[\w.]+|\{\w+\})".join(parts), code), line
+
+
+def test_every_setting_is_explained() -> None:
+    """The page about settings has a row for each, with its default where that is a number."""
+    told = {
+        name: default
+        for names, default, _ in rows("docs/settings.md", "setting")
+        for name in plain(names).split(", ")
+    }
+    fields = {f"IDALLOC_{name.upper()}": field for name, field in Settings.model_fields.items()}
+    assert set(told) == set(fields)
+    for name, field in fields.items():
+        if isinstance(field.default, (int, float)) and field.default:  # 0 is off
+            assert float(told[name].split()[0]) == field.default, name
+
+
+def test_nobody_is_promised_ids_that_rise() -> None:
+    """With several workers they do not, so what a newcomer reads first says "unique" only."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    first = (ROOT / "README.md").read_text().partition("\n\n")[2].partition("\n\n")[0]
+    for text in (project["description"], str(cli.help), first):
+        assert "unique" in text.lower()
+        assert not re.search("increas|rising|rise", text)

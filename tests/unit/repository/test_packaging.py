@@ -30,6 +30,8 @@ ALLOWED = {
         "click",
         "prometheus_client",
         "pythonjsonlogger",
+        "starlette",
+        "uvicorn",
     },
 }
 

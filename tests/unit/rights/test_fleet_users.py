@@ -47,6 +47,16 @@ def test_the_broker_tells_by_which_name_it_knows_a_worker(login: str | None) -> 
     assert not users.trusts(WORKER_USER.encode())
 
 
+def test_another_user_may_log_in_on_the_next_connection() -> None:
+    """After a rotation it speaks under that name, and trusts the one of before if it is named."""
+    users = logged_in("a", names=("a", "b"))
+    users.log_in(connection_of("b"))
+    assert (users.name, users.trusts(b"a"), users.trusts(b"b")) == ("b", True, True)
+    alone = logged_in("a")
+    alone.log_in(connection_of("b"))
+    assert (alone.name, alone.trusts(b"a")) == ("b", False)
+
+
 def test_a_broker_that_does_not_tell(caplog: pytest.LogCaptureFixture) -> None:
     """The worker goes on without a name, says what to do, and knows that it knows nobody."""
     users = logged_in()

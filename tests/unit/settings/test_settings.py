@@ -37,8 +37,14 @@ def test_defaults_need_nothing() -> None:
     settings = load_settings(None, {}, NOTHING)
     assert settings.amqp_url.get_secret_value() == "amqp://guest:guest@127.0.0.1:5672/"
     assert settings.model_dump(exclude={"amqp_url"}) == {
+        "amqp_url_file": None,
+        "amqp_password": None,
+        "amqp_password_file": None,
         "request_exchange": "",
         "mysql_url": None,
+        "mysql_url_file": None,
+        "mysql_password": None,
+        "mysql_password_file": None,
         "table": "segments",
         "processes": 1,
         "prefetch": 2000,
@@ -50,6 +56,11 @@ def test_defaults_need_nothing() -> None:
         "drain_timeout": 10.0,
         "metrics_port": 0,
         "metrics_host": "127.0.0.1",
+        "metrics_tls_cert": None,
+        "metrics_tls_key": None,
+        "metrics_tls_client_ca": None,
+        "metrics_token_file": None,
+        "probe_file": None,
         "marks_max_age": 0,
         "operators": (),
         "fleet_users": (),
@@ -60,10 +71,10 @@ def test_defaults_need_nothing() -> None:
 
 def test_the_nearer_source_wins(tmp_path: Path) -> None:
     """Command line over environment over file over default, setting by setting."""
-    config = written(tmp_path, "c.toml", "processes = 2\nprefetch = 2\nmax_count = 2\n")
-    environ = {"IDALLOC_PREFETCH": "3", "IDALLOC_MAX_COUNT": "3"}
+    config = written(tmp_path, "c.toml", "processes = 2\nprefetch = 2000\nmax_count = 2\n")
+    environ = {"IDALLOC_PREFETCH": "3000", "IDALLOC_MAX_COUNT": "3"}
     settings = load_settings(config, {"max_count": 4, "processes": None}, environ)
-    assert (settings.processes, settings.prefetch, settings.max_count) == (2, 3, 4)
+    assert (settings.processes, settings.prefetch, settings.max_count) == (2, 3000, 4)
     assert settings.max_waiters == 1500
 
 
@@ -255,3 +266,19 @@ def test_the_database_is_asked_for_where_it_is_needed() -> None:
         load_settings(None, {}, NOTHING).require_mysql()
     settings = load_settings(None, {}, {"IDALLOC_MYSQL_URL": MYSQL_URL})
     assert settings.require_mysql() == MySqlAddress("me", "s3cret", "db", database="ids")
+
+
+@pytest.mark.parametrize(
+    ("environ", "origin"),
+    [
+        ({"IDALLOC_PREFETCH": "1500"}, "IDALLOC_PREFETCH"),
+        ({"IDALLOC_PREFETCH": "100", "IDALLOC_MAX_WAITERS": "100"}, "IDALLOC_MAX_WAITERS"),
+        ({"IDALLOC_MAX_WAITERS": "2000"}, "IDALLOC_MAX_WAITERS"),
+    ],
+)
+def test_waiters_of_one_tag_leave_room_for_others(environ: dict[str, str], origin: str) -> None:
+    """Where as many may wait as are taken, a tag that is out of ids stops all others."""
+    (problem,) = problems_of(environ=environ)
+    assert problem.startswith(f"{origin}: prefetch (")
+    assert "must be above max_waiters" in problem
+    load_settings(None, {}, {"IDALLOC_PREFETCH": "101", "IDALLOC_MAX_WAITERS": "100"})

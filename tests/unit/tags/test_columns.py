@@ -38,7 +38,7 @@ def test_the_schema_has_them() -> None:
 
 def test_the_documentation_has_them() -> None:
     """The table of settings has their names, defaults and meanings."""
-    step, *told = rows("docs/operating.md", "column")
+    step, *told = rows("docs/tags.md", "column")
     assert step[0] == "`step`"
     assert [plain(name) for name, _, _ in told] == [*COLUMNS]
     for (_, default, meaning), column in zip(told, COLUMNS.values(), strict=True):

@@ -1,6 +1,6 @@
 """How much of the broker callers and workers may take: policies of the queues, limits of users.
 
-Operators may change all of it while everything runs; docs/operating.md says why it is what it is.
+Operators may change all of it while everything runs; docs/broker.md says why it is what it is.
 """
 
 from collections.abc import Mapping

@@ -1,14 +1,13 @@
 """The commands `idalloc next` and `idalloc health`, which ask a worker as any caller does."""
 
 import json
-import logging
 
 import click
 
 from idalloc_client import IdClient
 from idalloc_client.amqp import MAX_TIMEOUT
 from idalloc_schemas import HealthReply, TagHealth
-from idalloc_worker.cli._options import app_tag_name, broker_of, config_option, settings_of_command
+from idalloc_worker.cli._options import app_tag_name, client_of_command, config_option
 from idalloc_worker.cli._top_text import duration
 
 _timeout = click.option(
@@ -46,7 +45,7 @@ Examples:
 @config_option
 def next_ids(app_tag: str, count: int, timeout: float, *, as_json: bool) -> None:
     """Draw ids of a tag and print them, one per line."""
-    with _client() as client:
+    with client_of_command(IdClient)() as client:
         ids = client.next_ids(app_tag, count, timeout=timeout)
     if as_json:
         click.echo(json.dumps({"app_tag": app_tag, "id": ids[0], "ranges": ids.ranges}))
@@ -63,7 +62,8 @@ Examples:
   idalloc health --fleet
 
 \b
-Exit code 1 also says that the tag, or one of the worker's tags, has no ids and cannot get any.
+Exit code 1 also says that the tag, or one of the worker's tags, has no ids and cannot get any, or
+that the worker holds none and cannot use its database.
 """
 )
 @click.argument("app_tag", metavar="[TAG]", type=app_tag_name, required=False)
@@ -73,7 +73,7 @@ Exit code 1 also says that the tag, or one of the worker's tags, has no ids and 
 @config_option
 def health(app_tag: str | None, timeout: float, *, fleet: bool, as_json: bool) -> None:
     """Show what one worker holds of a tag, or of all its tags, or what every worker does."""
-    with _client() as client:
+    with client_of_command(IdClient)() as client:
         if fleet:
             replies = client.fleet_health(app_tag, within=min(timeout, _FLEET_SECONDS))
         else:
@@ -83,18 +83,13 @@ def health(app_tag: str | None, timeout: float, *, fleet: bool, as_json: bool) -
             click.echo(reply.encode())
         else:
             _print_health(reply)
-    if not all(tag.healthy for reply in replies for tag in reply.tags):
+    if not all(map(_healthy, replies)):
         click.get_current_context().exit(1)
 
 
-def _client() -> IdClient:
-    settings = settings_of_command()
-    # The error that the command ends with says it all; a library's warnings would say it twice.
-    for name in ("idalloc", "pika"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    return IdClient(
-        broker_of(settings), exchange=settings.request_exchange, workers=settings.fleet_users
-    )
+def _healthy(reply: HealthReply) -> bool:
+    without_ids = reply.database is False and reply.left == 0
+    return all(tag.healthy for tag in reply.tags) and not without_ids
 
 
 def _print_health(reply: HealthReply) -> None:

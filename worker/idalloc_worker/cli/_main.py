@@ -12,6 +12,7 @@ from idalloc_client import IdAllocError
 from idalloc_worker._errors import IdAllocWorkerError
 from idalloc_worker.cli._broker import broker_setup
 from idalloc_worker.cli._client import health, next_ids
+from idalloc_worker.cli._dashboard import dashboard
 from idalloc_worker.cli._options import config_option
 from idalloc_worker.cli._tags import init, migrate, tags
 from idalloc_worker.cli._top import top
@@ -32,6 +33,7 @@ _COMMANDS: Final[Sequence[click.Command]] = (
     next_ids,
     health,
     top,
+    dashboard,
     tags,
 )
 
@@ -48,6 +50,7 @@ Settings come from the environment or from --config FILE. The most important:
   IDALLOC_AMQP_URL    amqp://user:password@host:port/vhost
   IDALLOC_MYSQL_URL   mysql://user:password@host:port[,host:port]/database
   IDALLOC_TABLE       segments
+  IDALLOC_AMQP_URL_FILE, IDALLOC_MYSQL_URL_FILE: files with them, read at each connect
 
 \b
 Examples:
@@ -70,7 +73,7 @@ Exit codes:
 @config_option
 @click.version_option(package_name="idalloc", message="%(prog)s %(version)s")
 def cli() -> None:
-    """Hand out unique, increasing 64-bit ids over RabbitMQ, reserved from MySQL."""
+    """Hand out unique 64-bit ids over RabbitMQ, reserved from MySQL."""
 
 
 for _command in _COMMANDS:
@@ -88,26 +91,38 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except (click.exceptions.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except (click.ClickException, IdAllocWorkerError, IdAllocError, OSError) as error:
-        _report(error)
+        _report(error, sys.argv[1:] if arguments is None else arguments)
         if isinstance(error, OSError):
             _forget_output()
         return MISUSED if isinstance(error, (click.UsageError, SettingsError)) else FAILED
     return code if isinstance(code, int) else OK
 
 
-def _report(error: Exception) -> None:
+def _report(error: Exception, arguments: Sequence[str]) -> None:
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         error.show()
     elif isinstance(error, SettingsError):
         for problem in error.problems:
             _complain(problem)
     elif isinstance(error, click.UsageError):
-        path = error.ctx.command_path if error.ctx else "idalloc"
+        path = error.ctx.command_path if error.ctx else _path(arguments)
         _complain(f"{error.format_message()} (see {path} --help)")
     elif isinstance(error, click.ClickException):
         _complain(error.format_message())
     else:
         _complain(str(error))
+
+
+def _path(arguments: Sequence[str]) -> str:
+    """Name the command of a line that click gave up before it said whose it is."""
+    command: click.Command | None = cli
+    path = "idalloc"
+    for word in arguments:
+        command = command.commands.get(word) if isinstance(command, click.Group) else None
+        if command is None:
+            break
+        path += f" {word}"
+    return path
 
 
 def _forget_output() -> None:

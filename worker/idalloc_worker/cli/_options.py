@@ -1,19 +1,25 @@
 """Options and arguments that several commands share."""
 
+import logging
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
 from pydantic import TypeAdapter, ValidationError
 
+from idalloc_client import AsyncIdClient, IdClient
+from idalloc_client.amqp import UrlSource
 from idalloc_schemas import MAX_APP_TAG_LENGTH, AppTag
 from idalloc_worker.mysql import MySqlAddress
 from idalloc_worker.settings import (
     Settings,
     broker_warnings,
     database_warnings,
+    exposed,
     exposed_password,
+    files_of,
     load_settings,
 )
 
@@ -21,6 +27,7 @@ _CONFIG_FILE: Final = "idalloc.config_file"
 _APP_TAG: Final[TypeAdapter[str]] = TypeAdapter(AppTag)
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+Client = TypeVar("Client", IdClient, AsyncIdClient)
 
 
 def app_tag_name(value: str) -> str:
@@ -55,14 +62,29 @@ def settings_of_command(**overrides: object) -> Settings:
     config_file: Path | None = click.get_current_context().meta.get(_CONFIG_FILE)
     settings = load_settings(config_file, overrides)
     if config_file is not None and (warning := exposed_password(config_file)):
-        click.echo(f"idalloc: warning: {warning}", err=True)
+        _warn([warning])
+    _warn(filter(None, map(exposed, files_of(settings))))
     return settings
 
 
-def broker_of(settings: Settings) -> str:
+def broker_of(settings: Settings) -> UrlSource:
     """Give the broker's URL to a command; warn where the network can read its password."""
     _warn(broker_warnings(settings))
-    return settings.amqp_url.get_secret_value()
+    return settings.broker_url()
+
+
+def client_of_command(kind: type[Client]) -> Callable[[], Client]:
+    """Give what makes a client of this kind, which believes workers only."""
+    settings = settings_of_command()
+    # What they warn of is shown, or is in the error that the command ends with.
+    for name in ("idalloc", "pika"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    return partial(
+        kind,
+        broker_of(settings),
+        exchange=settings.request_exchange,
+        workers=settings.fleet_users,
+    )
 
 
 def database_of(settings: Settings) -> MySqlAddress:

@@ -46,13 +46,20 @@ def _or_default(column: Column) -> Callable[[str], Any]:
 def _convert(column: Column, value: Any) -> Any:
     match column:
         case YesNo():
-            return click.BOOL.convert(value, None, None)
+            return _yes_or_no(value)
         case Number():
             most = _ROOM.get(column.sql_type, column.most)
             return click.IntRange(column.least, most).convert(value, None, None)
         case Names():
             return _names(column, value)
     raise NotImplementedError(f"no option for {column}")
+
+
+def _yes_or_no(value: Any) -> bool:
+    try:
+        return click.BOOL.convert(value, None, None)
+    except click.BadParameter:
+        raise click.BadParameter(f"'{value}' is none of yes, no and {DEFAULT}") from None
 
 
 def _names(column: Names, value: str) -> str:

@@ -136,7 +136,8 @@ def add(app_tag: str, step: int, start: int, **settings: object) -> None:
     """Add a tag.
 
     Workers reserve more than a step at a time if ids are used up fast. A larger step means larger
-    gaps when a worker restarts: it may lose up to two segments of each tag.
+    gaps when a worker crashes: it leaves up to two segments of each tag unused. One that is stopped
+    gives them back, unless another one has reserved since.
     """
     with _admin() as admin:
         _print_table([admin.add(app_tag, step, start, values_of(settings))])
@@ -213,8 +214,8 @@ def raise_tag(app_tag: str, mark: int) -> None:
 def remove(app_tag: str, *, yes: bool) -> None:
     """Remove a tag.
 
-    Workers refuse it once their segments are used up. If you add it again, its ids start over
-    unless you say otherwise with --start.
+    Workers hand out what they hold of it until they reserve again; then they drop the rest and
+    refuse it. If you add it again, its ids begin at --start: ids below max_id may go out twice.
     """
     if not yes and not sys.stdin.isatty():
         raise click.UsageError("there is nobody to confirm this; give --yes")

@@ -1,25 +1,19 @@
 """The command `idalloc top`, which shows the fleet as it works."""
 
 import asyncio
-import logging
 import signal
 import sys
-import time
 from collections.abc import Callable
-from functools import partial
 
 import click
 
-from idalloc_client import AsyncIdClient, IdAllocError
+from idalloc_client import AsyncIdClient
 from idalloc_client.amqp import MAX_TIMEOUT
-from idalloc_schemas import HealthReply
-from idalloc_worker.cli._options import broker_of, config_option, settings_of_command
+from idalloc_worker.cli._options import client_of_command, config_option
 from idalloc_worker.cli._top_screen import Screen
-from idalloc_worker.cli._top_table import Poll, compare
 from idalloc_worker.cli._top_text import Line, picture, write
+from idalloc_worker.survey import look_once, watch
 
-_COLLECT_FOR = 1.0  # seconds that workers have to answer, if the interval is not shorter
-_PATIENCE = 5.0  # seconds to find a worker at all, where there is nobody who could wait for one
 _QUIT = b"qQ\x03\x04"  # with Ctrl-C and Ctrl-D, from a terminal that makes no signals of them
 
 
@@ -48,10 +42,7 @@ def top(interval: float, *, once: bool) -> None:
 
     Where input or output is no terminal, one picture is written after one interval.
     """
-    settings = settings_of_command()
-    client = partial(AsyncIdClient, broker_of(settings), exchange=settings.request_exchange)
-    for name in ("idalloc", "pika"):  # what they warn of is shown
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    client = client_of_command(AsyncIdClient)
     if once or not (sys.stdin.isatty() and sys.stdout.isatty()):
         click.echo("\n".join(line.text for line in asyncio.run(_once(client, interval))))
     else:
@@ -62,9 +53,7 @@ def top(interval: float, *, once: bool) -> None:
 
 async def _once(new_client: Callable[[], AsyncIdClient], interval: float) -> list[Line]:
     async with new_client() as client:
-        await client.health(timeout=_PATIENCE)
-        before = await _poll(client, interval, _nothing_yet())
-        return write(compare(before, await _poll(client, interval, before)))
+        return write(await look_once(client, interval))
 
 
 async def _live(new_client: Callable[[], AsyncIdClient], interval: float, screen: Screen) -> None:
@@ -93,28 +82,6 @@ async def _live(new_client: Callable[[], AsyncIdClient], interval: float, screen
 
 async def _draw(client: AsyncIdClient, interval: float, screen: Screen) -> None:
     screen.draw([Line("idalloc  asking the workers")])
-    before = _nothing_yet()
-    while True:
-        try:
-            after, problem = await _poll(client, interval, before), ""
-        except IdAllocError as error:
-            # Nobody answers. What is known of the workers grows old, and they are shown as gone.
-            after = before.then(time.monotonic(), ())
-            problem = f"no answer, trying on: {error}"
-        screen.draw(picture(compare(before, after), *screen.size(), problem))
-        before = after
-
-
-async def _poll(client: AsyncIdClient, interval: float, before: Poll) -> Poll:
-    """Ask the fleet, and return once the interval is over."""
-    at = time.monotonic()
-    replies: list[HealthReply] = []
-    try:
-        replies = await client.fleet_health(within=min(interval, _COLLECT_FOR))
-    finally:
-        await asyncio.sleep(max(at + interval - time.monotonic(), 0))
-    return before.then(at, replies)
-
-
-def _nothing_yet() -> Poll:
-    return Poll(time.monotonic(), {})
+    async for view in watch(client, interval):
+        problem = "" if view.problem is None else f"no answer, trying on: {view.problem}"
+        screen.draw(picture(view.table, *screen.size(), problem))

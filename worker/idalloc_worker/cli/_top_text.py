@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from idalloc_worker.cli._text_table import lined_up
-from idalloc_worker.cli._top_table import Table, TagRow, WorkerRow
+from idalloc_worker.survey import Table, TagRow, WorkerRow
 
 _HINT: Final = "q quits"
 _LEAST_TAG_ROWS: Final = 3

@@ -1,22 +1,36 @@
 """The command `idalloc worker`, which serves ids until it is told to stop."""
 
 import logging
+import signal
 from collections.abc import Callable
+from functools import partial
 
 import click
 
+from idalloc_worker._probe import PROBES
+from idalloc_worker._probe import probe as ask_worker
+from idalloc_worker._vitals import Vitals
 from idalloc_worker.cli._options import config_option, settings_of_command
 from idalloc_worker.metrics import AskForSnapshot, MetricsServer, OwnProcess
 from idalloc_worker.process import (
+    Notifier,
+    Place,
+    Reload,
     StopOrder,
     Supervisor,
     configure_logging,
     ensure_descriptors,
+    make_vitals,
     on_stop_signals,
     run_worker,
     show_stacks_on_sigquit,
 )
-from idalloc_worker.settings import Settings, broker_warnings, database_warnings
+from idalloc_worker.settings import (
+    Settings,
+    broker_warnings,
+    database_warnings,
+    service_link_warnings,
+)
 
 
 @click.command(
@@ -29,37 +43,64 @@ Examples:
 @click.option("--processes", type=click.INT, metavar="N", help="Worker processes; 1 by default.")
 @click.option("--log-level", metavar="LEVEL", help="debug, info, warning or error.")
 @click.option("--log-format", metavar="FORMAT", help="text or json.")
+@click.option(
+    "--probe",
+    type=click.Choice(PROBES),
+    help="Ask the worker that runs here, at IDALLOC_PROBE_FILE, and end: 0 if it is so.",
+)
 @config_option
-def worker(**options: object) -> None:
-    """Serve ids from RabbitMQ's queues until SIGTERM, Ctrl-C or a hangup.
+def worker(probe: str | None, **options: object) -> None:
+    """Serve ids from RabbitMQ's queues until SIGTERM, Ctrl-C or the end of its terminal.
 
     The first signal drains: what was taken is answered or handed back to the queue. The second
-    one ends it at once. With several processes, one that crashes is started again. SIGQUIT shows
-    what each thread is at.
+    one ends it at once. With several processes, one that crashes is started again. SIGHUP has the
+    log level read again, SIGQUIT shows what each thread is at.
     """
     settings = settings_of_command(**options)
+    if probe is not None:
+        click.get_current_context().exit(_probe(probe, settings))
     address = settings.require_mysql()
     configure_logging(settings.log_level, settings.log_format)
     logging.getLogger("idalloc").debug("Settings: %r", settings)
-    for warning in (*broker_warnings(settings), *database_warnings(address)):
+    warnings = (
+        *service_link_warnings(),
+        *broker_warnings(settings),
+        *database_warnings(address),
+    )
+    for warning in warnings:
         logging.getLogger("idalloc.worker").warning("%s", warning)
     ensure_descriptors(settings)
-    click.get_current_context().exit(_runner(settings)())
+    vitals = make_vitals(settings)
+    try:
+        status = _runner(settings, vitals, partial(settings_of_command, **options))()
+    finally:
+        vitals.remove()
+    # Python's end restores what a hangup does by default: a second one must not make this a crash.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    click.get_current_context().exit(status)
 
 
-def _runner(settings: Settings) -> Callable[[], int]:
-    server = MetricsServer.listen(settings)
+def _probe(which: str, settings: Settings) -> int:
+    if settings.probe_file is None:
+        raise click.UsageError("--probe needs IDALLOC_PROBE_FILE, as the worker has it")
+    return ask_worker(which, str(settings.probe_file))
+
+
+def _runner(settings: Settings, vitals: Vitals, load: Callable[[], Settings]) -> Callable[[], int]:
+    server = MetricsServer.listen(settings, vitals)
     show_stacks_on_sigquit()
     if settings.processes > 1:
-        return Supervisor(settings, server).run
+        return Supervisor(settings, vitals, server, load).run
 
     def serve_metrics(ask: AskForSnapshot) -> None:
         if server is not None:
             server.serve(OwnProcess(ask))
 
     def run_alone() -> int:
-        stop = StopOrder()
-        on_stop_signals(stop.give)
-        return run_worker(settings, stop.wait, serve_metrics)
+        vitals.starts(1)
+        stop, reload = StopOrder(), Reload(settings, load)
+        on_stop_signals(stop.give, reload=lambda: stop.post(reload))
+        place = Place(1, vitals, Notifier(vitals))
+        return run_worker(settings, stop.wait, place, serve_metrics)
 
     return run_alone

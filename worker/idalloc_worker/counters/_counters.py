@@ -10,7 +10,7 @@ from idalloc_client.histogram import Histogram
 from idalloc_schemas import ALLOC_QUEUE, HEALTH_QUEUE
 from idalloc_worker.counters._registry import ORDERED_QUEUES, Event, Outcome
 from idalloc_worker.counters._user_counts import UserCounts
-from idalloc_worker.store import NotBegunError, RefillOutcome, Reservation
+from idalloc_worker.store import NotBegunError, RefillOutcome
 from idalloc_worker.tags import (
     InvalidRowError,
     MarkImplausibleError,
@@ -47,6 +47,9 @@ _FAILURES: Final[Mapping[type[Exception], str]] = {
     NotBegunError: "not_begun",
 }
 _UNEXPECTED: Final = "unexpected"
+_OF_WRITES: Final = frozenset(
+    {StoreReason.READ_ONLY, StoreReason.NOT_WRITABLE, StoreReason.LOCK_WAIT_TIMEOUT}
+)
 
 REFILL_FAILURES: Final = (
     *(reason.name.lower() for reason in StoreReason),
@@ -75,9 +78,14 @@ class Counters:
         self.refill_time = Histogram(REFILL_BOUNDS)
         self.refill_failures = dict.fromkeys(REFILL_FAILURES, 0)
         self.connected = False
+        self.consuming = False
+        """Whether requests for ids come in; set by who consumes them."""
         self.blocked = False
         self.database_reachable: bool | None = None
-        """What the last refill found; None before the first."""
+        """Whether the database could be used when it was last needed; None before that."""
+        self.database_answers = 0
+        """Times that it could."""
+        self._cannot_write = False  # as the last refill found
         self.marks_in_broker: bool | None = None
         """Whether the broker remembers what was reserved; None before that is known."""
 
@@ -99,6 +107,10 @@ class Counters:
         self.events[Event.CONNECTS] += 1
         self.connected, self.blocked = True, False
 
+    def disconnected(self) -> None:
+        """Note that there is no channel any more."""
+        self.connected = self.consuming = False
+
     def set_blocked(self, *, blocked: bool) -> None:
         """Note whether the broker lets the worker publish."""
         self.events[Event.BLOCKED] += blocked
@@ -111,12 +123,25 @@ class Counters:
         result = outcome.result
         if not isinstance(result, NotBegunError):
             self.refill_time.observe(outcome.seconds)
-            if isinstance(result, StoreUnavailableError):
-                self.database_reachable = False
-            elif isinstance(result, (Reservation, StoreError)):
-                self.database_reachable = True
+            self._cannot_write = failed_to_write(result)
+            self.database_used(result)
         if isinstance(result, Exception):
             self.refill_failures[failure_reason(result)] += 1
+
+    def database_used(self, result: object) -> None:
+        """Note what came of asking the database: an error, or whatever else it answered."""
+        answered = isinstance(result, StoreError) or not isinstance(result, Exception)
+        if isinstance(result, StoreUnavailableError):
+            self.database_reachable = False
+        elif answered:
+            # That a host can be read says nothing of whether it takes writes.
+            self.database_reachable = not self._cannot_write
+            self.database_answers += not self._cannot_write
+
+
+def failed_to_write(result: object) -> bool:
+    """Tell whether a refill failed on a database that can be read all the same."""
+    return isinstance(result, StoreUnavailableError) and result.reason in _OF_WRITES
 
 
 def failure_reason(error: Exception) -> str:

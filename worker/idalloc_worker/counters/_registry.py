@@ -1,6 +1,6 @@
 """Every counter of a worker process: its name, and what it counts in one sentence.
 
-`id.health` shows all of them, Prometheus those that have a metric. docs/operating.md and
+`id.health` shows all of them, Prometheus those that have a metric. docs/health.md and
 docs/monitoring.md say the same sentences, which a test sees to.
 """
 
@@ -80,8 +80,8 @@ class Event(StrEnum):
     # idalloc_marks_in_broker says whether it can be used now.
     MARKS_UNREAD = "marks_unread", "Times that the stream of marks could not be used.", _NO_METRIC
     # Metrics count the ids, as given back or lost.
-    GIVE_BACKS = "give_backs", "Ranges returned to their rows at a stop.", _NO_METRIC
-    GIVE_BACKS_FAILED = "give_backs_failed", "Ranges that could not be returned.", _NO_METRIC
+    GIVE_BACKS = "give_backs", "Ranges of ids that a stop gave back to their rows.", _NO_METRIC
+    GIVE_BACKS_FAILED = "give_backs_failed", "Ranges that could not be given back.", _NO_METRIC
     FLEET_JOINS = "fleet_joins", "Times that the worker joined the fleet.", _NO_METRIC
     FLEET_REFUSED = "fleet_refused", "Times that it was not allowed to.", _NO_METRIC
     FLEET_INVALID = "fleet_invalid", "Messages of workers that it could not read.", _NO_METRIC
@@ -125,8 +125,8 @@ class Outcome(StrEnum):
     LIMITED = "limited", "Requests answered BUSY as beyond the share of their user.", *_BOTH
     EXPIRED = "expired", "Requests past their deadline.", *_BOTH
     DEAD_LETTERED = "dead_lettered", "Requests without a reply address.", *_BOTH, ORDERED_QUEUES
-    HANDED_BACK = "handed_back", "Requests returned to the queue at a stop.", ALLOC_QUEUE
-    DOUBTED = "doubted", "Requests returned after the process had been stalled.", ALLOC_QUEUE
+    HANDED_BACK = "handed_back", "Requests put back into the queue at a stop.", ALLOC_QUEUE
+    DOUBTED = "doubted", "Requests put back after the process had been stalled.", ALLOC_QUEUE
     DROPPED = "dropped", "Questions about health that a user asked too many of.", HEALTH_QUEUE
 
 

@@ -24,6 +24,7 @@ from idalloc_worker.engine._tag_health import (
     LISTED_TO_CALLERS,
     Listing,
     describe,
+    without_database,
     without_details,
 )
 
@@ -54,5 +55,6 @@ __all__ = [
     "forbidden",
     "over_share",
     "places_for",
+    "without_database",
     "without_details",
 ]

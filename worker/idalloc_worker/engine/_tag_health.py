@@ -17,6 +17,8 @@ LISTED: Final = 1000
 LISTED_TO_CALLERS: Final = 100
 """Tags in one answer to somebody who is no operator, and may be anybody."""
 
+_NO_DATABASE: Final = "the database could not be used when it was last needed"
+
 _SEE_LOG: Final = "the last refill failed: see the worker's log"
 
 
@@ -62,6 +64,13 @@ def describe_unknown(app_tag: str, refusal: Denial | None) -> TagHealth:
     outage = isinstance(refusal, Refused) and refusal.code is RespCode.NO_AVAILABLE_ID
     state = TagState.FAILING if outage else TagState.REFUSED
     return TagHealth(app_tag=app_tag, state=state, last_error=refusal.detail or refusal.msg)
+
+
+def without_database(tag: TagHealth) -> TagHealth:
+    """Say of a tag that nobody has asked for that its first ids cannot be had either."""
+    if tag.state is not TagState.COLD:
+        return tag
+    return tag.model_copy(update={"state": TagState.FAILING, "last_error": _NO_DATABASE})
 
 
 def without_details(tag: TagHealth, refusals: Iterable[Denial | None]) -> TagHealth:

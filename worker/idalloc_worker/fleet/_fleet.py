@@ -329,7 +329,7 @@ class Fleet:
             self._counters[Event.FLEET_REFUSED] += 1
             _log.warning(
                 "This worker is not protected against a database that is set back: RabbitMQ keeps "
-                "it from speaking to the others (%s). docs/operating.md names the rights that it "
+                "it from speaking to the others (%s). docs/broker.md names the rights that it "
                 "needs on id.fleet",
                 reason,
             )

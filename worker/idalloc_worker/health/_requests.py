@@ -1,13 +1,22 @@
 """Answers questions about health: of one tag at once, of all tags together and in slices."""
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from idalloc_client.amqp import Properties
 from idalloc_schemas import HEALTH_QUEUE, HealthCall, RespCode, parse_health_request
 from idalloc_worker._runtime import Runtime
 from idalloc_worker.counters import Event, Outcome
-from idalloc_worker.engine import Denial, Listing, Refused, forbidden, over_share, without_details
+from idalloc_worker.engine import (
+    Denial,
+    Listing,
+    Refused,
+    forbidden,
+    over_share,
+    without_database,
+    without_details,
+)
 from idalloc_worker.fleet import Fleet
 from idalloc_worker.health._answers import Bodies, HealthAnswers
 from idalloc_worker.health._budget import HealthBudget
@@ -169,6 +178,8 @@ class HealthRequests:
 
     def _for(self, viewer: Viewer, found: Listing) -> Listing:
         """Leave out what only operators are told."""
+        if self._counters.database_reachable is False:
+            found = replace(found, tags=[without_database(tag) for tag in found.tags])
         if viewer.operator:
             return found
         tags = [without_details(tag, self._refusals(tag.app_tag)) for tag in found.tags]

@@ -241,7 +241,7 @@ class FleetMemory:
             self._told = True
             _log.warning(
                 "The broker does not keep the marks of this fleet (%s): should all workers be down "
-                "while the database is set back, ids go out twice. docs/operating.md names the "
+                "while the database is set back, ids go out twice. docs/broker.md names the "
                 "rights that it takes",
                 reason,
             )

@@ -24,6 +24,7 @@ from idalloc_worker.metrics._names import (
     PROCESS_RESTARTS,
     PROCESS_UP,
     TAG_METRICS,
+    WORKER_INFO,
     HistogramMetric,
     Metric,
     TagMetric,
@@ -56,6 +57,7 @@ def families(states: Sequence[ProcessState]) -> Iterator[Family]:
     yield _gauge(PROCESS_UP, [(state.number, state.snapshot is not None) for state in states])
     yield _restarts(states)
     answered = [(str(s.number), s.snapshot) for s in states if s.snapshot is not None]
+    yield _worker_info(answered)
     for metric in PROCESS_METRICS:
         yield _process_family(metric, answered)
     for histogram in HISTOGRAMS:
@@ -67,6 +69,13 @@ def families(states: Sequence[ProcessState]) -> Iterator[Family]:
 def _build_info() -> Family:
     family = GaugeMetricFamily(*BUILD_INFO, labels=("version", "python"))
     family.add_metric((importlib.metadata.version("idalloc"), platform.python_version()), 1)
+    return family
+
+
+def _worker_info(answered: Answered) -> Family:
+    family = GaugeMetricFamily(*WORKER_INFO, labels=("process", "worker"))
+    for process, snapshot in answered:
+        family.add_metric((process, snapshot.worker), 1)
     return family
 
 

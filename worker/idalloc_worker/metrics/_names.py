@@ -121,7 +121,7 @@ PROCESS_METRICS: Final = (
     ),
     _counter(
         "idalloc_ids_given_back",
-        "Ids returned to the database by a process that stops; the next reservation has them.",
+        "Ids given back to the database by a process that stops; the next reservation has them.",
         lambda it: it.given_back,
     ),
     _gauge("idalloc_ids_left", "Ids in memory, all tags.", lambda it: it.left),
@@ -142,7 +142,7 @@ PROCESS_METRICS: Final = (
     ),
     _gauge(
         "idalloc_database_reachable",
-        "Whether the database answered the last refill; absent before the first.",
+        "Whether the database could be used when it was last needed; absent before that.",
         lambda it: it.database_reachable,
     ),
     _gauge(
@@ -189,7 +189,7 @@ TAG_METRICS: Final = (
     ),
     _tag_counter(
         "idalloc_tag_ids_given_back",
-        "Ids returned to the database by a process that stops.",
+        "Ids given back to the database by a process that stops.",
         lambda t: t.given_back,
     ),
     _tag_gauge("idalloc_tag_ids_left", "Ids in memory.", lambda t: t.left),
@@ -222,5 +222,9 @@ PROCESS_UP: Final = (
 PROCESS_RESTARTS: Final = (
     "idalloc_process_restarts",
     "Times that the supervisor started the process again after it had ended.",
+)
+WORKER_INFO: Final = (
+    "idalloc_worker_info",
+    "Always 1; the label is the name by which health and RabbitMQ know the process.",
 )
 BUILD_INFO: Final = ("idalloc_build_info", "Always 1; the labels name what runs.")

@@ -1,4 +1,4 @@
-"""The HTTP server from which Prometheus reads a worker's metrics."""
+"""The HTTP server that Prometheus and probes ask."""
 
 import logging
 import socket
@@ -7,6 +7,7 @@ import threading
 import time
 from http.client import LineTooLong
 from io import BufferedIOBase
+from pathlib import Path
 from socketserver import TCPServer, ThreadingMixIn
 from typing import Any, Self
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
@@ -14,9 +15,12 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from idalloc_worker._errors import IdAllocWorkerError
+from idalloc_worker._vitals import Vitals
 from idalloc_worker.metrics._admission import LONGEST, Admission
+from idalloc_worker.metrics._app import ProbesAndMetrics
 from idalloc_worker.metrics._collector import WorkerCollector
 from idalloc_worker.metrics._sources import ProcessState, Source
+from idalloc_worker.metrics._tls import ServerTls
 from idalloc_worker.settings import Settings
 
 _log = logging.getLogger("idalloc.metrics")
@@ -34,20 +38,35 @@ class MetricsPortError(IdAllocWorkerError):
         )
 
 
+class MetricsTlsError(IdAllocWorkerError):
+    """The certificate for the metrics cannot be used."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(f"IDALLOC_METRICS_TLS_...: the files cannot be used: {error}")
+
+
 class MetricsServer:
     """Listens from the start, so that a port in use ends the command; serves once told what."""
 
-    def __init__(self, listener: "_HttpServer") -> None:
+    def __init__(
+        self, listener: "_HttpServer", vitals: Vitals, token_file: Path | None = None
+    ) -> None:
         self._listener = listener
+        self._vitals = vitals
+        self._token_file = token_file
 
     @classmethod
-    def listen(cls, settings: Settings) -> Self | None:
-        """Take the port; None if the metrics are off. Raises MetricsPortError."""
+    def listen(cls, settings: Settings, vitals: Vitals) -> Self | None:
+        """Take the port; None if the metrics are off. Raises MetricsPortError, MetricsTlsError."""
         if not settings.metrics_port:
             return None
         host, port = settings.metrics_host, settings.metrics_port
         try:
-            return cls(_HttpServer(host, port))
+            tls = ServerTls.of(settings)
+        except OSError as error:
+            raise MetricsTlsError(error) from error
+        try:
+            return cls(_HttpServer(host, port, tls), vitals, settings.metrics_token_file)
         except OSError as error:
             raise MetricsPortError(host, port, error) from error
 
@@ -58,7 +77,8 @@ class MetricsServer:
         """
         registry = CollectorRegistry()
         registry.register(WorkerCollector(_OneAtATime(source)))
-        self._listener.set_app(make_wsgi_app(registry))
+        metrics = make_wsgi_app(registry)
+        self._listener.set_app(ProbesAndMetrics(metrics, self._vitals, self._token_file))
         threading.Thread(
             target=self._listener.serve_forever, name="idalloc-metrics-http", daemon=True
         ).start()
@@ -127,10 +147,11 @@ class _HttpServer(ThreadingMixIn, WSGIServer):
     allow_reuse_port = False  # a port that is in use is to be noticed
     request_queue_size = 128  # a crowd is sorted out here, not by the kernel's retries
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, tls: ServerTls | None = None) -> None:
         infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         self.address_family = infos[0][0]
         self.admission = Admission()
+        self._tls = tls
         super().__init__((host, port), _Handler)
 
     def server_bind(self) -> None:
@@ -142,7 +163,8 @@ class _HttpServer(ThreadingMixIn, WSGIServer):
     def get_request(self) -> tuple[socket.socket, Any]:
         """Accept a connection; where no descriptor is left, wait: it would be asked for at once."""
         try:
-            return super().get_request()
+            connection, address = super().get_request()
+            return (connection if self._tls is None else self._tls.wrap(connection)), address
         except OSError:
             time.sleep(_AFTER_NO_DESCRIPTOR)
             raise
@@ -164,7 +186,8 @@ class _HttpServer(ThreadingMixIn, WSGIServer):
     def url(self) -> str:
         """Where to look; an IPv6 address stands in brackets."""
         host = f"[{self.server_name}]" if ":" in self.server_name else self.server_name
-        return f"http://{host}:{self.server_port}/metrics"
+        scheme = "http" if self._tls is None else "https"
+        return f"{scheme}://{host}:{self.server_port}/metrics"
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002  # its shape
         """Log what went wrong with one request; one that has gone, or was cut, is no news."""

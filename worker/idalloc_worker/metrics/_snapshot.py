@@ -32,6 +32,8 @@ class TagSnapshot:
 class Snapshot:
     """One process. Times in seconds; `started_at` since the epoch."""
 
+    worker: str
+    """Its name, as health tells it."""
     started_at: float
     cpu_seconds: float
     outcomes: dict[str, dict[str, int]]

@@ -32,11 +32,13 @@ class SnapshotTaker:
         pools: Callable[[], Iterator[TagPool]],
         counters: Counters,
         later: Later,
+        worker: str,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._pools = pools
         self._counters = counters
         self._later = later
+        self._worker = worker
         self._clock = clock
         self._started_at = time.time()
         self._series = TagSeries(clock())
@@ -66,6 +68,7 @@ class SnapshotTaker:
         tags = series.end()
         handed_out, reserved, lost, given_back = series.totals
         return Snapshot(
+            worker=self._worker,
             started_at=self._started_at,
             cpu_seconds=time.process_time(),
             outcomes=counters.ends(),

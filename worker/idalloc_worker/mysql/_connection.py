@@ -74,9 +74,19 @@ def _tls_context(address: MySqlAddress) -> ssl.SSLContext | None:
         context = ssl.create_default_context(cafile=address.ssl_ca)
     except OSError as error:
         raise OSError(f"ssl_ca {address.ssl_ca!r} cannot be loaded: {error}") from error
+    if address.ssl_cert:
+        _load_certificate(context, address.ssl_cert, address.ssl_key)
     relax(context)  # strict checks refuse the certificates that MySQL makes itself
     context.check_hostname = address.verifies_identity
     return context
+
+
+def _load_certificate(context: ssl.SSLContext, certificate: str, key: str | None) -> None:
+    try:
+        context.load_cert_chain(certificate, key)
+    except OSError as error:
+        named = f"ssl_cert {certificate!r}" + (f" with ssl_key {key!r}" if key else "")
+        raise OSError(f"{named} cannot be loaded: {error}") from error
 
 
 def _dial(route: Route, lifeline: Lifeline, remaining: Callable[[], float]) -> socket.socket:

@@ -156,7 +156,7 @@ class MySqlHosts:
         read_timeout: float,
         database: str | None,
     ) -> OpenHost:
-        address = self._addresses[number]
+        address = self._addresses[number].renewed()
         route = Route(address, self._memories[number])
 
         def remaining() -> float:

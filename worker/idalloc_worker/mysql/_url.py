@@ -5,12 +5,33 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Self
 from urllib.parse import parse_qsl
 
-from idalloc_client.amqp import ServerUrl, decoded, split_server_urls
+from idalloc_client.amqp import (
+    LastGood,
+    ServerUrl,
+    UrlSource,
+    decoded,
+    login_apart,
+    split_server_urls,
+    text_of,
+    unknown_options,
+)
 
 DEFAULT_DATABASE: Final = "id_alloc_db"
 DEFAULT_PORT: Final = 3306
 _LONGEST_DATABASE: Final = 64
-_OPTIONS: Final = ("ssl", "ssl_ca", "ssl_verify_identity", "server_public_key", "unix_socket")
+SCHEMES: Final = ("mysql", "mysql+pymysql", "mariadb", "mariadb+pymysql")
+"""The same to us; the other three are SQLAlchemy's."""
+_OPTIONS: Final = frozenset(
+    {
+        "server_public_key",
+        "ssl",
+        "ssl_ca",
+        "ssl_cert",
+        "ssl_key",
+        "ssl_verify_identity",
+        "unix_socket",
+    }
+)
 _BOOLEANS: Final = {"true": True, "1": True, "false": False, "0": False}
 _SSL: Final = {**_BOOLEANS, "disabled": False, "preferred": None}
 
@@ -21,8 +42,9 @@ class MySqlAddress:
 
     `further_hosts` are for where `host` does not serve; `each` takes them apart. `ssl` None means
     TLS where the server offers it, with any certificate; False never. With True, `ssl_ca` or
-    `ssl_verify_identity` it must, and its certificate is checked. `server_public_key` is the file
-    of the key for logins without TLS. Its repr hides the password.
+    `ssl_verify_identity` it must, and its certificate is checked. `ssl_cert` and `ssl_key` are the
+    files of a certificate of ours. `server_public_key` is the file of the key for logins without
+    TLS. Its repr hides the password.
     """
 
     user: str
@@ -35,19 +57,41 @@ class MySqlAddress:
     ssl: bool | None = None
     ssl_ca: str | None = None
     ssl_verify_identity: bool | None = None
+    ssl_cert: str | None = None
+    ssl_key: str | None = None
     server_public_key: str | None = None
+    login: LastGood[tuple[str, str]] | None = field(default=None, repr=False, compare=False)
+    """Reads user and password anew."""
 
     @classmethod
-    def parse(cls, url: str) -> Self:
+    def parse(cls, source: UrlSource) -> Self:
         """Read `mysql://user:password@host:port/database?ssl_ca=/path&unix_socket=/path`.
 
-        Several hosts stand between commas: `host1:port,host2:port`; the rest holds for all.
+        Several hosts stand between commas: `host1:port,host2:port`; the rest holds for all. Where
+        the URL comes from a file, `renewed` reads user and password again.
 
-        Raises ValueError, whose message shows nothing of the URL but known option names.
+        Raises ValueError, whose message shows nothing of the URL but names of options.
         """
-        listed = split_server_urls(url, ("mysql",))
+        url = text_of(source)
+        address = cls._parsed(url)
+        if source is url:
+            return address
+        first = address.user, address.password
+        login = LastGood(lambda: _login(source, url), first, "The MySQL URL")
+        return replace(address, login=login)
+
+    def renewed(self) -> Self:
+        """Give the address with the user and password of now."""
+        if self.login is None:
+            return self
+        user, password = self.login.again()
+        return replace(self, user=user, password=password)
+
+    @classmethod
+    def _parsed(cls, url: str) -> Self:
+        listed = split_server_urls(url, SCHEMES)
         parts = listed[0]
-        options = _options(parts.query)
+        options = _options(url, parts.query)
         unix_socket = options.get("unix_socket")
         hosts = _hosts(listed, unix_socket)
         if not parts.host and not unix_socket:
@@ -68,6 +112,8 @@ class MySqlAddress:
             ssl=ssl,
             ssl_ca=options.get("ssl_ca"),
             ssl_verify_identity=verify,
+            ssl_cert=options.get("ssl_cert"),
+            ssl_key=options.get("ssl_key"),
             server_public_key=options.get("server_public_key"),
         )
 
@@ -119,11 +165,22 @@ def _database(parts: ServerUrl) -> str:
     return name or DEFAULT_DATABASE
 
 
-def _options(query: str) -> dict[str, str]:
+def _login(source: UrlSource, first: str) -> tuple[str, str]:
+    """Read the user and password that a URL has now. Raises ValueError, also for another URL."""
+    url = text_of(source)
+    if login_apart(url)[1] != login_apart(first)[1]:
+        raise ValueError("names other hosts or options than at the start: restart to use them")
+    parts = split_server_urls(url, SCHEMES)[0]
+    if not parts.user:
+        raise ValueError("names no user")
+    return parts.user, parts.password
+
+
+def _options(url: str, query: str) -> dict[str, str]:
     pairs = parse_qsl(query, keep_blank_values=True)
     options = dict(pairs)
-    if not options.keys() <= set(_OPTIONS):  # not shown: it may be part of an unquoted password
-        raise ValueError(f"has an unknown option; known are {', '.join(_OPTIONS)}")
+    if unknown := options.keys() - _OPTIONS:
+        raise ValueError(unknown_options(url, unknown, _OPTIONS))
     if len(options) != len(pairs):
         raise ValueError("gives an option twice")
     empty = sorted(name for name, value in options.items() if not value)
@@ -146,6 +203,10 @@ def _check_trust(options: dict[str, str], *, ssl: bool | None, verify: bool | No
     """Refuse what contradicts itself, or would check less than it seems to."""
     if ssl is False and (verify or "ssl_ca" in options):
         raise ValueError("asks for ssl=false and for a certificate check at once")
+    if "ssl_key" in options and "ssl_cert" not in options:
+        raise ValueError("has an ssl_key and no ssl_cert, which it belongs to")
+    if "ssl_cert" in options and not (ssl or verify or "ssl_ca" in options):
+        raise ValueError("has an ssl_cert, which goes to a server that is verified; add ssl_ca")
     if ssl and verify is False and "ssl_ca" not in options:
         raise ValueError(
             "waives the host's name without ssl_ca, so that anybody's certificate would do; name "

@@ -236,6 +236,7 @@ class OrderedTags:
         now = self._clock()
         if isinstance(found, Exception) and (self._draining or isinstance(found, NotBegunError)):
             return  # the process is about to end
+        self._counters.database_used(found)
         if isinstance(found, Exception):  # what is known stays known
             self._throttled.warning(now, "survey", "Cannot tell which tags are ordered: %s", found)
         else:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import secrets
 import socket
 import threading
 import time
@@ -12,7 +13,6 @@ from idalloc_client.amqp import (
     LinkThread,
     connection_parameters,
     ignore_message_headers,
-    process_name,
     spread,
 )
 from idalloc_worker.counters import Counters
@@ -21,6 +21,7 @@ from idalloc_worker.marks import Vouching
 from idalloc_worker.metrics import AskForSnapshot, SnapshotTaker, merged_pools
 from idalloc_worker.mysql import MySqlHosts
 from idalloc_worker.ordered import OrderedEngine
+from idalloc_worker.process._pulse import Place, Pulse
 from idalloc_worker.process._signals import exit_now
 from idalloc_worker.process._starter import Starter
 from idalloc_worker.rights import FleetUsers
@@ -36,17 +37,17 @@ _GIVE_BACK_SHARE = 0.5  # of the time that stopping may take
 def run_worker(
     settings: Settings,
     wait_for_stop: Callable[[float | None], bool],
+    place: Place,
     serve_metrics: Callable[[AskForSnapshot], None] | None = None,
-    number: int = 1,
 ) -> int:
     """Serve until `wait_for_stop` says so, then drain; returns the exit status, 0 if cleanly.
 
     `wait_for_stop` waits at most the given seconds. `serve_metrics` is told how to have a snapshot
-    taken. `number` says which one of its group it is.
+    taken.
     """
     ignore_message_headers()
     address = settings.require_mysql()
-    name = process_name("worker")
+    name = worker_name()
     counters = Counters()
     attempts = count(1)
     engine = Engine(_limits(settings), attempts=attempts)
@@ -54,9 +55,7 @@ def run_worker(
     # Processes that are started one by one have the same parent, and the same number.
     started_by = os.getppid() if settings.processes > 1 else os.getpid()
     group = f"{socket.gethostname()} {started_by}"
-    brokers = spread(
-        connection_parameters(settings.amqp_url.get_secret_value(), name), group, number
-    )
+    brokers = spread(connection_parameters(settings.broker_url(), name), group, place.number)
     hosts = MySqlHosts(address)
     refill_threads = RefillThreads(
         lambda: SegmentStore(hosts, settings.table, settings.refill_timeout),
@@ -76,8 +75,12 @@ def run_worker(
     )
     link = service.thread
     taker = SnapshotTaker(
-        lambda: merged_pools(engine.by_tag, ordered_engine.by_tag), counters, link.link.call_later
+        lambda: merged_pools(engine.by_tag, ordered_engine.by_tag),
+        counters,
+        link.link.call_later,
+        name,
     )
+    link.post(Pulse(place, counters, link.link.call_later).beat)
     starter = Starter()
     if serve_metrics is not None:
         starter.start(
@@ -89,7 +92,14 @@ def run_worker(
     _log.info("%s started: table %s on %s", name, settings.table, address)
     while not wait_for_stop(starter.pause):
         starter.retry()
+    place.vitals.drains(place.number)
+    place.notifier.stopping()
     return _drain(link, service, refill_threads, (engine, ordered_engine), settings.drain_timeout)
+
+
+def worker_name() -> str:
+    """Name this process for people, and apart from all others: pods may share host and pid."""
+    return f"idalloc worker {socket.gethostname()}~{secrets.token_hex(3)}:{os.getpid()}"
 
 
 def _limits(settings: Settings) -> EngineLimits:

@@ -1,10 +1,12 @@
-"""What signals do: SIGTERM, SIGINT and SIGHUP ask for a clean stop, SIGQUIT for a look inside.
+"""What signals do: SIGTERM and SIGINT ask for a clean stop, SIGQUIT for a look inside.
 
-A second SIGTERM or SIGINT forces the end. A second SIGHUP does not: at a hangup both the kernel and
-the shell send one, and systemd may send one along with SIGTERM.
+A second SIGTERM or SIGINT forces the end. SIGHUP has the settings read again; but where the
+terminal from which the worker was started is gone it asks for a clean stop, however often it comes:
+the kernel and the shell both send one.
 """
 
 import contextlib
+import errno
 import os
 import queue
 import signal
@@ -54,30 +56,53 @@ class Mailbox(Generic[_Item]):
 
 
 class StopOrder:
-    """Tells the main thread to stop; it may be given from other threads and signal handlers."""
+    """Tells the main thread to stop; it may be given from other threads and signal handlers.
+
+    What else the main thread is to do meanwhile is posted here too.
+    """
 
     def __init__(self) -> None:
-        self._orders: Mailbox[bool] = Mailbox()
+        self._orders: Mailbox[Callable[[], None]] = Mailbox()
 
     def give(self) -> None:
         """Stop."""
-        self._orders.put(True)  # noqa: FBT003  # anything that is not None
+        self._orders.put(_stop)
+
+    def post(self, task: Callable[[], None]) -> None:
+        """Have the main thread do something, unless it stops before."""
+        self._orders.put(task)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for the order, at most `timeout` seconds; whether it was given."""
-        return self._orders.get(timeout) is not None
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            left = None if deadline is None else max(deadline - time.monotonic(), 0.0)
+            order = self._orders.get(left)
+            if order is None or order is _stop:
+                return order is _stop
+            order()
+
+
+def _stop() -> None:
+    """Stand for the order to stop."""
 
 
 def on_stop_signals(
-    ask: Callable[[], None], force: Callable[[], None] | None = None, *, of_terminal: bool = True
+    ask: Callable[[], None],
+    force: Callable[[], None] | None = None,
+    reload: Callable[[], None] | None = None,
+    *,
+    of_terminal: bool = True,
 ) -> None:
     """Call `ask` at the first signal and `force` (by default: exit at once) at the second.
+
+    At SIGHUP `reload` is called if there is one, and `ask` if the terminal is gone.
 
     Without `of_terminal`, those that a terminal sends to the whole group are ignored: somebody else
     in it acts on them. Only the main thread may install this. `ask` and `force` must be safe in a
     signal handler.
     """
-    signals = count()
+    signals, from_terminal = count(), _has_terminal()
 
     def handle(_signal: int, _frame: FrameType | None) -> None:
         if next(signals) == 0:
@@ -86,12 +111,21 @@ def on_stop_signals(
             (force or exit_now)()
 
     def hang_up(_signal: int, _frame: FrameType | None) -> None:
-        ask()
+        (ask if reload is None or (from_terminal and not _has_terminal()) else reload)()
 
     signal.signal(signal.SIGTERM, handle)
     signal.signal(signal.SIGINT, handle if of_terminal else signal.SIG_IGN)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # which `nohup` asks for
         signal.signal(signal.SIGHUP, hang_up if of_terminal else signal.SIG_IGN)
+
+
+def _has_terminal() -> bool:
+    """Tell whether the process has a terminal that can hang up."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK))
+    except OSError as error:
+        return error.errno in {errno.EMFILE, errno.ENFILE}  # nobody can tell: as it was
+    return True
 
 
 def show_stacks_on_sigquit() -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import pickle
+import select
 import subprocess
 import sys
 import time
@@ -11,7 +12,10 @@ from enum import Enum, auto
 from math import inf
 
 from idalloc_client.amqp import Backoff
+from idalloc_worker._vitals import Vitals
 from idalloc_worker.metrics import Children, MetricsServer
+from idalloc_worker.process._notifier import Notifier
+from idalloc_worker.process._reload import Reload
 from idalloc_worker.process._signals import (
     Mailbox,
     on_child_ended,
@@ -33,6 +37,7 @@ Popen = Callable[..., "subprocess.Popen[bytes]"]
 class _Order(Enum):
     STOP = auto()
     FORCE = auto()
+    RELOAD = auto()
     LOOK = auto()
 
 
@@ -57,10 +62,15 @@ class Supervisor:
     def __init__(
         self,
         settings: Settings,
+        vitals: Vitals,
         metrics: MetricsServer | None = None,
+        reload: Callable[[], Settings] | None = None,
         popen: Popen = subprocess.Popen,
     ) -> None:
         self._settings = settings
+        self._vitals = vitals
+        self._notifier = Notifier(vitals)
+        self._reload = Reload(settings, reload or (lambda: settings))
         self._metrics = metrics
         self._popen = popen
         self._slots = [_Slot(number) for number in range(1, settings.processes + 1)]
@@ -74,7 +84,9 @@ class Supervisor:
     def run(self) -> int:
         """Supervise until a signal ends it; returns 0 if every process drained cleanly."""
         on_stop_signals(
-            lambda: self._orders.put(_Order.STOP), lambda: self._orders.put(_Order.FORCE)
+            lambda: self._orders.put(_Order.STOP),
+            lambda: self._orders.put(_Order.FORCE),
+            lambda: self._orders.put(_Order.RELOAD),
         )
         on_child_ended(lambda: self._orders.put(_Order.LOOK))
         _log.info("Supervising %d worker processes", len(self._slots))
@@ -99,9 +111,25 @@ class Supervisor:
             self._stop()
         elif order is _Order.FORCE:
             self._kill()
+        elif order is _Order.RELOAD and not self._stopping:
+            self._read_again()
+
+    def _read_again(self) -> None:
+        self._reload()
+        self._settings = self._reload.settings
+        for slot in self._alive():
+            if slot.process is not None and self._reads(slot.process):
+                self._tell(slot.process)
+
+    @staticmethod
+    def _reads(process: "subprocess.Popen[bytes]") -> bool:
+        """Tell whether there is room for settings: one that hangs must not hold the others up."""
+        assert process.stdin is not None  # noqa: S101  # it was asked for
+        return bool(select.select([], [process.stdin], [], 0)[1])
 
     def _look(self) -> None:
         """Do what is due."""
+        self._vitals.beat(0)
         for slot in self._slots:
             status = slot.process.poll() if slot.process is not None else None
             if status is not None:
@@ -111,6 +139,7 @@ class Supervisor:
         self._starter.retry()
         if time.monotonic() >= self._kill_at:
             self._kill()
+        self._notifier.tick()
 
     def _start(self, slot: _Slot) -> None:
         try:
@@ -129,25 +158,32 @@ class Supervisor:
 
     def _spawn(self, number: int) -> "subprocess.Popen[bytes]":
         # -P: what lies in the working directory is not to be imported.
-        command = [sys.executable, "-P", "-m", "idalloc_worker.process._child", str(number)]
+        module, page = "idalloc_worker.process._child", self._vitals.descriptor
+        command = [sys.executable, "-P", "-m", module, str(number), str(page)]
         process = self._new_process(number, command)
+        self._vitals.starts(number)
+        self._tell(process)
+        return process
+
+    def _tell(self, process: "subprocess.Popen[bytes]") -> None:
+        """Write the settings, which it reads at its start and whenever more come."""
         # One that died at once says more by its exit status.
         with contextlib.suppress(BrokenPipeError):
             assert process.stdin is not None  # noqa: S101  # it was asked for
             pickle.dump(self._settings, process.stdin)
             process.stdin.flush()
-        return process
 
     def _new_process(self, number: int, command: list[str]) -> "subprocess.Popen[bytes]":
+        page = self._vitals.descriptor
         with stop_signals_blocked():  # until the child knows what to do with them
             if self._metrics is None:
-                return self._popen(command, stdin=subprocess.PIPE)
+                return self._popen(command, stdin=subprocess.PIPE, pass_fds=[page])
             with self._children.new_link(number) as theirs:
                 try:
                     return self._popen(
                         [*command, str(theirs.fileno())],
                         stdin=subprocess.PIPE,
-                        pass_fds=[theirs.fileno()],
+                        pass_fds=[page, theirs.fileno()],
                     )
                 except BaseException:
                     self._children.not_started(number)
@@ -157,6 +193,7 @@ class Supervisor:
         pid = slot.process.pid if slot.process else 0
         self._close_input(slot)
         self._children.ended(slot.number)
+        self._vitals.ended(slot.number, for_good=self._stopping)
         slot.process = None
         if self._stopping:
             self._worst_status = self._worst_status or int(status != 0)
@@ -180,6 +217,8 @@ class Supervisor:
 
     def _stop(self) -> None:
         self._stopping = True
+        self._vitals.drains(0)
+        self._notifier.stopping()
         self._kill_at = time.monotonic() + self._settings.drain_timeout + _KILL_AFTER
         _log.info("Stopping %d worker processes", len(self._alive()))
         for slot in self._alive():

@@ -204,7 +204,7 @@ class Quarantine:
             now,
             f"culprit in {queue.name}",
             "Set a message of %s aside (%d until now): it ends each connection that it is "
-            'delivered to. See docs/operating.md, "541 in a loop"',
+            'delivered to. See docs/runbook.md, "541 in a loop"',
             queue.name,
             self._events[Event.POISON_SET_ASIDE],
         )

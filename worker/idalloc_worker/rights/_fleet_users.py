@@ -32,7 +32,8 @@ class FleetUsers:
         self._trusted = self._named
         self.name: str | None = None
         """What this worker's messages carry as `user_id`; None: nothing."""
-        self._settled = False
+        self._login: str | None = None
+        """Who logged in last."""
 
     @property
     def user_id(self) -> bytes | None:
@@ -45,10 +46,14 @@ class FleetUsers:
         return bool(self._trusted)
 
     def log_in(self, connection: Any) -> None:
-        """Begin on a fresh connection: the broker may know the user by another name."""
-        if not self._settled:
-            self._settled = True
-            self._be(_login_of(connection))
+        """Begin on a fresh connection: the broker may know the user by another name.
+
+        It is that of before, as far as it was learned, unless another user logs in.
+        """
+        login = _login_of(connection)
+        if login != self._login:
+            self._login = login
+            self._be(login)
 
     def refused(self, reason: BaseException) -> bool:
         """Take in why a channel ended; True if it was the name, and another one is used now."""

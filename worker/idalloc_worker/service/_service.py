@@ -8,11 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from idalloc_client.amqp import Channel, LinkThread, MessageChannel, Properties, ended_by_message
-from idalloc_schemas import (
-    ALLOC_QUEUE,
-    HEALTH_QUEUE,
-    HealthCall,
-)
+from idalloc_schemas import ALLOC_QUEUE, HEALTH_QUEUE, HealthCall
 from idalloc_worker._runtime import Runtime
 from idalloc_worker.counters import Counters, Event, ThrottledLog
 from idalloc_worker.engine import Engine, Range
@@ -227,6 +223,7 @@ class WorkerService:
                 if ordered:
                     self._ordered.on_ready(pika_channel, own=not singly)
                 if singly:
+                    self._counters.consuming = True
                     self._quarantine.begin(ordered=ordered)
                 else:
                     self._consume(session, ALLOC_QUEUE, lambda: self._on_serving(session))
@@ -277,6 +274,7 @@ class WorkerService:
     def _on_serving(self, session: Session) -> None:
         _log.info("Serving")
         if session is self._session and not self._draining:
+            self._counters.consuming = True
             self._local.begin(session.connection, lambda queue: self._consume_local(session, queue))
 
     def _consume_local(self, session: Session, queue: str) -> None:
@@ -296,7 +294,7 @@ class WorkerService:
             self._responder.beware()
             self._quarantine.suspect()
             self._fleet.memory.stream.beware()
-        self._counters.connected = False
+        self._counters.disconnected()
         self._fleet.disconnect()
         self._health.disconnect()
         self._ordered.on_lost()

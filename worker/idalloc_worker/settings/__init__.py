@@ -3,6 +3,8 @@
 from idalloc_worker.settings._cleartext import broker_warnings, database_warnings
 from idalloc_worker.settings._private_files import create_private, exposed, exposed_password
 from idalloc_worker.settings._redaction import redacted
+from idalloc_worker.settings._secret_files import files_of
+from idalloc_worker.settings._service_links import service_link_warnings
 from idalloc_worker.settings._settings import Settings, SettingsError, load_settings
 
 __all__ = [
@@ -13,6 +15,8 @@ __all__ = [
     "database_warnings",
     "exposed",
     "exposed_password",
+    "files_of",
     "load_settings",
     "redacted",
+    "service_link_warnings",
 ]

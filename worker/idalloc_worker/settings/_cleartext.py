@@ -12,7 +12,7 @@ from idalloc_worker.settings._settings import Settings
 
 def broker_warnings(settings: Settings) -> list[str]:
     """Warn of a connection to the broker without TLS."""
-    brokers = connection_parameters(settings.amqp_url.get_secret_value(), "")
+    brokers = connection_parameters(settings.broker_url(), "")
     warnings = map(cleartext_warning, unencrypted_logins(brokers))
     return [warning for warning in warnings if warning is not None]
 

@@ -20,11 +20,17 @@ def create_private(path: Path, text: str) -> None:
 
 
 def exposed(path: Path) -> str:
-    """Say so where anybody on this machine may read a file, or write to it; else nothing."""
+    """Say so where anybody on this machine may read a file, or write to it; else nothing.
+
+    Secrets of Docker and Kubernetes are for all users of a container, which has one, and are
+    mounted so that nobody there can change that.
+    """
     try:
         may = bool(path.stat().st_mode & _OTHERS)
+        mounted = bool(os.statvfs(path).f_flag & os.ST_RDONLY)
     except OSError:
         return ""
+    may = may and not mounted
     return f"others may read {path}, which has a password: chmod 600 {_quoted(path)}" if may else ""
 
 

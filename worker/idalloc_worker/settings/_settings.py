@@ -19,10 +19,19 @@ from pydantic import (
     ValidationError,
 )
 
-from idalloc_client.amqp import checked_exchange, connection_parameters, split_server_urls
+from idalloc_client.amqp import (
+    UrlSource,
+    checked_exchange,
+    connection_parameters,
+    login_apart,
+    split_server_urls,
+    with_password,
+)
 from idalloc_worker._errors import IdAllocWorkerError
 from idalloc_worker.mysql import MySqlAddress, check_table_name
 from idalloc_worker.settings._redaction import HIDDEN, may_hold_password, shown
+from idalloc_worker.settings._secret_files import given_twice, unusable, url_of
+from idalloc_worker.settings._service_links import is_service_link
 
 PREFIX: Final = "IDALLOC_"
 LONGEST_SECONDS: Final = 3600
@@ -33,7 +42,8 @@ _URL_FORMS: Final[Mapping[str, str]] = {
     "amqp_url": "amqp://user:password@host:port/vhost",
     "mysql_url": "mysql://user:password@host:port[,host:port]/database",
 }
-"""The settings that hold a password, which no message repeats."""
+"""The settings that hold a URL with a password, which no message repeats."""
+_PASSWORDS: Final = frozenset({"amqp_password", "mysql_password"})
 
 
 class SettingsError(IdAllocWorkerError):
@@ -51,6 +61,9 @@ def _amqp_url(secret: SecretStr) -> SecretStr:
     url = secret.get_secret_value()
     if not all(parts.host for parts in split_server_urls(url, ("amqp", "amqps"))):
         raise ValueError("names no host")
+    login = login_apart(url)[0]
+    if login and ":" not in login:  # it may be given apart, which is looked at later
+        url = with_password(url, "x")
     connection_parameters(url, "")  # all that pika has against it, before anything starts
     return secret
 
@@ -64,6 +77,12 @@ def _host(name: str) -> str:
     if any(char in "/@" or char.isspace() for char in name):
         raise ValueError("must be the name or address of a host")
     return name
+
+
+def _file(path: Path) -> Path:
+    if may_hold_password(str(path)):
+        raise ValueError(f"must name a file, not {HIDDEN}")
+    return path
 
 
 def _no_boolean(value: object) -> object:
@@ -93,6 +112,7 @@ def _user_name(value: str) -> str:
     return value
 
 
+File = Annotated[Path, AfterValidator(_file)]
 UserName = Annotated[str, AfterValidator(_user_name)]
 Seconds = Annotated[
     float, BeforeValidator(_no_boolean), Field(gt=0, le=LONGEST_SECONDS, allow_inf_nan=False)
@@ -113,6 +133,15 @@ class Settings(BaseModel):
         default=SecretStr("amqp://guest:guest@127.0.0.1:5672/"),
         description="where the broker is; amqps:// for TLS",
     )
+    amqp_url_file: File | None = Field(
+        default=None, description="a file with that URL, read again at each connect"
+    )
+    amqp_password: SecretStr | None = Field(
+        default=None, description="the password, where the URL has none"
+    )
+    amqp_password_file: File | None = Field(
+        default=None, description="a file with the password, read again at each connect"
+    )
     request_exchange: Annotated[str, AfterValidator(checked_exchange)] = Field(
         default="",
         description="where next, health and top send requests; id.requests for a user who may "
@@ -120,6 +149,15 @@ class Settings(BaseModel):
     )
     mysql_url: Annotated[SecretStr, AfterValidator(_mysql_url)] | None = Field(
         default=None, description="where the database is; several hosts with commas between them"
+    )
+    mysql_url_file: File | None = Field(
+        default=None, description="a file with that URL, read again at each connect"
+    )
+    mysql_password: SecretStr | None = Field(
+        default=None, description="the password, where the URL has none"
+    )
+    mysql_password_file: File | None = Field(
+        default=None, description="a file with the password, read again at each connect"
     )
     table: Annotated[str, AfterValidator(check_table_name)] = Field(
         default="segments", description="the table that holds the tags"
@@ -155,6 +193,26 @@ class Settings(BaseModel):
         default="127.0.0.1",
         description="the address of this host at which the metrics are read",
     )
+    metrics_tls_cert: File | None = Field(
+        default=None, description="the file with the certificate of the metrics' port, for https"
+    )
+    metrics_tls_key: File | None = Field(
+        default=None, description="the file with the key of that certificate"
+    )
+    metrics_tls_client_ca: File | None = Field(
+        default=None,
+        description="the file with the authorities whose certificates clients of the metrics' port "
+        "must show",
+    )
+    metrics_token_file: File | None = Field(
+        default=None,
+        description="the file with the token that Prometheus must send (Authorization: Bearer)",
+    )
+    probe_file: File | None = Field(
+        default=None,
+        description="where a worker shows that it runs, for idalloc worker --probe; in memory, "
+        "as /run and /dev/shm are",
+    )
     marks_max_age: Annotated[WholeNumber, Field(ge=0, le=10**9)] = Field(
         default=0,
         description="seconds; where what the broker remembers is older when a worker starts, tags "
@@ -177,13 +235,21 @@ class Settings(BaseModel):
         default="text", description="how log records are written"
     )
 
+    def broker_url(self) -> UrlSource:
+        """Say where the broker is: a URL, or what reads it from its files."""
+        url = url_of(self, "amqp")
+        assert url is not None  # noqa: S101  # it has a default
+        return url
+
     def require_mysql(self) -> MySqlAddress:
         """Say where the database is. Raises SettingsError if that is not configured."""
-        if self.mysql_url is None:
-            where = f"{PREFIX}MYSQL_URL, or mysql_url in the file named with --config"
-            problem = f"{where}: must be set for this (expected: {_URL_FORMS['mysql_url']})"
+        url = url_of(self, "mysql")
+        if url is None:
+            where = f"{PREFIX}MYSQL_URL or {PREFIX}MYSQL_URL_FILE, or mysql_url in the file named"
+            form = _URL_FORMS["mysql_url"]
+            problem = f"{where} with --config: must be set for this (expected: {form})"
             raise SettingsError((problem,))
-        return MySqlAddress.parse(self.mysql_url.get_secret_value())
+        return MySqlAddress.parse(url)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +277,10 @@ def load_settings(
     values |= _from_environment(os.environ if environ is None else environ)
     values |= _from_command_line(overrides)
     settings = _validated(values, problems)
+    origins = {name: given.origin for name, given in values.items()}
+    problems += given_twice(origins)
+    if settings is not None:
+        problems += [*unusable(settings, origins), *_conflicts(settings, values)]
     if settings is None or problems:
         raise SettingsError(tuple(problems))
     return settings
@@ -229,7 +299,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, _Value]:
     return {
         name: _Value(environ[variable], variable)
         for name, variable in variables.items()
-        if environ.get(variable)
+        if environ.get(variable) and not is_service_link(environ[variable])
     }
 
 
@@ -287,12 +357,28 @@ def _validated(values: Mapping[str, _Value], problems: list[str]) -> Settings | 
     return None
 
 
+def _conflicts(settings: Settings, values: Mapping[str, _Value]) -> list[str]:
+    """Say which settings contradict each other."""
+    found = []
+    if settings.prefetch <= settings.max_waiters:
+        given = values.get("max_waiters") or values["prefetch"]
+        limits = f"prefetch ({settings.prefetch}) must be above max_waiters"
+        reason = "else the requests that wait for one tag keep all others out"
+        found.append(f"{given.origin}: {limits} ({settings.max_waiters}): {reason}")
+    pair = (settings.metrics_tls_cert, settings.metrics_tls_key)
+    if any((*pair, settings.metrics_tls_client_ca)) and not all(pair):
+        found.append("metrics_tls_cert and metrics_tls_key: for TLS both must be set")
+    return found
+
+
 def _problem(name: str, given: _Value, message: str) -> str:
     if name not in Settings.model_fields:
         return f"{given.origin}: is not a setting"
     what = _allowed(name) or message.removeprefix("Value error, ")
     if name in _URL_FORMS:
         return f"{given.origin}: {what} (expected: {_URL_FORMS[name]})"
+    if name in _PASSWORDS:
+        return f"{given.origin}: {what}"
     return f"{given.origin}: {what}, not {shown(given.value, _LONGEST_SHOWN)}"
 
 

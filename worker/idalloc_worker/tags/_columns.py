@@ -19,7 +19,7 @@ class Column:
     is_text: ClassVar[bool] = False
 
     help: str
-    """What it means, as `idalloc tags set --help` and docs/operating.md say it."""
+    """What it means, as `idalloc tags set --help` and docs/tags.md say it."""
     default: str
     """What NULL comes to, as the latter says it."""
     read_by: str

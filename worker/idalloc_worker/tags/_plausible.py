@@ -17,7 +17,7 @@ class MarkImplausibleError(TagError):
             f"the row of app_tag {app_tag!r} says {max_id}, and other workers say that ids up to "
             f"{mark} were reserved, which is more than a database can well have lost: nothing is "
             f"reserved until somebody looks. If they are right: idalloc tags raise {app_tag} --to "
-            f"{mark}; if not, docs/operating.md says how to make them forget it",
+            f"{mark}; if not, docs/runbook.md says how to make them forget it",
         )
 
 

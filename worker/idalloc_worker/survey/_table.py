@@ -1,4 +1,4 @@
-"""Works out what `idalloc top` shows: what the fleet did between two polls of its health."""
+"""Works out what the fleet did between two polls of its health."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -56,6 +56,17 @@ class Poll:
         return Poll(at, kept | {reply.worker: Answer(reply, at) for reply in replies})
 
 
+@dataclass(frozen=True, slots=True)
+class Buffers:
+    """What one worker holds of a tag."""
+
+    worker: str
+    state: str
+    segments: tuple[int, ...]
+    """How many ids are left of each segment; the first one is in use."""
+    step: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TagRow:
     """A tag over all workers that answered."""
@@ -76,6 +87,12 @@ class TagRow:
     last_error: str | None
     healthy: bool
     """Whether no worker is in trouble with it, even if that one has ids left."""
+    buffers: tuple[Buffers, ...] = ()
+    """Of each worker that holds ids of it, or is about to."""
+    partition: int | None = None
+    """Of an ordered tag."""
+    owner: str | None = None
+    """The worker that owns the partition; None while it changes hands."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +105,8 @@ class WorkerRow:
     granted: float = 0.0
     errors: float = 0.0
     refills: float = 0.0
+    rewinds_repaired: int = 0
+    """Since the worker started; the other counts are rates."""
     database: bool | None = None
     """Whether the database could be used when it was last needed; None if it was not yet."""
     protected: bool | None = None
@@ -128,7 +147,7 @@ def compare(before: Poll, after: Poll) -> Table:
         seen = {} if earlier is None else {tag.app_tag: tag for tag in earlier.reply.tags}
         elapsed = answer.elapsed_since(earlier)
         for tag in reply.tags:
-            tags[tag.app_tag].add(tag, seen.get(tag.app_tag), elapsed)
+            tags[tag.app_tag].add(name, tag, seen.get(tag.app_tag), elapsed)
     rows = [one.row(app_tag) for app_tag, one in tags.items()]
     rows.sort(key=lambda row: (-row.rate, row.app_tag))
     return Table(tags=rows, workers=workers, tags_unlisted=unlisted)
@@ -151,6 +170,7 @@ def _worker_row(answer: Answer, earlier: Answer | None, age: float) -> WorkerRow
         granted=per_second(Outcome.GRANTED),
         errors=per_second(*_ERRORS),
         refills=per_second(Event.REFILLS),
+        rewinds_repaired=counters.get(Event.REWINDS_REPAIRED, 0),
         database=reply.database,
         protected=reply.protected,
         age=age,
@@ -172,9 +192,16 @@ class _Sum:
     rate: float = 0.0
     refills: float = 0.0
     tags: list[TagHealth] = field(default_factory=list)
+    buffers: list[Buffers] = field(default_factory=list)
+    owner: str | None = None
 
-    def add(self, tag: TagHealth, seen: TagHealth | None, elapsed: float) -> None:
+    def add(self, worker: str, tag: TagHealth, seen: TagHealth | None, elapsed: float) -> None:
         self.tags.append(tag)
+        if tag.state not in _NOT_HELD:
+            lengths = tuple(right - left for left, right in tag.segments)
+            self.buffers.append(Buffers(worker, str(tag.state), lengths, tag.step))
+        if tag.partition is not None and tag.state != TagState.STANDBY:
+            self.owner = worker
         if seen is None or elapsed <= 0:  # nothing to compare: the worker has an idea of its own
             self.rate += tag.rate
             return
@@ -190,11 +217,14 @@ class _Sum:
             left=sum(tag.left for tag in tags),
             cover=min((tag.cover for tag in tags if tag.cover is not None), default=None),
             waiters=sum(tag.waiters for tag in tags),
-            workers=sum(tag.state not in _NOT_HELD for tag in tags),
+            workers=len(self.buffers),
             refills=self.refills,
             state=str(worst.state),
             last_error=worst.last_error or next((t.last_error for t in tags if t.last_error), None),
             healthy=all(tag.healthy for tag in tags) and _severity(worst.state) < _TROUBLE,
+            buffers=tuple(self.buffers),
+            partition=next((tag.partition for tag in tags if tag.partition is not None), None),
+            owner=self.owner,
         )
 
 
