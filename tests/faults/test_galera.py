@@ -1,6 +1,5 @@
 """Several nodes of Galera take writes at once: what idalloc relies on holds there."""
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -21,6 +20,7 @@ from idalloc_worker.tags._errors import StoreReason, StoreUnavailableError
 from idalloc_worker.tags._segment import Segment
 from tests.faults.conftest import Load
 from tests.faults.sites import CALLERS, ORDERED, ORDINARY, STEP, WORKERS, Site, judge
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.cluster
 
@@ -70,13 +70,6 @@ def isolated(galera: GaleraCluster, number: int) -> Iterator[None]:
     finally:
         node.isolate(on=False)
         wait_until_whole(galera)
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)
 
 
 def step_in(

@@ -14,9 +14,10 @@ from devstack.history import Reply, check
 from devstack.workers import Fleet
 from idalloc_client import IdClient
 from tests.guide import Section
-from tests.integration.stores import Background, wait_until
+from tests.integration.stores import Background
 from tests.integration.test_tags_command import Idalloc
 from tests.old_systems import OldNode
+from tests.waiting import wait_until
 
 TAG = "order"
 ENOUGH = 100

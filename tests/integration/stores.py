@@ -99,13 +99,6 @@ def remake_table(database: Database, columns: str, options: str = "ENGINE = Inno
     database.query(f"CREATE TABLE {TABLE} ({columns}) {options}")
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.01)
-
-
 class Background:
     """Runs a call in a thread and keeps what it raised."""
 

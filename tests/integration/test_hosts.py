@@ -32,8 +32,8 @@ from tests.integration.stores import (
     mark_of,
     opened,
     several,
-    wait_until,
 )
+from tests.waiting import wait_until
 
 USER = "plain_user"
 

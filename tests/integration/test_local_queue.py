@@ -10,7 +10,7 @@ import pytest
 
 from devstack.workers import PATIENCE, Fleet, blocking_connection
 from idalloc_client import IdClient
-from tests.integration.stores import wait_until
+from tests.waiting import wait_until
 
 TAG = "test_business"
 

@@ -24,11 +24,11 @@ from tests.integration.stores import (
     remake_table,
     run,
     session,
-    wait_until,
 )
 from tests.integration.test_tag_settings_command import FOUR_COLUMNS
 from tests.integration.test_tags_command import Idalloc
 from tests.old_systems import LEAF_TABLE, TINYID_TABLE, LeafNode, TagGoneError, TinyIdNode
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.long
 

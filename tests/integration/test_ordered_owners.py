@@ -3,16 +3,16 @@
 import json
 import signal
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from devstack import Database, PrivateRabbitMq, TcpProxy
-from devstack.ordered import PATIENCE, Owners, add_ordered_tag, next_id
+from devstack.ordered import Owners, add_ordered_tag, next_id
 from devstack.workers import Fleet, Worker, through
 from idalloc_worker.tags._partitions import PARTITIONS, partition_of, precedence
 from tests.foreign import ForeignClient
+from tests.waiting import wait_until
 
 KILL = """\
 {{ok, Queue}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"{vhost}">>, queue, <<"{queue}">>)),
@@ -161,13 +161,6 @@ def name_of(worker: Worker) -> str:
 def mark_of(database: Database, app_tag: str) -> int:
     ((mark,),) = database.query("SELECT max_id FROM segments WHERE app_tag = %s", app_tag)
     return int(mark)
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "in vain"
-        time.sleep(0.02)
 
 
 def address(url: str) -> tuple[str, int]:

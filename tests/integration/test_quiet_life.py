@@ -8,7 +8,7 @@ from devstack import Database, Management, Stack, scratch_vhost
 from devstack.workers import PATIENCE, Fleet
 from idalloc_client import IdClient
 from idalloc_schemas import FLEET_EXCHANGE, MARKS_STREAM
-from tests.integration.stores import wait_until
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.long
 

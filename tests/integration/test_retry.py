@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,6 +15,7 @@ from devstack.workers import PATIENCE, Fleet, through
 from idalloc_client import AsyncIdClient, BusyError, IdClient, NoAvailableIdError
 from idalloc_schemas import HEALTH_QUEUE, HealthReply
 from tests.stub_worker import StubWorker, send
+from tests.waiting import wait_until
 
 TAG = "test_business"
 A_SECOND = 10
@@ -36,13 +37,6 @@ def amqp_url(vhost: str, database: Database, database_proxy: TcpProxy) -> Iterat
         database_proxy.refuse()
         database_proxy.drop()
         yield vhost
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.01)
 
 
 def test_threads_notice_nothing_of_a_database_that_comes_back(

@@ -15,7 +15,7 @@ from devstack import TcpProxy
 from devstack.servers._ports import free_port
 from devstack.workers import Fleet
 from idalloc_client import AsyncIdClient, IdClient
-from tests.integration.stores import wait_until
+from tests.waiting import wait_until
 
 TAG = "test_business"
 HEARTBEAT = 2

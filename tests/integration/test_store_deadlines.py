@@ -23,8 +23,8 @@ from tests.integration.stores import (
     failure,
     mark_of,
     opened,
-    wait_until,
 )
+from tests.waiting import wait_until
 
 
 @pytest.fixture

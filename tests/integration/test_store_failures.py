@@ -27,8 +27,8 @@ from tests.integration.stores import (
     opened,
     run,
     session,
-    wait_until,
 )
+from tests.waiting import wait_until
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from devstack import Database, PrivateMySql, private_mysql, scratch_database
 from idalloc_worker.engine._effects import ReservationRequest
 from idalloc_worker.tags._errors import StoreReason, StoreUnavailableError
 from idalloc_worker.tags._segment import Segment
-from tests.integration.stores import address_of, mark_of, opened, wait_until
+from tests.integration.stores import address_of, mark_of, opened
+from tests.waiting import wait_until
 
 USER = "plain_user"
 

@@ -22,7 +22,8 @@ from devstack.workers import PATIENCE
 from idalloc_schemas import MAX_ID
 from idalloc_worker.cli import run
 from idalloc_worker.tags._settings import COLUMNS
-from tests.integration.stores import TABLE, add_tag, address_of, mark_of, wait_until
+from tests.integration.stores import TABLE, add_tag, address_of, mark_of
+from tests.waiting import wait_until
 
 COMMAND = [sys.executable, "-m", "idalloc_worker"]
 

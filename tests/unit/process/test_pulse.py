@@ -14,6 +14,7 @@ from idalloc_worker.counters._counters import Counters
 from idalloc_worker.process._notifier import Notifier
 from idalloc_worker.process._pulse import Place, Pulse
 from idalloc_worker.tags._errors import StoreReason, StoreUnavailableError
+from tests.waiting import wait_until
 
 NOWHERE = "amqp://guest:guest@127.0.0.1:1/"
 
@@ -81,13 +82,3 @@ def test_a_loop_that_is_stuck_stops_the_pulse(
     wait_until(lambda: "has not run for" in str(vitals.problems("live")))
     go_on.set()
     wait_until(lambda: not vitals.problems("live"))
-
-
-def wait_until(condition: Any) -> None:
-    """Look again and again."""
-    pause = threading.Event()
-    for _ in range(6000):
-        if condition():
-            return
-        pause.wait(0.02)
-    pytest.fail("it did not happen")
