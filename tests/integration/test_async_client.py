@@ -7,7 +7,6 @@ import random
 import subprocess
 import sys
 import threading
-from pathlib import Path
 from typing import Any
 
 import pika
@@ -26,12 +25,9 @@ from idalloc_client import (
     NoRouteError,
 )
 from idalloc_schemas import encode_alloc_success, parse_alloc_request
+from tests.descriptors import open_descriptors
 from tests.integration.conftest import NO_COPIES
 from tests.stub_worker import StubWorker, send
-
-
-def open_descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def test_ids_batches_and_health(fleet: Fleet) -> None:

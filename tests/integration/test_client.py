@@ -4,7 +4,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -31,6 +30,7 @@ from idalloc_client import (
 from idalloc_client.amqp._link_thread import LinkThread
 from idalloc_schemas import encode_alloc_success, parse_alloc_request
 from tests.connected import connect
+from tests.descriptors import open_descriptors
 from tests.stub_worker import StubWorker, send
 
 
@@ -311,19 +311,19 @@ def test_close_ends_every_call(vhost: str) -> None:
 def test_nothing_is_left_after_close(vhost: str) -> None:
     """Threads and descriptors are back at their number from before."""
     with StubWorker(vhost, Counter()):
-        threads, descriptors = threading.active_count(), _open_descriptors()
+        threads, descriptors = threading.active_count(), open_descriptors()
         for _ in range(5):
             with IdClient(vhost) as client:
                 client.next_id("order")
         assert threading.active_count() == threads
-        assert _open_descriptors() == descriptors
+        assert open_descriptors() == descriptors
 
 
 def test_an_unused_client_costs_nothing() -> None:
     """The constructor does no I/O, and closing what was never used is fine."""
-    threads, descriptors = threading.active_count(), _open_descriptors()
+    threads, descriptors = threading.active_count(), open_descriptors()
     client = IdClient("amqp://nowhere.invalid/")
-    assert (threading.active_count(), _open_descriptors()) == (threads, descriptors)
+    assert (threading.active_count(), open_descriptors()) == (threads, descriptors)
     client.close()
 
 
@@ -347,10 +347,6 @@ def test_a_blocked_broker_ends_at_the_deadline(own_broker: PrivateRabbitMq) -> N
 def _call_until_it_fails(client: IdClient) -> None:
     for _ in range(100):
         client.next_id("order", timeout=0.5)
-
-
-def _open_descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def test_a_name_that_the_broker_does_not_vouch_for_is_left_out(

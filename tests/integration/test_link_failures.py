@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
@@ -18,6 +17,7 @@ from devstack import Database, TcpProxy
 from devstack.workers import Fleet, consumer_counts, through
 from idalloc_client import AsyncIdClient, IdAllocError, IdClient
 from idalloc_client.amqp._io._batched_stream import TcpStream
+from tests.descriptors import open_descriptors
 
 STARVED_CALLER = """
 import asyncio, resource, sys
@@ -133,15 +133,12 @@ def test_a_forgotten_async_client_disconnects(fleet: Fleet) -> None:
         client = AsyncIdClient(fleet.amqp_url)
         await client.next_id("test_business")
 
-    def descriptors() -> int:
-        return len(list(Path("/proc/self/fd").iterdir()))
-
     async def run() -> None:
-        before = descriptors()
+        before = open_descriptors()
         await use_and_forget()
         gc.collect()
         deadline = time.monotonic() + 20
-        while descriptors() > before:
+        while open_descriptors() > before:
             assert time.monotonic() < deadline, "the socket is still open"
             await asyncio.sleep(0.05)
 

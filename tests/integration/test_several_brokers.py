@@ -15,6 +15,7 @@ from devstack import TcpProxy
 from devstack.servers._ports import free_port
 from devstack.workers import Fleet
 from idalloc_client import AsyncIdClient, IdClient
+from tests.descriptors import connections_to
 from tests.waiting import wait_until
 
 TAG = "test_business"
@@ -62,7 +63,6 @@ def ask_in_tasks(url: str) -> Generator[int]:
                 yield runner.run(client.next_id(TAG, timeout=60))
         finally:
             runner.run(client.close())
-            runner.run(asyncio.sleep(0.2))  # for what it left before to be closed, too
 
 
 @pytest.mark.parametrize("ask", [ask_in_threads, ask_in_tasks])
@@ -93,6 +93,26 @@ def test_a_client_goes_on_at_another_broker(
     assert next(ids) > first
     assert now.accepted == 1  # it stays where it works
     ids.close()
+
+
+@pytest.mark.parametrize("ask", [ask_in_threads, ask_in_tasks])
+@pytest.mark.parametrize("closed", ["at once", "later"])
+def test_a_silent_broker_that_was_left_keeps_no_socket(
+    fleet: Fleet, proxies: list[TcpProxy], closed: str, ask: Callable[[str], Generator[int]]
+) -> None:
+    """It answers no goodbye, so it is cut off: after a while, and when the client is closed."""
+    fleet.start()
+    ids = ask(at(fleet, *(proxy.port for proxy in proxies)))
+    next(ids)
+    used = the_one_in_use(proxies)
+    used.refuse()
+    used.pause()
+    next(ids)
+    assert connections_to(used.port) == 1
+    if closed == "later":
+        wait_until(lambda: next(ids) and not connections_to(used.port))
+    ids.close()
+    assert not connections_to(used.port)
 
 
 def test_a_worker_goes_on_at_another_broker(fleet: Fleet, proxies: list[TcpProxy]) -> None:

@@ -139,6 +139,13 @@ CLIENT: Final = (
         ("tests/integration/test_several_brokers.py",),
     ),
     Rule(
+        "A broker that answers no goodbye is cut off.",
+        "client/idalloc_client/amqp/_link.py",
+        "        given_up.abort()\n",
+        "        pass\n",
+        ("tests/integration/test_several_brokers.py",),
+    ),
+    Rule(
         "A broker that takes logins and ends each connection rests longer each time.",
         "client/idalloc_client/amqp/_brokers.py",
         "        if steady:\n            self._choice.wrote(self._number, now)\n",

@@ -167,8 +167,8 @@ class AsyncLinkSession:
             settle(stopped, None)
 
         # In a turn, whose end sends also what a loop that has ended did not get to.
-        self._link.run(deque([lambda: self._link.begin_stop(on_stopped)]))
-        await asyncio.wait([stopped], timeout=_CLOSE_TIMEOUT)
+        self._link.run(deque([lambda: self._link.begin_stop(on_stopped, _CLOSE_TIMEOUT)]))
+        await stopped
 
     def _end_calls(self) -> None:
         for end in (self.batcher.close, self._pending.close):

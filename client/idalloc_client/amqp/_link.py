@@ -37,6 +37,7 @@ def nothing() -> None:
 
 
 _GIVE_UP_TIME = 0.05  # seconds that pika has to take back what it began
+_GOODBYE_TIME = 5.0  # seconds that a broker has to answer a goodbye
 _STEADY_AFTER = 5.0  # seconds: a connection that lasted this long resets the backoff
 
 
@@ -122,6 +123,7 @@ class Link:
         self._loudest = logging.CRITICAL
         self._aside = False
         self._io: LinkIO = PikaIO(loop, self._on_failure)  # for timers, until it connects
+        self._given_up: set[LinkIO] = set()  # whose connections may not have ended yet
         self._soon: list[Callback] = []
         self._connection: Connection | None = None
         self._channel: Channel | None = None
@@ -130,6 +132,7 @@ class Link:
         self._last_reason: str | None = None
         self._channel_reasons: set[str] = set()  # that were told since the connection was opened
         self._on_stopped: Callback | None = None
+        self._last_timer: Timer | None = None
 
     def run(self, callbacks: deque[Callback]) -> None:
         """Run callbacks, and send what they write in one piece."""
@@ -272,7 +275,7 @@ class Link:
         self._connection = self._channel = None
         self._tell_lost(reason)
         if self._on_stopped is not None:
-            self._on_stopped()
+            self._end()
         else:
             self._reconnect_later()
 
@@ -290,11 +293,18 @@ class Link:
     def _discard_connection(self, reason: BaseException) -> None:
         """Give the connection up after a failure inside pika, and open another one."""
         connection, self._connection, self._channel = self._connection, None, None
-        self._io = self._new_io()  # what the old one still says is not listened to
+        given_up, self._io = self._io, self._new_io()  # the old one is not listened to
         self._tell_lost(reason)
         if connection is not None and not (connection.is_closed or connection.is_closing):
             self.guarded(connection.close)
+            self._given_up.add(given_up)
+            self.call_later(_GOODBYE_TIME, lambda: self._cut_off(given_up))
         self._reconnect_later()
+
+    def _cut_off(self, given_up: LinkIO) -> None:
+        """End a connection whose broker may have said nothing to our goodbye."""
+        self._given_up.discard(given_up)
+        given_up.abort()
 
     def _take_steady(self) -> bool:
         """Tell, once, whether the last channel lasted."""
@@ -364,21 +374,38 @@ class Link:
 
     # Stopping
 
-    def begin_stop(self, on_stopped: Callback) -> None:
-        """Flush, close, then call `on_stopped`; a broker that is silent never lets it happen."""
+    def begin_stop(self, on_stopped: Callback, within: float = _GOODBYE_TIME) -> None:
+        """Flush, close, then call `on_stopped`: after `within` seconds also without the broker."""
         if self._on_stopped is not None:
             return
         self._on_stopped = on_stopped
         if self._aside:
             self._handler = _Nobody()
         connection = self._connection
-        if connection is None:
-            on_stopped()
-        elif not (connection.is_open or connection.is_closing):
-            # It is being opened. pika reports that it is given up to nobody, over some turns.
+        if connection is None and not self._given_up:
+            self._end()
+        elif connection is not None and (connection.is_open or connection.is_closing):
+            if not connection.is_closing:
+                # What was written before the close is sent before it: AMQP keeps the order.
+                self.guarded(connection.close)
+            self._last_timer = self.call_later(within, self._end_without_the_broker)
+        else:
+            # pika reports to nobody that it gives up one that is being opened, over some turns.
             self._connection = None
-            self.guarded(connection.close)
-            self.call_later(_GIVE_UP_TIME, on_stopped)
-        elif not connection.is_closing:
-            # What was written before the close is sent before it: AMQP keeps the order.
-            self.guarded(connection.close)
+            if connection is not None:
+                self.guarded(connection.close)
+            self._last_timer = self.call_later(_GIVE_UP_TIME, self._end)
+        for given_up in tuple(self._given_up):
+            self._cut_off(given_up)
+
+    def _end_without_the_broker(self) -> None:
+        self._last_timer = self.call_later(_GIVE_UP_TIME, self._end)
+        self._io.abort()  # `_on_closed` hears of it, unless the streams are pika's own
+
+    def _end(self) -> None:
+        """Tell the owner that it is over, once."""
+        if self._last_timer is not None:
+            self._last_timer.cancel()
+        on_stopped, self._on_stopped = self._on_stopped, nothing
+        if on_stopped is not None:
+            on_stopped()

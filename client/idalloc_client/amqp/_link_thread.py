@@ -93,8 +93,7 @@ class LinkThread:
         self.link.run(self._posted)
 
     def _begin_stop(self, deadline: float) -> None:
-        self.link.begin_stop(self._loop.stop)
-        self.link.call_later(deadline - time.monotonic(), self._loop.stop)
+        self.link.begin_stop(self._loop.stop, deadline - time.monotonic())
 
 
 class _LateLoop:

@@ -29,7 +29,7 @@ class Handler:
 def test_a_link_that_was_stopped_says_nothing(aside: bool) -> None:  # noqa: FBT001
     """Its handler may serve another one by then; a worker's own link says that it is over."""
     handler = Handler()
-    loop: Any = SimpleNamespace()
+    loop: Any = SimpleNamespace(call_later=lambda *_: None)
     link = Link([ConnectionParameters()], handler, loop)
     if aside:
         link = link.beside(handler, "(suspects)")

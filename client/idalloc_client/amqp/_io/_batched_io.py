@@ -65,6 +65,11 @@ class BatchedIO(SelectorIOServicesAdapter):
         self._protocol.counts_for = connection
         return FastChannel(channel, self._write, self._protocol.reader)
 
+    def abort(self) -> None:
+        """Close the connection, if there is one, without a word to the broker."""
+        if self._protocol is not None and self._protocol.stream is not None:
+            self._protocol.stream.abort()
+
     def take_in(self, protocol: "_BatchingProtocol", data: bytes) -> None:
         """Handle what was read, and send what that makes to be sent in one piece."""
         try:
@@ -136,6 +141,7 @@ class _BatchingProtocol(AbstractStreamProtocol):
         self.inner.connection_made(self.stream)
 
     def connection_lost(self, error: BaseException | None) -> None:
+        self.stream = None
         self.inner.connection_lost(error)
 
     def eof_received(self) -> Any:

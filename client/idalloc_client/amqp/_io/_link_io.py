@@ -38,6 +38,8 @@ class LinkIO(Protocol):
 
     def call_later(self, delay: float, callback: Callback) -> Any: ...
 
+    def abort(self) -> None: ...
+
 
 class Compatibility:
     """Knows whether our streams work with the pika that is here; for a process, or for a test."""

@@ -38,6 +38,9 @@ class PikaIO:
         """Run a callback after `delay` seconds."""
         return _Timer(self._loop, self._loop.call_later(delay, callback))
 
+    def abort(self) -> None:
+        """Do nothing: pika shows nobody its stream, and its heartbeat ends what is silent."""
+
 
 class _Timer:
     """Can be cancelled once or often."""
