@@ -190,3 +190,14 @@ def relax(context: ssl.SSLContext) -> None:
     checked all the same. One policy for broker and database, on every Python.
     """
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+
+
+def named(broker: Parameters, what: str, beside: Callable[[], Credentials | None]) -> Parameters:
+    """Have a further connection show what it is for, and be of the same user."""
+    named = copy(broker)
+    given = broker.client_properties or {}
+    name = f"{given.get('connection_name', '')} {what}"
+    named.client_properties = {**given, "connection_name": name}
+    if isinstance(named, Broker):
+        named.beside = beside
+    return named

@@ -4,16 +4,15 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
-from copy import copy
 from typing import Protocol
 
 import pika
 from pika.channel import Channel
-from pika.connection import Connection, Parameters
+from pika.connection import Connection
 from pika.exceptions import AMQPError, AMQPHeartbeatTimeout
 
 from idalloc_client.amqp._backoff import Backoff
-from idalloc_client.amqp._broker_url import Broker, Credentials
+from idalloc_client.amqp._broker_url import Credentials, named
 from idalloc_client.amqp._brokers import BrokerChoice
 from idalloc_client.amqp._io import (
     THIS_PROCESS,
@@ -76,17 +75,6 @@ class NewLink(Protocol):
 
     def __call__(self, *, handler: LinkHandler, backoff: Backoff) -> SideLink:
         """Make one that is not connected yet, and pauses between its attempts as `backoff` says."""
-
-
-def _named(broker: Parameters, what: str, beside: Callable[[], Credentials | None]) -> Parameters:
-    """Have a further connection show what it is for, and be of the same user."""
-    named = copy(broker)
-    given = broker.client_properties or {}
-    name = f"{given.get('connection_name', '')} {what}"
-    named.client_properties = {**given, "connection_name": name}
-    if isinstance(named, Broker):
-        named.beside = beside
-    return named
 
 
 class _Nobody:
@@ -181,7 +169,7 @@ class Link:
         Whoever stops it hears no more of it, and may use the same handler for another one.
         `quiet` if they need not hear when it is lost.
         """
-        brokers = [_named(each, what, self._credentials) for each in self._brokers.in_turn()]
+        brokers = [named(each, what, self._credentials) for each in self._brokers.in_turn()]
         link = Link(
             brokers, handler, self._loop, backoff=backoff, compatibility=self._compatibility
         )
