@@ -4,6 +4,7 @@ from idalloc_worker.broker_setup._api import BrokerApi, api_url
 from idalloc_worker.broker_setup._apply import apply
 from idalloc_worker.broker_setup._definitions import Broker, Callers
 from idalloc_worker.broker_setup._password import given, hashed, new_password, variable_of
+from idalloc_worker.broker_setup._topology import topology
 
 __all__ = [
     "Broker",
@@ -14,5 +15,6 @@ __all__ = [
     "given",
     "hashed",
     "new_password",
+    "topology",
     "variable_of",
 ]

@@ -18,6 +18,7 @@ from idalloc_worker.broker_setup import (
     given,
     hashed,
     new_password,
+    topology,
     variable_of,
 )
 from idalloc_worker.cli._options import config_option
@@ -44,6 +45,7 @@ Examples:
   idalloc broker-setup --apply http://admin@rabbitmq:15672 --dry-run
   idalloc broker-setup --apply http://admin@rabbitmq:15672 --caller shop --caller billing
   idalloc broker-setup --quorum --no-passwords > definitions-cluster.json
+  idalloc broker-setup --quorum --kubernetes rabbitmq | kubectl apply -f -
 
 \b
 A user's password is that of the environment (IDALLOC_WORKER_PASSWORD for idalloc-worker,
@@ -99,6 +101,13 @@ SHOP_PASSWORD for shop), or a new one, which is shown once or written to a file.
     type=_FILE,
     help=f"Has the password for --apply; else {_PASSWORD_VARIABLE}, else you are asked.",
 )
+@click.option(
+    "--kubernetes",
+    "cluster",
+    metavar="CLUSTER",
+    help="Print resources for the Messaging Topology Operator instead, for this RabbitmqCluster. "
+    "A user's name and password are in the Secret USER-credentials.",
+)
 @click.option("--update", is_flag=True, help="With --apply, also change what differs.")
 @click.option("--dry-run", is_flag=True, help="With --apply, say what it would do.")
 @config_option
@@ -106,6 +115,7 @@ def broker_setup(  # noqa: PLR0913  # click hands over each option
     api: str | None,
     write_passwords: Path | None,
     password_file: Path | None,
+    cluster: str | None,
     *,
     no_passwords: bool,
     update: bool,
@@ -122,6 +132,11 @@ def broker_setup(  # noqa: PLR0913  # click hands over each option
     users = Broker(**names).users
     if len(set(users)) < len(users):
         raise click.UsageError("each user needs a name of its own")
+    if cluster is not None:
+        if api or write_passwords:
+            raise click.UsageError("--kubernetes goes neither with --apply nor --write-passwords")
+        click.echo(json.dumps(_topology(Broker(**names), cluster), indent=2))
+        return
     chosen = {} if no_passwords else given(users, os.environ)
     there = None if api is None else BrokerApi(api, _api_password(api, password_file))
     new = {} if no_passwords else _new(users, chosen, there)
@@ -138,6 +153,13 @@ def broker_setup(  # noqa: PLR0913  # click hands over each option
         click.echo(line)
     if not told:
         click.echo(f"nothing to do: virtual host {broker.vhost} has it all")
+
+
+def _topology(broker: Broker, cluster: str) -> dict[str, Any]:
+    try:
+        return topology(broker, cluster)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
 
 
 def _new(
