@@ -245,6 +245,7 @@ def test_queues_have_no_arguments_but_those_that_the_worker_declares() -> None:
     assert bindings == {(FLEET_EXCHANGE, MARKS_STREAM), *requests}
 
 
+@pytest.mark.long
 def test_rabbitmq_starts_from_the_shipped_file() -> None:
     """Compose's operator logs in to a broker with that configuration, and sets it up."""
     config = (ROOT / "deploy/rabbitmq/rabbitmq.conf").read_text("utf-8")

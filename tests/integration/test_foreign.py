@@ -107,6 +107,7 @@ def test_a_row_that_cannot_be_worked_with(
         assert word in last_error(caller, app_tag, operator)
 
 
+@pytest.mark.long
 def test_no_available_id_and_busy(vhost: str, silent_database: str) -> None:
     """-1 when the database is away, -6 at once beyond the limit; both say when to retry."""
     with Fleet(vhost, silent_database) as workers:

@@ -149,6 +149,7 @@ def test_what_failed_is_told_to_operators(
     worker.wait_for_log(database.name)
 
 
+@pytest.mark.long
 def test_our_clients_say_who_they_are(
     fleet: Fleet, database: Database, callers: Callers, worker_user: str
 ) -> None:

@@ -60,6 +60,7 @@ def test_a_lost_question_for_health_is_asked_again(vhost: str) -> None:
         assert client.health().left == 7
 
 
+@pytest.mark.long
 def test_a_request_that_nobody_answers_is_sent_a_few_times(vhost: str) -> None:
     """Not at every look: the last one is left alone until the deadline."""
     worker = Forgetful(1000)

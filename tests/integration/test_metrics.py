@@ -184,6 +184,7 @@ def test_a_killed_process_is_replaced(fleet: Fleet, client: IdClient, port: int)
     assert worker.terminate() == 0
 
 
+@pytest.mark.long
 def test_a_hung_process_does_not_hang_the_scrape(fleet: Fleet, client: IdClient, port: int) -> None:
     """It is shown as down, the others as they are; when it goes on, so do its counters."""
     (worker,) = fleet.start(metrics_port=port, processes=2)

@@ -71,6 +71,7 @@ def test_properties_that_are_no_text_come_back_unchanged(
     assert answer[1].correlation_id == correlation_id
 
 
+@pytest.mark.long
 def test_a_row_that_becomes_ordered(
     fleet: Fleet, caller: ForeignClient, database: Database, management_url: str
 ) -> None:
@@ -180,6 +181,7 @@ def test_quorum_queues_are_taken_as_they_are(
         assert "x-priority" not in str(consumers)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("quorum_queues")
 def test_an_owner_that_is_stopped_passes_on_what_it_was_asked(
     fleet: Fleet, database: Database, caller: ForeignClient, management_url: str

@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import pytest
+
 from devstack import Database, PrivateRabbitMq, TcpProxy
 from devstack.ordered import Owners, add_ordered_tag, next_id
 from devstack.workers import Fleet, Worker, through
@@ -21,6 +23,7 @@ READY = "Ready for ordered tags"
 DROPPED = "others have reserved above them"
 
 
+@pytest.mark.long
 def test_the_process_of_a_partition_s_queue_is_restarted(
     own_rabbitmq: PrivateRabbitMq, database: Database
 ) -> None:
@@ -56,6 +59,7 @@ def test_a_clean_stop_has_nothing_to_complain_of(
         assert levels == {"INFO"}, worker.tail()
 
 
+@pytest.mark.long
 def test_a_tag_that_is_ordinary_for_a_while(
     fleet: Fleet, database: Database, vhost: str, management_url: str
 ) -> None:
@@ -87,6 +91,7 @@ def test_a_tag_that_is_ordinary_for_a_while(
         assert next_id(caller, "order") >= mark
 
 
+@pytest.mark.long
 def test_a_segment_that_reaches_an_owner_while_it_stops(
     vhost: str, database: Database, management_url: str
 ) -> None:

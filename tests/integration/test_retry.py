@@ -83,6 +83,7 @@ def test_tasks_notice_nothing_of_a_database_that_comes_back(
     asyncio.run(run())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("timeout", [0.5, 3.0])
 def test_a_database_that_stays_away_is_told_at_the_deadline(amqp_url: str, timeout: float) -> None:
     """In the last tenth of a second, with the last answer as the cause; a sequence, too."""

@@ -96,7 +96,7 @@ def test_a_client_goes_on_at_another_broker(
 
 
 @pytest.mark.parametrize("ask", [ask_in_threads, ask_in_tasks])
-@pytest.mark.parametrize("closed", ["at once", "later"])
+@pytest.mark.parametrize("closed", ["at once", pytest.param("later", marks=pytest.mark.long)])
 def test_a_silent_broker_that_was_left_keeps_no_socket(
     fleet: Fleet, proxies: list[TcpProxy], closed: str, ask: Callable[[str], Generator[int]]
 ) -> None:

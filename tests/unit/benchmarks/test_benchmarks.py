@@ -196,6 +196,7 @@ def test_a_report_as_text() -> None:
     assert "MISSED a / b: 2.00 (rounds 1.50 to 3.00), bar >= 4" in text
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_every_benchmark_has_a_command_line(name: str) -> None:
     """Each module runs by itself and says what it measures, without a server."""

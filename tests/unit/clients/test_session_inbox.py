@@ -186,7 +186,15 @@ TURNS = ["single", "batch", "wake", "answer", "answers"]
 GAPS = range(10)  # steps before a turn; an interrupted turn takes about as many
 
 
-@pytest.mark.parametrize("before", [[], ["single", "wake"], ["single", "wake"] * 2, ["late"]])
+@pytest.mark.parametrize(
+    "before",
+    [
+        [],
+        ["single", "wake"],
+        pytest.param(["single", "wake"] * 2, marks=pytest.mark.long),
+        pytest.param(["late"], marks=pytest.mark.long),
+    ],
+)
 @pytest.mark.parametrize("interrupted", ["single", "wake", "answer"])
 def test_nobody_is_overlooked(before: list[str], interrupted: str) -> None:
     """Nobody stands in the inbox with places free and no wake-up; in the end, everybody has ids.

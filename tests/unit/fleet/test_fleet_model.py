@@ -10,6 +10,8 @@ import pytest
 
 from tests.fleet_model import Bounds, Broken, Findings, Model
 
+LONG = pytest.mark.long
+
 
 def explore(bounds: Bounds, **broken: bool) -> Findings:
     return Model(bounds, Broken(**broken)).check()
@@ -28,7 +30,7 @@ STOP_AND_JOIN = Bounds(
 )
 
 
-@pytest.mark.long
+@LONG
 def test_no_interleaving_gives_an_id_twice() -> None:
     """Two workers, three refills, the row set back once, a give-back that runs late or not at all.
 
@@ -40,7 +42,7 @@ def test_no_interleaving_gives_an_id_twice() -> None:
     assert min(found.repairs, found.given_back, found.contested, found.late_hits) > 0
 
 
-@pytest.mark.long
+@LONG
 def test_three_workers() -> None:
     """The same with a third one, which may hear of everything late."""
     found = explore(Bounds(workers=3, refills=2, rewinds=1, stops=1, segments=1))
@@ -63,7 +65,7 @@ def test_give_backs_without_the_fleet() -> None:
     assert found.given_back > 0
 
 
-@pytest.mark.long
+@LONG
 def test_a_worker_that_joins_knows_what_the_dead_held() -> None:
     """One that asked the others is protected from a rewind below the ids of a crashed worker."""
     found = explore(DEATH_AND_JOIN)
@@ -71,6 +73,7 @@ def test_a_worker_that_joins_knows_what_the_dead_held() -> None:
     assert min(found.repairs, found.contested) > 0
 
 
+@LONG
 def test_a_surrender_and_a_joiner() -> None:
     """What others still tell about a worker that has given back does not count as a rewind."""
     found = explore(STOP_AND_JOIN)
@@ -87,11 +90,15 @@ def test_a_give_back_that_is_retried_gives_ids_twice() -> None:
 @pytest.mark.parametrize(
     ("rule", "bounds"),
     [
-        ("surrender_lowers_every_end", REWIND_AND_GIVE_BACK),
+        pytest.param("surrender_lowers_every_end", REWIND_AND_GIVE_BACK, marks=LONG),
         ("no_claim", SMALL),
         ("no_echo", SMALL),
         ("joiner_does_not_ask", DEATH_AND_JOIN),
-        ("reads_to_the_end_of_now", replace(EVERYBODY_GONE, stream=True, patient=False)),
+        pytest.param(
+            "reads_to_the_end_of_now",
+            replace(EVERYBODY_GONE, stream=True, patient=False),
+            marks=LONG,
+        ),
     ],
 )
 def test_each_rule_is_needed_for_uniqueness(rule: str, bounds: Bounds) -> None:
@@ -107,7 +114,7 @@ def test_each_rule_is_needed_for_uniqueness(rule: str, bounds: Bounds) -> None:
         ("give_back_is_retried", Bounds(workers=2, refills=3, rewinds=0, stops=1)),
         ("repair_at_once", SMALL),
         ("surrender_after_lowering", SMALL),
-        ("hearsay_beats_surrender", STOP_AND_JOIN),
+        pytest.param("hearsay_beats_surrender", STOP_AND_JOIN, marks=LONG),
     ],
 )
 def test_each_rule_is_needed_to_tell_a_give_back_from_a_rewind(rule: str, bounds: Bounds) -> None:
@@ -124,7 +131,7 @@ def test_what_the_fleet_cannot_do() -> None:
     assert explore(replace(LATE_ANSWER, patient=False)).duplicate is not None
 
 
-@pytest.mark.parametrize("bounds", [EVERYBODY_GONE, LATE_ANSWER])
+@pytest.mark.parametrize("bounds", [pytest.param(EVERYBODY_GONE, marks=LONG), LATE_ANSWER])
 def test_a_stream_remembers(bounds: Bounds) -> None:
     """Where the broker stores what is told, a joiner depends on nobody, and nobody need live."""
     found = explore(replace(bounds, stream=True, patient=False))
@@ -132,7 +139,7 @@ def test_a_stream_remembers(bounds: Bounds) -> None:
     assert found.repairs > 0
 
 
-@pytest.mark.long
+@LONG
 def test_a_stream_and_a_surrender() -> None:
     """What it stores of a worker that has given back is not taken for a rewind."""
     found = explore(replace(STOP_AND_JOIN, stream=True, patient=False))

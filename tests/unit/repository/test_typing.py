@@ -124,6 +124,7 @@ def errors(report: dict[str, object]) -> list[str]:
     return [f"{each['range']['start']['line'] + 1}: {each['message']}" for each in found]
 
 
+@pytest.mark.long
 def test_mypy_accepts_a_consumer(folder: Path) -> None:
     """Strictly: nothing public is untyped, and each type is what the documentation says."""
     assert mypy(folder, "consumer.py") == ""
@@ -135,6 +136,7 @@ def test_mypy_finds_misuse(folder: Path) -> None:
     assert [line.split(":")[1] for line in found] == ["5", "6", "7", "8"]
 
 
+@pytest.mark.long
 def test_pyright_accepts_a_consumer(folder: Path) -> None:
     """In its strict mode."""
     assert errors(pyright(folder, "consumer.py")) == []
