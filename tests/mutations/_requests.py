@@ -15,6 +15,7 @@ _HEALTH_MODELS = "schemas/idalloc_schemas/_health.py"
 _SUPERVISOR = "worker/idalloc_worker/process/_supervisor.py"
 _STALLS = "worker/idalloc_worker/requests/_stalls.py"
 _ADDRESS_TESTS = "tests/unit/requests/test_reply_address.py"
+_SIDE = "worker/idalloc_worker/requests/_side_answers.py"
 _SIDE_TESTS = "tests/unit/requests/test_side_answers.py"
 _RIGHTS_TESTS = "tests/unit/rights/test_health_rights.py"
 _HEALTH_TESTS = "tests/unit/health/test_requests.py"
@@ -36,6 +37,27 @@ REQUESTS: Final = (
         "        self.flush()\n"
         "        self._channel.reply(delivery.reply_to, envelope, delivery.correlation_id, body)\n",
         ("tests/unit/requests/test_session.py", SIMULATION),
+    ),
+    Rule(
+        "An answer is sent once more where its connection ended for another reason.",
+        _SIDE,
+        "if answer is not None and (told or answer.lost):",
+        "if answer is not None:",
+        (_SIDE_TESTS,),
+    ),
+    Rule(
+        "An answer is not blamed for what the broker closes for another reason.",
+        _SIDE,
+        "blamed = told or not isinstance(reason, _OTHERWISE)",
+        "blamed = True",
+        (_SIDE_TESTS,),
+    ),
+    Rule(
+        "What goes over a further connection has the user id of that one.",
+        _SIDE,
+        "self._users.user_id_on(self._channel.pika_channel.connection)",
+        "self._users.user_id",
+        (_SIDE_TESTS,),
     ),
     Rule(
         "A request counts as done once.",

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from pika.exceptions import ChannelClosedByBroker, ConnectionClosedByBroker
 
 from idalloc_client.amqp._io._frames import Envelope
 from idalloc_schemas import ALLOC_QUEUE, RespCode
@@ -14,11 +15,14 @@ from idalloc_worker.requests._responder import Responder
 from idalloc_worker.requests._session import Delivery
 from idalloc_worker.requests._side_answers import SideAnswer, SideAnswers, Verdict
 from tests.runtimes import runtime
-from tests.vouched import logged_in
+from tests.vouched import WORKER_USER, connection_of, logged_in
 
 ADDRESS = (
     b"amq.rabbitmq.reply-to.g1h2AA9yZXBseUAxMzM0MTA2MTIAAAMtAAAAAGsHhkE=.a6LO6KA56eCXLUVHRF+Lcw=="
 )
+
+CULPRIT = ConnectionClosedByBroker(541, "INTERNAL_ERROR")
+LOST = ConnectionResetError("connection reset by peer")
 
 
 class Side:
@@ -38,6 +42,8 @@ class Side:
         )
         self.verdicts: list[tuple[int, Verdict]] = []
         self.on_confirm: Callable[[object], None] = lambda _frame: None
+        self.login = WORKER_USER
+        self.claimed: bytes | None = None
 
     # The link
 
@@ -48,7 +54,8 @@ class Side:
         self.stops += 1
 
     def open(self) -> None:
-        channel = SimpleNamespace(confirm_delivery=self._on_channel)
+        connection = connection_of(self.login)
+        channel = SimpleNamespace(confirm_delivery=self._on_channel, connection=connection)
         message_channel: Any = SimpleNamespace(pika_channel=channel, reply=self._reply)
         self.answers.on_ready(message_channel)
 
@@ -60,10 +67,11 @@ class Side:
 
     def _reply(self, reply_to: bytes, envelope: Envelope, _c: bytes | None, _body: bytes) -> None:
         assert envelope.properties.app_id == b"worker", "as on the worker's own connection"
+        self.claimed = envelope.properties.user_id
         self.sent.append(reply_to)
 
-    def end(self) -> None:
-        self.answers.on_lost(ConnectionError("541"))
+    def end(self, reason: BaseException = CULPRIT) -> None:
+        self.answers.on_lost(reason)
 
     # The answers
 
@@ -92,6 +100,62 @@ def test_one_at_a_time_so_that_the_right_one_is_blamed(side: Side) -> None:
     side.open()
     side.confirm()
     assert side.verdicts == [(0, Verdict.SENT), (1, Verdict.FATAL), (2, Verdict.SENT)]
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        ConnectionClosedByBroker(320, "CONNECTION_FORCED - Closed via management plugin"),
+        ChannelClosedByBroker(406, "PRECONDITION_FAILED"),
+        LOST,
+    ],
+)
+def test_an_answer_is_not_blamed_for_an_end_with_another_cause(
+    side: Side, reason: BaseException
+) -> None:
+    """It is sent once more, before those that wait, and its node is not given up."""
+    side.send(0, b"node")
+    side.send(1, b"node")
+    side.open()
+    side.end(reason)
+    side.open()
+    side.confirm()
+    assert side.sent == [b"0", b"0"]
+    assert side.verdicts == [(0, Verdict.SENT), (1, Verdict.UNTRIED)]
+    assert side.answers.trusted == {b"node"}
+
+
+@pytest.mark.parametrize(
+    ("reason", "verdict"),
+    [
+        (ConnectionClosedByBroker(320, "CONNECTION_FORCED"), Verdict.UNTRIED),
+        (ChannelClosedByBroker(406, "PRECONDITION_FAILED"), Verdict.UNTRIED),
+        (LOST, Verdict.FATAL),
+    ],
+)
+def test_it_is_sent_twice_and_not_for_ever(
+    side: Side, reason: BaseException, verdict: Verdict
+) -> None:
+    """What the broker says is not about the answer sends it the usual way."""
+    side.send(0)
+    for _ in range(2):
+        side.open()
+        side.end(reason)
+    side.open()
+    assert side.sent == [b"0", b"0"]
+    assert side.verdicts == [(0, verdict)]
+
+
+def test_it_says_the_name_of_its_own_connection(side: Side) -> None:
+    """That is still the user of before, when the worker has gone to another one since."""
+    side.login = "before"
+    side.send(0)
+    side.open()
+    assert side.claimed == b"before"
+    side.login = WORKER_USER
+    side.end(LOST)
+    side.open()
+    assert side.claimed == WORKER_USER.encode()
 
 
 def test_a_node_is_tried_once_for_all(side: Side) -> None:

@@ -12,7 +12,17 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any, Final
 
-from idalloc_client.amqp import Envelope, MessageChannel, Properties, SideLink, describe, nothing
+from idalloc_client.amqp import (
+    ChannelClosedByBroker,
+    ConnectionClosed,
+    Envelope,
+    MessageChannel,
+    Properties,
+    SideLink,
+    describe,
+    ended_by_message,
+    nothing,
+)
 from idalloc_schemas import CONTENT_TYPE
 from idalloc_worker.rights import FleetUsers
 
@@ -22,6 +32,8 @@ _IDLE: Final = 30.0  # seconds after which the connection is given up
 _REFUSED_FOR: Final = 10.0  # seconds
 _MOST_NODES: Final = 100  # that are remembered as bad ones: anybody may invent some
 _FAILURES: Final = 3  # to connect, in a row: then it is done without
+_OTHERWISE: Final = (ChannelClosedByBroker, ConnectionClosed)
+"""How the broker closes what it means to close, for reasons that are not the answer's."""
 
 
 class Verdict(Enum):
@@ -45,6 +57,8 @@ class SideAnswer:
     on_verdict: Callable[[Verdict], None]
     node: bytes | None = field(default=None)
     """The broker's node that the address names, if that alone is in doubt."""
+    lost: bool = False
+    """Whether a connection ended while it was on its way, which may have had another cause."""
 
 
 class SideAnswers:
@@ -124,12 +138,18 @@ class SideAnswers:
             self._next()
 
     def on_lost(self, reason: BaseException) -> None:
-        """Blame the answer that was on its way."""
+        """Blame the answer that was on its way, if it may be that; else send it once more."""
         self._channel = None
-        if self._current is not None:
-            _log.warning("An answer ended the connection that it went over: %s", describe(reason))
-            self._end(Verdict.FATAL)
+        answer, told = self._current, ended_by_message(reason)
+        if answer is not None and (told or answer.lost):
+            blamed = told or not isinstance(reason, _OTHERWISE)
+            if blamed:
+                _log.warning("An answer ended the connection it went over: %s", describe(reason))
+            self._end(Verdict.FATAL if blamed else Verdict.UNTRIED)
             return
+        if answer is not None:
+            answer.lost, self._current = True, None
+            self._waiting.appendleft(answer)
         self._failures += 1
         if self._failures >= _FAILURES:
             self.close()
@@ -149,7 +169,7 @@ class SideAnswers:
         properties = Properties(
             content_type=CONTENT_TYPE.encode(),
             type=answer.message_type.encode(),
-            user_id=self._users.user_id,
+            user_id=self._users.user_id_on(self._channel.pika_channel.connection),
             app_id=self._worker,
         )
         self._channel.reply(
@@ -165,7 +185,7 @@ class SideAnswers:
         if answer is None:
             return
         answer.on_verdict(verdict)
-        if answer.node is not None:
+        if answer.node is not None and verdict is not Verdict.UNTRIED:
             self._judge(answer.node, verdict)
         self._next()
         if self._current is None and not self._waiting:

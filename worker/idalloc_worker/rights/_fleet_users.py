@@ -40,6 +40,11 @@ class FleetUsers:
         """The same in bytes."""
         return None if self.name is None else self.name.encode()
 
+    def user_id_on(self, connection: Any) -> bytes | None:
+        """Tell it for a further connection, which may still be of the user of before."""
+        login = _login_of(connection)
+        return self.user_id if login == self._login else login.encode()
+
     @property
     def known(self) -> bool:
         """Whether there is a name at all to tell workers by."""
