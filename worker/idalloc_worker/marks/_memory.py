@@ -1,6 +1,6 @@
 """What the fleet remembers outside its workers: reads the stream of marks, and keeps it complete.
 
-`docs/correctness.md` ("Marks that outlive everybody") has the rules.
+`docs/correctness.md` ("Marks that outlive the workers") has the rules.
 """
 
 import logging
