@@ -135,7 +135,7 @@ class IdClient(ConfiguredClient):
             cap: ids in the largest lease; not above what the workers allow in one call.
             cover: seconds that one lease should last.
             timeout: seconds that `next` may wait when nothing is left; by default the client's.
-                Refusals that can pass are waited out, as by `next_id`.
+                Refusals that can pass are retried, as by `next_id`.
 
         Raises:
             InvalidRequestError: for a bad tag.
@@ -152,10 +152,10 @@ class IdClient(ConfiguredClient):
         return new_sequence(lease, limits, patience, self._sequences, overdue, retry=retry)
 
     def health(self, app_tag: str | None = None, *, timeout: float | None = None) -> HealthReply:
-        """Return what one worker holds of a tag, or of every tag that this user may draw from.
+        """Return what one worker holds of a tag, or of every tag that this user may use.
 
         Which worker answers is the broker's choice. Operators are told more. `BusyError` is
-        waited out as by `next_id`.
+        retried as by `next_id`.
 
         Raises:
             IdAllocError: as `next_id` does.
@@ -171,7 +171,7 @@ class IdClient(ConfiguredClient):
         is told. A tag that a worker was never asked for is cold there, which is healthy.
 
         Args:
-            app_tag: the tag's name, or None for every tag that this user may draw from.
+            app_tag: the tag's name, or None for every tag that this user may use.
             within: seconds for which answers are collected.
 
         Raises:
