@@ -72,10 +72,10 @@ class IdClient(ConfiguredClient):
     def next_id(self, app_tag: str, *, timeout: float | None = None) -> int:
         """Return one id, higher than every earlier one of the same worker.
 
-        An answer that means "not now" (`NoAvailableIdError` and `BusyError` that say when to ask
-        again, `QueueFullError`, `ShuttingDownError`) is not raised before the time is over: the
-        client asks again after growing, jittered pauses. What it raises then has the last answer
-        as its cause. With `retry=False` the client raises the first one.
+        After an answer that means "not now" the client asks again while there is time, with
+        growing, jittered pauses: `NoAvailableIdError` and `BusyError` that say when to ask again,
+        `QueueFullError`, `ShuttingDownError`. The error that it raises in the end has the last
+        answer as its cause. With `retry=False` the client raises the first one.
 
         Args:
             app_tag: the tag's name.
@@ -83,13 +83,13 @@ class IdClient(ConfiguredClient):
 
         Raises:
             InvalidRequestError: for a bad tag, before anything is sent.
-            RefusedError: for what a worker answers: at once `AppTagNotFoundError`,
+            RefusedError: for an error code of a worker: at once `AppTagNotFoundError`,
                 `ForbiddenError`, `ExhaustedError` or `WorkerError`, and when the time is over
                 `NoAvailableIdError`, `BusyError` or `ShuttingDownError`.
-            CallTimeoutError: when the time is over and nothing was answered, or
-                `ConnectionLostError` without a broker.
-            NoRouteError: when no worker ever ran there, or `QueueFullError`, `AccessRefusedError`:
-                the broker takes no request.
+            CallTimeoutError: if no answer came in time; `ConnectionLostError` if there was no
+                connection to the broker.
+            NoRouteError: if no worker ever ran there; `QueueFullError` or `AccessRefusedError` if
+                the broker refuses the request.
             TooManyCallsError: above `max_in_flight`.
             ClientClosedError: after `close`, or `ForkedClientError` in a child, during the call.
             BadReplyError: for a reply that breaks the contract.
@@ -125,9 +125,9 @@ class IdClient(ConfiguredClient):
         """Return an endless iterator that leases ids ahead: `next()` costs what a counter's costs.
 
         A lease follows the rate of use, so that it lasts about `cover` seconds, between `floor` and
-        `cap` ids. Up to three of them are in memory: that long an outage goes unnoticed, and that
-        many ids are left unused when it is closed. Ids rise within a lease, but other callers get
-        higher ones before this caller gets to the end of its lease.
+        `cap` ids. Up to three leases are in memory. They bridge an outage, and what is left of them
+        at `close` is never used. Ids rise within a lease, but other callers get higher ones before
+        this caller reaches the end of its lease.
 
         Args:
             app_tag: the tag's name.

@@ -306,7 +306,7 @@ class Fleet:
 
     def on_fleet_nacked(self) -> None:
         """Count it if it was the greeting."""
-        self._on_greeting_failed(1, "a queue of the exchange id.fleet takes no messages")
+        self._on_greeting_failed(1, "a queue of the exchange id.fleet refuses messages")
 
     def _on_greeting_failed(self, weight: int, reason: str) -> None:
         """Do without where one greeting after the other does not get through."""
