@@ -73,8 +73,8 @@ class AsyncIdClient(ConfiguredClient):
 
     Calls that are made while others are in flight share requests, so that tens of thousands of
     calls a second need few messages. There is no thread: everything runs on the loop that the first
-    call was made on, and on that one only. Tasks may be cancelled at any await. After a fork it serves
-    the child on a loop of its own; on its parent's, calls raise `ForkedClientError`.
+    call was made on, and on that one only. Tasks may be cancelled at any await. After a fork it
+    serves the child on a loop of its own; on its parent's, calls raise `ForkedClientError`.
 
     Use it as an asynchronous context manager, or call `close`. The methods, errors and deadlines
     are those of `IdClient`; a call on another loop raises RuntimeError.
