@@ -19,10 +19,10 @@ USE id_alloc_db;
 -- max_step: how many ids a worker reserves at a time, at most.
 -- target_cover: how many seconds the ids in a worker's memory should last; 0: `step` is fixed.
 -- ceiling: the highest id that may be handed out.
--- allowed_users: RabbitMQ users who may draw from the tag, with a space between them.
+-- allowed_users: RabbitMQ users who may use the tag, with a space between them.
 -- ordered: 1 if the ids must rise across all workers.
 -- max_count: how many ids one request may ask for.
--- user_rate: how many ids a second one RabbitMQ user may draw, from each worker process.
+-- user_rate: how many ids a second one RabbitMQ user may get, from each worker process.
 CREATE TABLE IF NOT EXISTS segments (
   app_tag VARCHAR(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
   max_id BIGINT NOT NULL DEFAULT 0,

@@ -1,7 +1,7 @@
 """Runs the races, each in a process of its own, within ten minutes; a quick run, within one.
 
-Their order, and how the time is shared out, stands in `_programme.py`. `--json`, `--table` and
-`--plots` keep the results.
+Their order, and how the time is shared out, stands in `harness/programme.py`. `--json`, `--table`
+and `--plots` keep the results.
 """
 
 import argparse

@@ -118,7 +118,7 @@ def measure(
         for worker in fleet.alive():
             worker.terminate()
         logs = [worker.log.read_text(errors="replace") for worker in fleet.workers]
-        rewinds = sum(log.count("was set back to") for log in logs)
+        rewinds = sum(log.count("was rolled back to") for log in logs)
         report = check(load(folder))
     return Outcome(
         what=what,

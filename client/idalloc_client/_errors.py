@@ -63,7 +63,7 @@ class TooManyCallsError(IdAllocError):
 
 
 class BadReplyError(IdAllocError):
-    """A reply broke the contract: the worker is of another make or faulty."""
+    """A reply broke the contract: the worker is faulty, or another program."""
 
 
 class RefusedError(IdAllocError):
@@ -99,15 +99,15 @@ class ExhaustedError(RefusedError):
 
 
 class ForbiddenError(RefusedError):
-    """The user of this connection may not draw from the tag."""
+    """The user of this connection may not use the tag."""
 
 
 class BusyError(RefusedError):
-    """Too many requests wait for the tag already."""
+    """Too many requests wait for the tag, or this user exceeds its share."""
 
 
 class QueueFullError(BusyError):
-    """The broker did not take the request: more wait in the queue than it may hold."""
+    """The broker refused the request: the queue holds as many as its policy allows."""
 
     def __init__(self, reply: ErrorReply | None = None, app_tag: str | None = None) -> None:
         super().__init__(reply or _queue_full(), app_tag)

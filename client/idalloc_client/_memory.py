@@ -185,10 +185,10 @@ class PerProcess(Generic[_Value]):
 
 
 def after_restore() -> None:
-    """Say that this process's memory was set back, from a snapshot of a machine or container.
+    """Say that this process's memory was rolled back, by a snapshot of a machine or container.
 
-    Every id that was leased ahead is given up at once, in all clients and sequences, and their
-    connections are opened anew. It may be called from any thread. Clients notice a restore by
-    themselves within a second, by the clocks; a runtime with a hook for it tells earlier.
+    All clients and sequences drop their leased ids at once, and open their connections anew. It may
+    be called from any thread. Clients notice a restore by themselves within a second, by the
+    clocks; call this from your runtime's hook for restores to be earlier.
     """
     MEMORY.process().restored()

@@ -56,24 +56,23 @@ class ConfiguredClient(ABC):
 
         Args:
             url: `amqp://user:password@host1:port,host2:port/vhost`, with pika's URL options. Of
-                several brokers of a cluster each client uses one, and another one at once when
-                that is lost. Or a callable that gives the URL, such as `UrlFile(path)`: it is
+                several brokers of a cluster the client uses one, and goes to another at once when
+                that is lost. Or a callable that returns the URL, such as `UrlFile(path)`: it is
                 called here and at each connect, on the thread or loop of the connection, so it must
-                not take long. User and password may differ each time, as short-lived tokens do;
-                where it fails later, the last ones are used.
-            timeout: seconds that a call may take when it does not say so itself.
+                not take long. User and password may differ each time, as with short-lived tokens.
+                If it fails later, the last ones are used.
+            timeout: seconds that a call may take, unless the call names its own timeout.
             name: what the management UI shows; by default product, role, host and process id.
             max_in_flight: calls that may wait at one time; one more raises `TooManyCallsError`.
                 By default 10,000, and 100,000 of an `AsyncIdClient`.
-            exchange: where requests go; `id.requests` for a user who may write to nothing else,
-                `id.local` for a worker at the same node of a cluster where there is one, by default
-                the default exchange.
-            workers: the RabbitMQ users that workers log in with, one name or several. A reply that
-                the broker does not vouch for as one of theirs is ignored then; without it all
-                count.
-            retry: whether a call is asked again, until its deadline, that a worker or the broker
-                refuses for the moment: `NoAvailableIdError` and `BusyError` that say when to ask
-                again, `QueueFullError`, `ShuttingDownError`. If not, the first answer is raised.
+            exchange: where requests go; by default the default exchange. `id.requests` is for a
+                user who may write only there; `id.local` asks a worker at the same node of a
+                cluster, if there is one.
+            workers: the RabbitMQ users that workers log in with, one name or several. Then only
+                replies count that the broker vouches for as sent by one of them; by default all do.
+            retry: whether the client asks again, until the call's deadline, if a worker or the
+                broker refuses for the moment: `NoAvailableIdError` and `BusyError` that say when to
+                ask again, `QueueFullError`, `ShuttingDownError`. If not, it raises the first one.
 
         Raises:
             ValueError: for a bad URL, timeout, exchange or user name; without the URL in its text.

@@ -16,10 +16,10 @@ class RespCode(IntEnum):
     EXHAUSTED = -4
     """The id space of the tag is used up."""
     FORBIDDEN = -5
-    """The user may not draw from this tag."""
+    """The user may not use this tag."""
     BUSY = -6
-    """Too many requests wait for this tag already. A retry can help."""
+    """Too many requests wait for this tag, or the user exceeds its share. A retry can help."""
     SHUTTING_DOWN = -7
-    """The worker is stopping and could not answer any more. A retry reaches another one."""
+    """The worker is stopping and cannot answer. A retry reaches another one."""
     INTERNAL = -8
     """The worker or the tag's row is at fault; the worker's log says more."""

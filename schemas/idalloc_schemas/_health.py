@@ -99,7 +99,7 @@ class HealthReply(BaseModel):
     left: Natural
     worker: str = ""
     tags: list[TagHealth] = []
-    """By name, those that the caller may draw from; the first hundred, to operators thousand."""
+    """Those that the caller may use, by name: at most a hundred, for operators a thousand."""
     tags_total: Natural = 0
     """How many there are that could be listed."""
     protected: bool | None = None

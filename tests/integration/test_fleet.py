@@ -66,7 +66,7 @@ def test_a_worker_knows_what_a_dead_one_held(
     assert next_id(caller) == 2 * STEP
     (reply,) = health(caller, 1)
     assert reply.counters["rewinds_repaired"] == 1
-    assert "was set back to 0" in fleet.workers[1].tail()
+    assert "was rolled back to 0" in fleet.workers[1].tail()
 
 
 def test_a_worker_that_starts_asks(fleet: Fleet, caller: ForeignClient, database: Database) -> None:

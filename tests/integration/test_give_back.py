@@ -46,7 +46,7 @@ def test_a_clean_stop_of_a_lone_worker_loses_nothing(fleet: Fleet, database: Dat
     assert max_id(database, "order") == 2 * STEP
     assert fleet.workers[0].terminate() == 0
     assert max_id(database, "order") == 8
-    assert f"{2 * STEP - 8} ids given back, 0 are left unused" in fleet.workers[0].tail()
+    assert f"{2 * STEP - 8} ids returned to the database, 0 left unused" in fleet.workers[0].tail()
     fleet.start()
     assert next_id(fleet) == 8
 

@@ -111,7 +111,7 @@ def test_nobody_was_alive_when_the_row_was_set_back(
     fleet.start(2)
     later = {next_id(caller) for _ in range(6 * STEP)}
     assert min(later) > max(handed_out)
-    assert sum("was set back" in worker.tail() for worker in fleet.alive()) >= 1
+    assert sum("was rolled back" in worker.tail() for worker in fleet.alive()) >= 1
     assert health(caller).marks == "broker"
 
 
@@ -127,7 +127,7 @@ def test_a_clean_restart_of_all_is_no_rewind(
     assert last < mark
     fleet.start()
     assert next_id(caller) == mark
-    assert "was set back" not in fleet.alive()[0].tail()
+    assert "was rolled back" not in fleet.alive()[0].tail()
 
 
 def test_the_one_that_knows_is_frozen(

@@ -310,7 +310,7 @@ MEMORY: Final = (
     Rule(
         "A worker whose memory was set back leaves its requests to the broker.",
         _SERVICE,
-        '        self._link.reset_channel(ConnectionResetError("its memory was set back"))\n',
+        '        self._link.reset_channel(ConnectionResetError("its memory was rolled back"))\n',
         "",
         (_RULES,),
     ),

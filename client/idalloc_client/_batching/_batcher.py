@@ -320,7 +320,7 @@ class Batcher:
                 self._pending.round_trip.observe(seconds)
             self._conclude(request, outcome)
         except Exception as error:  # noqa: BLE001  # told to those who wait
-            _log.exception("An answer could not be shared out")
+            _log.exception("An answer could not be divided among its calls")
             self._end_forgotten(request, unexpected(error))
         finally:
             self._flush(request.tag_queue)

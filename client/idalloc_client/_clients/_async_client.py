@@ -71,10 +71,10 @@ class AsyncSession(Protocol):
 class AsyncIdClient(ConfiguredClient):
     """Asks idalloc for ids, from the tasks of one asyncio loop, over one connection.
 
-    Calls that are made while others are in flight travel together, so that ten thousands of them
-    a second are few messages. There is no thread: everything runs on the loop that the first call
-    was made on, and on that one only. Tasks may be cancelled at any await. After a fork it serves
-    the child on a loop of its own; on its parent's, calls raise `ForkedClientError`.
+    Calls that are made while others are in flight share requests, so that tens of thousands of
+    calls a second need few messages. There is no thread: everything runs on the loop that the first
+    call was made on, and on that one only. Tasks may be cancelled at any await. After a fork it
+    serves the child on a loop of its own; on its parent's, calls raise `ForkedClientError`.
 
     Use it as an asynchronous context manager, or call `close`. The methods, errors and deadlines
     are those of `IdClient`; a call on another loop raises RuntimeError.

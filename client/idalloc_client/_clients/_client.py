@@ -72,10 +72,10 @@ class IdClient(ConfiguredClient):
     def next_id(self, app_tag: str, *, timeout: float | None = None) -> int:
         """Return one id, higher than every earlier one of the same worker.
 
-        An answer that means "not now" (`NoAvailableIdError` and `BusyError` that say when to ask
-        again, `QueueFullError`, `ShuttingDownError`) is not raised before the time is over: the
-        client asks again after growing, jittered pauses. What it raises then has the last answer
-        as its cause. With `retry=False` the client raises the first one.
+        After an answer that means "not now" the client asks again while there is time, with
+        growing, jittered pauses: `NoAvailableIdError` and `BusyError` that say when to ask again,
+        `QueueFullError`, `ShuttingDownError`. The error that it raises in the end has the last
+        answer as its cause. With `retry=False` the client raises the first one.
 
         Args:
             app_tag: the tag's name.
@@ -83,13 +83,13 @@ class IdClient(ConfiguredClient):
 
         Raises:
             InvalidRequestError: for a bad tag, before anything is sent.
-            RefusedError: for what a worker answers: at once `AppTagNotFoundError`,
+            RefusedError: for an error code of a worker: at once `AppTagNotFoundError`,
                 `ForbiddenError`, `ExhaustedError` or `WorkerError`, and when the time is over
                 `NoAvailableIdError`, `BusyError` or `ShuttingDownError`.
-            CallTimeoutError: when the time is over and nothing was answered, or
-                `ConnectionLostError` without a broker.
-            NoRouteError: when no worker ever ran there, or `QueueFullError`, `AccessRefusedError`:
-                the broker takes no request.
+            CallTimeoutError: if no answer came in time; `ConnectionLostError` if there was no
+                connection to the broker.
+            NoRouteError: if no worker ever ran there; `QueueFullError` or `AccessRefusedError` if
+                the broker refuses the request.
             TooManyCallsError: above `max_in_flight`.
             ClientClosedError: after `close`, or `ForkedClientError` in a child, during the call.
             BadReplyError: for a reply that breaks the contract.
@@ -125,9 +125,9 @@ class IdClient(ConfiguredClient):
         """Return an endless iterator that leases ids ahead: `next()` costs what a counter's costs.
 
         A lease follows the rate of use, so that it lasts about `cover` seconds, between `floor` and
-        `cap` ids. Up to three of them are in memory: that long an outage goes unnoticed, and that
-        many ids are left unused when it is closed. Ids rise within a lease, but other callers get
-        higher ones before this caller gets to the end of its lease.
+        `cap` ids. Up to three leases are in memory. They bridge an outage, and what is left of them
+        at `close` is never used. Ids rise within a lease, but other callers get higher ones before
+        this caller reaches the end of its lease.
 
         Args:
             app_tag: the tag's name.
@@ -135,7 +135,7 @@ class IdClient(ConfiguredClient):
             cap: ids in the largest lease; not above what the workers allow in one call.
             cover: seconds that one lease should last.
             timeout: seconds that `next` may wait when nothing is left; by default the client's.
-                Refusals that can pass are waited out, as by `next_id`.
+                Refusals that can pass are retried, as by `next_id`.
 
         Raises:
             InvalidRequestError: for a bad tag.
@@ -152,10 +152,10 @@ class IdClient(ConfiguredClient):
         return new_sequence(lease, limits, patience, self._sequences, overdue, retry=retry)
 
     def health(self, app_tag: str | None = None, *, timeout: float | None = None) -> HealthReply:
-        """Return what one worker holds of a tag, or of every tag that this user may draw from.
+        """Return what one worker holds of a tag, or of every tag that this user may use.
 
         Which worker answers is the broker's choice. Operators are told more. `BusyError` is
-        waited out as by `next_id`.
+        retried as by `next_id`.
 
         Raises:
             IdAllocError: as `next_id` does.
@@ -171,7 +171,7 @@ class IdClient(ConfiguredClient):
         is told. A tag that a worker was never asked for is cold there, which is healthy.
 
         Args:
-            app_tag: the tag's name, or None for every tag that this user may draw from.
+            app_tag: the tag's name, or None for every tag that this user may use.
             within: seconds for which answers are collected.
 
         Raises:

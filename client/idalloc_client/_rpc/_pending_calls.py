@@ -187,7 +187,7 @@ class PendingCalls:
             self.counters.resent += 1
             self._send(correlation_id, call, again=True)
         elif self._silence.given_up(now):
-            _log.info("The broker takes no requests: sending them over another channel")
+            _log.info("The broker refuses requests on this channel: sending them over another")
             channel.pika_channel.close()  # `on_lost` follows
 
     def _on_listening(self, channel: MessageChannel) -> None:

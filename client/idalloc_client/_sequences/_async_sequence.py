@@ -65,23 +65,23 @@ class AsyncIdSequence:
 
     @property
     def cover(self) -> float:
-        """Seconds that they last at the rate of late: how long an outage goes unnoticed."""
+        """How many seconds they last at the recent rate: how long an outage goes unnoticed."""
         self._drop_copies()
         return self._buffer.cover(time.monotonic())
 
     @property
     def unused(self) -> int:
-        """How many leased ids were given up: by `close`, or as memory was set back."""
+        """How many leased ids were dropped: by `close`, or because memory was rolled back."""
         self._drop_copies()
         return self._buffer.unused
 
     @property
     def closed(self) -> bool:
-        """Whether it hands out nothing more."""
+        """Whether it hands out no more ids."""
         return self._closed_by is not None
 
     def close(self) -> None:
-        """Give up what is left; every later `anext` raises `ClientClosedError`. Safe to repeat."""
+        """Drop all ids; every later `anext` raises `ClientClosedError`. Safe to repeat."""
         self._drop_copies()
         self._closed_by = self._closed_by or ClientClosedError("the sequence is closed")
         self._buffer.give_up()

@@ -49,21 +49,21 @@ class IdSequence(itertools.chain[int]):
 
     @property
     def cover(self) -> float:
-        """Seconds that they last at the rate of late: how long an outage goes unnoticed."""
+        """How many seconds they last at the recent rate: how long an outage goes unnoticed."""
         return self._supply.source().read(lambda leases: leases.cover(time.monotonic()))
 
     @property
     def unused(self) -> int:
-        """How many leased ids were given up: by `close`, or as memory was set back."""
+        """How many leased ids were dropped: by `close`, or because memory was rolled back."""
         return self._supply.source().read(lambda leases: leases.unused)
 
     @property
     def closed(self) -> bool:
-        """Whether it hands out nothing more."""
+        """Whether it hands out no more ids."""
         return self._supply.source().closed
 
     def close(self) -> None:
-        """Give up what is left; every later `next` raises `ClientClosedError`. Safe to repeat."""
+        """Drop all ids; every later `next` raises `ClientClosedError`. Safe to repeat."""
         self._supply.source().close(ClientClosedError("the sequence is closed"))
 
     def after_fork(self) -> None:

@@ -28,7 +28,7 @@ _WORDS = {
     exceptions.ProbableAccessDeniedError: "the broker refused access to the virtual host",
     exceptions.AMQPHeartbeatTimeout: "no heartbeat from the broker",
     exceptions.StreamLostError: "the connection broke",
-    MemoryRestoredError: "the memory of this process was set back",
+    MemoryRestoredError: "the memory of this process was rolled back",
 }
 
 

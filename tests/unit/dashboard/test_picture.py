@@ -46,7 +46,7 @@ def test_a_lost_database_is_told_with_the_reason() -> None:
 def test_an_unprotected_worker_is_told() -> None:
     """It works, and would hand out ids twice after a restore."""
     (alarm,) = alarms([reply("a").model_copy(update={"protected": False})])
-    assert alarm == "Not protected against a database that is set back, see its log: a."
+    assert alarm == "Not protected against a database that is rolled back, see its log: a."
 
 
 @pytest.mark.parametrize(

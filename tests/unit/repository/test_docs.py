@@ -1,4 +1,4 @@
-"""The Python in the documentation: all of it parses, and what needs no broker runs."""
+"""The documentation: its Python parses, what needs no broker runs, and what it names is there."""
 
 import ast
 import doctest
@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -28,7 +29,9 @@ SHELL_BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 VARIABLE = re.compile(r'"?\$\w+"?')
 SENDERS = ("worker", "client", "deploy", "benchmarks", "docker-compose.yml", ".env.example")
 SEAM = re.compile(r"""(?:["']?\s*\n\s*(?:#\s*)?f?["']?)""")  # where a message is broken into lines
-PLACE = re.compile(r"""(docs/[\w/]+\.md)(?:, \\?"([^"\\]+)\\?")?""")
+PLACE = re.compile(r"""(docs/[\w/]+\.md)`?(?:,? \(?\\?"([^"\\]+)\\?")?""")
+MODULE = re.compile(r"python -m\s+([\w.]*\w)")
+TABLE = re.compile(r"^\|.*\n(?![|\n])(.+)$", re.MULTILINE)  # and a line that touches it
 FILE_NAME = re.compile(r"# (\w+\.py)\n")  # a block that is a file begins with its name
 
 
@@ -134,6 +137,24 @@ def test_places_that_messages_name_are_there() -> None:
             assert not heading or heading in HEADING.findall(page.read_text()), f"{name}: {heading}"
             found += bool(heading)
     assert found > 5
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_modules_that_pages_run_are_there(page: Path) -> None:
+    """Each `python -m`; a name in capitals stands for the modules of a package."""
+    for module in MODULE.findall(page.read_text()):
+        package, _, name = module.rpartition(".")
+        if name.isupper():
+            modules = ROOT.glob(f"{package.replace('.', '/')}/[a-z]*.py")
+            assert len(list(modules)) > 1, module
+        else:
+            assert find_spec(module), module
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_no_text_runs_into_a_table(page: Path) -> None:
+    """Without an empty line between them a paragraph would be the table's last row."""
+    assert not TABLE.findall(page.read_text())
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)

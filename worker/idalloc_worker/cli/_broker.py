@@ -48,8 +48,8 @@ Examples:
   idalloc broker-setup --quorum --kubernetes rabbitmq | kubectl apply -f -
 
 \b
-A user's password is that of the environment (IDALLOC_WORKER_PASSWORD for idalloc-worker,
-SHOP_PASSWORD for shop), or a new one, which is shown once or written to a file.
+A user's password comes from the environment (IDALLOC_WORKER_PASSWORD for idalloc-worker,
+SHOP_PASSWORD for shop). Otherwise it is a new one, which is shown once or written to a file.
 """,
 )
 @click.option("--vhost", default=Broker.vhost, show_default=True, help="The virtual host.")
@@ -69,25 +69,27 @@ SHOP_PASSWORD for shop), or a new one, which is shown once or written to a file.
     type=click.Choice(get_args(Callers)),
     default=Broker.may_write,
     show_default=True,
-    help="What callers may write to: strict means the exchange id.requests, and nothing else; "
-    "contract the default exchange too, and so every queue of the virtual host.",
+    help="What callers may write to. strict: only the exchange id.requests. contract: also the "
+    "default exchange, and so every queue of the virtual host.",
 )
 @click.option(
     "--quorum",
     is_flag=True,
-    help="Quorum queues, which survive a node of a cluster; for virtual hosts without the queues.",
+    help="Make quorum queues, which survive the loss of a node; needs a new virtual host.",
 )
 @click.option(
     "--local",
     is_flag=True,
-    help="An exchange through which callers reach a worker at their own node of a cluster "
+    help="Make an exchange through which callers reach a worker at their own node of a cluster "
     "(RabbitMQ 4).",
 )
 @click.option(
-    "--no-passwords", is_flag=True, help="Users who cannot log in until they get a password."
+    "--no-passwords", is_flag=True, help="Make users who cannot log in until they get a password."
 )
 @click.option(
-    "--write-passwords", type=_FILE, help="Where new passwords go, a file that is not there yet."
+    "--write-passwords",
+    type=_FILE,
+    help="Write new passwords to this file, which must not exist yet.",
 )
 @click.option(
     "--apply",
@@ -99,7 +101,7 @@ SHOP_PASSWORD for shop), or a new one, which is shown once or written to a file.
 @click.option(
     "--password-file",
     type=_FILE,
-    help=f"Has the password for --apply; else {_PASSWORD_VARIABLE}, else you are asked.",
+    help=f"Has the password for --apply; by default {_PASSWORD_VARIABLE} or a prompt.",
 )
 @click.option(
     "--kubernetes",
@@ -124,8 +126,8 @@ def broker_setup(  # noqa: PLR0913  # click hands over each option
 ) -> None:
     """Print the definitions for RabbitMQ: virtual host, users, rights, limits, policies, queues.
 
-    They are what rabbitmqctl import_definitions reads. With --apply they are set up instead, and
-    what was done is told. Nothing that is there is deleted, nor changed without --update.
+    rabbitmqctl import_definitions reads them. With --apply the command sets them up instead, and
+    prints what it did. It deletes nothing, and changes what exists only with --update.
     """
     if api is None and (update or dry_run or password_file):
         raise click.UsageError("--update, --dry-run and --password-file go with --apply")

@@ -44,7 +44,7 @@ Examples:
 @_json_option
 @config_option
 def next_ids(app_tag: str, count: int, timeout: float, *, as_json: bool) -> None:
-    """Draw ids of a tag and print them, one per line."""
+    """Get ids of a tag and print them, one per line."""
     with client_of_command(IdClient)() as client:
         ids = client.next_ids(app_tag, count, timeout=timeout)
     if as_json:
@@ -62,8 +62,8 @@ Examples:
   idalloc health --fleet
 
 \b
-Exit code 1 also says that the tag, or one of the worker's tags, has no ids and cannot get any, or
-that the worker holds none and cannot use its database.
+Exit code 1 also means that the tag, or one of the worker's tags, has no ids and cannot get any; or
+that the worker holds no ids and cannot use its database.
 """
 )
 @click.argument("app_tag", metavar="[TAG]", type=app_tag_name, required=False)
@@ -72,7 +72,7 @@ that the worker holds none and cannot use its database.
 @_json_option
 @config_option
 def health(app_tag: str | None, timeout: float, *, fleet: bool, as_json: bool) -> None:
-    """Show what one worker holds of a tag, or of all its tags, or what every worker does."""
+    """Show what one worker holds of a tag or of all its tags; with --fleet, what each holds."""
     with client_of_command(IdClient)() as client:
         if fleet:
             replies = client.fleet_health(app_tag, within=min(timeout, _FLEET_SECONDS))
@@ -96,9 +96,9 @@ def _print_health(reply: HealthReply) -> None:
     click.echo(f"worker  {reply.worker}")
     click.echo(f"left    {reply.left}")
     if reply.protected is False:
-        click.echo("        not protected against a database that is set back: see its log")
+        click.echo("        not protected against a database that is rolled back: see its log")
     elif reply.marks == "workers":
-        click.echo("        the broker does not keep what was reserved: see its log")
+        click.echo("        the broker does not remember what was reserved: see its log")
     if reply.database is False:
         click.echo("        the database could not be used when it was last needed")
     for tag in reply.tags:

@@ -42,13 +42,13 @@ Examples:
     default=1.0,
     show_default=True,
     metavar="SECONDS",
-    help="How long to measure before it is shown anew.",
+    help="How long to measure between two updates.",
 )
 @config_option
 def dashboard(listen: tuple[str, int], interval: float) -> None:
     """Show in a browser what the fleet does, as `idalloc top` does at a terminal.
 
-    It changes nothing, keeps nothing, and asks the workers only while somebody looks.
+    It changes and stores nothing, and asks the workers only while somebody looks.
     """
     try:
         from idalloc_worker.dashboard import Dashboard  # noqa: PLC0415  # an extra of its own

@@ -40,7 +40,7 @@ Example:
 def init() -> None:
     """Create the database, the table and the tag test_business.
 
-    Creates what is missing and changes nothing that is there, so it is safe to repeat.
+    Creates only what is missing, so it is safe to repeat.
     """
     settings = settings_of_command()
     address = database_of(settings)
@@ -63,8 +63,8 @@ Example:
 def migrate() -> None:
     """Add the columns for settings of single tags.
 
-    The table may be of an older version, or of the reference layout with four columns. It is safe
-    to repeat and to run while workers run, which take the new columns in at their next refill.
+    The table may be of an older version, or of the reference layout with four columns. You may
+    repeat it, and run it while workers run: they use the new columns from their next refill on.
     """
     settings = settings_of_command()
     address = database_of(settings)
@@ -137,7 +137,7 @@ def add(app_tag: str, step: int, start: int, **settings: object) -> None:
 
     Workers reserve more than a step at a time if ids are used up fast. A larger step means larger
     gaps when a worker crashes: it leaves up to two segments of each tag unused. One that is stopped
-    gives them back, unless another one has reserved since.
+    returns them, unless another one has reserved since.
     """
     with _admin() as admin:
         _print_table([admin.add(app_tag, step, start, values_of(settings))])
@@ -156,7 +156,7 @@ Example:
 @click.option("--step", type=_STEP, help="Ids that a worker reserves at a time, at least.")
 @click.option("--max-id", type=_MARK, help="Where the next segment begins.")
 @click.option(
-    "--allow-duplicates", is_flag=True, help="Lower max_id, so that ids are handed out twice."
+    "--allow-duplicates", is_flag=True, help="Lower max_id, although ids then go out twice."
 )
 @settings_options
 @config_option
@@ -171,9 +171,9 @@ def set_tag(
     """Change a tag's settings or max_id.
 
     A change takes effect when a worker next reserves ids; no restart is needed. The word default
-    sets an option back. Raising max_id skips ids. Lowering it hands ids out twice and is refused
-    unless you ask for that; stop the workers first, because each keeps its own mark and raises
-    max_id above it again.
+    resets an option. Raising max_id skips ids. Lowering it hands ids out twice, and is refused
+    without --allow-duplicates. Stop the workers before that: a running worker remembers how far
+    ids were handed out, and raises max_id above that again.
     """
     values = values_of({"step": step, "max_id": max_id, **settings})
     if not values:
@@ -196,8 +196,8 @@ Example:
 def raise_tag(app_tag: str, mark: int) -> None:
     """Make sure that a tag's max_id is N or more.
 
-    For a database that was restored from a backup: with the workers stopped, raise each tag above
-    all that was handed out since. It never lowers max_id, so it is safe to repeat.
+    For a database that was restored from a backup: stop the workers, then raise each tag above all
+    ids that were handed out. It never lowers max_id, so it is safe to repeat.
     """
     with _admin() as admin:
         before = admin.show(app_tag).max_id
@@ -214,18 +214,19 @@ def raise_tag(app_tag: str, mark: int) -> None:
 def remove(app_tag: str, *, yes: bool) -> None:
     """Remove a tag.
 
-    Workers hand out what they hold of it until they reserve again; then they drop the rest and
-    refuse it. If you add it again, its ids begin at --start: ids below max_id may go out twice.
+    Workers hand out the ids that they hold of it until they reserve again. Then they drop the rest,
+    and refuse the tag. If you add it again, its ids begin at --start: ids below the old max_id may
+    go out twice.
     """
     if not yes and not sys.stdin.isatty():
-        raise click.UsageError("there is nobody to confirm this; give --yes")
+        raise click.UsageError("no terminal to ask for confirmation; give --yes")
     with _admin() as admin:
         row = admin.show(app_tag)
-        question = f"Remove {app_tag}, of which every id below {row.max_id} may be in use?"
+        question = f"Remove {app_tag}? Every id below {row.max_id} may be in use."
         if not yes and not click.confirm(question, err=True):
             raise click.ClickException("nothing was removed")
         row = admin.remove(app_tag)
-    click.echo(f"removed {app_tag}; to go on later: --start {row.max_id}")
+    click.echo(f"removed {app_tag}; to add it again without duplicates: --start {row.max_id}")
 
 
 @contextmanager

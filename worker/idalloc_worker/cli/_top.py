@@ -33,14 +33,14 @@ Keys: q quits.
     default=1.0,
     show_default=True,
     metavar="SECONDS",
-    help="How long to measure before it is shown anew.",
+    help="How long to measure between two updates.",
 )
-@click.option("--once", is_flag=True, help="Write one picture, as plain text.")
+@click.option("--once", is_flag=True, help="Write the tables once, as plain text.")
 @config_option
 def top(interval: float, *, once: bool) -> None:
     """Show what the fleet does: each tag over all workers, and each worker.
 
-    Where input or output is no terminal, one picture is written after one interval.
+    If input or output is no terminal, it writes the tables once, after one interval.
     """
     client = client_of_command(AsyncIdClient)
     if once or not (sys.stdin.isatty() and sys.stdout.isatty()):

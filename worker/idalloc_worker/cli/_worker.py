@@ -46,15 +46,15 @@ Examples:
 @click.option(
     "--probe",
     type=click.Choice(PROBES),
-    help="Ask the worker that runs here, at IDALLOC_PROBE_FILE, and end: 0 if it is so.",
+    help="Ask the worker that runs here, by IDALLOC_PROBE_FILE, and exit with 0 for yes, else 1.",
 )
 @config_option
 def worker(probe: str | None, **options: object) -> None:
     """Serve ids from RabbitMQ's queues until SIGTERM, Ctrl-C or the end of its terminal.
 
-    The first signal drains: what was taken is answered or handed back to the queue. The second
-    one ends it at once. With several processes, one that crashes is started again. SIGHUP has the
-    log level read again, SIGQUIT shows what each thread is at.
+    The first signal drains: requests are answered, or put back into the queue. The second one ends
+    the worker at once. With several processes, one that crashes is restarted. SIGHUP reads the log
+    level again, SIGQUIT logs the stack of each thread.
     """
     settings = settings_of_command(**options)
     if probe is not None:
@@ -82,7 +82,7 @@ def worker(probe: str | None, **options: object) -> None:
 
 def _probe(which: str, settings: Settings) -> int:
     if settings.probe_file is None:
-        raise click.UsageError("--probe needs IDALLOC_PROBE_FILE, as the worker has it")
+        raise click.UsageError("--probe needs IDALLOC_PROBE_FILE, the same as the worker's")
     return ask_worker(which, str(settings.probe_file))
 
 

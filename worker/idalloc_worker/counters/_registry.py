@@ -37,18 +37,18 @@ class Event(StrEnum):
     WAITED = "waited", "Requests for ids that had to wait for a refill.", "requests_waited"
     REDELIVERED = "redelivered", "Requests that the broker delivered again.", "requests_redelivered"
     FORWARDED = "forwarded", "Requests passed on to owners of ordered tags.", "ordered_forwarded"
-    OWNED = "owned", "Requests taken as the owner of an ordered tag.", "ordered_owned"
-    UNROUTABLE = "unroutable", "Requests that no owner's queue took.", "ordered_unroutable"
+    OWNED = "owned", "Requests received as the owner of an ordered tag.", "ordered_owned"
+    UNROUTABLE = "unroutable", "Requests that no owner's queue accepted.", "ordered_unroutable"
     GENERATIONS = (
         "generations",
-        "Times that what was held for ordered tags was dropped, as its channel had ended.",
+        "Times that ids held for ordered tags were dropped because their channel had ended.",
         "ordered_generations",
     )
     REFILLS = "refills", "Refills that brought a segment."
     # Metrics have those that brought none by their reason: see REFILL_FAILURES.
     REFILLS_FAILED = "refills_failed", "Refills that failed.", _NO_METRIC
-    REFILLS_REFUSED = "refills_refused", "Refills with no row, a bad one or no ids.", _NO_METRIC
-    REFILLS_FORBIDDEN = "refills_forbidden", "Refills for users who may not draw.", _NO_METRIC
+    REFILLS_REFUSED = "refills_refused", "Refills refused: no row, a bad row or no ids.", _NO_METRIC
+    REFILLS_FORBIDDEN = "refills_forbidden", "Refills for users without the right.", _NO_METRIC
     REFILLS_UNKNOWN = (
         "refills_unknown",
         "Refills whose commit has an unknown outcome; their ids are counted as lost.",
@@ -71,19 +71,19 @@ class Event(StrEnum):
     )
     MARKS_IMPLAUSIBLE = (
         "marks_implausible",
-        "Times that a row was not raised because what others say lies too far above it.",
+        "Times that a row was not raised because the announced mark is too far above it.",
     )
     MEMORY_SET_BACK = (
         "memory_set_back",
-        "Times that the process, restored from a snapshot or copied, dropped all that it held.",
+        "Times that the process dropped all its ids, as it was restored from a snapshot or copied.",
     )
     # idalloc_marks_in_broker says whether it can be used now.
     MARKS_UNREAD = "marks_unread", "Times that the stream of marks could not be used.", _NO_METRIC
     # Metrics count the ids, as given back or lost.
-    GIVE_BACKS = "give_backs", "Ranges of ids that a stop gave back to their rows.", _NO_METRIC
-    GIVE_BACKS_FAILED = "give_backs_failed", "Ranges that could not be given back.", _NO_METRIC
+    GIVE_BACKS = "give_backs", "Ranges of ids that a stopping worker returned.", _NO_METRIC
+    GIVE_BACKS_FAILED = "give_backs_failed", "Ranges that could not be returned.", _NO_METRIC
     FLEET_JOINS = "fleet_joins", "Times that the worker joined the fleet.", _NO_METRIC
-    FLEET_REFUSED = "fleet_refused", "Times that it was not allowed to.", _NO_METRIC
+    FLEET_REFUSED = "fleet_refused", "Times that it was not allowed to join.", _NO_METRIC
     FLEET_INVALID = "fleet_invalid", "Messages of workers that it could not read.", _NO_METRIC
     FLEET_GAPS = "fleet_gaps", "Times that the worker missed messages of others and joined anew."
     FOREIGN_MESSAGES = (
@@ -92,10 +92,10 @@ class Event(StrEnum):
     )
     POISON_SET_ASIDE = (
         "poison_set_aside",
-        "Messages that ended the connection that they were delivered to, and are gone.",
+        "Messages that ended the connection they were delivered to, and were removed.",
     )
     CONNECTS = "connects", "Channels opened.", _NO_METRIC  # idalloc_broker_reconnects: all but one
-    BLOCKED = "blocked", "Times that the broker began to take no messages.", "broker_blocks"
+    BLOCKED = "blocked", "Times that the broker began to block publishers.", "broker_blocks"
 
 
 class Outcome(StrEnum):
@@ -113,21 +113,21 @@ class Outcome(StrEnum):
         return outcome
 
     GRANTED = "granted", "Requests answered with ids.", ALLOC_QUEUE
-    ANSWERED = "answered", "Questions about health that were answered.", HEALTH_QUEUE
+    ANSWERED = "answered", "Health requests that were answered.", HEALTH_QUEUE
     NO_AVAILABLE_ID = "no_available_id", "Requests answered NO_AVAILABLE_ID.", ALLOC_QUEUE
     INVALID_REQUEST = "invalid_request", "Requests answered INVALID_REQUEST.", *_BOTH
     APP_TAG_NOT_FOUND = "app_tag_not_found", "Requests answered APP_TAG_NOT_FOUND.", *_BOTH
     EXHAUSTED = "exhausted", "Requests answered EXHAUSTED.", ALLOC_QUEUE
     FORBIDDEN = "forbidden", "Requests answered FORBIDDEN.", *_BOTH
-    BUSY = "busy", "Requests answered BUSY as anybody would have been.", ALLOC_QUEUE
+    BUSY = "busy", "Requests answered BUSY, whoever had sent them.", ALLOC_QUEUE
     SHUTTING_DOWN = "shutting_down", "Requests answered SHUTTING_DOWN.", ALLOC_QUEUE
     INTERNAL = "internal", "Requests answered INTERNAL.", *_BOTH
-    LIMITED = "limited", "Requests answered BUSY as beyond the share of their user.", *_BOTH
+    LIMITED = "limited", "Requests answered BUSY because their user exceeded its share.", *_BOTH
     EXPIRED = "expired", "Requests past their deadline.", *_BOTH
     DEAD_LETTERED = "dead_lettered", "Requests without a reply address.", *_BOTH, ORDERED_QUEUES
     HANDED_BACK = "handed_back", "Requests put back into the queue at a stop.", ALLOC_QUEUE
     DOUBTED = "doubted", "Requests put back after the process had been stalled.", ALLOC_QUEUE
-    DROPPED = "dropped", "Questions about health that a user asked too many of.", HEALTH_QUEUE
+    DROPPED = "dropped", "Health requests not answered, as their user sent too many.", HEALTH_QUEUE
 
 
 REFUSED: Final[Mapping[RespCode, Outcome]] = {

@@ -52,7 +52,7 @@ def _alarms(table: Table) -> Iterator[str]:
     troubled = {
         "Does not answer any more": [one.name for one in table.workers if one.gone],
         "Could not use the database when it was last needed": without_database,
-        "Not protected against a database that is set back, see its log": unprotected,
+        "Not protected against a database that is rolled back, see its log": unprotected,
         "In trouble, see the last error below": [t.app_tag for t in table.tags if not t.healthy],
     }
     return (f"{what}: {_and_more(names)}." for what, names in troubled.items() if names)

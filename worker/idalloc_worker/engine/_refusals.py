@@ -25,7 +25,7 @@ def over_share(msg: str, retry_after: float) -> OverShare:
 def forbidden(user: str | None) -> Refused:
     """Say why a user gets nothing."""
     if user is None:
-        why = "this app_tag is for certain users only, and the request has no user_id property"
+        why = "this app_tag is reserved to certain users, and the request has no user_id property"
     else:
-        why = "this user may not draw from this app_tag"
+        why = "this user may not use this app_tag"
     return Refused(RespCode.FORBIDDEN, why)

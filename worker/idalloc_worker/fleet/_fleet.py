@@ -306,7 +306,7 @@ class Fleet:
 
     def on_fleet_nacked(self) -> None:
         """Count it if it was the greeting."""
-        self._on_greeting_failed(1, "a queue of the exchange id.fleet takes no messages")
+        self._on_greeting_failed(1, "a queue of the exchange id.fleet refuses messages")
 
     def _on_greeting_failed(self, weight: int, reason: str) -> None:
         """Do without where one greeting after the other does not get through."""
@@ -328,9 +328,9 @@ class Fleet:
         if self._state is not FleetState.UNPROTECTED:
             self._counters[Event.FLEET_REFUSED] += 1
             _log.warning(
-                "This worker is not protected against a database that is set back: RabbitMQ keeps "
-                "it from speaking to the others (%s). docs/broker.md names the rights that it "
-                "needs on id.fleet",
+                "This worker is not protected against a database that is rolled back: RabbitMQ "
+                "keeps it from speaking to the others (%s). docs/broker.md names the rights that "
+                "it needs on id.fleet",
                 reason,
             )
         self._state = FleetState.UNPROTECTED

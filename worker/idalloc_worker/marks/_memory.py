@@ -1,6 +1,6 @@
 """What the fleet remembers outside its workers: reads the stream of marks, and keeps it complete.
 
-`docs/correctness.md` ("Marks that outlive everybody") has the rules.
+`docs/correctness.md` ("Marks that outlive the workers") has the rules.
 """
 
 import logging
@@ -240,9 +240,9 @@ class FleetMemory:
         if not self._told:
             self._told = True
             _log.warning(
-                "The broker does not keep the marks of this fleet (%s): should all workers be down "
-                "while the database is set back, ids go out twice. docs/broker.md names the "
-                "rights that it takes",
+                "The broker does not keep the marks of this fleet (%s): if all workers are down "
+                "while the database is rolled back, ids go out twice. docs/broker.md names the "
+                "rights that the worker needs",
                 reason,
             )
         self._state, self.in_broker = _State.REFUSED, False

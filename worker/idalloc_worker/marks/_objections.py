@@ -58,7 +58,7 @@ class Objections:
         self._counters[Event.OVERLAPS_HEARD] += 1
         _log.error(
             "Ids of %s may have gone out twice: another worker has reserved [%d, %d), and this "
-            "one has had [%d, %d). Both give up what they hold of it; docs/correctness.md",
+            "one has had [%d, %d). Both drop what they hold of it: docs/correctness.md",
             claim.app_tag,
             claim.left,
             claim.right,

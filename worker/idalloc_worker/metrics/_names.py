@@ -102,8 +102,8 @@ PROCESS_METRICS: Final = (
     Metric(
         "idalloc_requests_limited",
         CounterMetricFamily,
-        "Requests answered BUSY as beyond the share of the RabbitMQ user who sent them: of the "
-        "first 32 such users each, and of all others together.",
+        "Requests answered BUSY because their RabbitMQ user exceeded its share: one series for "
+        "each of the first 32 such users, and one for all others together.",
         lambda it: [((user,), count) for user, count in it.limited.items()],
         ("user",),
     ),
@@ -121,7 +121,7 @@ PROCESS_METRICS: Final = (
     ),
     _counter(
         "idalloc_ids_given_back",
-        "Ids given back to the database by a process that stops; the next reservation has them.",
+        "Ids returned to the database by a process that stops; the next reservation has them.",
         lambda it: it.given_back,
     ),
     _gauge("idalloc_ids_left", "Ids in memory, all tags.", lambda it: it.left),
@@ -136,8 +136,8 @@ PROCESS_METRICS: Final = (
     _gauge("idalloc_refills_in_flight", "Refills under way.", lambda it: it.refills_in_flight),
     _gauge(
         "idalloc_marks_in_broker",
-        "Whether the broker remembers what was reserved, should all workers be down; absent before "
-        "that is known.",
+        "Whether the broker remembers what was reserved, in case all workers are down; absent "
+        "before that is known.",
         lambda it: it.marks_in_broker,
     ),
     _gauge(
@@ -153,7 +153,7 @@ PROCESS_METRICS: Final = (
     _counter("idalloc_broker_reconnects", "Channels opened after the first one.", _reconnects),
     _gauge(
         "idalloc_broker_blocked",
-        "Whether the broker takes no messages, for lack of memory or disk space.",
+        "Whether the broker blocks publishers, for lack of memory or disk space.",
         lambda it: it.blocked,
     ),
     _counter("idalloc_cpu_seconds", "CPU time used by the process.", lambda it: it.cpu_seconds),
@@ -189,7 +189,7 @@ TAG_METRICS: Final = (
     ),
     _tag_counter(
         "idalloc_tag_ids_given_back",
-        "Ids given back to the database by a process that stops.",
+        "Ids returned to the database by a process that stops.",
         lambda t: t.given_back,
     ),
     _tag_gauge("idalloc_tag_ids_left", "Ids in memory.", lambda t: t.left),

@@ -85,7 +85,7 @@ class MySqlHosts:
         for position, number in enumerate(order):
             began = self._clock()
             if began >= deadline:  # no fault of this host
-                error = TimeoutError("the time was up before it was tried")
+                error = TimeoutError("the timeout passed before it was tried")
                 raise unavailable(self._addresses[number], error)
             share = (deadline - began) / (len(order) - position)
             try:

@@ -83,7 +83,7 @@ class _CachingSha2(_Sha256):
             return self._connection._read_packet()  # noqa: SLF001  # as above
         if said == _FULL_LOGIN:
             return self._send_password()
-        raise OperationalError("caching_sha2_password: an answer that is none")
+        raise OperationalError("caching_sha2_password: not a valid answer")
 
 
 def _proof(password: bytes, salt: bytes) -> bytes:

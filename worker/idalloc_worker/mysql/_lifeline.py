@@ -65,12 +65,12 @@ class Lifeline:
             yield
         except Exception as error:
             if self._end_limit(timer):
-                raise TimeoutError("its share of the time was up") from error
+                raise TimeoutError("its share of the timeout has passed") from error
             raise
         finally:
             passed = self._end_limit(timer)
         if passed:
-            raise TimeoutError("its share of the time was up")
+            raise TimeoutError("its share of the timeout has passed")
 
     def _end_limit(self, timer: threading.Timer) -> bool:
         timer.cancel()

@@ -32,7 +32,7 @@ class BoundedConnection(Connection):
     def _read_bytes(self, num_bytes: int) -> bytes:
         self._unread -= num_bytes + _COST_OF_READ
         if self._unread < 0:
-            raise OperationalError(_MALFORMED, "it answers more than any answer can be")
+            raise OperationalError(_MALFORMED, "its answer is longer than any answer can be")
         data: bytes = super()._read_bytes(num_bytes)  # type: ignore[misc]  # not in the stubs
         return data
 
@@ -40,4 +40,4 @@ class BoundedConnection(Connection):
 def check_width(rows: Sequence[Sequence[object]], columns: int) -> None:
     """Raise ValueError unless each row has a value for each column: PyMySQL does not look."""
     if any(len(row) != columns for row in rows):
-        raise ValueError("a row has not as many values as there are columns")
+        raise ValueError("a row does not have one value for each column")

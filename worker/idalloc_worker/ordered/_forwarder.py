@@ -224,7 +224,7 @@ class Forwarder:
 
     def _pass_on_again(self) -> None:
         """Use another channel. An owner that has some of them already wastes some ids."""
-        _log.info("RabbitMQ takes no requests for ordered tags: passing them on again")
+        _log.info("RabbitMQ refuses requests for ordered tags: passing them on again")
         self._reopened_at = self._clock()
         unconfirmed = [each for sent in self._forget_unconfirmed() for each in sent.deliveries]
         self._waiting = unconfirmed + self._waiting

@@ -131,7 +131,7 @@ def _drain(
     given_back = sum(pool.given_back for engine in engines for pool in engine.by_tag.values())
     left = sum(engine.remaining for engine in engines)
     if clean:
-        _log.info("Stopped; %d ids given back, %d are left unused", given_back, left)
+        _log.info("Stopped; %d ids returned to the database, %d left unused", given_back, left)
     else:
         _log.error("Stopped before everything was answered or handed back")
     return 0 if clean else 1

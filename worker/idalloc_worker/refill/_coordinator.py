@@ -201,8 +201,8 @@ class RefillCoordinator:
         if not rewound:
             return
         _log.warning(
-            "The row of %s was set back to %d, below ids that were handed out up to %d (a restore, "
-            "a failover or an edit); it is raised above them again",
+            "The row of %s was rolled back to %d, below ids that were handed out up to %d (a "
+            "restore, a failover or an edit); it is raised above them again",
             attempt.refill.app_tag,
             reservation.rewound_from,
             attempt.watch.floor,

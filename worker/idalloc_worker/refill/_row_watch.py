@@ -172,8 +172,8 @@ class RowWatch:
     def _note(self, app_tag: str, mark: int, floor: int) -> None:
         self._counters[Event.REWINDS_REPAIRED] += 1
         _log.warning(
-            "The row of %s was set back to %d, below ids that were reserved up to %d (a restore, a "
-            "failover or an edit); it is raised above them again",
+            "The row of %s was rolled back to %d, below ids that were reserved up to %d (a "
+            "restore, a failover or an edit); it is raised above them again",
             app_tag,
             mark,
             floor,

@@ -176,7 +176,7 @@ class WorkerService:
     def on_memory_set_back(self, why: str) -> None:
         """Begin anew, as another worker: the broker delivers again what was not answered."""
         self._forget_all(why)
-        self._link.reset_channel(ConnectionResetError("its memory was set back"))
+        self._link.reset_channel(ConnectionResetError("its memory was rolled back"))
 
     def _forget_all(self, why: str) -> None:
         self._counters.events[Event.MEMORY_SET_BACK] += 1

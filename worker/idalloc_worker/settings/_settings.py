@@ -144,8 +144,8 @@ class Settings(BaseModel):
     )
     request_exchange: Annotated[str, AfterValidator(checked_exchange)] = Field(
         default="",
-        description="where next, health and top send requests; id.requests for a user who may "
-        "write to nothing else; by default the default exchange",
+        description="where next, health and top send requests; by default the default exchange; "
+        "id.requests for a user who may write only there",
     )
     mysql_url: Annotated[SecretStr, AfterValidator(_mysql_url)] | None = Field(
         default=None, description="where the database is; several hosts with commas between them"
@@ -210,23 +210,23 @@ class Settings(BaseModel):
     )
     probe_file: File | None = Field(
         default=None,
-        description="where a worker shows that it runs, for idalloc worker --probe; in memory, "
-        "as /run and /dev/shm are",
+        description="the file in which a worker shows that it runs, for idalloc worker --probe; "
+        "put it in memory, such as /run or /dev/shm",
     )
     marks_max_age: Annotated[WholeNumber, Field(ge=0, le=10**9)] = Field(
         default=0,
-        description="seconds; where what the broker remembers is older when a worker starts, tags "
-        "are served once they are raised; 0: always",
+        description="seconds; if the broker's memory is older than this when a worker starts, it "
+        "serves a tag only after its row was raised; 0: off",
     )
     operators: Annotated[tuple[UserName, ...], BeforeValidator(_names)] = Field(
         default=(),
-        description="RabbitMQ users, with commas between them, that are told all about health, as "
-        "is the workers' own",
+        description="RabbitMQ users, with commas between them, who see everything about health, as "
+        "the workers' own user does",
     )
     fleet_users: Annotated[tuple[UserName, ...], BeforeValidator(_names)] = Field(
         default=(),
-        description="the RabbitMQ users that this fleet's workers log in with, where they are "
-        "several, with commas between them; none: all log in as this one does",
+        description="the RabbitMQ users that this fleet's workers log in with, if there are "
+        "several, with commas between them; none: all use the same one",
     )
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = (
         Field(default="info", description="the least severe log records that are written")
@@ -363,7 +363,7 @@ def _conflicts(settings: Settings, values: Mapping[str, _Value]) -> list[str]:
     if settings.prefetch <= settings.max_waiters:
         given = values.get("max_waiters") or values["prefetch"]
         limits = f"prefetch ({settings.prefetch}) must be above max_waiters"
-        reason = "else the requests that wait for one tag keep all others out"
+        reason = "or requests that wait for one tag block all others"
         found.append(f"{given.origin}: {limits} ({settings.max_waiters}): {reason}")
     pair = (settings.metrics_tls_cert, settings.metrics_tls_key)
     if any((*pair, settings.metrics_tls_client_ca)) and not all(pair):

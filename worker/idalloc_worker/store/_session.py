@@ -161,7 +161,7 @@ class StoreSession:
         """Do not begin a reservation whose answer nobody waits for: it would only lose ids."""
         if self._clock() < self._deadline and not self.lifeline.aborted:
             return
-        error = TimeoutError("the time was up before anything was reserved")
+        error = TimeoutError("the timeout passed before anything was reserved")
         raise self._failure(error) from error
 
     def close(self) -> None:

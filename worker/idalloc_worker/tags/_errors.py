@@ -100,7 +100,7 @@ class SegmentContestedError(StoreError):
     def __init__(self, app_tag: str, left: int, right: int) -> None:
         super().__init__(
             f"another worker has also reserved ids of app_tag {app_tag!r} from [{left}, {right}): "
-            f"the database was set back just now; {right - left} ids are lost"
+            f"the database was rolled back just now; {right - left} ids are lost"
         )
         self.possibly_reserved = right - left
 

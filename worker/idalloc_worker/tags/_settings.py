@@ -40,7 +40,7 @@ class TagSettings:
         read_by="store._reservation",
     )
     allowed_users: frozenset[str] | None = Names.setting(
-        "RabbitMQ users who may draw, with a space between them; default: everybody.",
+        "RabbitMQ users who may use the tag, with a space between them; default: everybody.",
         authority=True,
         default="everybody",
         read_by="tags._settings",
