@@ -53,7 +53,11 @@ class NextId:
         self._used: tuple[_Client, IdSequence | AsyncIdSequence] | None = None
 
     def __call__(self, _context: Any = None) -> int:
-        """Return an id. Raises an `IdAllocError` where there is none within the timeout."""
+        """Return an id.
+
+        Raises an `IdAllocError` where there is none within the timeout. SQLAlchemy raises it as the
+        attribute `orig` of a `StatementError`.
+        """
         client = self._client()
         if not self.leased:
             drawn = client.next_id(self.app_tag)

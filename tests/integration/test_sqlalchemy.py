@@ -17,7 +17,7 @@ sqlalchemy = pytest.importorskip(
 pytest.importorskip("aiosqlite", reason="the extra `orm` brings it")
 
 from sqlalchemy import BigInteger, Column, MetaData, String, Table, create_engine, insert, select  # noqa: E402
-from sqlalchemy.exc import MissingGreenlet  # noqa: E402
+from sqlalchemy.exc import MissingGreenlet, StatementError  # noqa: E402
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine  # noqa: E402
 from sqlalchemy.orm import Session, registry  # noqa: E402
 
@@ -67,12 +67,14 @@ def test_core_orm_and_bulk_inserts(leased: bool) -> None:  # noqa: FBT001
 
 
 def test_an_error_reaches_the_caller_and_stores_nothing() -> None:
+    """As SQLAlchemy tells what a default raises."""
     table = orders(FakeIdClient({"order": 1}), tag="unknown")
     engine = create_engine("sqlite://")
     table.metadata.create_all(engine)
-    with Session(engine) as session, pytest.raises(AppTagNotFoundError):
+    with Session(engine) as session, pytest.raises(StatementError) as error:
         session.execute(insert(table), {"customer": "a"})
     engine.dispose()
+    assert isinstance(error.value.orig, AppTagNotFoundError)
 
 
 @pytest.mark.parametrize("leased", [True, False])
@@ -103,9 +105,10 @@ def test_an_async_client_needs_an_async_engine() -> None:
             table = orders(client)
             engine = create_engine("sqlite://")
             table.metadata.create_all(engine)
-            with engine.begin() as connection, pytest.raises(MissingGreenlet):
+            with engine.begin() as connection, pytest.raises(StatementError) as error:
                 connection.execute(insert(table), {"customer": "a"})
             engine.dispose()
+            assert isinstance(error.value.orig, MissingGreenlet)
 
     asyncio.run(store())
 
