@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NoReturn
 
 from idalloc_client.amqp import (
     Brokers,
@@ -91,6 +91,12 @@ class ConfiguredClient(ABC):
             retry=retry,
         )
         self._begin()
+
+    def __reduce__(self) -> NoReturn:
+        # What a copy shared with the original would be closed with it.
+        raise TypeError(
+            "a client cannot be copied or pickled: make it where each process imports it"
+        )
 
     @abstractmethod
     def _begin(self) -> None:
