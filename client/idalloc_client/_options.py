@@ -80,6 +80,8 @@ class ConfiguredClient(ABC):
         """
         timeout = checked_timeout(timeout)
         brokers = connection_parameters(url, name or process_name("client"))
+        for broker in brokers:
+            broker.role = None if name else "client"
         for login in unencrypted_logins(brokers):
             warn_of_cleartext(login)
         self._options = ClientOptions(

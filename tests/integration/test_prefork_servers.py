@@ -11,12 +11,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from subprocess import PIPE
 from typing import Final
 
 import pytest
 
+from devstack import TcpProxy
 from devstack.servers._ports import free_port
-from devstack.workers import PATIENCE, Fleet
+from devstack.workers import PATIENCE, Fleet, through
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.long
@@ -195,3 +197,38 @@ def test_multiprocessing(served: Served, method: str) -> None:
     with served.running(sys.executable, "-m", "tests.served.pool", method) as server:
         assert server.wait(PATIENCE) == 0
     served.check(PROCESSES + 1)
+
+
+GREENLETS = """
+from gevent import monkey
+monkey.patch_all()
+import gevent, sys
+from idalloc_client import IdClient
+
+with IdClient(sys.argv[1], timeout=100) as client:
+    ids = client.sequence("test_business")
+    first = client.next_id("test_business")
+    print("connected", flush=True)
+    sys.stdin.readline()
+    calls = [gevent.spawn(client.next_id, "test_business"), gevent.spawn(next, ids)]
+    gevent.sleep(0.1)
+    print("waiting" if not any(call.ready() for call in calls) else "answered", flush=True)
+    print(len({first, *(call.get() for call in calls)}), flush=True)
+"""
+
+
+def test_greenlets(fleet: Fleet, proxy: TcpProxy) -> None:
+    """In a process that gevent has patched, a call that waits leaves others their turn."""
+    fleet.start()
+    command = [sys.executable, "-c", GREENLETS, through(proxy, fleet.amqp_url)]
+    with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, text=True, cwd=ROOT) as caller:
+        assert caller.stdin is not None
+        assert caller.stdout is not None
+        assert caller.stdout.readline() == "connected\n"
+        proxy.pause()
+        caller.stdin.write("go on\n")
+        caller.stdin.flush()
+        assert caller.stdout.readline() == "waiting\n"
+        proxy.resume()
+        assert caller.stdout.readline() == "3\n"
+        assert caller.wait(PATIENCE) == 0
