@@ -36,7 +36,7 @@ $(SITE): $(INSTALLED)
 	@touch $@
 
 $(EVERYTHING): $(INSTALLED)
-	$(PIP) -e '.[worker,dev,bench,browser,docs,manifests]'
+	$(PIP) -e '.[worker,dev,bench,browser,docs,manifests,orm,prefork]'
 	@touch $@
 
 demo: $(INSTALLED) ## Hand out ids through a real RabbitMQ from a real MySQL, and check them.

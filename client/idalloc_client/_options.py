@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NoReturn
 
 from idalloc_client.amqp import (
     Brokers,
@@ -79,6 +79,8 @@ class ConfiguredClient(ABC):
         """
         timeout = checked_timeout(timeout)
         brokers = connection_parameters(url, name or process_name("client"))
+        for broker in brokers:
+            broker.role = None if name else "client"
         for login in unencrypted_logins(brokers):
             warn_of_cleartext(login)
         self._options = ClientOptions(
@@ -90,6 +92,12 @@ class ConfiguredClient(ABC):
             retry=retry,
         )
         self._begin()
+
+    def __reduce__(self) -> NoReturn:
+        # What a copy shared with the original would be closed with it.
+        raise TypeError(
+            "a client cannot be copied or pickled: make it where each process imports it"
+        )
 
     @abstractmethod
     def _begin(self) -> None:

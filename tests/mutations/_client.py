@@ -312,6 +312,13 @@ CLIENT: Final = (
     ),
     # Memory that is not one's own any more
     Rule(
+        "Where uWSGI forks later, no thread is left that could wait for the interpreter's lock.",
+        "client/idalloc_client/_clients/_brief_session.py",
+        "        if self._lasting.closed or not self._brief():\n",
+        "        if True:\n",
+        ("tests/unit/clients/test_brief_session.py",),
+    ),
+    Rule(
         "A child that C code forked has no ids of its parent: the kernel wipes the page.",
         _MEMORY,
         "        memory.madvise(_WIPE_ON_FORK)\n",

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, Protocol, Self
 
 from idalloc_client._batch import IdBatch
+from idalloc_client._clients._brief_session import BriefSession, uwsgi_forks_later
 from idalloc_client._clients._session import LinkSession
 from idalloc_client._errors import IdAllocError
 from idalloc_client._options import ConfiguredClient
@@ -67,6 +68,8 @@ class IdClient(ConfiguredClient):
         self._finalizer = weakref.finalize(self, self._session.close, _CLOSE_TIMEOUT)
 
     def _new_session(self) -> Session:
+        if uwsgi_forks_later():
+            return BriefSession(self._options, uwsgi_forks_later)
         return LinkSession(self._options)
 
     def next_id(self, app_tag: str, *, timeout: float | None = None) -> int:

@@ -114,6 +114,10 @@ class LinkSession:
         self._running: _Running | None = None
         self._process = MEMORY.process()
 
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
     def draw(self, app_tag: str, count: int | None, timeout: float) -> Any:
         running = self._running
         if running is None or not running.alive[0]:

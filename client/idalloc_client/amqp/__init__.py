@@ -1,7 +1,7 @@
 """The connection to RabbitMQ; the one place that knows pika. Of the client and the worker."""
 
 from idalloc_client.amqp._backoff import Backoff
-from idalloc_client.amqp._broker_url import relax
+from idalloc_client.amqp._broker_url import process_name, relax
 from idalloc_client.amqp._brokers import shuffled, spread
 from idalloc_client.amqp._cleartext import cleartext_warning, is_local, warn_of_cleartext
 from idalloc_client.amqp._confirms import Confirms
@@ -45,7 +45,6 @@ from idalloc_client.amqp._url import (
     checked_exchange,
     checked_timeout,
     connection_parameters,
-    process_name,
     unencrypted_logins,
     user_id,
     user_ids,

@@ -1,5 +1,7 @@
 """Reads one broker's URL, and how it is logged in to there: with a password or a certificate."""
 
+import os
+import socket
 import ssl
 from collections.abc import Callable, Mapping
 from copy import copy
@@ -52,8 +54,15 @@ class Broker(pika.URLParameters):
     tls: LastGood[ssl.SSLContext] | None = None
     beside: Callable[[], Credentials | None] | None = None
     """Gives the credentials of the connection that this one belongs to."""
+    role: str | None = None
+    """What it is for, where it is named by the process that connects: a child has another id."""
     given: Mapping[str, list[str]]
     """The URL's options."""
+
+
+def process_name(role: str) -> str:
+    """Name this process for people: product, role, host and process id."""
+    return f"idalloc {role} {socket.gethostname()}:{os.getpid()}"
 
 
 def renewed(broker: Parameters) -> Parameters:
@@ -62,6 +71,9 @@ def renewed(broker: Parameters) -> Parameters:
         return broker
     fresh = copy(broker)
     fresh.login = fresh.tls = fresh.beside = None  # pika makes a deep copy of what it is given
+    if broker.role is not None:
+        name = process_name(broker.role)
+        fresh.client_properties = {**(broker.client_properties or {}), "connection_name": name}
     if broker.login is not None:
         fresh.credentials = broker.login.again()
         present = broker.beside() if broker.beside else None

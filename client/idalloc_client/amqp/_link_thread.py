@@ -6,7 +6,6 @@ import socket
 import threading
 import time
 from collections import deque
-from functools import cached_property
 from typing import Any
 
 from pika.adapters.select_connection import IOLoop
@@ -99,12 +98,10 @@ class LinkThread:
 class _LateLoop:
     """pika's loop, which takes its descriptors at the first use: when `start` adds a waker."""
 
-    @cached_property
-    def _opened(self) -> IOLoop:
-        return IOLoop()
-
     def __getattr__(self, name: str) -> Any:
-        value = getattr(self._opened, name)
+        # No cached_property: before Python 3.12 it has a lock, which a child may get locked.
+        loop = self.__dict__.get("_opened") or self.__dict__.setdefault("_opened", IOLoop())
+        value = getattr(loop, name)
         setattr(self, name, value)  # found at once from now on
         return value
 

@@ -1,7 +1,5 @@
 """What a client is constructed with: checks it, and adds the defaults that an RPC needs."""
 
-import os
-import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -134,11 +132,6 @@ def product_version() -> str:
         return version("idalloc")
     except PackageNotFoundError:
         return "unknown"
-
-
-def process_name(role: str) -> str:
-    """Name this process for people: product, role, host and process id."""
-    return f"idalloc {role} {socket.gethostname()}:{os.getpid()}"
 
 
 def checked_exchange(name: str) -> str:

@@ -1,12 +1,15 @@
 """What a client can be constructed with."""
 
+import os
 from urllib.parse import quote
 
 import pytest
 from pika import PlainCredentials
 
 from idalloc_client import IdClient
+from idalloc_client.amqp._broker_url import renewed
 from idalloc_client.amqp._url import connection_parameters, user_id
+from tests.forks import in_child
 
 
 @pytest.mark.parametrize(
@@ -87,3 +90,18 @@ def test_a_list_of_brokers_that_cannot_be_is_refused(url: str, words: str) -> No
         IdClient(url)
     assert words in str(caught.value)
     assert "s3cr3t" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", [None, "shop"])
+def test_a_connection_is_named_after_the_process_that_opens_it(name: str | None) -> None:
+    """Not after its parent, unless it was given a name."""
+    [broker] = IdClient("amqp://127.0.0.1:1/", name=name)._options.brokers
+
+    def named() -> str:
+        return str((renewed(broker).client_properties or {})["connection_name"])
+
+    def own_name() -> bool:
+        return named() == (name or f"{named().rpartition(':')[0]}:{os.getpid()}")
+
+    assert own_name()
+    assert in_child(own_name) == "True"

@@ -1,7 +1,9 @@
 """The options of a client: each of them arrives where it is read, whichever client was given it."""
 
 import asyncio
+import copy
 import inspect
+import pickle
 from dataclasses import fields
 from typing import Any
 
@@ -124,3 +126,12 @@ def test_both_sessions_read_every_option(monkeypatch: pytest.MonkeyPatch) -> Non
         assert session._link._brokers.in_turn() == list(tasks._options.brokers)
 
     asyncio.run(test())
+
+
+@pytest.mark.parametrize("kind", [IdClient, AsyncIdClient, FakeIdClient, AsyncFakeIdClient])
+def test_a_client_is_neither_copied_nor_passed_to_another_process(kind: Any) -> None:
+    """The error says what to do instead, not what could not be pickled inside."""
+    client = kind() if "Fake" in kind.__name__ else kind(URL)
+    for copied in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError, match="where each process imports it"):
+            copied(client)

@@ -19,7 +19,16 @@ PACKAGES = {
 # worker -> client -> schemas.
 ALLOWED = {
     "idalloc_schemas": {"pydantic", "pydantic_core"},
-    "idalloc_client": {"idalloc_schemas", "pika", "pydantic", "opentelemetry", "prometheus_client"},
+    "idalloc_client": {
+        "idalloc_schemas",
+        "pika",
+        "pydantic",
+        # Those of its extras.
+        "django",
+        "opentelemetry",
+        "prometheus_client",
+        "sqlalchemy",
+    },
     "idalloc_worker": {
         "idalloc_schemas",
         "idalloc_client",

@@ -1,0 +1,1 @@
+"""A Django project whose rows get their ids from idalloc; `tests/integration/test_django.py`."""
