@@ -142,8 +142,9 @@ def test_gunicorn(served: Served, kind: str, preload: bool) -> None:  # noqa: FB
         ["--master"],
         ["--master", "--enable-threads", "--threads=2"],
         ["--master", "--lazy-apps"],
+        ["--master", "--gevent=10", "--gevent-monkey-patch"],
     ],
-    ids=["default", "master", "threads", "lazy"],
+    ids=["default", "master", "threads", "lazy", "gevent"],
 )
 def test_uwsgi(served: Served, options: list[str]) -> None:
     """It forks in C: no hook of Python's runs."""

@@ -6,7 +6,7 @@ import celery
 
 from tests.served import URL, draw
 
-app = celery.Celery("served", broker=URL, backend="rpc://")
+app = celery.Celery("served", broker=URL)
 app.conf.broker_connection_retry_on_startup = True
 
 

@@ -23,7 +23,8 @@ _CLOSE_TIMEOUT = 5.0  # seconds
 def uwsgi_forks_later() -> bool:
     """Say whether this is uWSGI's first process, or its master: what it is before it has a role."""
     uwsgi = sys.modules.get("uwsgi")  # its own, which exists in its processes alone
-    return uwsgi is not None and uwsgi.worker_id() == 0 and uwsgi.mule_id() == 0
+    numbers = [getattr(uwsgi, name, None) for name in ("worker_id", "mule_id")]
+    return all(number is not None and number() == 0 for number in numbers)
 
 
 class BriefSession:

@@ -2,7 +2,7 @@
 
 import sys
 import threading
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -36,8 +36,10 @@ def fail_in_each_way(client: IdClient) -> None:
             call()
 
 
-def threads_since(before: set[threading.Thread]) -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread not in before]
+def threads_since(before: set[threading.Thread]) -> list[str]:
+    """Name those of clients; one that resolves a host's name ends by itself."""
+    names = [thread.name for thread in threading.enumerate() if thread not in before]
+    return [name for name in names if name.startswith("idalloc")]
 
 
 def test_no_call_leaves_a_thread_in_a_process_that_uwsgi_forks(uwsgi: SimpleNamespace) -> None:
@@ -54,6 +56,15 @@ def test_no_call_leaves_a_thread_in_a_process_that_uwsgi_forks(uwsgi: SimpleName
 def test_what_is_made_in_a_worker_of_uwsgi_has_one_connection(uwsgi: SimpleNamespace) -> None:
     """As everywhere else."""
     uwsgi.worker = 1
+    before = set(threading.enumerate())
+    with IdClient(NOBODY, timeout=0.01) as client:
+        fail_in_each_way(client)
+        assert len(threads_since(before)) == 1
+
+
+def test_a_module_of_that_name_need_not_be_uwsgi(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An application's tests may have one."""
+    monkeypatch.setitem(sys.modules, "uwsgi", ModuleType("uwsgi"))
     before = set(threading.enumerate())
     with IdClient(NOBODY, timeout=0.01) as client:
         fail_in_each_way(client)
