@@ -27,6 +27,7 @@ ALLOWED = {
         "pydantic",
         "pymysql",
         "cryptography",
+        "opentelemetry",
         "click",
         "prometheus_client",
         "pythonjsonlogger",

@@ -271,6 +271,7 @@ def _as_bytes(properties: BasicProperties) -> Properties:
         user_id=encoded(properties.user_id),
         app_id=encoded(properties.app_id),
         message_id=encoded(properties.message_id),
+        table=getattr(properties, "table", None),
     )
 
 
