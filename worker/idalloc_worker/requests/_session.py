@@ -49,7 +49,7 @@ class Delivery:
     @property
     def server(self) -> str:
         """The host of the broker that it came from."""
-        return str(self.session.connection.params.host)
+        return self.session.server
 
     @property
     def returnable(self) -> bool:
@@ -116,6 +116,11 @@ class Session:
     def connection(self) -> Connection:
         """The connection that its channel is on."""
         return self._pika_channel.connection
+
+    @property
+    def server(self) -> str:
+        """The host of the broker."""
+        return self._channel.server
 
     @property
     def usable(self) -> bool:

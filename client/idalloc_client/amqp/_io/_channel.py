@@ -52,6 +52,11 @@ class MessageChannel(ABC):
         return bool(self.pika_channel.is_open)
 
     @property
+    def server(self) -> str:
+        """The host of the broker."""
+        return str(self.pika_channel.connection.params.host)
+
+    @property
     def server_properties(self) -> Mapping[str, Any] | None:
         """What the broker says of itself."""
         properties: Mapping[str, Any] | None = self.pika_channel.connection.server_properties
