@@ -16,7 +16,7 @@ from idalloc_client._memory import MEMORY
 from idalloc_client._options import ClientOptions
 from idalloc_client._rpc import FleetReplies, PendingCalls, RawReply, RequestSpec, RestoreWatch
 from idalloc_client._stats import ClientCounters
-from idalloc_client._traces import begin_call
+from idalloc_client._traces import begin_call, context_here
 from idalloc_client.amqp import AsyncioSelectorLoop, Link, nothing, shuffled
 from idalloc_schemas import ALLOC_QUEUE
 
@@ -84,9 +84,11 @@ class AsyncLinkSession:
             return None
         promise: asyncio.Future[int] = self._create_future()
         deadline = monotonic() + self._timeout
-        trace = None if begin_call is None else begin_call(ALLOC_QUEUE, app_tag, 1)
-        if trace is not None:
-            self.batcher.follow(queue, promise, trace)
+        trace = None
+        if context_here is not None and begin_call is not None and context_here():
+            trace = begin_call(ALLOC_QUEUE, app_tag, 1)
+            if trace is not None:
+                self.batcher.follow(queue, promise, trace)
         try:
             if not queue.join(promise, deadline):
                 self.batcher.refuse(promise)

@@ -52,10 +52,12 @@ def _harmless(method: Callable[_Params, _Result]) -> Callable[_Params, _Result |
     return tried
 
 
+context_here: Final = get_current
+
+
 def begin_call(queue: str, app_tag: str | None, count: int) -> CallTrace | None:
-    """Begin to follow a call if its caller is in a span."""
+    """Begin to follow a call if its caller is in a span; 0.1 us where there is no context."""
     here = get_current()
-    # Measured: 0.1 us where there is no context at all, which is all that most calls ever do here.
     return _begin(here, queue, app_tag, count) if here else None
 
 

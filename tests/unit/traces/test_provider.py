@@ -1,6 +1,7 @@
 """Where a worker's spans go: who decides that, and what is done at a stop."""
 
 import logging
+import subprocess
 import sys
 import threading
 from typing import Any
@@ -101,3 +102,19 @@ def test_a_collector_that_is_away_holds_no_stop_up(monkeypatch: pytest.MonkeyPat
     Tracing(None, "segments", shut_down).stop()
     assert not answered.is_set()
     answered.set()
+
+
+WITHOUT = """
+import sys
+sys.modules["opentelemetry"] = None  # as if it were not installed
+import idalloc_client._traces as of_client
+from idalloc_worker.process import run_worker
+from idalloc_worker.traces import Tracing
+assert of_client.begin_call is None
+assert Tracing.start("worker", "segments", {}).new_traces(print) is None
+"""
+
+
+def test_everything_works_without_opentelemetry() -> None:
+    """Neither the client nor the worker needs it."""
+    subprocess.run([sys.executable, "-c", WITHOUT], check=True)
