@@ -1,5 +1,6 @@
 """Traces of real workers, as a collector gets them: from a caller's span to a refill's SQL."""
 
+import asyncio
 import json
 import threading
 from collections.abc import Iterator
@@ -9,13 +10,15 @@ from typing import Any, Self
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import Span
 
 from devstack import Database
 from devstack.ordered import Owners, add_ordered_tag
 from devstack.workers import Fleet
-from idalloc_client import IdClient
+from idalloc_client import AppTagNotFoundError, AsyncIdClient, IdClient
 from idalloc_client._traces import _calls
 from idalloc_schemas import RespCode
 from idalloc_worker.tags._partitions import QUEUES, partition_of
@@ -108,7 +111,17 @@ class Application:
     """A caller with a provider of its own."""
 
     def __init__(self) -> None:
-        self.tracer = TracerProvider(shutdown_on_exit=False).get_tracer("application")
+        self._exporter = InMemorySpanExporter()
+        provider = TracerProvider(shutdown_on_exit=False)
+        provider.add_span_processor(SimpleSpanProcessor(self._exporter))
+        self.tracer = provider.get_tracer("application")
+
+    def sent(self, name: str, parent: Span) -> list[ReadableSpan]:
+        """Find the spans of calls that were made in another one."""
+        spans = self._exporter.get_finished_spans()
+        return [
+            each for each in spans if each.name == name and each.parent == parent.get_span_context()
+        ]
 
     @contextmanager
     def span(self) -> Iterator[Span]:
@@ -150,6 +163,45 @@ def test_one_trace_leads_from_a_caller_to_the_refill(
     began, ended = process.times
     for span in (wait, reply, refill):
         assert began <= span.times[0] <= span.times[1] <= ended
+
+
+def counts(spans: list[ReadableSpan]) -> list[object]:
+    return [(span.attributes or {})["idalloc.count"] for span in spans]
+
+
+def test_each_way_to_ask_is_a_span(fleet: Fleet, application: Application) -> None:
+    """Of threads and of tasks: single ids, batches, leases, questions about health, failures."""
+
+    async def ask() -> Span:
+        async with AsyncIdClient(fleet.amqp_url) as client:
+            with application.span() as span:
+                await client.next_id("test_business")  # the queue of the tag is made
+                await client.next_id("test_business")  # and used
+                await client.next_ids("test_business", 5)
+                await client.health()
+                with pytest.raises(AppTagNotFoundError):
+                    await client.next_id("unknown")
+                with client.sequence("test_business", floor=50) as ids:
+                    await anext(ids)
+        return span
+
+    fleet.start()
+    with IdClient(fleet.amqp_url) as client, application.span() as of_thread:
+        client.next_id("test_business")
+        client.next_id("test_business")
+        client.next_ids("test_business", 5)
+        client.health()
+        with pytest.raises(AppTagNotFoundError):
+            client.next_id("unknown")
+        with client.sequence("test_business", floor=50) as ids:
+            next(ids)
+    for caller in (of_thread, asyncio.run(ask())):
+        calls = application.sent("send id.alloc", caller)[:5]  # a further lease may be cut off
+        assert counts(calls) == [1, 1, 5, 1, 50]
+        assert {(call.attributes or {})["server.address"] for call in calls} == {"127.0.0.1"}
+        failed = [(call.attributes or {}).get("error.type") for call in calls]
+        assert failed == [None, None, None, "AppTagNotFoundError", None]
+        assert len(application.sent("send id.health", caller)) == 1
 
 
 @pytest.mark.long
