@@ -140,7 +140,7 @@ class RequestSpan:
         }
         if exchange:
             attributes["messaging.destination.name"] = f"{exchange}:{self._queue}"
-        for span in self._callers if self._own is None else [self._own]:
+        for span in self._callers if self._own is None else [*self._callers, self._own]:
             if again:
                 span.add_event("sent again", attributes)
             else:

@@ -122,6 +122,9 @@ def test_callers_who_share_a_request_keep_their_spans(traces: Traces) -> None:
         traces.ask(world, caller)
     world.turn()
     headers = headers_of(world.sent[0])
+    carrier = world.sent[0].carrier
+    assert carrier is not None
+    carrier.sent(b"c-1", "rabbitmq", "")
     world.answer()
     spans = {span.name: span for span in traces.shown()}
     sends = [span for span in traces.shown() if span.name == "send id.alloc"]
@@ -132,6 +135,7 @@ def test_callers_who_share_a_request_keep_their_spans(traces: Traces) -> None:
     assert together.parent == calls[0].context
     assert headers == {"traceparent": traceparent(together)}
     assert (together.attributes or {})["idalloc.callers"] == 2
+    assert {(span.attributes or {})["server.address"] for span in sends} == {"rabbitmq"}
 
 
 def test_a_request_has_so_many_links_and_looks_at_so_many_callers(
