@@ -19,7 +19,8 @@ def runtime(
     refill_threads: Any = None,
     counters: Counters | None = None,
     clock: Callable[[], float] = lambda: 1000.0,
+    traces: Any = None,
 ) -> Runtime:
     """Make one in which nothing runs by itself."""
     link = link or SimpleNamespace(call_soon=_at_once, call_later=lambda *_: None)
-    return Runtime(link, post, refill_threads, counters or Counters(), clock)
+    return Runtime(link, post, refill_threads, counters or Counters(), clock, traces)

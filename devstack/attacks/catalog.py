@@ -65,6 +65,7 @@ ATTACKS: Final = (
     Attack(floods.large_unanswerable, _ALLOC),
     Attack(floods.deep_headers, _ALLOC),
     Attack(floods.flood_of_deep_headers, _ALLOC),
+    Attack(floods.traced, _ALLOC),
     Attack(floods.fleet_health, _HEALTH),
     Attack(floods.health, _HEALTH),
     Attack(floods.health_unread, _NONE),

@@ -122,6 +122,13 @@ def flood_of_deep_headers(intruder: Intruder) -> None:
     intruder.asks(PLAIN_TAG, intruder.deeds.messages)
 
 
+def traced(intruder: Intruder) -> None:
+    """Ask for one id, each time as part of a trace, with as much baggage as is looked through."""
+    headers = {"traceparent": f"00-{'7' * 32}-{'7' * 16}-01", "baggage": "x" * 16_000}
+    intruder.flood(ALLOC, _request(PLAIN_TAG), reply_to=DIRECT_REPLY_TO, headers=headers)
+    intruder.asks(PLAIN_TAG, intruder.deeds.messages)
+
+
 def _nested(levels: int) -> bytes:
     """Prepare a request whose header is a table in a table, and so on, which no library writes."""
     properties = BasicProperties(headers={"a": {}}, reply_to=DIRECT_REPLY_TO)

@@ -40,6 +40,9 @@ PRIVATE_BEGINS: Final = 7_654_321_000_000
 _PATIENCE: Final = 60.0
 _STEP: Final = 100_000
 _OTHERS_BYTES: Final = 64 * 2**20
+_TRACED: Final = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
+"""Has workers show what callers want to be shown, to a collector that is away."""
+
 _DESCRIPTORS: Final = 1024  # of a worker, as most systems have it by default
 
 
@@ -130,7 +133,7 @@ def attack_site(
     with (
         shipped_broker(stack) as broker,
         scratch_database(stack.mysql_url) as database,
-        Fleet(broker.users[WORKER], database.url) as fleet,
+        Fleet(broker.users[WORKER], database.url, _TRACED) as fleet,
     ):
         many = [f"many-{number}" for number in range(tags)]
         _add_rows(database, many, broker.user_name(CALLER))

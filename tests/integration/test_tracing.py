@@ -103,8 +103,9 @@ def test_a_context_that_cannot_travel_is_left_out(
     queue: str, carrier: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It costs the trace, and neither the call, nor the connection that others use."""
-    monkeypatch.setattr("idalloc_client._clients._session.capture", lambda: carrier)
-    with Recorder(queue, 2) as recorder, IdClient(queue) as client:
+    monkeypatch.setattr("opentelemetry.propagate.inject", lambda to, _context: to.update(carrier))
+    span = _TRACER.start_as_current_span("order")
+    with Recorder(queue, 2) as recorder, IdClient(queue) as client, span:
         assert [client.next_id("order"), client.next_id("order")] == [1, 1]
         assert client.stats().connections_lost == 0
     assert recorder.headers == [{}, {}]
@@ -112,18 +113,18 @@ def test_a_context_that_cannot_travel_is_left_out(
 
 def test_a_context_in_any_script_travels(queue: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Header values are UTF-8."""
-    monkeypatch.setattr(
-        "idalloc_client._clients._session.capture", lambda: {"baggage": "käse=ok 🧀"}
-    )
-    with Recorder(queue, 1) as recorder, IdClient(queue) as client:
+    carrier = {"baggage": "käse=ok 🧀"}
+    monkeypatch.setattr("opentelemetry.propagate.inject", lambda to, _context: to.update(carrier))
+    span = _TRACER.start_as_current_span("order")
+    with Recorder(queue, 1) as recorder, IdClient(queue) as client, span:
         client.next_id("order")
-    assert recorder.headers == [{"baggage": "käse=ok 🧀"}]
+    assert recorder.headers == [carrier]
 
 
 def test_a_propagator_that_fails_costs_no_call(queue: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is the application's: what it raises is not the caller's to handle."""
 
-    def fail(_carrier: object) -> None:
+    def fail(*_: object) -> None:
         raise LookupError
 
     monkeypatch.setattr("opentelemetry.propagate.inject", fail)

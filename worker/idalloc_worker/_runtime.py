@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from idalloc_client.amqp import Link
 from idalloc_worker.counters import Counters
 from idalloc_worker.store import RefillThreads
+from idalloc_worker.traces import Traces
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,3 +19,4 @@ class Runtime:
     refill_threads: RefillThreads
     counters: Counters
     clock: Callable[[], float] = time.monotonic
+    traces: Traces | None = None

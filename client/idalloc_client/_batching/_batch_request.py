@@ -7,7 +7,7 @@ from idalloc_client._batch import IdBatch
 from idalloc_client._batching._tag_queue import Batch, TagQueue, Waiter, deadline_of
 from idalloc_client._errors import IdAllocError
 from idalloc_client._rpc import RawReply, RequestSpec
-from idalloc_client._stats import Carrier
+from idalloc_client._traces import Carrier
 
 OnFinished = Callable[["BatchRequest", RawReply | IdAllocError], None]
 

@@ -5,7 +5,9 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from itertools import islice
 from math import frexp
+from weakref import WeakKeyDictionary
 
 from idalloc_client._batch import IdBatch
 from idalloc_client._batching._batch_request import BatchRequest
@@ -15,7 +17,8 @@ from idalloc_client._batching._resting import Resting
 from idalloc_client._batching._tag_queue import Batch, CallLimit, TagQueue, Waiter
 from idalloc_client._errors import IdAllocError, TooManyCallsError, unexpected
 from idalloc_client._rpc import PendingCalls, RawReply, alloc_request
-from idalloc_client._stats import Carrier, ClientCounters
+from idalloc_client._stats import ClientCounters
+from idalloc_client._traces import CallTrace, Carrier
 from idalloc_schemas import ALLOC_QUEUE
 
 _log = logging.getLogger("idalloc.client")
@@ -33,6 +36,9 @@ such tasks got 0.6 of the ids, and cost the broker 1.7 times the CPU time."""
 SLOW = 0.2
 """Seconds after which a request no longer keeps later calls from leaving: it may be with a worker
 that is frozen or gone, or lost, or not have been taken by a full queue."""
+
+_LOOKED_THROUGH = 1000
+"""Callers of a request among whom those in a span are looked for: it may have any number."""
 
 _TICK = 0.05  # seconds between two looks at what is in flight
 _IDLE_QUEUES = 1000
@@ -75,6 +81,8 @@ class Batcher:
         """Callers who were served in this turn of the loop."""
         self._watching = False
         self.counters: ClientCounters = pending.counters
+        self._traces: WeakKeyDictionary[Promise, CallTrace] = WeakKeyDictionary()
+        """Of callers in a span; it goes with the last who waits for a promise."""
         self._resting = Resting(call_later, clock, self._come_back)
         self._refused = RefusedCallers(
             counters=pending.counters,
@@ -118,18 +126,18 @@ class Batcher:
         app_tag: str,
         waiter: Waiter,
         timeout: float,
-        carrier: Carrier | None = None,
+        trace: CallTrace | None = None,
         *,
         lease: bool = False,
     ) -> None:
-        """Take a call; `app_tag` is valid, and `carrier` has the caller's trace context.
+        """Take a call; `app_tag` is valid, and `trace` follows it if its caller is in a span.
 
         A `lease` hears the first answer: its sequence asks again itself, while others wait for it.
         """
         promise, count, deadline = waiter
         queue = self.queue(app_tag, timeout, lease=lease)
-        if not queue.waiting:
-            queue.carrier = carrier
+        if trace is not None:
+            self.follow(queue, promise, trace)
         if count is None:
             joined = queue.join(promise, deadline)
             queue.single = False  # it may leave without a word
@@ -137,6 +145,14 @@ class Batcher:
             joined = queue.join_for(promise, count, deadline)
         if not joined:
             self.refuse(promise)
+
+    def follow(self, queue: TagQueue, promise: Promise, trace: CallTrace) -> None:
+        """Have a caller's context travel who is about to join a queue.
+
+        Of callers who are not recorded only the first one's does, and no other is remembered.
+        """
+        if trace.recorded or not queue.waiting:
+            self._traces[promise] = trace
 
     def refuse(self, promise: Promise) -> None:
         error = TooManyCallsError(f"{self._call_limit.max_calls} calls are in flight already")
@@ -246,13 +262,19 @@ class Batcher:
 
     def _note(self, request: BatchRequest) -> None:
         queue, batch = request.tag_queue, request.batch
-        request.carrier, queue.carrier = queue.carrier, None
+        if self._traces:
+            request.carrier = self._carrier_for(batch)
         request.holds_place = batch.size < queue.request_size.limit
         queue.in_flight += request.holds_place
         self._in_flight.add(request)
         self.counters.requests += 1
         self.counters.gathered += len(batch.waiters)
         self._watch()
+
+    def _carrier_for(self, batch: Batch) -> Carrier | None:
+        first = (promise for promise, _, _ in islice(batch.waiters, _LOOKED_THROUGH))
+        traces = [trace for promise in first if (trace := self._traces.get(promise)) is not None]
+        return traces[0].carrier(traces) if traces else None
 
     def _watch(self) -> None:
         """Look after a while at what is in flight: one timer for all of it."""
@@ -333,6 +355,8 @@ class Batcher:
 
     def _conclude(self, request: BatchRequest, outcome: RawReply | IdAllocError) -> None:
         ids = request.read(outcome)
+        if request.carrier is not None:
+            request.carrier.finished(ids if isinstance(ids, IdAllocError) else None)
         if not isinstance(ids, IdBatch):
             self._refused.handle(request, ids)
             return

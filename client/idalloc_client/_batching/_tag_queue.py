@@ -6,7 +6,6 @@ from operator import itemgetter
 from idalloc_client._batch import IdBatch
 from idalloc_client._batching._promise import TOO_LATE, Promise, settle
 from idalloc_client._batching._request_size import RequestSize
-from idalloc_client._stats import Carrier
 
 Waiter = tuple[Promise, int | None, float]
 """A caller: its promise, how many ids it wants (None: one, as an int), and its deadline.
@@ -75,7 +74,6 @@ class TagQueue:
         "_limit",
         "_on_wanted",
         "app_tag",
-        "carrier",
         "dry",
         "eager",
         "extra",
@@ -117,8 +115,6 @@ class TagQueue:
         """Whether single calls wait until a request comes back; whoever frees a place looks."""
         self.flush_pending = False
         self.flushing = False
-        self.carrier: Carrier | None = None
-        """The trace context of the first one who waits; whoever lets callers join sets it."""
 
     @property
     def wanted(self) -> int:

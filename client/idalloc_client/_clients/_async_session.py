@@ -15,7 +15,8 @@ from idalloc_client._errors import ClientClosedError, IdAllocError
 from idalloc_client._memory import MEMORY
 from idalloc_client._options import ClientOptions
 from idalloc_client._rpc import FleetReplies, PendingCalls, RawReply, RequestSpec, RestoreWatch
-from idalloc_client._stats import ClientCounters, capture
+from idalloc_client._stats import ClientCounters
+from idalloc_client._traces import begin_call, context_here
 from idalloc_client.amqp import AsyncioSelectorLoop, Link, nothing, shuffled
 from idalloc_schemas import ALLOC_QUEUE
 
@@ -83,8 +84,11 @@ class AsyncLinkSession:
             return None
         promise: asyncio.Future[int] = self._create_future()
         deadline = monotonic() + self._timeout
-        if capture is not None and not queue.waiting:
-            queue.carrier = capture()
+        trace = None
+        if context_here is not None and begin_call is not None and context_here():
+            trace = begin_call(ALLOC_QUEUE, app_tag, 1)
+            if trace is not None:
+                self.batcher.follow(queue, promise, trace)
         try:
             if not queue.join(promise, deadline):
                 self.batcher.refuse(promise)
@@ -93,6 +97,8 @@ class AsyncLinkSession:
         except RuntimeError:  # the loop is closed, and this is another one
             self.cancel(app_tag, promise)
             return None
+        if trace is not None:
+            promise.add_done_callback(trace.on_done)
         return promise
 
     def cancel(self, app_tag: str, promise: "asyncio.Future[int]") -> None:
@@ -112,15 +118,21 @@ class AsyncLinkSession:
     ) -> "asyncio.Future[Any]":
         promise = self._create_future()
         deadline = monotonic() + timeout
-        carrier = None if capture is None else capture()
-        self.batcher.add(app_tag, (promise, count, deadline), timeout, carrier, lease=lease)
+        trace = None if begin_call is None else begin_call(ALLOC_QUEUE, app_tag, count or 1)
+        if trace is not None:
+            promise.add_done_callback(trace.on_done)
+        self.batcher.add(app_tag, (promise, count, deadline), timeout, trace, lease=lease)
         if deadline < self._sweep_at:
             self._sweep_no_later_than(deadline)
         return promise
 
     async def call(self, spec: RequestSpec[Any], timeout: float) -> RawReply:  # noqa: ASYNC109  # it travels along
         promise: asyncio.Future[RawReply] = self._create_future()
-        carrier = None if capture is None else capture()
+        trace = None if begin_call is None else begin_call(spec.queue, None, 0)
+        carrier = None
+        if trace is not None:
+            promise.add_done_callback(trace.on_done)
+            carrier = trace.carrier([trace])
         call_later = self._link.call_later if self._retry else None
         call = LoneCall(spec, monotonic() + timeout, promise, carrier, self._pending, call_later)
         call.begin(self._link.call_later)

@@ -11,7 +11,7 @@ from idalloc_client._batching import Promise, settle
 from idalloc_client._errors import IdAllocError
 from idalloc_client._retry import Refusals, can_pass, overdue_after
 from idalloc_client._rpc import PendingCalls, RawReply, RequestSpec
-from idalloc_client._stats import Carrier
+from idalloc_client._traces import Carrier
 
 CallLater = Callable[[float, Callable[[], None]], object]
 
@@ -77,6 +77,8 @@ class LoneCall:
     def _ask_later(self, refusal: IdAllocError, call_later: CallLater) -> None:
         now = self.clock()
         refusals = self.refusals = Refusals.after(self.refusals, refusal, now)
+        if self.carrier is not None:
+            self.carrier.finished(refusal)
         pause = refusals.pause(self.deadline - now, random.random())  # noqa: S311  # spreads load
         if pause is None:
             settle(self.reply, refusals.at_last())

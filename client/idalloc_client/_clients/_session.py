@@ -5,6 +5,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import nullcontext
 from typing import Any
 
 from idalloc_client._batch import IdBatch
@@ -22,14 +23,8 @@ from idalloc_client._rpc import (
     gather,
 )
 from idalloc_client._sequences import no_lease_in_time
-from idalloc_client._stats import (
-    Carrier,
-    ClientCounters,
-    ClientStats,
-    SequenceStats,
-    capture,
-    snapshot,
-)
+from idalloc_client._stats import ClientCounters, ClientStats, SequenceStats, snapshot
+from idalloc_client._traces import CallTrace, begin_call
 from idalloc_client.amqp import LinkThread, shuffled
 from idalloc_schemas import ALLOC_QUEUE
 
@@ -58,22 +53,29 @@ class _Running:
         self._timeout = options.timeout
         self.queues = self.batcher.queues(options.timeout)
         """Where calls that do not say otherwise wait, by tag."""
-        self._inbox: deque[tuple[str, Waiter, float, Carrier | None, bool]] = deque()
+        self._inbox: deque[tuple[str, Waiter, float, CallTrace | None, bool]] = deque()
         self._woken = False
 
     def start(self) -> None:
         self.thread.post(RestoreWatch(self.thread.link, self._process).look)
         self.thread.start()
 
-    def enter(self, app_tag: str, timeout: float, waiter: Waiter, *, lease: bool = False) -> None:
+    def enter(
+        self,
+        app_tag: str,
+        timeout: float,
+        waiter: Waiter,
+        trace: CallTrace | None = None,
+        *,
+        lease: bool = False,
+    ) -> None:
         """Let a caller in, from any thread.
 
         Where the tag's requests are all on their way, the thread is not woken: it looks here when
         the first of them comes back. It marks the queue as not full before it looks, and callers
         come in before they look at the queue, so that nobody is overlooked.
         """
-        carrier = None if capture is None else capture()
-        self._inbox.append((app_tag, waiter, timeout, carrier, lease))
+        self._inbox.append((app_tag, waiter, timeout, trace, lease))
         queue = self.queues.get(app_tag)
         if queue is not None and queue.full and timeout == self._timeout and waiter[1] is None:
             return
@@ -96,9 +98,9 @@ class _Running:
         self._woken = False  # first, so that who comes in from now on wakes the thread again
         inbox, add = self._inbox, self.batcher.add
         while inbox:
-            app_tag, waiter, timeout, carrier, lease = inbox.popleft()
+            app_tag, waiter, timeout, trace, lease = inbox.popleft()
             try:
-                add(app_tag, waiter, timeout, carrier, lease=lease)
+                add(app_tag, waiter, timeout, trace, lease=lease)
             except Exception as error:  # noqa: BLE001  # those behind this one are not at fault
                 settle(waiter[0], unexpected(error))
 
@@ -125,9 +127,14 @@ class LinkSession:
         if count is not None or type(app_tag) is not str or app_tag not in running.queues:
             check_draw(app_tag, 1 if count is None else count)
         promise = ThreadPromise()
-        deadline = time.monotonic() + timeout
-        running.enter(app_tag, timeout, (promise, count, deadline))
-        return self._wait(running, promise, timeout)
+        waiter = promise, count, time.monotonic() + timeout
+        trace = None if begin_call is None else begin_call(ALLOC_QUEUE, app_tag, count or 1)
+        if trace is None:
+            running.enter(app_tag, timeout, waiter)
+            return self._wait(running, promise, timeout)
+        with trace:
+            running.enter(app_tag, timeout, waiter, trace)
+            return self._wait(running, promise, timeout)
 
     def draw_later(
         self,
@@ -143,15 +150,19 @@ class LinkSession:
         except IdAllocError as error:
             settle(promise, error)
             return
+        trace = None if begin_call is None else begin_call(ALLOC_QUEUE, app_tag, count)
+        if trace is not None:
+            promise.add_done_callback(trace.on_done)
         deadline = time.monotonic() + timeout
-        running.enter(app_tag, timeout, (promise, count, deadline), lease=True)
+        running.enter(app_tag, timeout, (promise, count, deadline), trace, lease=True)
         if self._closed:  # meanwhile, so that the thread may not get to it any more
             settle(promise, ClientClosedError("the client is closed"))
 
     def call(self, spec: RequestSpec[Any], timeout: float) -> RawReply:
         running = self._mine() or self._start()
         promise = ThreadPromise()
-        carrier = None if capture is None else capture()
+        trace = None if begin_call is None else begin_call(spec.queue, None, 0)
+        carrier = None if trace is None else trace.carrier([trace])
         deadline = time.monotonic() + timeout
         call_later = running.thread.link.call_later
         call = LoneCall(
@@ -160,7 +171,8 @@ class LinkSession:
         )
         running.thread.post(lambda: call.begin(call_later))
         try:
-            reply: RawReply = self._wait(running, promise, timeout, call)
+            with trace or nullcontext():
+                reply: RawReply = self._wait(running, promise, timeout, call)
         finally:
             running.thread.post(call.forget)
         return reply

@@ -7,7 +7,7 @@ from typing import Any
 from idalloc_client._errors import IdAllocError
 from idalloc_client._rpc._pending_calls import PendingCalls
 from idalloc_client._rpc._request_spec import RawReply, RequestSpec
-from idalloc_client._stats import Carrier
+from idalloc_client._traces import Carrier
 
 
 class FleetReplies:

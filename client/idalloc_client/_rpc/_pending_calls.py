@@ -26,7 +26,8 @@ from idalloc_client._rpc._copies import Copies, CopyBudget, RoundTrip
 from idalloc_client._rpc._request_spec import RawReply, RequestSpec
 from idalloc_client._rpc._route import Route
 from idalloc_client._rpc._silent_channel import SilentChannel
-from idalloc_client._stats import Carrier, ClientCounters
+from idalloc_client._stats import ClientCounters
+from idalloc_client._traces import Carrier
 from idalloc_client.amqp import (
     Basic,
     BasicProperties,
@@ -56,7 +57,7 @@ class PendingCall(Protocol):
     deadline: float
     """On the clock of `PendingCalls`."""
     carrier: Carrier | None
-    """The trace context to pass on."""
+    """What takes its callers' trace context along, if any of them has one."""
 
     def finish(self, outcome: RawReply | IdAllocError) -> None:
         """End the call; may come twice, and the first outcome stands."""
@@ -298,15 +299,21 @@ class PendingCalls:
             expiration=b"%d" % min(remaining_ms, _MAX_EXPIRATION_MS),
             type=spec.message_type.encode(),
             user_id=self._user_id,
-            headers=call.carrier,
         )
+        carrier = call.carrier
+        if carrier is not None:
+            properties.headers = carrier.headers
         queue, other = spec.queue.encode(), self._route.other(spec.queue, now, again=again)
         try:
             channel.publish(queue, properties, spec.body, mandatory=True, exchange=other)
         except ValueError as error:  # a trace context that is no text, or fits into no frame
             _log.debug("A request goes without its trace context: %s", error)
-            call.carrier = properties.headers = None
+            properties.headers = None
             channel.publish(queue, properties, spec.body, mandatory=True, exchange=other)
+        if carrier is not None:
+            carrier.headers = properties.headers
+            exchange = channel.exchange if other is None else other
+            carrier.sent(correlation_id, channel.server, exchange.decode())
         if self._confirms:
             self._unconfirmed.add(correlation_id)
 

@@ -8,16 +8,13 @@ from idalloc_client._stats._stats import (
     sequence_stats,
     snapshot,
 )
-from idalloc_client._stats._tracing import Carrier, capture
 
 __all__ = [
-    "Carrier",
     "ClientCounters",
     "ClientStats",
     "LeaseCounters",
     "RoundTrips",
     "SequenceStats",
-    "capture",
     "sequence_stats",
     "snapshot",
 ]

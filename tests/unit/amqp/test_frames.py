@@ -154,6 +154,12 @@ class Reader:
         self.taken.append((tag, redelivered, found, body))
 
 
+def table_of(headers: dict[str, object]) -> bytes:
+    pieces: list[bytes] = []
+    pika.data.encode_table(pieces, headers)
+    return b"".join(pieces)
+
+
 message = st.tuples(
     st.integers(1, 2),
     st.sampled_from(["mine", "other"]),
@@ -178,7 +184,9 @@ def test_deliveries_are_taken_and_the_rest_is_passed_on(
         stream += heartbeat + frames
         passed += heartbeat
         if (channel, tag) == (1, "mine"):
-            expected.append((number, redelivered, ours(texts | {"message_id": "m"}), body))
+            found = ours(texts | {"message_id": "m"})
+            found.table = table_of(headers)
+            expected.append((number, redelivered, found, body))
         else:
             passed += frames
     reader = Reader()

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from pika.frame import decode_frame
 from pika.spec import BasicProperties
 
+from idalloc_client.amqp._io._channel import _as_bytes
+from idalloc_client.amqp._io._frames import MAX_TABLE
 from idalloc_client.amqp._io._message_headers import HeaderlessProperties, ignore_message_headers
 
 
@@ -74,3 +76,13 @@ def test_headers_that_pika_cannot_read_do_no_harm(table: bytes) -> None:
     """The reply address is found behind a table that would raise an error."""
     decoded = decode(encode(BasicProperties(content_type="a", reply_to="b"), table))
     assert decoded.reply_to == "b"
+
+
+@pytest.mark.parametrize("size", [0, 10, MAX_TABLE - 4, MAX_TABLE])
+def test_the_table_is_kept_as_it_came_unless_it_is_long(size: int) -> None:
+    """For whoever knows what to look for in it; as by the reader that does without pika."""
+    table = b"x" * size
+    properties = decode(encode(BasicProperties(), table))
+    whole = struct.pack(">I", size) + table
+    assert _as_bytes(properties).table == (whole if len(whole) <= MAX_TABLE else None)
+    assert _as_bytes(decode(encode(BasicProperties()))).table is None

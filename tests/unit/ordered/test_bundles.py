@@ -24,6 +24,7 @@ REQUESTS = st.builds(
     reply_to=SHORT_STRINGS,
     correlation_id=SHORT_STRINGS,
     user=SHORT_STRINGS,
+    traceparent=st.none() | st.just(b"00-" + b"7" * 32 + b"-" + b"7" * 16 + b"-01"),
 )
 WANTED = st.tuples(TAGS, st.just(inf) | st.floats(0.001, 10**6))
 

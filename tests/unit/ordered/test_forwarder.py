@@ -178,6 +178,22 @@ def test_requests_of_one_turn_travel_together_and_count_once_confirmed(bench: Be
     assert bench.session.finished == added
 
 
+def test_a_trace_goes_along_and_ends_once_the_owners_queue_has_it(bench: Bench) -> None:
+    """The owner goes on with it; what has none names none."""
+    ends: list[str] = []
+    traceparent = b"00-" + b"7" * 32 + b"-" + b"7" * 16 + b"-01"
+    shown: Any = SimpleNamespace(traceparent=traceparent, end=ends.append)
+    first, _ = bench.add(2)
+    first.trace = shown
+    channel = bench.open()
+    ((_, _, body),) = channel.published
+    requests = decode_bundle(body, partition_of("order"))
+    assert [request.traceparent for request in requests] == [traceparent, None]
+    assert not ends
+    channel.confirm(1)
+    assert ends == ["forwarded"]
+
+
 def test_a_confirm_may_stand_for_several(bench: Bench) -> None:
     """`multiple` covers all before it, and none after."""
     channel = bench.open()

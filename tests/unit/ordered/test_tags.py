@@ -117,6 +117,33 @@ def test_workers_are_believed_on_who_asked() -> None:
     assert (bench.asked, bench.dead) == (["alice"], [])
 
 
+def test_an_owner_goes_on_with_a_trace() -> None:
+    """It came with the request from the worker that passed it on; the others have none."""
+    bench = BundleBench()
+    begun: list[tuple[Any, ...]] = []
+    bench.parts._traces = SimpleNamespace(begin=lambda *about: begun.append(about))
+    traceparent = b"00-" + b"7" * 32 + b"-" + b"7" * 16 + b"-01"
+    asked = AllocRequest(app_tag="order")
+    shown = OrderedRequest(asked, b"q", b"1", b"alice", traceparent)
+    bench.deliver(
+        encode_bundle([OrderedRequest(asked, b"q", b"0", b"bob"), shown]), b"idalloc-worker"
+    )
+    ((parent, request, queue),) = begun
+    assert (parent, request.user, queue) == (traceparent, b"alice", PARTITION)
+    assert bench.asked == ["bob", "alice"]
+
+
+def test_an_owners_request_that_waits_says_so(bench: Bench) -> None:
+    """For the refill of the engine for ordered tags."""
+    waits: list[bool] = []
+    trace = SimpleNamespace(waits=lambda *, ordered: waits.append(ordered))
+    request: Any = SimpleNamespace(
+        request=AllocRequest(app_tag="order"), deadline=2000.0, trace=trace
+    )
+    bench.parts._take(request, 1000.0, None)
+    assert waits == [True]
+
+
 @pytest.mark.parametrize("sender", [b"mallory", b"", None])
 def test_a_bundle_that_no_worker_wrote_is_put_away_unread(sender: bytes | None) -> None:
     """Anybody may publish to every queue: not a byte of such a message is looked at."""

@@ -82,10 +82,21 @@ class Bench:
     def __init__(self) -> None:
         self.fleet, self.refill_threads = FakeFleet(), FakeRefillThreads()
         self.records: list[RefillOutcome] = []
-        around = runtime(refill_threads=self.refill_threads)
+        self.shown: list[tuple[str, float, str | None, bool]] = []
+        around = runtime(refill_threads=self.refill_threads, traces=self)
         self.counters = around.counters.events
         fleet: Any = self.fleet
         self.refills = RefillCoordinator(fleet, around, self.records.append)
+
+    def begin(self, *_: object) -> None:
+        """Follow no request."""
+
+    def refilled(
+        self, app_tag: str, seconds: float, error: BaseException | None, *, ordered: bool
+    ) -> None:
+        self.shown.append(
+            (app_tag, seconds, error if error is None else type(error).__name__, ordered)
+        )
 
     def answer(self, result: Reservation | Exception, seconds: float = 0.0) -> None:
         refill = self.refill_threads.requests.pop()
@@ -221,3 +232,13 @@ def test_a_row_that_keeps_moving_ends_the_attempt(bench: Bench) -> None:
     (record,) = bench.records
     assert isinstance(record.result, RewindSuspectedError)
     assert bench.counters[Event.REWINDS_REPAIRED] == 0
+
+
+def test_each_look_at_the_row_is_shown_for_itself(bench: Bench) -> None:
+    """With the time that it took: what the claim takes is no time of the database."""
+    bench.answer(RewindSuspectedError("order", 5, 10, MAX_ID), 0.5)
+    bench.answer(Reservation(Segment(10, 20), SETTINGS), 0.25)
+    assert bench.shown == [
+        ("order", 0.5, "RewindSuspectedError", False),
+        ("order", 0.25, None, False),
+    ]

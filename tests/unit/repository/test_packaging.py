@@ -36,6 +36,7 @@ ALLOWED = {
         "pydantic",
         "pymysql",
         "cryptography",
+        "opentelemetry",
         "click",
         "prometheus_client",
         "pythonjsonlogger",

@@ -1,6 +1,7 @@
 """How a request ends at the responder: passed on, handed back, or told."""
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -111,3 +112,49 @@ def test_of_a_flood_that_cannot_be_answered_some_is_kept_to_look_at(bench: Bench
     assert Counter(bench.ends) == {"dead-lettered": SHOWN, "dropped": 2 * SHOWN}
     bench.responder.dead_letter(bench.delivery(), bench.now + 1)
     assert bench.ends[-1] == "dead-lettered"
+
+
+class FakeTrace:
+    """Notes how a request ended."""
+
+    traceparent = b""
+
+    def __init__(self) -> None:
+        self.outcomes: list[str] = []
+
+    def waits(self, *, ordered: bool) -> None:
+        """Nothing waits here."""
+
+    def end(self, outcome: str) -> None:
+        self.outcomes.append(outcome)
+
+
+@pytest.mark.parametrize(
+    ("end", "outcome"),
+    [
+        (lambda to, one: to.answer(one, ((1, 2),)), "granted"),
+        (lambda to, one: to.answer(one, SHUTTING_DOWN), "handed_back"),
+        (lambda to, one: to.answer(one, busy("no place", 0.1)), "busy"),
+        (lambda to, one: to.refuse(one, over_share("enough", 0.1)), "limited"),
+        (lambda to, one: to.expire(one), "expired"),
+        (lambda to, one: to.doubts(one), "doubted"),
+        (lambda to, one: to.dead_letter(one, 100.0), "dead_lettered"),
+    ],
+)
+def test_whoever_follows_a_request_hears_how_it_ended(
+    bench: Bench, end: Callable[[Responder, Delivery], None], outcome: str
+) -> None:
+    """By the word that counts it, whatever the end is."""
+    delivery, trace = bench.delivery(), FakeTrace()
+    delivery.trace = trace
+    end(bench.responder, delivery)
+    assert trace.outcomes == [outcome]
+    assert bench.outcomes == {outcome: 1}
+
+
+def test_a_request_that_is_passed_on_has_not_ended(bench: Bench) -> None:
+    """Its owner's queue has to take it first."""
+    delivery, trace = bench.delivery(), FakeTrace()
+    delivery.trace = trace
+    bench.responder.answer(delivery, REDIRECTED)
+    assert not trace.outcomes

@@ -1,7 +1,7 @@
 """The calls in flight: which reply is whose, and what is sent when."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -24,7 +24,7 @@ from idalloc_client._rpc._request_spec import RawReply, RequestSpec, alloc_reque
 from idalloc_client._rpc._route import NO_EXCHANGE, NO_WORKER_HERE
 from idalloc_client._rpc._silent_channel import FIRST
 from idalloc_client._stats._counters import ClientCounters
-from idalloc_client._stats._tracing import Carrier
+from idalloc_client._traces import Carrier
 from idalloc_client.amqp._io._frames import Properties
 
 
@@ -45,6 +45,7 @@ class FakeMessageChannel:
     """A channel that keeps what was sent."""
 
     is_open = True
+    server = "rabbitmq"
 
     def __init__(self) -> None:
         self.pika_channel = self
@@ -391,3 +392,46 @@ def test_without_the_right_to_send_calls_end_until_there_is_a_channel() -> None:
     pending.add(calls[2])
     assert not calls[2].outcomes
     assert len(pending) == 1
+
+
+class FakeCarrier:
+    """Takes a context along, and notes where it goes."""
+
+    def __init__(self) -> None:
+        self.headers: Mapping[str, str] | None = {"traceparent": "00-1-2-01"}
+        self.ways: list[tuple[bytes, str, str]] = []
+
+    def sent(self, correlation_id: bytes, server: str, exchange: str) -> None:
+        self.ways.append((correlation_id, server, exchange))
+
+    def finished(self, error: Exception | None) -> None:
+        """Nobody answers here."""
+
+
+def test_whoever_follows_a_request_hears_each_time_that_it_leaves() -> None:
+    """Where to, and under which correlation id: over a lost connection it leaves twice."""
+    bench = Bench()
+    carrier = FakeCarrier()
+    (correlation_id,) = bench.add(Call(carrier=carrier))
+    bench.calls.on_lost(StreamLostError())
+    bench.connect()
+    assert carrier.ways == [(correlation_id, "rabbitmq", "")] * 2
+    assert bench.channel.sent[-1].headers == carrier.headers
+
+
+def test_a_context_that_cannot_travel_stays_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It costs the trace, and neither the call, nor the connection that others use."""
+    publish = FakeMessageChannel.publish
+
+    def refuse_headers(channel: FakeMessageChannel, *about: Any, **more: Any) -> None:
+        if about[1].headers:
+            raise ValueError("too long for a frame")
+        publish(channel, *about, **more)
+
+    monkeypatch.setattr(FakeMessageChannel, "publish", refuse_headers)
+    bench = Bench()
+    carrier = FakeCarrier()
+    bench.add(Call(carrier=carrier))
+    assert [sent.headers for sent in bench.channel.sent] == [None]
+    assert carrier.headers is None
+    assert len(carrier.ways) == 1

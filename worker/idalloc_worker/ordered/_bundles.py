@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from idalloc_schemas import AllocRequest, InvalidMessageError, explain
 from idalloc_worker.tags import partition_of
+from idalloc_worker.traces import traceparent_of
 
 MAX_REQUESTS: Final = 64
 """In one message: more than any version has put there is from no worker."""
@@ -43,6 +44,8 @@ class OrderedRequest:
     correlation_id: ShortString
     user: ShortString
     """The sender as the broker vouched for it to the worker that passed the request on."""
+    traceparent: bytes | None = None
+    """The caller's trace context, if the request is to be shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,8 @@ def encode_bundle(requests: Sequence[OrderedRequest]) -> bytes:
         [
             *(request.wanted.app_tag, request.wanted.count),
             *map(_as_text, (request.reply_to, request.correlation_id, request.user)),
+            # Left out where there is none, as workers of before do.
+            *([] if request.traceparent is None else [_as_text(request.traceparent)]),
         ]
         for request in requests
     ]
@@ -114,12 +119,19 @@ def _request(row: Sequence[Any], partition: int) -> OrderedRequest:
     wanted = AllocRequest(app_tag=app_tag, count=count)
     if partition_of(app_tag) != partition:
         raise InvalidMessageError("a request is for a tag of another partition")
-    return OrderedRequest(wanted, *map(_short_string, properties))
+    reply_to, correlation_id, user = map(_short_string, properties)
+    return OrderedRequest(wanted, reply_to, correlation_id, user, _traceparent(row[5:6]))
 
 
 def _as_text(value: ShortString) -> str | None:
     """Show each byte as the character of the same number: JSON has no bytes."""
     return None if value is None else value.decode("latin-1")
+
+
+def _traceparent(fields: Sequence[object]) -> bytes | None:
+    """Read the context that a worker passed on; what else stands there is a newer one's."""
+    texts = (field for field in fields if isinstance(field, str))
+    return next((traceparent_of(text.encode(errors="replace")) for text in texts), None)
 
 
 def _short_string(value: object) -> ShortString:

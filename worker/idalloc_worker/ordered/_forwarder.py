@@ -260,6 +260,8 @@ class Forwarder:
                 if refusal is None:
                     self._second_tries.forget(delivery)
                     delivery.session.finish(delivery)
+                    if delivery.trace is not None:
+                        delivery.trace.end("forwarded")
                 elif refusal is not _NOT_TAKEN or not self._second_tries.admits(delivery):
                     self._second_tries.forget(delivery)
                     self._events[Event.UNROUTABLE] += 1
@@ -283,5 +285,9 @@ class Forwarder:
 
 def _ordered(delivery: Delivery) -> OrderedRequest:
     return OrderedRequest(
-        delivery.request, delivery.reply_to, delivery.correlation_id, delivery.user
+        delivery.request,
+        delivery.reply_to,
+        delivery.correlation_id,
+        delivery.user,
+        None if delivery.trace is None else delivery.trace.traceparent,
     )

@@ -73,6 +73,7 @@ class OrderedTags:
         self._throttled = ThrottledLog(_log)
         self._counters = runtime.counters
         self._clock = runtime.clock
+        self._traces = runtime.traces
         self._loop = runtime.link
         self._post = runtime.post
         self._refill_threads = runtime.refill_threads
@@ -180,7 +181,9 @@ class OrderedTags:
         if self._responder.stalls.may_be_dead(deadline, now) and self._responder.doubts(delivery):
             return
         self._counters.events[Event.OWNED] += len(requests)
-        for request in session.unpack(delivery, requests):
+        for request, sent in zip(session.unpack(delivery, requests), requests, strict=True):
+            if self._traces is not None and sent.traceparent is not None:
+                request.trace = self._traces.begin(sent.traceparent, request, delivery.queue)
             if request.answerable:
                 request.since, request.deadline = now, deadline
                 self._take(request, now, request.user_name if vouched else None)
@@ -205,6 +208,8 @@ class OrderedTags:
             self._responder.answer(request, answer)
         else:
             self._counters.events[Event.WAITED] += 1
+            if request.trace is not None:
+                request.trace.waits(ordered=True)
 
     def _on_end(self) -> None:
         self._counters.events[Event.GENERATIONS] += 1

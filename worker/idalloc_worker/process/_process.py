@@ -28,6 +28,7 @@ from idalloc_worker.rights import FleetUsers
 from idalloc_worker.service import WorkerService, freeze_start
 from idalloc_worker.settings import Settings
 from idalloc_worker.store import RefillThreads, SegmentStore
+from idalloc_worker.traces import Tracing
 
 _log = logging.getLogger("idalloc.worker")
 
@@ -57,6 +58,7 @@ def run_worker(
     group = f"{socket.gethostname()} {started_by}"
     brokers = spread(connection_parameters(settings.broker_url(), name), group, place.number)
     hosts = MySqlHosts(address)
+    tracing = Tracing.start(name, settings.table)
     refill_threads = RefillThreads(
         lambda: SegmentStore(hosts, settings.table, settings.refill_timeout),
         settings.refill_threads,
@@ -72,6 +74,7 @@ def run_worker(
         vouching=Vouching(settings.marks_max_age or None),
         operators=settings.operators,
         users=FleetUsers(settings.fleet_users),
+        new_traces=tracing.new_traces,
     )
     link = service.thread
     taker = SnapshotTaker(
@@ -94,7 +97,10 @@ def run_worker(
         starter.retry()
     place.vitals.drains(place.number)
     place.notifier.stopping()
-    return _drain(link, service, refill_threads, (engine, ordered_engine), settings.drain_timeout)
+    engines = (engine, ordered_engine)
+    status = _drain(link, service, refill_threads, engines, settings.drain_timeout)
+    tracing.stop()
+    return status
 
 
 def worker_name() -> str:

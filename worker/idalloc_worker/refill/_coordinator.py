@@ -56,6 +56,7 @@ class RefillCoordinator:
         self._refill_threads = runtime.refill_threads
         self._record = record
         self._counters = runtime.counters.events
+        self._traces = runtime.traces
         self._post = runtime.post
         self._lookups = LookupQueue(runtime)
         self._attempts: dict[int, _Attempt] = {}
@@ -154,6 +155,10 @@ class RefillCoordinator:
         attempt, result = self._attempts[end.refill.attempt], end.result
         attempt.in_database = False
         attempt.seconds += end.seconds
+        if self._traces is not None:
+            error = None if isinstance(result, Reservation) else result
+            about = (end.refill.app_tag, end.seconds, error)
+            self._traces.refilled(*about, ordered=end.refill.ordered)
         if isinstance(result, Reservation):
             self._note_rewind(attempt, result)
         if isinstance(result, RewindSuspectedError) and not attempt.abandoned:

@@ -67,10 +67,12 @@ class Responder:
         if isinstance(answer, tuple):
             self._outcomes[ALLOC_QUEUE][_GRANTED] += 1
             self._reply(delivery, encode_alloc_success(answer), ALLOC_REPLY_TYPE)
+            if delivery.trace is not None:
+                delivery.trace.end(_GRANTED)
         elif isinstance(answer, Redirected):
             self._on_redirected(delivery)
         elif answer.code is RespCode.SHUTTING_DOWN and delivery.returnable:
-            self._outcomes[ALLOC_QUEUE][Outcome.HANDED_BACK] += 1
+            self._count(delivery, Outcome.HANDED_BACK)
             delivery.session.hand_back(delivery)
         else:
             self.refuse(delivery, answer)
@@ -78,10 +80,10 @@ class Responder:
     def refuse(self, delivery: Delivery, refusal: Refused) -> None:
         """Answer with an error."""
         if isinstance(refusal, OverShare):
-            self._outcomes[delivery.queue][Outcome.LIMITED] += 1
+            self._count(delivery, Outcome.LIMITED)
             self._limited.add(delivery.user_name)
         else:
-            self._outcomes[delivery.queue][REFUSED[refusal.code]] += 1
+            self._count(delivery, REFUSED[refusal.code])
         reply = error_reply(refusal)
         self._reply(delivery, reply.encode(), REPLY_TYPES[delivery.queue])
 
@@ -110,6 +112,12 @@ class Responder:
     def beware(self) -> None:
         """Suspect what is delivered again for a while: something of it ended the connection."""
         self._wary_until = self._clock() + _WARY_FOR
+
+    def _count(self, delivery: Delivery, outcome: Outcome) -> None:
+        """Count how a request ended, other than with ids."""
+        self._outcomes[delivery.queue][outcome] += 1
+        if delivery.trace is not None:
+            delivery.trace.end(outcome)
 
     def _reply(self, delivery: Delivery, body: bytes, message_type: str) -> None:
         suspect = delivery.redelivered and (
@@ -151,7 +159,7 @@ class Responder:
 
     def expire(self, delivery: Delivery) -> None:
         """Drop a request that is past its deadline."""
-        self._outcomes[delivery.queue][Outcome.EXPIRED] += 1
+        self._count(delivery, Outcome.EXPIRED)
         if delivery.session.usable:
             delivery.session.finish(delivery)
 
@@ -159,13 +167,13 @@ class Responder:
         """Hand a message back, once, that may have aged unseen while the process was stopped."""
         if delivery.redelivered:
             return False
-        self._outcomes[ALLOC_QUEUE][Outcome.DOUBTED] += 1
+        self._count(delivery, Outcome.DOUBTED)
         delivery.session.hand_back(delivery)
         return True
 
     def dead_letter(self, delivery: Delivery, now: float) -> None:
         """Put a request away that cannot be answered; of a flood of them, some."""
-        self._outcomes[delivery.queue][Outcome.DEAD_LETTERED] += 1
+        self._count(delivery, Outcome.DEAD_LETTERED)
         self._throttled.warning(
             now, "dead letter", "Dead-lettered a message on %s: no usable reply_to", delivery.queue
         )

@@ -11,6 +11,7 @@ from idalloc_schemas import CONTENT_TYPE, HEALTH_REPLY_TYPE, AllocRequest
 from idalloc_worker.requests._acks import Acknowledgements
 from idalloc_worker.requests._reply_address import ReplyAddresses, release_of
 from idalloc_worker.rights import FleetUsers
+from idalloc_worker.traces import RequestTrace
 
 _NOT_PARSED = AllocRequest(app_tag="-")
 _CONTENT_TYPE = CONTENT_TYPE.encode()
@@ -37,11 +38,18 @@ class Delivery:
     request: AllocRequest = _NOT_PARSED
     deadline: float = inf
     """Until when its caller waits, in monotonic seconds."""
+    trace: RequestTrace | None = None
+    """What shows it to its caller's operator, if that was asked for."""
 
     @property
     def user_name(self) -> str | None:
         """The sender's name, as a row may have it."""
         return None if self.user is None else self.user.decode(errors="replace")
+
+    @property
+    def server(self) -> str:
+        """The host of the broker that it came from."""
+        return self.session.server
 
     @property
     def returnable(self) -> bool:
@@ -108,6 +116,11 @@ class Session:
     def connection(self) -> Connection:
         """The connection that its channel is on."""
         return self._pika_channel.connection
+
+    @property
+    def server(self) -> str:
+        """The host of the broker."""
+        return self._channel.server
 
     @property
     def usable(self) -> bool:

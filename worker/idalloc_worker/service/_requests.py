@@ -13,6 +13,7 @@ from idalloc_worker.ordered import OrderedTags
 from idalloc_worker.requests import Delivery, Responder, deadline_of
 from idalloc_worker.service._effect_runner import EffectRunner
 from idalloc_worker.service._turns import SLICE, Turns
+from idalloc_worker.traces import traceparent_in
 
 _REQUESTS: Final = Event.REQUESTS  # a look into an enum costs as much as the count itself
 
@@ -41,6 +42,7 @@ class Requests:
         self._turns = turns
         self._events = runtime.counters.events
         self._clock = runtime.clock
+        self._traces = runtime.traces
         self._last_user: bytes | None = None
         self._last_name: str | None = None
 
@@ -90,6 +92,9 @@ class Requests:
         if self._stalls.may_be_dead(deadline, now) and self._responder.doubts(delivery):
             return
         delivery.request, delivery.deadline, delivery.since = request, deadline, came
+        if properties.table is not None and self._traces is not None:
+            parent = traceparent_in(properties.table)
+            delivery.trace = self._traces.begin(parent, delivery, delivery.queue, now - came)
         if request.app_tag in self._ordered.known:
             self._ordered.forward(delivery)
             return
@@ -103,5 +108,7 @@ class Requests:
         )
         if answer is None:
             self._events[Event.WAITED] += 1
+            if delivery.trace is not None:
+                delivery.trace.waits(ordered=False)
         else:
             self._responder.answer(delivery, answer)

@@ -16,12 +16,7 @@ from idalloc_worker.fleet import Fleet
 from idalloc_worker.health import HealthRequests
 from idalloc_worker.marks import Vouching
 from idalloc_worker.ordered import OrderedEngine, OrderedTags
-from idalloc_worker.refill import (
-    GiveBacks,
-    RefillCoordinator,
-    RowWatch,
-    record_outcome,
-)
+from idalloc_worker.refill import GiveBacks, RefillCoordinator, RowWatch, record_outcome
 from idalloc_worker.requests import (
     ADVICE,
     BEAT,
@@ -45,6 +40,7 @@ from idalloc_worker.service._request_queues import RequestQueues
 from idalloc_worker.service._requests import Requests
 from idalloc_worker.service._turns import Turns
 from idalloc_worker.store import RefillOutcome, RefillThreads, Reservation
+from idalloc_worker.traces import NewTraces, no_traces
 
 _log = logging.getLogger("idalloc.worker")
 
@@ -75,10 +71,12 @@ class WorkerService:
         clock: Callable[[], float] = time.monotonic,
         clocks: ClockWatch | None = None,
         new_ordered_tags: type[OrderedTags] = OrderedTags,
+        new_traces: NewTraces = no_traces,
     ) -> None:
         thread = self.thread = new_thread(self)
         link = self._link = thread.link
-        runtime = Runtime(link, thread.post, refill_threads, counters, clock)
+        traces = new_traces(link.call_later)
+        runtime = Runtime(link, thread.post, refill_threads, counters, clock, traces)
         users = self._users = users or FleetUsers()
         self._engines = (engine, ordered_engine)
         self._name = name

@@ -52,6 +52,11 @@ class MessageChannel(ABC):
         return bool(self.pika_channel.is_open)
 
     @property
+    def server(self) -> str:
+        """The host of the broker."""
+        return str(self.pika_channel.connection.params.host)
+
+    @property
     def server_properties(self) -> Mapping[str, Any] | None:
         """What the broker says of itself."""
         properties: Mapping[str, Any] | None = self.pika_channel.connection.server_properties
@@ -271,6 +276,7 @@ def _as_bytes(properties: BasicProperties) -> Properties:
         user_id=encoded(properties.user_id),
         app_id=encoded(properties.app_id),
         message_id=encoded(properties.message_id),
+        table=getattr(properties, "table", None),
     )
 
 

@@ -19,6 +19,10 @@ MAX_BODY = 4 * 1024 * 1024
 """Bytes. The longest that anybody here writes is an answer about a thousand tags, a tenth of it; a
 longer body is thrown away as it is read, so that no sender decides what memory its readers need."""
 
+MAX_TABLE = 16 * 1024
+"""Bytes of a header table that is kept: a trace context with the longest baggage fits in. A longer
+one is skipped, so that no sender decides what memory its readers need."""
+
 TOO_LONG = bytes(MAX_BODY + 1)
 """Stands for such a body: whoever looks at its length refuses it. Never written to, it takes no
 memory."""
@@ -61,6 +65,8 @@ class Properties:
     exchange: bytes | None = None
     """Through which exchange it came, for consumers that ask; the broker says so, not the sender.
     """
+    table: bytes | None = None
+    """The header table as it came, which nobody has looked at. Only read, never written."""
 
 
 def short_string(value: bytes) -> bytes:
@@ -202,7 +208,7 @@ def without_body(payload: bytes) -> bytes:
 def read_content_header(payload: bytes) -> tuple[int, Properties]:
     """Read a body's size and the message's properties.
 
-    A header table is skipped unread, and properties that are not well formed are as good as none:
+    A header table is left as it is, and properties that are not well formed are as good as none:
     the broker hands them on as their publisher wrote them.
     """
     _, _, size, flags = _CONTENT_HEADER.unpack_from(payload)
@@ -227,7 +233,9 @@ def _read_properties(payload: bytes, flags: int) -> Properties:  # noqa: C901, P
     if flags & _CONTENT_ENCODING:
         at += 1 + payload[at]
     if flags & _HEADERS:
-        at += 4 + int.from_bytes(payload[at : at + 4], "big")
+        at, start = at + 4 + int.from_bytes(payload[at : at + 4], "big"), at
+        if at - start <= MAX_TABLE:
+            properties.table = payload[start:at]
     if flags & _DELIVERY_MODE:
         at += 1
     if flags & _PRIORITY:
