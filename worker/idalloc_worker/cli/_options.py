@@ -30,6 +30,12 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 Client = TypeVar("Client", IdClient, AsyncIdClient)
 
 
+class UndecidedError(click.ClickException):
+    """A question that has no answer: neither the good one nor the bad one."""
+
+    exit_code = 2
+
+
 def app_tag_name(value: str) -> str:
     """Check a tag's name as the contract has it; to be used as an argument's type."""
     try:
