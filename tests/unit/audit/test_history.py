@@ -110,8 +110,8 @@ def test_counts_agree_with_ids_spelled_out(files: list[list[tuple[str, int, int]
         for file in files
     ]
     seen: dict[str, Counter[int]] = {}
-    for tag, one, count in (span for file in files for span in file):
-        seen.setdefault(tag, Counter()).update(range(one, one + count))
+    for name, one, count in (span for file in files for span in file):
+        seen.setdefault(name, Counter()).update(range(one, one + count))
     report = audited(*texts)
     assert [tag.app_tag for tag in report.tags] == sorted(seen)
     for tag in report.tags:

@@ -12,6 +12,7 @@ from idalloc_client import IdAllocError
 from idalloc_worker._errors import IdAllocWorkerError
 from idalloc_worker.cli._audit import audit
 from idalloc_worker.cli._broker import broker_setup
+from idalloc_worker.cli._check import check
 from idalloc_worker.cli._client import health, next_ids
 from idalloc_worker.cli._dashboard import dashboard
 from idalloc_worker.cli._options import config_option
@@ -36,6 +37,7 @@ _COMMANDS: Final[Sequence[click.Command]] = (
     top,
     dashboard,
     tags,
+    check,
     audit,
 )
 

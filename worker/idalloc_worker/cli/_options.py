@@ -103,6 +103,29 @@ def database_of(settings: Settings) -> MySqlAddress:
     return address
 
 
+def url_option(variable: str, whose: str) -> Callable[[Command], Command]:
+    """Add `--url URL` for a database that is not the workers' own."""
+    return click.option(
+        "--url",
+        envvar=variable,
+        metavar="URL",
+        help=f"{whose}, by default the workers' own: mysql://user:password@host/database. In the "
+        f"environment ({variable}) other users of this machine do not see the password.",
+    )
+
+
+def other_database(url: str | None, settings: Settings) -> MySqlAddress:
+    """Give the address of the option's database, or else of the workers' own."""
+    if url is None:
+        return settings.require_mysql()
+    try:
+        address = MySqlAddress.parse(url)
+    except ValueError as error:
+        raise click.UsageError(f"--url {error}") from None
+    _warn(database_warnings(address))
+    return address
+
+
 def _warn(warnings: Iterable[str]) -> None:
     for warning in warnings:
         click.echo(f"idalloc: warning: {warning}", err=True)

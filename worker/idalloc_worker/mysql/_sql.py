@@ -50,6 +50,19 @@ class Statement:
         """Write the statement for a whole database."""
         return self.text.replace("<database>", quoted(database))
 
+    def on_column(self, table: str, column: str) -> str:
+        """Write the statement, which takes arguments, for a column of anybody's table."""
+        names = {"<any table>": _path(table), "<column>": quoted(column)}
+        text = self.text
+        for part, name in names.items():
+            text = text.replace(part, name.replace("%", "%%"))
+        return text
+
+
+def _path(table: str) -> str:
+    """Quote a table's name, before which that of its database may stand."""
+    return ".".join(map(quoted, table.split(".", 1)))
+
 
 def check_table_name(name: str) -> str:
     """Return `name`, or raise ValueError unless it is an identifier that needs no escaping."""
@@ -239,3 +252,35 @@ REPAIR_KEY: Final = Statement("Adds the key.", "ALTER TABLE <table> ADD PRIMARY 
 REPAIR_CHECK: Final = Statement("Adds the check.", "ALTER TABLE <table> ADD CHECK (step >= 1)")
 
 REPAIR_ENGINE: Final = Statement("Makes commits durable.", "ALTER TABLE <table> ENGINE = InnoDB")
+
+APPLICATION_COLUMNS: Final = Statement(
+    "Shows the columns of an application's table.", "SHOW COLUMNS FROM <any table>"
+)
+
+HIGHEST_ID: Final = Statement(
+    "Reads the highest id of a column: from the end of an index that begins with it.",
+    "SELECT MAX(<column>) FROM <any table>",
+)
+
+HIGHEST_ID_BELOW: Final = Statement(
+    "The same of ids that a tag may have given: others may be in the table, too.",
+    "SELECT MAX(<column>) FROM <any table> WHERE <column> < %(end)s",
+)
+
+HIGHEST_IN_TEXT: Final = Statement(
+    "Reads the highest id of a column of texts, each a prefix and digits, as a number: as texts 9 "
+    "is above 10. Counts the texts that are none of that, also for more digits than numbers have.",
+    """
+SELECT MAX(CASE WHEN number < %(end)s THEN number END), SUM(NOT fits) FROM (
+  SELECT CAST(rest AS UNSIGNED) AS number,
+    CAST(start AS BINARY) = CAST(%(prefix)s AS BINARY) AND rest REGEXP '^0*[0-9]{1,19}$' AS fits
+  FROM (
+    SELECT LEFT(CONVERT(<column> USING utf8mb4), CHAR_LENGTH(%(prefix)s)) AS start,
+      SUBSTRING(CONVERT(<column> USING utf8mb4), CHAR_LENGTH(%(prefix)s) + 1) AS rest
+    FROM <any table> WHERE <column> IS NOT NULL
+  ) AS texts
+) AS numbers
+""",
+)
+
+READ_ONLY: Final = Statement("Asks whether a server is read-only.", "SELECT @@GLOBAL.read_only")

@@ -1,6 +1,8 @@
 """What is read from the table of segments and written to it, and the threads that do so."""
 
 from idalloc_worker.store._admin_session import AdminSession
+from idalloc_worker.store._comparison import Comparison, Verdict, compare
+from idalloc_worker.store._id_column import IdColumn
 from idalloc_worker.store._migrate import migrate
 from idalloc_worker.store._reservation import Reservation
 from idalloc_worker.store._schema import create_schema
@@ -17,7 +19,9 @@ from idalloc_worker.store._threads import (
 
 __all__ = [
     "AdminSession",
+    "Comparison",
     "GiveBack",
+    "IdColumn",
     "Job",
     "NotBegunError",
     "RefillOutcome",
@@ -28,6 +32,8 @@ __all__ = [
     "TagAdmin",
     "TagRow",
     "Values",
+    "Verdict",
+    "compare",
     "create_schema",
     "migrate",
 ]
