@@ -15,6 +15,7 @@ from tests.mutations._requests import REQUESTS
 from tests.mutations._rule import Rule
 from tests.mutations._store import STORE
 from tests.mutations._traces import TRACES
+from tests.mutations._tools import TOOLS
 
 __all__ = ["RULES", "Rule"]
 
@@ -29,4 +30,5 @@ RULES: tuple[Rule, ...] = (
     *CLIENT,
     *PROBES,
     *TRACES,
+    *TOOLS,
 )

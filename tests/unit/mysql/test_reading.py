@@ -119,6 +119,6 @@ def test_a_login_that_drips_in(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_answer_that_drips_in(monkeypatch: pytest.MonkeyPatch) -> None:
     """A command gives it up."""
-    monkeypatch.setattr("idalloc_worker.store._admin_session._WHOLE_ANSWER", 0.5)
+    monkeypatch.setattr("idalloc_worker.store._admin_session._PARTS", 0.05)
     with HostileMySql(then=drip) as server:
         time_of(server)

@@ -10,7 +10,9 @@ import click
 
 from idalloc_client import IdAllocError
 from idalloc_worker._errors import IdAllocWorkerError
+from idalloc_worker.cli._audit import audit
 from idalloc_worker.cli._broker import broker_setup
+from idalloc_worker.cli._check import check
 from idalloc_worker.cli._client import health, next_ids
 from idalloc_worker.cli._dashboard import dashboard
 from idalloc_worker.cli._options import config_option
@@ -35,6 +37,8 @@ _COMMANDS: Final[Sequence[click.Command]] = (
     top,
     dashboard,
     tags,
+    check,
+    audit,
 )
 
 
@@ -94,7 +98,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         _report(error, sys.argv[1:] if arguments is None else arguments)
         if isinstance(error, OSError):
             _forget_output()
-        return MISUSED if isinstance(error, (click.UsageError, SettingsError)) else FAILED
+        if isinstance(error, click.ClickException):
+            return error.exit_code
+        return MISUSED if isinstance(error, SettingsError) else FAILED
     return code if isinstance(code, int) else OK
 
 

@@ -30,6 +30,12 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 Client = TypeVar("Client", IdClient, AsyncIdClient)
 
 
+class UndecidedError(click.ClickException):
+    """A question that has no answer: neither the good one nor the bad one."""
+
+    exit_code = 2
+
+
 def app_tag_name(value: str) -> str:
     """Check a tag's name as the contract has it; to be used as an argument's type."""
     try:
@@ -93,6 +99,29 @@ def database_of(settings: Settings) -> MySqlAddress:
     Raises SettingsError if none is configured.
     """
     address = settings.require_mysql()
+    _warn(database_warnings(address))
+    return address
+
+
+def url_option(variable: str, whose: str) -> Callable[[Command], Command]:
+    """Add `--url URL` for a database that is not the workers' own."""
+    return click.option(
+        "--url",
+        envvar=variable,
+        metavar="URL",
+        help=f"{whose}, by default the workers' own: mysql://user:password@host/database. In the "
+        f"environment ({variable}) other users of this machine do not see the password.",
+    )
+
+
+def other_database(url: str | None, settings: Settings) -> MySqlAddress:
+    """Give the address of the option's database, or else of the workers' own."""
+    if url is None:
+        return settings.require_mysql()
+    try:
+        address = MySqlAddress.parse(url)
+    except ValueError as error:
+        raise click.UsageError(f"--url {error}") from None
     _warn(database_warnings(address))
     return address
 

@@ -1,4 +1,4 @@
-"""Every SQL statement, named and described; nothing else in the package holds SQL."""
+"""Every statement for MySQL, named and described; nothing else in the package holds any."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -49,6 +49,19 @@ class Statement:
     def on_database(self, database: str) -> str:
         """Write the statement for a whole database."""
         return self.text.replace("<database>", quoted(database))
+
+    def on_any(self, table: str, column: str = "") -> str:
+        """Write the statement, which takes arguments, for anybody's table, and a column of it."""
+        names = {"<any table>": _path(table), "<column>": quoted(column)}
+        text = self.text
+        for part, name in names.items():
+            text = text.replace(part, name.replace("%", "%%"))
+        return text
+
+
+def _path(table: str) -> str:
+    """Quote a table's name, before which that of its database may stand."""
+    return ".".join(map(quoted, table.split(".", 1)))
 
 
 def check_table_name(name: str) -> str:
@@ -239,3 +252,56 @@ REPAIR_KEY: Final = Statement("Adds the key.", "ALTER TABLE <table> ADD PRIMARY 
 REPAIR_CHECK: Final = Statement("Adds the check.", "ALTER TABLE <table> ADD CHECK (step >= 1)")
 
 REPAIR_ENGINE: Final = Statement("Makes commits durable.", "ALTER TABLE <table> ENGINE = InnoDB")
+
+APPLICATION_COLUMNS: Final = Statement(
+    "Shows the columns of an application's table.", "SHOW COLUMNS FROM <any table>"
+)
+
+HIGHEST_ID: Final = Statement(
+    "Reads the highest id of a column: from the end of an index that begins with it.",
+    "SELECT MAX(<column>) FROM <any table>",
+)
+
+HIGHEST_ID_BELOW: Final = Statement(
+    "The same of ids that a tag may have given: others may be in the table, too.",
+    "SELECT MAX(<column>) FROM <any table> WHERE <column> < %(end)s",
+)
+
+HIGHEST_IN_TEXT: Final = Statement(
+    "Reads the highest id of a column of texts, each a prefix and digits, as a number: as texts 9 "
+    "is above 10. Counts the texts that are none of that, also for more digits than numbers have.",
+    """
+SELECT MAX(CASE WHEN number < %(end)s THEN number END), SUM(NOT fits) FROM (
+  SELECT CAST(rest AS UNSIGNED) AS number,
+    CAST(start AS BINARY) = CAST(%(prefix)s AS BINARY) AND rest REGEXP '^0*[0-9]{1,19}$' AS fits
+  FROM (
+    SELECT LEFT(CONVERT(<column> USING utf8mb4), CHAR_LENGTH(%(prefix)s)) AS start,
+      SUBSTRING(CONVERT(<column> USING utf8mb4), CHAR_LENGTH(%(prefix)s) + 1) AS rest
+    FROM <any table> WHERE <column> IS NOT NULL
+  ) AS texts
+) AS numbers
+""",
+)
+
+READ_ONLY: Final = Statement("Asks whether a server is read-only.", "SELECT @@GLOBAL.read_only")
+
+COSID_COUNTERS: Final = Statement(
+    "Reads what CosId has reserved: segments end with last_max_id.",
+    "SELECT name, last_max_id + 1 FROM <any table> ORDER BY name",
+)
+
+MOVE_COSID: Final = Statement(
+    "Has CosId go on above a block of ids, unless a node of it has reserved since.",
+    "UPDATE <any table> SET last_max_id = %(next_id)s - 1 "
+    "WHERE name = %(name)s AND last_max_id = %(seen)s - 1",
+)
+
+VITESS_COUNTER: Final = Statement(
+    "Reads what a sequence of Vitess has reserved: the next segment begins with next_id.",
+    "SELECT next_id FROM <any table> WHERE id = 0",
+)
+
+MOVE_VITESS: Final = Statement(
+    "Has a sequence of Vitess go on above a block of ids, unless a tablet has reserved since.",
+    "UPDATE <any table> SET next_id = %(next_id)s WHERE id = 0 AND next_id = %(seen)s",
+)

@@ -1,11 +1,21 @@
 """What is read from the table of segments and written to it, and the threads that do so."""
 
 from idalloc_worker.store._admin_session import AdminSession
+from idalloc_worker.store._comparison import Comparison, Verdict, compare
+from idalloc_worker.store._id_column import IdColumn
 from idalloc_worker.store._migrate import migrate
 from idalloc_worker.store._reservation import Reservation
 from idalloc_worker.store._schema import create_schema
 from idalloc_worker.store._store import SegmentStore
 from idalloc_worker.store._tags import TagAdmin, TagRow, Values
+from idalloc_worker.store._takeover import (
+    CosIdCounters,
+    Counter,
+    Counters,
+    CutCounters,
+    VitessCounters,
+    take_over,
+)
 from idalloc_worker.store._threads import (
     GiveBack,
     Job,
@@ -17,7 +27,13 @@ from idalloc_worker.store._threads import (
 
 __all__ = [
     "AdminSession",
+    "Comparison",
+    "CosIdCounters",
+    "Counter",
+    "Counters",
+    "CutCounters",
     "GiveBack",
+    "IdColumn",
     "Job",
     "NotBegunError",
     "RefillOutcome",
@@ -28,6 +44,10 @@ __all__ = [
     "TagAdmin",
     "TagRow",
     "Values",
+    "Verdict",
+    "VitessCounters",
+    "compare",
     "create_schema",
     "migrate",
+    "take_over",
 ]

@@ -20,7 +20,8 @@ from idalloc_worker.tags import StoreReason, StoreUnavailableError
 TIMEOUT: Final = 10.0
 """Seconds to connect, and to wait for each part of an answer."""
 
-_WHOLE_ANSWER: Final = 12 * TIMEOUT
+_PARTS: Final = 12
+"""How many times as long a whole answer may take."""
 
 _CONFLICTS: Final = 8
 """Times that a statement is repeated which the server undid in favour of another session."""
@@ -39,12 +40,16 @@ class AdminSession:
     """A connection from `__enter__` to `__exit__`, each statement a transaction of its own.
 
     Of several hosts it uses the first that takes writes. `database` replaces the address's; empty
-    means none. Raises StoreUnavailableError.
+    means none. `patience` is how many seconds each part of an answer may take. Raises
+    StoreUnavailableError.
     """
 
-    def __init__(self, address: MySqlAddress, database: str | None = None) -> None:
+    def __init__(
+        self, address: MySqlAddress, database: str | None = None, patience: float = TIMEOUT
+    ) -> None:
         self._hosts = MySqlHosts(address)
         self._database = database
+        self._patience = patience
         self._lifeline = Lifeline()
         self._host: OpenHost | None = None
 
@@ -83,7 +88,7 @@ class AdminSession:
         while True:
             host, began = self._opened(), time.monotonic()
             try:
-                with self._lifeline.limit(_WHOLE_ANSWER):
+                with self._lifeline.limit(_PARTS * self._patience):
                     return _executed(host, sql, arguments)
             except Exception as error:
                 failure = unavailable(host.address, error)
@@ -106,7 +111,7 @@ class AdminSession:
 
     def _connect(self) -> None:
         deadline = time.monotonic() + TIMEOUT
-        self._host = self._hosts.connect(self._lifeline, deadline, TIMEOUT, self._database)
+        self._host = self._hosts.connect(self._lifeline, deadline, self._patience, self._database)
 
     def _opened(self) -> OpenHost:
         if self._host is None:
