@@ -19,7 +19,14 @@ PACKAGES = {
 # worker -> client -> schemas.
 ALLOWED = {
     "idalloc_schemas": {"pydantic", "pydantic_core"},
-    "idalloc_client": {"idalloc_schemas", "pika", "pydantic", "opentelemetry", "prometheus_client"},
+    "idalloc_client": {
+        "idalloc_schemas",
+        "pika",
+        "pydantic",
+        "opentelemetry",
+        "prometheus_client",
+        "pytest",  # in the plugin, which pytest loads
+    },
     "idalloc_worker": {
         "idalloc_schemas",
         "idalloc_client",
