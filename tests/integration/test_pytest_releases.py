@@ -25,7 +25,7 @@ def succeed(*command: str | Path, cwd: Path) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("release", [OLDEST, NEWEST], ids=["oldest", "newest"])
 def test_the_plugin_serves(release: tuple[str, ...], tmp_path: Path) -> None:
-    """Its tests pass there, each in a process of its own."""
+    """Its tests pass there."""
     venv.create(tmp_path / "venv", symlinks=True, with_pip=False)
     python = tmp_path / "venv/bin/python"
     pip = (sys.executable, "-m", "pip", "--python", python, "install", "--quiet")
@@ -39,7 +39,6 @@ def test_the_plugin_serves(release: tuple[str, ...], tmp_path: Path) -> None:
         "pytest",
         "-p",
         "pytester",
-        "--runpytest=subprocess",
         "-rs",
         copy,
         cwd=tmp_path,

@@ -22,7 +22,16 @@ HAS_ASYNCIO = find_spec("pytest_asyncio") is not None
 def run(pytester: pytest.Pytester, tests: str, *options: str) -> pytest.RunResult:
     pytester.makeini(SETTINGS)
     pytester.makepyfile(dedent(tests))
-    return pytester.runpytest(*options)  # in this process unless `--runpytest` says otherwise
+    return runpytest(pytester, *options)
+
+
+def runpytest(pytester: pytest.Pytester, *options: str) -> pytest.RunResult:
+    """Run pytest without what is beside the plugin here, which would take most of the time.
+
+    In a process of its own: this one would lose the modules of ours that it is the first to load.
+    """
+    beside = ("hypothesispytest", "timeout", *({"anyio", "asyncio", "xdist"} - {*options}))
+    return pytester.runpytest_subprocess(*options, *(f"-pno:{plugin}" for plugin in beside))
 
 
 def test_ids_begin_anew_in_each_test(pytester: pytest.Pytester) -> None:
@@ -210,13 +219,11 @@ def test_it_costs_nothing_until_it_is_used(pytester: pytest.Pytester) -> None:
             assert not loaded & sys.modules.keys()
         """
     )
-    others = ("anyio", "asyncio", "hypothesispytest", "timeout", "xdist")  # they load things too
-    options = [f"-pno:{plugin}" for plugin in others]
-    pytester.runpytest_subprocess(*options).assert_outcomes(passed=1)
+    runpytest(pytester).assert_outcomes(passed=1)
 
 
 def test_the_marker_and_the_setting_are_described(pytester: pytest.Pytester) -> None:
     """`pytest --markers` and `--help` say what there is."""
-    told = [pytester.runpytest(option).stdout.str() for option in ("--markers", "--help")]
+    told = [runpytest(pytester, option).stdout.str() for option in ("--markers", "--help")]
     assert "@pytest.mark.idalloc(tags, gaps, fail)" in told[0]
     assert "idalloc_tags" in told[1]

@@ -75,6 +75,7 @@ class WorkerService:
         clock: Callable[[], float] = time.monotonic,
         clocks: ClockWatch | None = None,
         new_ordered_tags: type[OrderedTags] = OrderedTags,
+        new_requests: Callable[..., Requests] = Requests,
     ) -> None:
         thread = self.thread = new_thread(self)
         link = self._link = thread.link
@@ -128,7 +129,7 @@ class WorkerService:
             responder=responder,
             rights=HealthRights(users, operators),
         )
-        self._requests = Requests(
+        self._requests = new_requests(
             runtime,
             engine,
             self._ordered,

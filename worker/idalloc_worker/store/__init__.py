@@ -2,7 +2,7 @@
 
 from idalloc_worker.store._admin_session import AdminSession
 from idalloc_worker.store._migrate import migrate
-from idalloc_worker.store._reservation import Reservation
+from idalloc_worker.store._reservation import Reservation, Row, plan_for
 from idalloc_worker.store._schema import create_schema
 from idalloc_worker.store._store import SegmentStore
 from idalloc_worker.store._tags import TagAdmin, TagRow, Values
@@ -23,6 +23,7 @@ __all__ = [
     "RefillOutcome",
     "RefillThreads",
     "Reservation",
+    "Row",
     "SegmentStore",
     "Store",
     "TagAdmin",
@@ -30,4 +31,5 @@ __all__ = [
     "Values",
     "create_schema",
     "migrate",
+    "plan_for",
 ]
