@@ -4,7 +4,6 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 
 from devstack._product import Workers, say
@@ -20,8 +19,7 @@ def dev(arguments: Sequence[str]) -> None:
     Raises DevStackError if the worker ends by itself.
     """
     say("Starting RabbitMQ ...")
-    with closing(private_rabbitmq()) as broker, Guarded("dev") as guarded:
-        broker.start()
+    with private_rabbitmq() as broker, Guarded("dev") as guarded:
         say(f"For callers:\n\nexport IDALLOC_AMQP_URL={broker.url}\n")
         program = Path(sys.executable).with_name("idalloc")
         guarded.start([program, "dev", *arguments], os.environ | {"IDALLOC_AMQP_URL": broker.url})

@@ -13,6 +13,8 @@ from idalloc_client._rpc._pending_calls import PendingCalls
 from tests.contract._answers import Answers, rows
 
 NO_COPIES = Path(__file__).parents[1] / "no_copies"
+NO_DATABASE = "mysql://nobody:none@127.0.0.1:1/none?ssl_ca=none"
+"""Where nobody listens, for a worker that is not to ask."""
 
 
 @pytest.fixture(autouse=True)
@@ -57,8 +59,8 @@ def prepared(fleet: Fleet, database: Database, user: str) -> Fleet:
 
 @pytest.fixture
 def dev(vhost: str) -> Iterator[Callable[..., Worker]]:
-    """Start `idalloc dev` with arguments; nobody listens at the database that it is told."""
-    with Fleet(vhost, "mysql://nobody:none@127.0.0.1:1/none?ssl_ca=none") as fleet:
+    """Start `idalloc dev` with arguments."""
+    with Fleet(vhost, NO_DATABASE) as fleet:
 
         def start(*arguments: str, **settings: object) -> Worker:
             worker = fleet.add(**settings)

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from devstack.workers import Worker
+from devstack import TcpProxy
+from devstack.workers import Fleet, Worker, through
 from idalloc_client import AppTagNotFoundError, BusyError, CallTimeoutError, IdClient
 from idalloc_schemas import TagState
 from idalloc_worker._probe import probe
+from tests.integration.conftest import NO_DATABASE
 from tests.waiting import wait_until
 
 Dev = Callable[..., Worker]
@@ -64,3 +66,30 @@ def test_it_says_what_it_is_and_stands_alone(dev: Dev, vhost: str, tmp_path: Pat
     assert second.wait() == 1
     assert f"{name} serves on this broker" in second.tail()
     assert worker.terminate() == 0
+
+
+@pytest.mark.long
+def test_ids_go_on_where_the_broker_remembers(dev: Dev, vhost: str) -> None:
+    """The fleet's marks outlive a worker of this kind too, though its table does not."""
+    with IdClient(vhost) as client:
+        drawn = []
+        for _ in range(2):
+            worker = dev("--tag", "order")
+            drawn += list(client.next_ids("order", 10))
+            worker.kill()
+    assert drawn[:10] == list(range(1, 11))
+    assert drawn[10] > 10
+    assert worker.count_in_log("ERROR") == 0
+
+
+@pytest.mark.long
+def test_it_waits_for_a_broker(proxy: TcpProxy, vhost: str) -> None:
+    """It may start before that does, and finds out then whether it is alone there."""
+    proxy.refuse()
+    with Fleet(vhost, NO_DATABASE) as fleet:
+        fleet.worker_url = through(proxy, vhost)
+        worker = fleet.add()
+        worker.command = "dev"
+        worker.start().wait_for_log("No connection to the broker")
+        proxy.refuse(on=False)
+        fleet.wait_ready(1)
