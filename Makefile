@@ -14,7 +14,7 @@ RESULTS := docs/performance
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo up test test-attacks test-clusters test-all test-pythons mutations attacks bench bench-quick bench-docs \
+.PHONY: help install demo up dev test test-attacks test-clusters test-all test-pythons mutations attacks bench bench-quick bench-docs \
   pictures prove check format docs contract build smoke clean
 
 help: ## Show this list.
@@ -44,6 +44,9 @@ demo: $(INSTALLED) ## Hand out ids through a real RabbitMQ from a real MySQL, an
 
 up: $(INSTALLED) ## Run RabbitMQ, MySQL, two workers and the dashboard until Ctrl-C.
 	@$(BIN)/python -m devstack up
+
+dev: $(INSTALLED) ## Run RabbitMQ and a worker without MySQL until Ctrl-C; ARGS go to `idalloc dev`.
+	@$(BIN)/python -m devstack dev $(ARGS)
 
 test: $(INSTALLED) ## Run the tests that a change has to pass, five minutes; ARGS go to pytest.
 	$(PYTEST) -m 'not long' --ignore=tests/faults --ignore=tests/attacks $(ARGS)

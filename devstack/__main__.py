@@ -1,4 +1,4 @@
-"""Runs the commands behind `make demo` and `make up`."""
+"""Runs the commands behind `make demo`, `make up` and `make dev`."""
 
 import argparse
 import signal
@@ -6,6 +6,7 @@ import sys
 from typing import Never
 
 from devstack._demo import demo
+from devstack._dev import dev
 from devstack._up import up
 from devstack.servers._errors import DevStackError
 
@@ -16,17 +17,24 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("demo", help="hand out ids on a fresh database, check them and exit")
     commands.add_parser("up", help="run the stack and two workers until Ctrl-C")
-    command = parser.parse_args().command
+    commands.add_parser("dev", help="run RabbitMQ and `idalloc dev` with these arguments")
+    options, arguments = parser.parse_known_args()
+    command = options.command
+    if command != "dev" and arguments:
+        parser.error(f"unknown arguments: {' '.join(arguments)}")
     for number in (signal.SIGINT, signal.SIGTERM):  # SIGINT: a shell's background jobs ignore it
         signal.signal(number, _interrupt)
     try:
-        demo() if command == "demo" else up()
+        if command == "dev":
+            dev(arguments)
+        else:
+            demo() if command == "demo" else up()
     except DevStackError as error:
         print(f"\n{command} failed: {error}", file=sys.stderr)  # noqa: T201 - to whom it may concern
         return 1
     except KeyboardInterrupt:
         print("\nStopped.", file=sys.stderr)  # noqa: T201 - answers the Ctrl-C
-        return 0 if command == "up" else 130
+        return 130 if command == "demo" else 0
     return 0
 
 

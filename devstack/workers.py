@@ -31,7 +31,7 @@ class WorkerFailedError(Exception):
 
 
 class Worker:
-    """One `idalloc worker` command, with its log in a file."""
+    """One `idalloc worker` command, or one like it, with its log in a file."""
 
     def __init__(
         self,
@@ -50,6 +50,7 @@ class Worker:
             **{f"IDALLOC_{key.upper()}": str(value) for key, value in settings.items()},
         }
         self._process: subprocess.Popen[bytes] | None = None
+        self.command = "worker"
         self.arguments: Sequence[str] = ()
         """More of them, for its command."""
         self.terminal: int | None = None
@@ -57,7 +58,7 @@ class Worker:
 
     def start(self) -> Self:
         """Start the command; it is not ready yet."""
-        command = [sys.executable, "-m", "idalloc_worker", "worker", *self.arguments]
+        command = [sys.executable, "-m", "idalloc_worker", self.command, *self.arguments]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 command,

@@ -1,61 +1,20 @@
-"""What callers import: unique ids from idalloc over RabbitMQ."""
+"""What callers import: unique ids from idalloc over RabbitMQ.
 
-from idalloc_client._batch import IdBatch
-from idalloc_client._clients import AsyncIdClient, IdClient
-from idalloc_client._errors import (
-    AccessRefusedError,
-    AppTagNotFoundError,
-    BadReplyError,
-    BusyError,
-    CallTimeoutError,
-    ClientClosedError,
-    ConnectionLostError,
-    ExhaustedError,
-    ForbiddenError,
-    ForkedClientError,
-    IdAllocError,
-    InvalidRequestError,
-    NoAvailableIdError,
-    NoRouteError,
-    QueueFullError,
-    RefusedError,
-    ShuttingDownError,
-    TooManyCallsError,
-    WorkerError,
-)
-from idalloc_client._memory import after_restore
-from idalloc_client._sequences import AsyncIdSequence, IdSequence
-from idalloc_client._stats import ClientStats, RoundTrips, SequenceStats
-from idalloc_client.amqp import UrlFile
+It is loaded at the first use of one of its names. Where idalloc is installed, pytest imports this
+package at each start, for the plugin in it, and that is not to cost what pika and pydantic do.
+"""
 
-__all__ = [
-    "AccessRefusedError",
-    "AppTagNotFoundError",
-    "AsyncIdClient",
-    "AsyncIdSequence",
-    "BadReplyError",
-    "BusyError",
-    "CallTimeoutError",
-    "ClientClosedError",
-    "ClientStats",
-    "ConnectionLostError",
-    "ExhaustedError",
-    "ForbiddenError",
-    "ForkedClientError",
-    "IdAllocError",
-    "IdBatch",
-    "IdClient",
-    "IdSequence",
-    "InvalidRequestError",
-    "NoAvailableIdError",
-    "NoRouteError",
-    "QueueFullError",
-    "RefusedError",
-    "RoundTrips",
-    "SequenceStats",
-    "ShuttingDownError",
-    "TooManyCallsError",
-    "UrlFile",
-    "WorkerError",
-    "after_restore",
-]
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from idalloc_client._api import *  # noqa: F403  # one list of names is enough
+    from idalloc_client._api import __all__ as __all__
+
+
+def __getattr__(name: str) -> object:
+    if name != "__all__" and name.startswith("_"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from idalloc_client import _api  # noqa: PLC0415  # at the first use
+
+    found = globals()[name] = getattr(_api, name)
+    return found

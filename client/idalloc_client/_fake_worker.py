@@ -77,7 +77,8 @@ class FakeWorker:
         self._any_tag = any_tag
         self._segment = segment
         self._counters: dict[str, _Counter] = {}  # of the tags that were drawn from
-        self._not_found: set[str] = set()
+        self.not_found: set[str] = set()
+        """Tags that do not exist, and that ids were asked of."""
         self._failures: list[_Failure] = []
 
     def fail_next(self, failure: IdAllocError | RespCode, times: int, app_tag: str | None) -> None:
@@ -102,7 +103,7 @@ class FakeWorker:
         app_tag = parse_health_request(spec.body).app_tag
         with self._locks.mine():
             self._fail_if_due(app_tag, deadline)
-            if app_tag in self._not_found:
+            if app_tag in self.not_found:
                 raise _refusal(RespCode.APP_TAG_NOT_FOUND, app_tag)
             named = sorted(self._counters) if app_tag is None else [app_tag]
             tags = [self._describe(name) for name in named]
@@ -127,7 +128,7 @@ class FakeWorker:
         if counter is None:
             first = self._first_ids.get(app_tag, 1 if self._any_tag else None)
             if first is None:
-                self._not_found.add(app_tag)
+                self.not_found.add(app_tag)
                 raise _refusal(RespCode.APP_TAG_NOT_FOUND, app_tag)
             counter = self._counters[app_tag] = _Counter(app_tag, first, self._segment)
         return counter

@@ -23,7 +23,7 @@ from idalloc_schemas import RespCode
 
 __all__ = ["AsyncFakeIdClient", "FakeIdClient"]
 
-_URL: Final = "amqp://fake.invalid/"  # nobody connects to it
+_URL: Final = "amqp://fake.localhost/"  # nobody connects to it, and it is no other machine
 _Result = TypeVar("_Result")
 
 
@@ -37,6 +37,7 @@ class _FakeClient(ConfiguredClient):
         any_tag: bool = False,
         segment: int | None = None,
         retry: bool = True,
+        beside: "_FakeClient | None" = None,
     ) -> None:
         """Make the counters.
 
@@ -48,12 +49,15 @@ class _FakeClient(ConfiguredClient):
                 span ranges with gaps between them. By default there are no gaps.
             retry: as of the real client. Pauses take no time: each call has a clock of its own,
                 which goes forward by `retry_after`.
+            beside: another fake, whose counters and failures this one has too, as two clients of
+                the same workers do; the options of tags are then that one's.
 
         Raises:
             InvalidRequestError: for a bad tag.
             ValueError: for a first id or a segment that cannot be.
         """
-        self._worker = FakeWorker(tags or {}, any_tag=any_tag, segment=segment)
+        own = FakeWorker(tags or {}, any_tag=any_tag, segment=segment)
+        self._worker: FakeWorker = own if beside is None else beside._worker  # noqa: SLF001  # of this class
         super().__init__(_URL, name=WORKER, retry=retry)
 
     def _lease_terms(self, timeout: float) -> tuple[float, bool]:
@@ -77,6 +81,11 @@ class _FakeClient(ConfiguredClient):
             ValueError: for less than one time.
         """
         self._worker.fail_next(failure, times, app_tag)
+
+    @property
+    def unknown_tags(self) -> frozenset[str]:
+        """The tags that ids were asked of, and that do not exist."""
+        return frozenset(self._worker.not_found)
 
 
 class FakeIdClient(_FakeClient, IdClient):

@@ -1,18 +1,20 @@
 """Has clients wait, so that what a test counts does not depend on how fast the machine is."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
 
 from devstack import Database, TcpProxy
-from devstack.workers import PATIENCE, Fleet, through
+from devstack.workers import PATIENCE, Fleet, Worker, through
 from idalloc_client import AsyncIdClient, IdClient
 from idalloc_client._rpc._pending_calls import PendingCalls
 from tests.contract._answers import Answers, rows
 
 NO_COPIES = Path(__file__).parents[1] / "no_copies"
+NO_DATABASE = "mysql://nobody:none@127.0.0.1:1/none?ssl_ca=none"
+"""Where nobody listens, for a worker that is not to ask."""
 
 
 @pytest.fixture(autouse=True)
@@ -53,6 +55,21 @@ def prepared(fleet: Fleet, database: Database, user: str) -> Fleet:
         database.query(f"INSERT INTO segments ({names}) VALUES ({places})", *values)
     fleet.start()
     return fleet
+
+
+@pytest.fixture
+def dev(vhost: str) -> Iterator[Callable[..., Worker]]:
+    """Start `idalloc dev` with arguments."""
+    with Fleet(vhost, NO_DATABASE) as fleet:
+
+        def start(*arguments: str, **settings: object) -> Worker:
+            worker = fleet.add(**settings)
+            worker.command, worker.arguments = "dev", arguments
+            worker.start()
+            fleet.wait_ready(1)
+            return worker
+
+        yield start
 
 
 @pytest.fixture

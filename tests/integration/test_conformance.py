@@ -1,14 +1,15 @@
 """Workers and the Python client pass the vectors of `docs/contract/vectors`."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from jsonschema import Draft7Validator
 
-from devstack.workers import Fleet
+from devstack.workers import Fleet, Worker
 from idalloc_client import IdAllocError, IdClient, RefusedError
 from idalloc_schemas import AllocReply, ErrorReply, HealthReply
-from tests.contract._answers import Answers, Vector, body_of, vectors
+from tests.contract._answers import Answers, Vector, body_of, rows, vectors
 from tests.contract._schemas import standalone
 from tests.foreign import ForeignClient
 
@@ -21,7 +22,26 @@ KINDS = {
 
 def test_a_worker_answers_as_the_vectors_say(prepared: Fleet, user: str) -> None:
     """Each of them in turn; and what is not answered, or refused, uses up no id."""
-    with ForeignClient(prepared.amqp_url) as caller:
+    converse(prepared.amqp_url, user)
+
+
+def test_a_worker_without_mysql_answers_as_well(
+    dev: Callable[..., Worker], vhost: str, user: str
+) -> None:
+    """`idalloc dev` is held to the same vectors."""
+    dev(*(word for row in rows() for word in ("--tag", described(row, user))))
+    converse(vhost, user)
+
+
+def described(row: Vector, user: str) -> str:
+    """Write a row as `--tag` takes it."""
+    columns = {name: user if value == "$user" else value for name, value in row.items()}
+    tag = columns.pop("app_tag")
+    return f"{tag}:{','.join(f'{name}={value}' for name, value in columns.items())}"
+
+
+def converse(amqp_url: str, user: str) -> None:
+    with ForeignClient(amqp_url) as caller:
         for vector in vectors("requests"):
             ask(caller, vector, user)
         health = ask(caller, ALL_TAGS, user)

@@ -1,4 +1,4 @@
-"""The commands behind `make demo` and `make up`, run on the servers of the other tests."""
+"""The commands behind `make demo`, `make up` and `make dev`, run on the tests' servers."""
 
 import json
 import os
@@ -16,6 +16,7 @@ from devstack import Management, Stack
 from devstack._product import without_password
 from devstack.servers._database import connect
 from devstack.servers._stack import AMQP_URL, MANAGEMENT_URL, MYSQL_URL
+from idalloc_client import ForbiddenError, IdClient
 from tests.integration.conftest import NO_COPIES
 
 pytestmark = pytest.mark.long
@@ -55,10 +56,12 @@ def databases(stack: Stack) -> set[str]:
 
 
 @contextmanager
-def command(name: str, environment: dict[str, str]) -> Iterator["subprocess.Popen[str]"]:
+def command(
+    name: str, environment: dict[str, str], *arguments: str
+) -> Iterator["subprocess.Popen[str]"]:
     """Run a command that does not outlive its test, not even one that fails."""
     with subprocess.Popen(
-        [sys.executable, "-m", "devstack", name],
+        [sys.executable, "-m", "devstack", name, *arguments],
         cwd=ROOT,
         env=environment,
         stdin=subprocess.DEVNULL,
@@ -151,6 +154,29 @@ def test_up_runs_until_it_is_stopped(environment: dict[str, str], number: signal
     assert up.returncode == 0, shown
     assert ".venv/bin/idalloc next test_business" in shown
     assert "RabbitMQ's management UI: http://" in shown
+    assert shown.endswith("Stopped.\n")
+
+
+@pytest.mark.long
+def test_dev_needs_no_servers(environment: dict[str, str]) -> None:
+    """It brings a RabbitMQ of its own, says where that is, and passes faults on."""
+    faults = ("--tag", "order", "--tag", "invoice", "--fail", "invoice=FORBIDDEN")
+    with command("dev", environment, *faults) as dev:
+        assert dev.stdout is not None
+        shown = ""
+        while "Serving" not in shown:
+            line = dev.stdout.readline()
+            assert line, shown
+            shown += line
+        url = shown.partition("IDALLOC_AMQP_URL=")[2].split()[0]
+        with IdClient(url) as client:
+            assert client.next_id("order") == 1
+            with pytest.raises(ForbiddenError):
+                client.next_id("invoice")
+        os.killpg(dev.pid, signal.SIGINT)
+        shown += dev.stdout.read()
+        dev.wait()
+    assert dev.returncode == 0, shown
     assert shown.endswith("Stopped.\n")
 
 

@@ -14,8 +14,8 @@ from tests.mutations._quarantine import QUARANTINE
 from tests.mutations._requests import REQUESTS
 from tests.mutations._rule import Rule
 from tests.mutations._store import STORE
-from tests.mutations._traces import TRACES
 from tests.mutations._tools import TOOLS
+from tests.mutations._traces import TRACES
 
 __all__ = ["RULES", "Rule"]
 

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from idalloc_client import (
+    AppTagNotFoundError,
     AsyncIdClient,
+    BusyError,
     ClientClosedError,
     IdClient,
     InvalidRequestError,
@@ -17,8 +19,9 @@ from idalloc_client import (
 from idalloc_client._clients import AsyncSession, Session
 from idalloc_client._clients._async_session import AsyncLinkSession
 from idalloc_client._clients._session import LinkSession
+from idalloc_client.amqp import _cleartext
 from idalloc_client.testing import AsyncFakeIdClient, FakeIdClient, _AsyncFakeSession, _FakeSession
-from idalloc_schemas import MAX_ID
+from idalloc_schemas import MAX_ID, RespCode
 from tests.forks import in_child
 
 URL = "amqp://user:password@127.0.0.1:1/"  # nobody listens, and no test here gets that far
@@ -86,6 +89,40 @@ async def outcome(client: IdClient | AsyncIdClient, name: str, *args: Any, **opt
     return await result if inspect.isawaitable(result) else result
 
 
+@pytest.mark.parametrize("kind", [FakeIdClient, AsyncFakeIdClient])
+def test_a_fake_warns_of_nothing(
+    kind: type[FakeIdClient | AsyncFakeIdClient],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It has no password that a network could read."""
+    monkeypatch.setattr(_cleartext, "_warned", set())
+    with caplog.at_level("DEBUG", "idalloc"):
+        kind({"order": 1})
+    assert not caplog.messages
+
+
+def test_fakes_beside_one_another_share_ids_and_failures() -> None:
+    """As clients of the same workers do; each has what else it is made with."""
+
+    async def test() -> None:
+        one = FakeIdClient({"order": 1}, segment=10)
+        other = AsyncFakeIdClient(beside=one, retry=False)
+        assert [one.next_id("order"), await other.next_id("order"), one.next_id("order")] == [
+            1,
+            2,
+            3,
+        ]
+        one.fail_next(RespCode.BUSY)
+        with pytest.raises(BusyError):
+            await other.next_id("order")
+        with pytest.raises(AppTagNotFoundError):
+            await other.next_id("oder")
+        assert one.unknown_tags == other.unknown_tags == {"oder"}
+
+    run_async(test)
+
+
 # The same interface
 
 
@@ -93,8 +130,8 @@ async def outcome(client: IdClient | AsyncIdClient, name: str, *args: Any, **opt
     ("real", "fake"), [(IdClient, FakeIdClient), (AsyncIdClient, AsyncFakeIdClient)]
 )
 def test_the_interface_is_the_real_one(real: type, fake: type) -> None:
-    """Every public method has the signature of the real client's, and nothing but one is added."""
-    assert public(fake) - public(real) == {"fail_next"}
+    """Every public method has the signature of the real client's, and nothing but two is added."""
+    assert public(fake) - public(real) == {"fail_next", "unknown_tags"}
     for name in public(real):
         assert inspect.signature(getattr(fake, name)) == inspect.signature(getattr(real, name))
         is_async = inspect.iscoroutinefunction(getattr(real, name))

@@ -27,6 +27,7 @@ ALLOWED = {
         "django",
         "opentelemetry",
         "prometheus_client",
+        "pytest",  # in the plugin, which pytest loads
         "sqlalchemy",
     },
     "idalloc_worker": {

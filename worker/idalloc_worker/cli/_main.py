@@ -15,6 +15,7 @@ from idalloc_worker.cli._broker import broker_setup
 from idalloc_worker.cli._check import check
 from idalloc_worker.cli._client import health, next_ids
 from idalloc_worker.cli._dashboard import dashboard
+from idalloc_worker.cli._dev import dev
 from idalloc_worker.cli._options import config_option
 from idalloc_worker.cli._tags import init, migrate, tags
 from idalloc_worker.cli._top import top
@@ -32,6 +33,7 @@ _COMMANDS: Final[Sequence[click.Command]] = (
     migrate,
     broker_setup,
     worker,
+    dev,
     next_ids,
     health,
     top,

@@ -2,7 +2,7 @@
 
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 import click
@@ -14,6 +14,7 @@ from idalloc_worker.cli._options import config_option, settings_of_command
 from idalloc_worker.metrics import AskForSnapshot, MetricsServer, OwnProcess
 from idalloc_worker.process import (
     Notifier,
+    Parts,
     Place,
     Reload,
     StopOrder,
@@ -59,20 +60,28 @@ def worker(probe: str | None, **options: object) -> None:
     settings = settings_of_command(**options)
     if probe is not None:
         click.get_current_context().exit(_probe(probe, settings))
-    address = settings.require_mysql()
+    warnings = database_warnings(settings.require_mysql())
+    serve(settings, partial(settings_of_command, **options), warnings)
+
+
+def serve(
+    settings: Settings,
+    load: Callable[[], Settings],
+    warnings: Iterable[str],
+    parts: Parts | None = None,
+) -> None:
+    """Run a worker until it is told to stop, and end the command with its status.
+
+    `load` reads the settings again; `parts` are behind a worker that has no table in MySQL.
+    """
     configure_logging(settings.log_level, settings.log_format)
     logging.getLogger("idalloc").debug("Settings: %r", settings)
-    warnings = (
-        *service_link_warnings(),
-        *broker_warnings(settings),
-        *database_warnings(address),
-    )
-    for warning in warnings:
+    for warning in (*service_link_warnings(), *broker_warnings(settings), *warnings):
         logging.getLogger("idalloc.worker").warning("%s", warning)
     ensure_descriptors(settings)
     vitals = make_vitals(settings)
     try:
-        status = _runner(settings, vitals, partial(settings_of_command, **options))()
+        status = _runner(settings, vitals, load, parts)()
     finally:
         vitals.remove()
     # Python's end restores what a hangup does by default: a second one must not make this a crash.
@@ -86,7 +95,9 @@ def _probe(which: str, settings: Settings) -> int:
     return ask_worker(which, str(settings.probe_file))
 
 
-def _runner(settings: Settings, vitals: Vitals, load: Callable[[], Settings]) -> Callable[[], int]:
+def _runner(
+    settings: Settings, vitals: Vitals, load: Callable[[], Settings], parts: Parts | None
+) -> Callable[[], int]:
     server = MetricsServer.listen(settings, vitals)
     show_stacks_on_sigquit()
     if settings.processes > 1:
@@ -101,6 +112,6 @@ def _runner(settings: Settings, vitals: Vitals, load: Callable[[], Settings]) ->
         stop, reload = StopOrder(), Reload(settings, load)
         on_stop_signals(stop.give, reload=lambda: stop.post(reload))
         place = Place(1, vitals, Notifier(vitals))
-        return run_worker(settings, stop.wait, place, serve_metrics)
+        return run_worker(settings, stop.wait, place, serve_metrics, parts)
 
     return run_alone

@@ -3,7 +3,7 @@
 from idalloc_worker.process._descriptors import ensure_descriptors
 from idalloc_worker.process._logging import configure_logging
 from idalloc_worker.process._notifier import Notifier
-from idalloc_worker.process._process import run_worker
+from idalloc_worker.process._process import Parts, run_worker
 from idalloc_worker.process._pulse import Place
 from idalloc_worker.process._reload import Reload
 from idalloc_worker.process._signals import StopOrder, on_stop_signals, show_stacks_on_sigquit
@@ -12,6 +12,7 @@ from idalloc_worker.process._vitals_page import make_vitals
 
 __all__ = [
     "Notifier",
+    "Parts",
     "Place",
     "Reload",
     "StopOrder",

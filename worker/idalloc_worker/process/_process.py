@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import count
 
 from idalloc_client.amqp import (
@@ -25,9 +26,9 @@ from idalloc_worker.process._pulse import Place, Pulse
 from idalloc_worker.process._signals import exit_now
 from idalloc_worker.process._starter import Starter
 from idalloc_worker.rights import FleetUsers
-from idalloc_worker.service import WorkerService, freeze_start
+from idalloc_worker.service import Requests, WorkerService, freeze_start
 from idalloc_worker.settings import Settings
-from idalloc_worker.store import RefillThreads, SegmentStore
+from idalloc_worker.store import RefillThreads, SegmentStore, Store
 from idalloc_worker.traces import Tracing
 
 _log = logging.getLogger("idalloc.worker")
@@ -35,11 +36,33 @@ _log = logging.getLogger("idalloc.worker")
 _GIVE_BACK_SHARE = 0.5  # of the time that stopping may take
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What is behind a worker: by default a table in MySQL."""
+
+    where: str
+    """The place of the table, for people."""
+    make_store: Callable[[], Store]
+    new_requests: Callable[..., Requests] = Requests
+    role: str = "worker"
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Parts":
+        """Go by the settings. Raises SettingsError without the address of a database."""
+        address = settings.require_mysql()
+        hosts = MySqlHosts(address)
+        return cls(
+            f"table {settings.table} on {address}",
+            lambda: SegmentStore(hosts, settings.table, settings.refill_timeout),
+        )
+
+
 def run_worker(
     settings: Settings,
     wait_for_stop: Callable[[float | None], bool],
     place: Place,
     serve_metrics: Callable[[AskForSnapshot], None] | None = None,
+    parts: Parts | None = None,
 ) -> int:
     """Serve until `wait_for_stop` says so, then drain; returns the exit status, 0 if cleanly.
 
@@ -47,8 +70,8 @@ def run_worker(
     taken.
     """
     ignore_message_headers()
-    address = settings.require_mysql()
-    name = worker_name()
+    parts = parts or Parts.of(settings)
+    name = worker_name(parts.role)
     counters = Counters()
     attempts = count(1)
     engine = Engine(_limits(settings), attempts=attempts)
@@ -57,12 +80,8 @@ def run_worker(
     started_by = os.getppid() if settings.processes > 1 else os.getpid()
     group = f"{socket.gethostname()} {started_by}"
     brokers = spread(connection_parameters(settings.broker_url(), name), group, place.number)
-    hosts = MySqlHosts(address)
     tracing = Tracing.start(name, settings.table)
-    refill_threads = RefillThreads(
-        lambda: SegmentStore(hosts, settings.table, settings.refill_timeout),
-        settings.refill_threads,
-    )
+    refill_threads = RefillThreads(parts.make_store, settings.refill_threads)
     service = WorkerService(
         engine,
         ordered_engine,
@@ -75,6 +94,7 @@ def run_worker(
         operators=settings.operators,
         users=FleetUsers(settings.fleet_users),
         new_traces=tracing.new_traces,
+        new_requests=parts.new_requests,
     )
     link = service.thread
     taker = SnapshotTaker(
@@ -92,7 +112,7 @@ def run_worker(
     starter.start("the refill threads", refill_threads.start)
     freeze_start()
     starter.start("the thread that serves", link.start)
-    _log.info("%s started: table %s on %s", name, settings.table, address)
+    _log.info("%s started: %s", name, parts.where)
     while not wait_for_stop(starter.pause):
         starter.retry()
     place.vitals.drains(place.number)
@@ -103,9 +123,9 @@ def run_worker(
     return status
 
 
-def worker_name() -> str:
+def worker_name(role: str = "worker") -> str:
     """Name this process for people, and apart from all others: pods may share host and pid."""
-    return f"idalloc worker {socket.gethostname()}~{secrets.token_hex(3)}:{os.getpid()}"
+    return f"idalloc {role} {socket.gethostname()}~{secrets.token_hex(3)}:{os.getpid()}"
 
 
 def _limits(settings: Settings) -> EngineLimits:

@@ -72,6 +72,7 @@ class WorkerService:
         clocks: ClockWatch | None = None,
         new_ordered_tags: type[OrderedTags] = OrderedTags,
         new_traces: NewTraces = no_traces,
+        new_requests: Callable[..., Requests] = Requests,
     ) -> None:
         thread = self.thread = new_thread(self)
         link = self._link = thread.link
@@ -126,7 +127,7 @@ class WorkerService:
             responder=responder,
             rights=HealthRights(users, operators),
         )
-        self._requests = Requests(
+        self._requests = new_requests(
             runtime,
             engine,
             self._ordered,

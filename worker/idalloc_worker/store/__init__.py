@@ -4,7 +4,7 @@ from idalloc_worker.store._admin_session import AdminSession
 from idalloc_worker.store._comparison import Comparison, Verdict, compare
 from idalloc_worker.store._id_column import IdColumn
 from idalloc_worker.store._migrate import migrate
-from idalloc_worker.store._reservation import Reservation
+from idalloc_worker.store._reservation import Reservation, Row, plan_for
 from idalloc_worker.store._schema import create_schema
 from idalloc_worker.store._store import SegmentStore
 from idalloc_worker.store._tags import TagAdmin, TagRow, Values
@@ -39,6 +39,7 @@ __all__ = [
     "RefillOutcome",
     "RefillThreads",
     "Reservation",
+    "Row",
     "SegmentStore",
     "Store",
     "TagAdmin",
@@ -49,5 +50,6 @@ __all__ = [
     "compare",
     "create_schema",
     "migrate",
+    "plan_for",
     "take_over",
 ]
