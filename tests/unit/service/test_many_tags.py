@@ -1,6 +1,7 @@
 """What a worker of very many tags keeps for each, and how few of them one answer describes."""
 
 import gc
+import sysconfig
 import time
 import tracemalloc
 from collections import Counter
@@ -26,9 +27,9 @@ from tests.vouched import logged_in
 
 OPERATOR = Viewer("operator", operator=True)
 TAGS = 3000
-MOST_BYTES = 1400
+MOST_BYTES = 1600 if sysconfig.get_config_var("Py_GIL_DISABLED") else 1400
 """For each tag, of the 2 KiB that a worker may grow by: the rest is for what tracemalloc does not
-see, and for what is heard of other workers."""
+see, and for what is heard of other workers. Objects are larger where there is no global lock."""
 
 
 def holding(*names: str) -> Driver:
