@@ -2,7 +2,9 @@
 
 Each reserves with the statements of the original, and hands out what the original would. Sources:
 Leaf's `SegmentIDGenImpl` and `IDAllocMapper` (github.com/Meituan-Dianping/Leaf), tinyid's
-`DbSegmentIdServiceImpl`, `TinyIdInfoDAOImpl` and `SegmentId` (github.com/didi/tinyid).
+`DbSegmentIdServiceImpl`, `TinyIdInfoDAOImpl` and `SegmentId` (github.com/didi/tinyid), CosId's
+`JdbcIdSegmentDistributor`, `DefaultIdSegment` and `init-cosid-mysql.sql`
+(github.com/Ahoo-Wang/CosId), Vitess's `query_executor.go` (github.com/vitessio/vitess).
 """
 
 import random
@@ -36,6 +38,18 @@ CREATE TABLE tiny_id_info (
   version BIGINT NOT NULL DEFAULT 0,
   PRIMARY KEY (id), UNIQUE KEY uniq_biz_type (biz_type)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb3"""
+
+COSID_TABLE = """
+CREATE TABLE cosid (
+  name VARCHAR(100) NOT NULL COMMENT '{namespace}.{name}',
+  last_max_id BIGINT UNSIGNED NOT NULL DEFAULT 0,
+  last_fetch_time BIGINT UNSIGNED NOT NULL DEFAULT 0,
+  CONSTRAINT cosid_pk PRIMARY KEY (name)
+) ENGINE = InnoDB"""
+
+VITESS_TABLE = """
+CREATE TABLE order_seq (id INT, next_id BIGINT, cache BIGINT, PRIMARY KEY (id))
+  COMMENT 'vitess_sequence'"""
 
 
 class TagGoneError(Exception):
@@ -157,3 +171,56 @@ class TinyIdNode(OldNode):
         if not moved:
             return ()
         return [one for one in range(mark + 1, mark + step + 1) if one % delta == remainder]
+
+
+class CosIdNode(OldNode):
+    """A process with CosId's segments; a chain of them reserves in the same way."""
+
+    def __init__(self, name: str, app_tag: str, database: Database, step: int = 10) -> None:
+        super().__init__(name, app_tag)
+        self._database = database
+        self._step = step
+
+    def reserve(self) -> range:
+        connection = self._connected(self._database)
+        with connection.cursor() as cursor:
+            connection.begin()
+            moved = cursor.execute(
+                "update cosid set last_max_id=(last_max_id + %s),last_fetch_time=unix_timestamp() "
+                "where name = %s",
+                (self._step, f"shop.{self._app_tag}"),
+            )
+            if not moved:
+                connection.rollback()
+                raise TagGoneError(self._app_tag)
+            cursor.execute(
+                "select last_max_id from cosid where name = %s", (f"shop.{self._app_tag}",)
+            )
+            last = int(cursor.fetchall()[0][0])
+            connection.commit()
+        return range(last - self._step + 1, last + 1)
+
+
+class VitessTablet(OldNode):
+    """The tablet that serves a sequence; one is the primary at a time."""
+
+    def __init__(self, name: str, app_tag: str, database: Database) -> None:
+        super().__init__(name, app_tag)
+        self._database = database
+        self._last = 0
+
+    def reserve(self) -> range:
+        table = f"{self._app_tag}_seq"
+        connection = self._connected(self._database)
+        with connection.cursor() as cursor:
+            connection.begin()
+            cursor.execute(f"select next_id, cache from {table} where id = 0 for update")
+            row = cursor.fetchone()
+            if row is None:
+                connection.rollback()
+                raise TagGoneError(self._app_tag)
+            next_id = max(int(row[0]), self._last)
+            self._last = next_id + int(row[1])
+            cursor.execute(f"update {table} set next_id = {self._last} where id = 0")
+            connection.commit()
+        return range(next_id, self._last)

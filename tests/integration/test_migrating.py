@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -395,12 +394,3 @@ def test_an_id_above_the_counter_takes_the_counter_with_it(orders: Database) -> 
     orders.query("INSERT INTO orders (id, item) VALUES (5000000, 'from idalloc')")
     orders.query("INSERT INTO orders (item) VALUES ('by the table')")
     assert orders.query("SELECT id FROM orders WHERE item = 'by the table'") == [(5_000_001,)]
-
-
-def test_every_statement_and_command_of_the_guide_is_run() -> None:
-    """A block that is added to the page without a test does not go unnoticed."""
-    text = Path(__file__).read_text()
-    for heading in GUIDE:
-        section = GUIDE[heading]
-        if section.statements or "```sh" in section.text:
-            assert f'GUIDE["{heading}"]' in text, heading

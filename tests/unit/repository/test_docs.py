@@ -147,7 +147,8 @@ def test_every_block_is_run_or_says_why(page: Path) -> None:
 
 def test_every_section_of_the_page_about_migrating_is_run() -> None:
     """Its blocks belong to roll-outs with the old systems, which a test of their own plays."""
-    source = (ROOT / "tests/integration/test_migrating.py").read_text()
+    tests = ROOT / "tests/integration"
+    source = "".join((tests / f"test_{name}.py").read_text() for name in ("migrating", "importing"))
     guide = Guide(MIGRATING)
     with_blocks = [heading for heading in guide if "```" in guide[heading].text]
     assert len(with_blocks) > 10

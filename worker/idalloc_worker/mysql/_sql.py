@@ -50,8 +50,8 @@ class Statement:
         """Write the statement for a whole database."""
         return self.text.replace("<database>", quoted(database))
 
-    def on_column(self, table: str, column: str) -> str:
-        """Write the statement, which takes arguments, for a column of anybody's table."""
+    def on_any(self, table: str, column: str = "") -> str:
+        """Write the statement, which takes arguments, for anybody's table, and a column of it."""
         names = {"<any table>": _path(table), "<column>": quoted(column)}
         text = self.text
         for part, name in names.items():
@@ -284,3 +284,24 @@ SELECT MAX(CASE WHEN number < %(end)s THEN number END), SUM(NOT fits) FROM (
 )
 
 READ_ONLY: Final = Statement("Asks whether a server is read-only.", "SELECT @@GLOBAL.read_only")
+
+COSID_COUNTERS: Final = Statement(
+    "Reads what CosId has reserved: segments end with last_max_id.",
+    "SELECT name, last_max_id + 1 FROM <any table> ORDER BY name",
+)
+
+MOVE_COSID: Final = Statement(
+    "Has CosId go on above a block of ids, unless a node of it has reserved since.",
+    "UPDATE <any table> SET last_max_id = %(next_id)s - 1 "
+    "WHERE name = %(name)s AND last_max_id = %(seen)s - 1",
+)
+
+VITESS_COUNTER: Final = Statement(
+    "Reads what a sequence of Vitess has reserved: the next segment begins with next_id.",
+    "SELECT next_id FROM <any table> WHERE id = 0",
+)
+
+MOVE_VITESS: Final = Statement(
+    "Has a sequence of Vitess go on above a block of ids, unless a tablet has reserved since.",
+    "UPDATE <any table> SET next_id = %(next_id)s WHERE id = 0 AND next_id = %(seen)s",
+)

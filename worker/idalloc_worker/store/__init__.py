@@ -8,6 +8,14 @@ from idalloc_worker.store._reservation import Reservation
 from idalloc_worker.store._schema import create_schema
 from idalloc_worker.store._store import SegmentStore
 from idalloc_worker.store._tags import TagAdmin, TagRow, Values
+from idalloc_worker.store._takeover import (
+    CosIdCounters,
+    Counter,
+    Counters,
+    CutCounters,
+    VitessCounters,
+    take_over,
+)
 from idalloc_worker.store._threads import (
     GiveBack,
     Job,
@@ -20,6 +28,10 @@ from idalloc_worker.store._threads import (
 __all__ = [
     "AdminSession",
     "Comparison",
+    "CosIdCounters",
+    "Counter",
+    "Counters",
+    "CutCounters",
     "GiveBack",
     "IdColumn",
     "Job",
@@ -33,7 +45,9 @@ __all__ = [
     "TagRow",
     "Values",
     "Verdict",
+    "VitessCounters",
     "compare",
     "create_schema",
     "migrate",
+    "take_over",
 ]

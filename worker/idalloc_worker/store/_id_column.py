@@ -76,7 +76,7 @@ def _read(
     session: AdminSession, of: IdColumn, statement: Statement, end: int
 ) -> list[tuple[Any, ...]]:
     arguments: dict[str, object] = {"end": end, "prefix": of.prefix}
-    return session.rows(statement.on_column(of.table, of.column), arguments)
+    return session.rows(statement.on_any(of.table, of.column), arguments)
 
 
 def _kind(session: AdminSession, of: IdColumn) -> str:
@@ -111,7 +111,7 @@ def _warnings(
             "ask its primary"
         )
     plan = session.named_rows(
-        _EXPLAIN + statement.on_column(of.table, of.column), {"end": end, "prefix": of.prefix}
+        _EXPLAIN + statement.on_any(of.table, of.column), {"end": end, "prefix": of.prefix}
     )
     if not any(text in str(plan) for text in _FROM_INDEX):
         number = max((rows for row in plan if isinstance(rows := row.get("rows"), int)), default=0)
