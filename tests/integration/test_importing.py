@@ -144,7 +144,8 @@ def test_a_counter_that_moves_meanwhile_is_read_again(
             return moved(*arguments)  # type: ignore[arg-type]
 
         monkeypatch.setattr(_takeover, "_moved", disturbed)
-        imported(idalloc, source, "--block", "100")
+        told = imported(idalloc, source, "--block", "100")
+        assert told == "order gets ids from 2031 to 2130 (a new tag)\n"
         assert [ids[0] for ids in reserved] == [2001, 2011, 2021]
         assert (*row_of(database)[:2], node.reserve()[0]) == (2031, 2130, 2131)
         monkeypatch.setattr(_takeover, "_moved", lambda *_: False)
@@ -166,6 +167,16 @@ def test_all_rows_of_cosid_can_be_taken(
         "bill gets ids from 1 on (a new tag)",
         "order gets ids from 2001 on (a new tag)",
     ]
+
+
+def test_two_counters_do_not_become_one_tag(
+    database: Database, idalloc: Idalloc, cosid: Database
+) -> None:
+    """Each has ids of its own, which are the same numbers."""
+    cosid.query("INSERT INTO cosid (name, last_max_id) VALUES ('old.order', 0)")
+    command = ("tags", "import", "cosid", "--strip", "shop.", "--strip", "old.", "--step", "10")
+    assert "one tag" in idalloc.fails(1, *command, "--off")
+    assert row_of(database) == ()
 
 
 def test_a_name_that_is_no_tag_is_refused(

@@ -14,6 +14,7 @@ from tests.mutations._quarantine import QUARANTINE
 from tests.mutations._requests import REQUESTS
 from tests.mutations._rule import Rule
 from tests.mutations._store import STORE
+from tests.mutations._tools import TOOLS
 
 __all__ = ["RULES", "Rule"]
 
@@ -27,4 +28,5 @@ RULES: tuple[Rule, ...] = (
     *ORDERED,
     *CLIENT,
     *PROBES,
+    *TOOLS,
 )

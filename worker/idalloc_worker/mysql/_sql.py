@@ -1,4 +1,4 @@
-"""Every SQL statement, named and described; nothing else in the package holds SQL."""
+"""Every statement for MySQL, named and described; nothing else in the package holds any."""
 
 import re
 from collections.abc import Iterable, Sequence

@@ -76,7 +76,7 @@ def compare(
         except StoreError as error:
             found.problems.append(str(error))
             continue
-        found.warnings += highest.warnings
+        found.warnings += [one for one in highest.warnings if one not in found.warnings]
         if highest.value is not None:
             found.highest = max(found.highest or highest.value, highest.value)
     if found.highest is not None:

@@ -124,11 +124,16 @@ def take_over(  # noqa: PLR0913  # what the command was told
     """
     found = counters.read()
     plans = [_planned(admin, tag_of(one.name), one, size) for one in found]
+    if len({plan.app_tag for plan in plans}) < len(plans):
+        raise TakeoverError("two counters would become one tag")
     for counter, plan in zip(found, plans, strict=True):
-        if not dry_run:
+        if dry_run:
+            yield plan
+        else:
             cut = _cut_block(counters, counter, size) if size else counter
-            _carry_out(admin, _planned(admin, plan.app_tag, cut, size), step)
-        yield plan
+            carried_out = _planned(admin, plan.app_tag, cut, size)
+            _carry_out(admin, carried_out, step)
+            yield carried_out
 
 
 def _planned(admin: TagAdmin, app_tag: str, counter: Counter, size: int | None) -> Takeover:
