@@ -120,6 +120,13 @@ def test_counts_agree_with_ids_spelled_out(files: list[list[tuple[str, int, int]
         assert (tag.ids, tag.duplicates) == (counted.total(), counted.total() - len(counted))
         assert (tag.lowest, tag.highest) == (there[0], there[-1])
         assert tag.missing == there[-1] - there[0] + 1 - len(there)
+        told = {
+            one
+            for example in tag.duplicate_examples
+            for one in range(example.first, example.last + 1)
+        }
+        twice = {one for one in there if counted[one] > 1}
+        assert told <= twice if len(tag.duplicate_examples) == EXAMPLES else told == twice
         assert tag.gaps == sum(b - a > 1 for a, b in pairwise(there))
 
 

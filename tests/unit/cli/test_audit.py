@@ -2,6 +2,8 @@
 
 import io
 import json
+import resource
+import subprocess
 import sys
 from pathlib import Path
 
@@ -94,3 +96,30 @@ def test_the_standard_input_is_a_file(
     report = json.loads(capsys.readouterr().out)
     assert report["records"] == 2
     assert [(tag["app_tag"], tag["ids"], tag["missing"]) for tag in report["tags"]] == [("-", 2, 0)]
+
+
+@pytest.mark.long
+def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
+    """Four million ids in an order of chance fit into memory that a set of them would not."""
+    prime = 4_000_037
+    file = tmp_path / "ids"
+    one = 1
+    with file.open("w") as lines:
+        for _ in range(prime - 1):
+            one = one * 2 % prime  # 2 is a primitive root, so that each number comes once
+            lines.write(f"{one}\n")
+        lines.write("7\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "idalloc_worker", "audit", "--json", str(file)],
+        preexec_fn=little_memory,  # one system call, no lock
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    [tag] = json.loads(done.stdout)["tags"]
+    assert (tag["ids"], tag["missing"], tag["duplicates"]) == (prime, 0, 1)
+
+
+def little_memory() -> None:
+    resource.setrlimit(resource.RLIMIT_DATA, (160 * 2**20, 160 * 2**20))
