@@ -87,6 +87,17 @@ def test_input_that_breaks_off_ends_with_2(monkeypatch: pytest.MonkeyPatch) -> N
         assert run(["audit", "-"]) == 2
 
 
+def test_a_python_without_sqlite_cannot_tell(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And has all other commands, as none but this one needs it."""
+    for module in [name for name in sys.modules if name.startswith("idalloc_worker.audit")]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "sqlite3", None)
+    assert run(["audit", "-"]) == 2
+    assert capsys.readouterr().err == "idalloc: sqlite3 is missing in this Python\n"
+
+
 def test_the_standard_input_is_a_file(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -82,8 +82,9 @@ class History:
         self._run = _NO_RUN
         self._report = Report()
         # Without a name the database is a file that goes with the connection.
-        self._database = sqlite3.connect("", isolation_level=None)
-        self._database.executescript(_TABLES)
+        with _explained():
+            self._database = sqlite3.connect("", isolation_level=None)
+            self._database.executescript(_TABLES)
 
     def __enter__(self) -> Self:
         return self

@@ -3,13 +3,15 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from idalloc_worker.audit import AuditError, History, Report
 from idalloc_worker.cli._options import UndecidedError, app_tag_name, config_option
 from idalloc_worker.cli._text_table import lined_up
+
+if TYPE_CHECKING:
+    from idalloc_worker.audit import History, Report
 
 _HEADING: Final = ("TAG", "IDS", "LOWEST", "HIGHEST", "GAPS", "MISSING", "DUPLICATES", "FALLS")
 _NUMBERS: Final = range(1, len(_HEADING))
@@ -64,6 +66,10 @@ def audit(
     once, and sorted on the disk (TMPDIR), in 200 MB of memory or less, however long they are.
     """
     try:
+        from idalloc_worker.audit import AuditError, History  # noqa: PLC0415  # needs SQLite
+    except ModuleNotFoundError as error:  # as of a Python that was built without it
+        raise UndecidedError(f"{error.name} is missing in this Python") from None
+    try:
         report = _read(files, app_tag, History(ordered, slack))
     except (AuditError, OSError) as error:
         raise UndecidedError(str(error)) from error
@@ -76,7 +82,7 @@ def audit(
     return 0 if report.complete else _UNDECIDED
 
 
-def _read(files: Sequence[str], app_tag: str, history: History) -> Report:
+def _read(files: Sequence[str], app_tag: str, history: "History") -> "Report":
     with history:
         for name in files:
             # A byte that is no UTF-8 makes a line unreadable, and not the whole file.
@@ -85,7 +91,7 @@ def _read(files: Sequence[str], app_tag: str, history: History) -> Report:
         return history.judge()
 
 
-def _print(report: Report) -> None:
+def _print(report: "Report") -> None:
     lines = [[*_HEADING]]
     for tag in report.tags:
         numbers = (tag.ids, tag.lowest, tag.highest, tag.gaps, tag.missing)
