@@ -111,8 +111,8 @@ def test_the_standard_input_is_a_file(
 
 @pytest.mark.long
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
-    """Four million ids in an order of chance fit into memory that a set of them would not."""
-    prime = 4_000_037
+    """Two million ids in an order of chance fit into memory that a set of them would not."""
+    prime = 2_000_003
     file = tmp_path / "ids"
     one = 1
     with file.open("w") as lines:
