@@ -63,7 +63,7 @@ def audit(
 
     A FILE has a JSON object a line (app_tag; id, count or ranges; worker, sent_at, received_at), or
     rows of CSV under a heading with such names, or ids; - is the standard input. Files are read
-    once, and sorted on the disk (TMPDIR), in 200 MB of memory or less, however long they are.
+    once, and sorted on the disk (TMPDIR): memory does not grow with them.
     """
     try:
         from idalloc_worker.audit import AuditError, History  # noqa: PLC0415  # needs SQLite

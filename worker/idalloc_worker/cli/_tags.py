@@ -331,6 +331,95 @@ def _lines(file: str, cut: int) -> Iterator[Counter]:
             yield Counter(name.strip(), int(last) + 1 - cut)
 
 
+@tags.command(
+    "import",
+    epilog="""\b
+Examples:
+  idalloc tags import cosid shop.order --strip shop. --step 10000 --block 10000000 --dry-run
+  idalloc tags import vitess order_seq --strip _seq --step 10000 --off
+  echo order $(redis-cli INCRBY order 10000000) |
+    idalloc tags import lines - --step 10000 --block 10000000
+""",
+)
+@click.argument("source", type=click.Choice(["cosid", "vitess", "lines"]))
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.option(
+    "--step", type=_STEP, required=True, help="Ids that a worker reserves at a time, for new tags."
+)
+@click.option(
+    "--block",
+    type=_STEP,
+    help="The other system goes on above as many ids, and the tag gets these: for a roll-out.",
+)
+@click.option("--off", is_flag=True, help="Nobody uses the other system: the tag gets all above.")
+@click.option(
+    "--strip", multiple=True, metavar="TEXT", help="What a name begins or ends with, and a tag not."
+)
+@click.option("--table", default="cosid", show_default=True, help="The table of CosId.")
+@click.option("--dry-run", is_flag=True, help="Say what it would do.")
+@url_option("IDALLOC_IMPORT_URL", "The other system's database")
+@config_option
+def import_tags(  # noqa: PLR0913  # click hands over each option
+    *,
+    source: str,
+    names: Sequence[str],
+    step: int,
+    block: int | None,
+    off: bool,
+    strip: Sequence[str],
+    table: str,
+    dry_run: bool,
+    url: str | None,
+) -> None:
+    """Take counters of another id generator over.
+
+    cosid: its rows of these NAMEs, or all. vitess: the sequences NAME. lines: the files NAME (- is
+    the standard input) have a name and a last id in a line each, with --block that of a block which
+    is out of use already, as Redis's INCRBY gives it. With --off a tag that was taken over before
+    is raised, and loses its ceiling.
+    """
+    if (block is None) is not off:
+        raise click.UsageError("give --block N, or --off if nobody uses the other system any more")
+    if source != "cosid" and not names:
+        raise click.UsageError(f"{source} needs a NAME")
+
+    def tag_of(name: str) -> str:
+        for text in strip:
+            name = name.removeprefix(text).removesuffix(text)
+        return app_tag_name(name)
+
+    with _counters(source, names, table, url, block or 0) as counters, _admin() as admin:
+        for got in take_over(admin, counters, tag_of, step, block, dry_run=dry_run):
+            would = "would get" if dry_run else "gets"
+            end = "on" if got.ceiling is None else f"to {got.ceiling}"
+            new = " (a new tag)" if got.new else ""
+            click.echo(f"{got.app_tag} {would} ids from {got.start} {end}{new}")
+
+
+@contextmanager
+def _counters(
+    source: str, names: Sequence[str], table: str, url: str | None, cut: int
+) -> Iterator[Counters]:
+    if source == "lines":
+        yield CutCounters([counter for name in names for counter in _lines(name, cut)])
+        return
+    with AdminSession(other_database(url, settings_of_command())) as session:
+        if source == "cosid":
+            yield CosIdCounters(session, table, names)
+        else:
+            yield VitessCounters(session, names)
+
+
+def _lines(file: str, cut: int) -> Iterator[Counter]:
+    """Read names and last ids; of the last ones `cut` are to be had."""
+    with click.open_file(file, encoding="utf-8") as lines:
+        for line in lines:
+            name, _, last = line.strip().rpartition(" ")
+            if not last.isdecimal():
+                raise click.UsageError(f"{file}: {line.strip()!r} is not a name and its last id")
+            yield Counter(name.strip(), int(last) + 1 - cut)
+
+
 @contextmanager
 def _admin() -> Iterator[TagAdmin]:
     settings = settings_of_command()
