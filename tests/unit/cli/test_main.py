@@ -7,6 +7,7 @@ from collections.abc import Callable
 import click
 import pytest
 
+import idalloc_worker
 from idalloc_client import IdAllocError
 from idalloc_worker import __main__ as entry
 from idalloc_worker.cli._main import cli, run
@@ -129,8 +130,11 @@ def test_without_the_extra_it_says_what_to_install(
     missing: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A plain install has the command, which names the extra that it needs."""
-    for module in [name for name in sys.modules if name.startswith("idalloc_worker.")]:
-        monkeypatch.delitem(sys.modules, module)
+    for name in [name for name in sys.modules if name.startswith("idalloc_worker.")]:
+        room = name.removeprefix("idalloc_worker.")
+        if "." not in room:  # what is imported anew is bound to the package as well
+            monkeypatch.setattr(idalloc_worker, room, sys.modules[name])
+        monkeypatch.delitem(sys.modules, name)
     for module in [name for name in sys.modules if name.partition(".")[0] == missing]:
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, missing, None)
