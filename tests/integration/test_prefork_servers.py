@@ -147,8 +147,8 @@ def test_gunicorn(served: Served, kind: str, preload: bool) -> None:  # noqa: FB
     ids=["default", "master", "threads", "lazy", "gevent"],
 )
 def test_uwsgi(served: Served, options: list[str]) -> None:
-    """It forks in C: no hook of Python's runs."""
-    with served.running(*UWSGI, *options):
+    """It forks in C: no hook of Python's runs, whatever the client's thread does at that moment."""
+    with served.running(*UWSGI, *options, SERVED_BUSY="yes"):
         first = served.answering(PROCESSES)
         if "--master" in options:  # else nobody replaces a process
             os.kill(min(first), signal.SIGKILL)
