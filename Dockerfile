@@ -10,7 +10,7 @@ COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY schemas schemas
 COPY client client
 COPY worker worker
-RUN /opt/idalloc/bin/pip install --no-cache-dir --disable-pip-version-check -c constraints.txt '.[worker]'
+RUN /opt/idalloc/bin/pip install --no-cache-dir --disable-pip-version-check -c constraints.txt '.[worker,dashboard,otlp]'
 
 FROM python:3.13-slim
 COPY --from=build /opt/idalloc /opt/idalloc
