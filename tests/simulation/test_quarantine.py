@@ -15,6 +15,7 @@ from tests.simulation import _channel
 from tests.simulation._bench import NOTHING_FAILS, TAG, Bench
 from tests.simulation._weather import Weather
 from tests.simulation._worker import SimWorker
+from tests.vouched import WORKER_USER, connection_of
 
 JOINED = 5.0  # seconds
 POISON = ConnectionClosedByBroker(541, "INTERNAL_ERROR")
@@ -27,6 +28,7 @@ class Links:
         self.open: list[str] = []
         self.answered: list[bytes | None] = []
         self.asks = self.confirms_late = False
+        self.connection = connection_of(WORKER_USER)
         self.asked: list[Callable[[int, Properties, bytes], None]] = []
 
     def beside(self, handler: Any, what: str, **_: object) -> Any:

@@ -1,5 +1,6 @@
 """The plugin of pytest, in runs of pytest of its own."""
 
+import itertools
 from importlib.util import find_spec
 from textwrap import dedent
 
@@ -115,7 +116,8 @@ def test_an_unknown_tag_fails_the_test(pytester: pytest.Pytester) -> None:
         """,
     )
     result.assert_outcomes(failed=2, passed=1)
-    advice = [line for line in result.outlines if "add them to idalloc_tags" in line]
+    told = itertools.takewhile(lambda line: "short test summary" not in line, result.outlines)
+    advice = [line for line in told if "add them to idalloc_tags" in line]
     assert len([line for line in advice if "@pytest.mark.idalloc(tags=['oder'])" in line]) == 2
 
 
