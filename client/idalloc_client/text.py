@@ -6,6 +6,7 @@ shared by threads.
 
 import hmac
 import string
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import isqrt
 from typing import Final
@@ -46,10 +47,14 @@ class FixedDecimal:
     Args:
         width: how many digits, 1 to 20.
         prefix: what stands before them; `decode` wants exactly this.
+        check: gives the check digits that follow digits, such as
+            `stdnum.luhn.calc_check_digit` and `stdnum.iso7064.mod_97_10.calc_check_digits` of the
+            package python-stdnum. `decode` refuses others. By default there are none.
     """
 
     width: int
     prefix: str = ""
+    check: Callable[[str], str] | None = None
 
     def __post_init__(self) -> None:
         _check_width(self.width, 20)
@@ -62,20 +67,25 @@ class FixedDecimal:
 
     def encode(self, value: int) -> str:
         """Write a number. Raises `OutOfDomainError`."""
-        return f"{self.prefix}{_checked(value, self.limit):0{self.width}d}"
+        return self._written(f"{_checked(value, self.limit):0{self.width}d}")
 
     def decode(self, text: str) -> int:
         """Read what `encode` wrote. Raises `MalformedTextError` for anything else."""
-        digits = text.removeprefix(self.prefix) if isinstance(text, str) else ""
+        begin = len(self.prefix)
+        digits = text[begin : begin + self.width] if isinstance(text, str) else ""
         # int() takes signs, spaces, underscores and the digits of every script as well.
         is_decimal = len(digits) == self.width and digits.isascii() and digits.isdecimal()
-        if is_decimal and len(text) == len(self.prefix) + self.width:
-            value = int(digits)
-            if value < self.limit:
-                return value
+        if is_decimal and int(digits) < self.limit and text == self._written(digits):
+            return int(digits)
+        check = " and their check digits" if self.check else ""
         raise MalformedTextError(
-            f"expected {self.prefix!r} and {self.width} digits, for a number below {self.limit}"
+            f"expected {self.prefix!r} and {self.width} digits{check}, "
+            f"for a number below {self.limit}"
         )
+
+    def _written(self, digits: str) -> str:
+        check = self.check(digits) if self.check else ""
+        return f"{self.prefix}{digits}{check}"
 
 
 _DIGITS: Final = string.digits + string.ascii_uppercase + string.ascii_lowercase

@@ -2,12 +2,15 @@
 
 import hmac
 import string
+from collections.abc import Callable
 from itertools import pairwise
 from math import isqrt
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from stdnum import luhn
+from stdnum.iso7064 import mod_97_10
 
 from idalloc_client import IdAllocError, text
 from idalloc_client.text import (
@@ -22,7 +25,10 @@ from idalloc_schemas import MAX_ID
 KEY = bytes(range(32))
 ORDER = FixedDecimal(prefix="ORD-", width=12)
 
-decimals = st.builds(FixedDecimal, width=st.integers(1, 20), prefix=st.text(max_size=5))
+checks = st.sampled_from([None, luhn.calc_check_digit, mod_97_10.calc_check_digits])
+decimals = st.builds(
+    FixedDecimal, width=st.integers(1, 20), prefix=st.text(max_size=5), check=checks
+)
 base62s = st.builds(Base62, width=st.none() | st.integers(1, 11))
 formats = decimals | base62s
 permutations = st.builds(
@@ -44,6 +50,20 @@ def test_a_text_reads_as_the_number_it_was_written_for(
     """Decoding undoes encoding on the whole domain, so no two numbers share a text."""
     value = data.draw(numbers(written.limit))
     assert written.decode(written.encode(value)) == value
+
+
+@pytest.mark.parametrize("check", [luhn.calc_check_digit, mod_97_10.calc_check_digits])
+@given(value=numbers(10**6), place=st.integers(0, 5), digit=st.integers(0, 9))
+def test_one_wrong_digit_is_noticed(
+    check: Callable[[str], str], value: int, place: int, digit: int
+) -> None:
+    """Both schemes promise that."""
+    written = FixedDecimal(prefix="INV-", width=6, check=check)
+    right = written.encode(value)
+    wrong = right[: 4 + place] + str(digit) + right[5 + place :]
+    if wrong != right:
+        with pytest.raises(MalformedTextError, match="and their check digits"):
+            written.decode(wrong)
 
 
 @given(written=formats, data=st.data())
@@ -80,6 +100,9 @@ def test_texts_of_one_width_sort_as_their_numbers(
         (ORDER, 42, "ORD-000000000042"),
         (ORDER, 10**12 - 1, "ORD-999999999999"),
         (FixedDecimal(width=19), MAX_ID, "9223372036854775807"),
+        # Luhn's example in Wikipedia, and ISO 7064's: 794 has the check digits 44.
+        (FixedDecimal(width=10, check=luhn.calc_check_digit), 1789372997, "17893729974"),
+        (FixedDecimal(width=6, check=mod_97_10.calc_check_digits), 794, "00079444"),
         (FixedDecimal(width=20), 2**64 - 1, "18446744073709551615"),
         (Base62(), 0, "0"),
         (Base62(), 61, "z"),
