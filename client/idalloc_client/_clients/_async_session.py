@@ -17,10 +17,8 @@ from idalloc_client._options import ClientOptions
 from idalloc_client._rpc import FleetReplies, PendingCalls, RawReply, RequestSpec, RestoreWatch
 from idalloc_client._stats import ClientCounters
 from idalloc_client._traces import begin_call, context_here
-from idalloc_client.amqp import AsyncioSelectorLoop, Link, nothing, shuffled
+from idalloc_client.amqp import GOODBYE_TIME, AsyncioSelectorLoop, Link, nothing, shuffled
 from idalloc_schemas import ALLOC_QUEUE
-
-_CLOSE_TIMEOUT = 5.0  # seconds
 
 
 class AsyncLinkSession:
@@ -164,7 +162,7 @@ class AsyncLinkSession:
         running = asyncio.get_running_loop()
         if self.loop is not running and self.loop.is_running():
             there = asyncio.run_coroutine_threadsafe(self._close_here(), self.loop)
-            await asyncio.wait([asyncio.wrap_future(there)], timeout=2 * _CLOSE_TIMEOUT)
+            await asyncio.wait([asyncio.wrap_future(there)], timeout=2 * GOODBYE_TIME)
             return
         if self.loop is not running:
             self.loop = running
@@ -179,7 +177,7 @@ class AsyncLinkSession:
             settle(stopped, None)
 
         # In a turn, whose end sends also what a loop that has ended did not get to.
-        self._link.run(deque([lambda: self._link.begin_stop(on_stopped, _CLOSE_TIMEOUT)]))
+        self._link.run(deque([lambda: self._link.begin_stop(on_stopped)]))
         await stopped
 
     def _end_calls(self) -> None:

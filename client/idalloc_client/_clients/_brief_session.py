@@ -16,8 +16,7 @@ from idalloc_client._errors import IdAllocError
 from idalloc_client._options import ClientOptions
 from idalloc_client._rpc import RawReply, RequestSpec
 from idalloc_client._stats import ClientStats, SequenceStats
-
-_CLOSE_TIMEOUT = 5.0  # seconds
+from idalloc_client.amqp import GOODBYE_TIME
 
 
 def uwsgi_forks_later() -> bool:
@@ -82,4 +81,4 @@ class BriefSession:
         try:
             yield session
         finally:
-            session.close(_CLOSE_TIMEOUT)
+            session.close(GOODBYE_TIME)

@@ -12,10 +12,8 @@ from idalloc_client._options import ConfiguredClient
 from idalloc_client._rpc import RawReply, RequestSpec, check_draw, health_request
 from idalloc_client._sequences import IdSequence, LeaseLimits, SequenceRegistry, new_sequence
 from idalloc_client._stats import ClientStats, SequenceStats
-from idalloc_client.amqp import checked_timeout
+from idalloc_client.amqp import GOODBYE_TIME, checked_timeout
 from idalloc_schemas import HealthReply
-
-_CLOSE_TIMEOUT = 5.0  # seconds
 
 
 class Session(Protocol):
@@ -65,7 +63,7 @@ class IdClient(ConfiguredClient):
         self._session = self._new_session()
         self._sequences = SequenceRegistry()
         # Also at exit and when nobody refers to the client any more: the broker gets a goodbye.
-        self._finalizer = weakref.finalize(self, self._session.close, _CLOSE_TIMEOUT)
+        self._finalizer = weakref.finalize(self, self._session.close, GOODBYE_TIME)
 
     def _new_session(self) -> Session:
         if uwsgi_forks_later():

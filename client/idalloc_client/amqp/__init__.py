@@ -16,7 +16,7 @@ from idalloc_client.amqp._io import (
     stream_offset,
     user_of,
 )
-from idalloc_client.amqp._link import Link, NewLink, SideLink, Timer, nothing
+from idalloc_client.amqp._link import GOODBYE_TIME, Link, NewLink, SideLink, Timer, nothing
 from idalloc_client.amqp._link_thread import LinkThread
 from idalloc_client.amqp._pika import (
     AMQPError,
@@ -52,6 +52,7 @@ from idalloc_client.amqp._url import (
 from idalloc_client.amqp._url_source import LastGood, UrlFile, UrlSource, read_secret, text_of
 
 __all__ = [
+    "GOODBYE_TIME",
     "MAX_TIMEOUT",
     "AMQPError",
     "AsyncioSelectorLoop",

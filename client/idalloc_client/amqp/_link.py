@@ -36,7 +36,7 @@ def nothing() -> None:
 
 
 _GIVE_UP_TIME = 0.05  # seconds that pika has to take back what it began
-_GOODBYE_TIME = 5.0  # seconds that a broker has to answer a goodbye
+GOODBYE_TIME = 5.0  # seconds that a broker has to answer a goodbye
 _STEADY_AFTER = 5.0  # seconds: a connection that lasted this long resets the backoff
 
 
@@ -286,7 +286,7 @@ class Link:
         if connection is not None and not (connection.is_closed or connection.is_closing):
             self.guarded(connection.close)
             self._given_up.add(given_up)
-            self.call_later(_GOODBYE_TIME, lambda: self._cut_off(given_up))
+            self.call_later(GOODBYE_TIME, lambda: self._cut_off(given_up))
         self._reconnect_later()
 
     def _cut_off(self, given_up: LinkIO) -> None:
@@ -362,7 +362,7 @@ class Link:
 
     # Stopping
 
-    def begin_stop(self, on_stopped: Callback, within: float = _GOODBYE_TIME) -> None:
+    def begin_stop(self, on_stopped: Callback, within: float = GOODBYE_TIME) -> None:
         """Flush, close, then call `on_stopped`: after `within` seconds also without the broker."""
         if self._on_stopped is not None:
             return
