@@ -23,6 +23,8 @@ USE id_alloc_db;
 -- ordered: 1 if the ids must rise across all workers.
 -- max_count: how many ids one request may ask for.
 -- user_rate: how many ids a second one RabbitMQ user may get, from each worker process.
+-- new_per_minute: makes the row a pattern, such as `tenant-*`: how many app tags a minute one
+-- RabbitMQ user may make by using them, through each worker process.
 CREATE TABLE IF NOT EXISTS segments (
   app_tag VARCHAR(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
   max_id BIGINT NOT NULL DEFAULT 0,
@@ -35,6 +37,7 @@ CREATE TABLE IF NOT EXISTS segments (
   ordered TINYINT(1),
   max_count BIGINT,
   user_rate BIGINT,
+  new_per_minute BIGINT,
   PRIMARY KEY (app_tag),
   CHECK (step >= 1)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET = ascii COLLATE = ascii_bin;

@@ -14,6 +14,7 @@ from tests.mutations._quarantine import QUARANTINE
 from tests.mutations._requests import REQUESTS
 from tests.mutations._rule import Rule
 from tests.mutations._store import STORE
+from tests.mutations._templates import TEMPLATES
 from tests.mutations._tools import TOOLS
 from tests.mutations._traces import TRACES
 
@@ -23,6 +24,7 @@ RULES: tuple[Rule, ...] = (
     *FLEET,
     *MEMORY,
     *STORE,
+    *TEMPLATES,
     *ENGINE,
     *REQUESTS,
     *QUARANTINE,

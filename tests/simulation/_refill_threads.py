@@ -10,6 +10,7 @@ from functools import partial
 from typing import Final
 
 from idalloc_worker.engine._effects import StartRefill
+from idalloc_worker.store._new_rows import Templates
 from idalloc_worker.store._reservation import Plan, Reservation, Row, plan_for
 from idalloc_worker.store._threads import GiveBack, Job, NotBegunError, RefillOutcome
 from idalloc_worker.tags._errors import (
@@ -76,6 +77,10 @@ class SimStore:
 
         change = self._database.statement("raise", app_tag, on_raised, seen=seen, floor=floor)
         return change.change()
+
+    def templates(self) -> Templates:
+        """Read which rows others are made from: there are none."""
+        return Templates({})
 
     def ordered_tags(self) -> dict[str, int]:
         """Read which tags are ordered, and how far they are reserved."""

@@ -18,6 +18,7 @@ from idalloc_worker.tags._errors import (
     MarksNotVouchedError,
     RewindSuspectedError,
     SegmentContestedError,
+    TagNotFoundError,
 )
 from idalloc_worker.tags._plausible import LEAP, MarkImplausibleError
 from idalloc_worker.tags._segment import Segment
@@ -76,6 +77,27 @@ class FakeRefillThreads:
         job.report(self.row if isinstance(self.row, Exception) else {"order": self.row})
 
 
+class FakeNewTags:
+    """Makes no row, or says that there is one."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, frozenset[str | None]]] = []
+        self.made = False
+
+    def make(
+        self,
+        app_tag: str,
+        users: frozenset[str | None],
+        on_made: Callable[[], None],
+        on_failed: Callable[[Exception], None],
+    ) -> None:
+        self.asked.append((app_tag, users))
+        if self.made:
+            on_made()
+        else:
+            on_failed(TagNotFoundError(app_tag))
+
+
 class Bench:
     """A coordinator with its surroundings."""
 
@@ -86,7 +108,9 @@ class Bench:
         around = runtime(refill_threads=self.refill_threads, traces=self)
         self.counters = around.counters.events
         fleet: Any = self.fleet
-        self.refills = RefillCoordinator(fleet, around, self.records.append)
+        self.new_tags = FakeNewTags()
+        new_tags: Any = self.new_tags
+        self.refills = RefillCoordinator(fleet, around, new_tags, self.records.append)
 
     def begin(self, *_: object) -> None:
         """Follow no request."""
@@ -242,3 +266,50 @@ def test_each_look_at_the_row_is_shown_for_itself(bench: Bench) -> None:
         ("order", 0.5, "RewindSuspectedError", False),
         ("order", 0.25, None, False),
     ]
+
+
+class TestNoRow:
+    """A row may be made from a pattern, once for each attempt."""
+
+    def test_it_is_made_and_reserved_from(self, bench: Bench) -> None:
+        bench.new_tags.made = True
+        bench.answer(TagNotFoundError("order"))
+        assert bench.new_tags.asked == [("order", frozenset({"alice"}))]
+        bench.answer(Reservation(Segment(0, 10), SETTINGS))
+        assert [record.result for record in bench.records] == [
+            Reservation(Segment(0, 10), SETTINGS)
+        ]
+
+    def test_one_that_is_gone_again_is_the_end(self, bench: Bench) -> None:
+        bench.new_tags.made = True
+        bench.answer(TagNotFoundError("order"))
+        bench.answer(TagNotFoundError("order"))
+        assert len(bench.new_tags.asked) == len(bench.records) == 1
+
+    def test_without_a_pattern_it_is_the_end(self, bench: Bench) -> None:
+        bench.answer(TagNotFoundError("order"))
+        assert isinstance(bench.records[0].result, TagNotFoundError)
+
+    def test_nothing_is_made_for_nobody(self) -> None:
+        """Nobody waits, or whoever does may not draw: a refill ahead, a look at the rights."""
+        for users in (None, frozenset[str | None]()):
+            bench = Bench()
+            bench.refills.start(replace(REFILL, users=users))
+            bench.answer(TagNotFoundError("order"))
+            assert not bench.new_tags.asked
+            assert bench.records
+
+    def test_an_attempt_that_was_abandoned_meanwhile_is_recorded_once(self, bench: Bench) -> None:
+        ends: list[Callable[[], None]] = []
+
+        def make(
+            _tag: object, _users: object, on_made: Callable[[], None], _failed: object
+        ) -> None:
+            ends.append(on_made)
+
+        bench.new_tags.make = make  # type: ignore[assignment]
+        bench.answer(TagNotFoundError("order"))
+        bench.refills.abandon(1)
+        ends[0]()
+        assert [type(record.result) for record in bench.records] == [NotBegunError]
+        assert not bench.refill_threads.requests

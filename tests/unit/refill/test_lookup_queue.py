@@ -14,7 +14,7 @@ from idalloc_worker.store._threads import Job, RefillOutcome
 from idalloc_worker.tags._errors import StoreReason, StoreUnavailableError, TagNotFoundError
 from tests.engine_driver import Driver, Row
 from tests.runtimes import runtime
-from tests.unit.refill.test_coordinator import FakeFleet
+from tests.unit.refill.test_coordinator import FakeFleet, FakeNewTags
 
 
 @dataclass
@@ -48,7 +48,8 @@ class Surroundings:
 
     def coordinator(self, records: list[RefillOutcome]) -> RefillCoordinator:
         fleet: Any = FakeFleet()
-        return RefillCoordinator(fleet, self.runtime(), records.append)
+        new_tags: Any = FakeNewTags()
+        return RefillCoordinator(fleet, self.runtime(), new_tags, records.append)
 
     def look(self) -> None:
         """Let a thread do the first look that is queued."""

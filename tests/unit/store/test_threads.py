@@ -8,6 +8,7 @@ import pytest
 
 from idalloc_worker.engine._effects import ReservationRequest, StartRefill
 from idalloc_worker.mysql._lifeline import Lifeline
+from idalloc_worker.store._new_rows import Templates
 from idalloc_worker.store._reservation import Reservation
 from idalloc_worker.store._threads import GiveBack, Job, NotBegunError, RefillOutcome, RefillThreads
 from idalloc_worker.tags._segment import Segment
@@ -32,6 +33,12 @@ class FakeStore:
 
     def read_marks(self, app_tags: Sequence[str]) -> dict[str, int]:
         return dict.fromkeys(app_tags, 7)
+
+    def templates(self) -> Templates:
+        return Templates({})
+
+    def add_from_pattern(self, app_tag: str, pattern: str) -> bool:
+        return app_tag.startswith(pattern.rstrip("*"))
 
     def raise_mark(self, app_tag: str, seen: int, floor: int) -> bool:
         return seen < floor and bool(app_tag)

@@ -53,6 +53,7 @@ class Event(StrEnum):
         "refills_unknown",
         "Refills whose commit has an unknown outcome; their ids are counted as lost.",
     )
+    TAGS_MADE = "tags_made", "Rows made for app tags that were used for the first time."
     REWINDS_REPAIRED = (
         "rewinds_repaired",
         "Rows found below ids that were handed out already, and raised above them again.",

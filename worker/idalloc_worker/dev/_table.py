@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from idalloc_worker.engine import ReservationRequest
-from idalloc_worker.store import Reservation, Row, plan_for
+from idalloc_worker.store import Reservation, Row, Templates, plan_for
 from idalloc_worker.tags import TagNotFoundError, TagSettings
 
 _STEP: Final = 1000
@@ -74,6 +74,15 @@ class MemoryTable:
         """Tell which of these tags there are."""
         with self._lock:
             return frozenset(tag for tag in app_tags if self._any_tag or tag in self._rows)
+
+    def templates(self) -> Templates:
+        """Tell which rows others are made from: none."""
+        return Templates({})
+
+    def add_from_pattern(self, app_tag: str, pattern: str) -> bool:
+        """Make no row."""
+        del pattern
+        raise TagNotFoundError(app_tag)
 
     def ordered_tags(self) -> dict[str, int]:
         """Tell which tags are ordered, and how far they are reserved."""

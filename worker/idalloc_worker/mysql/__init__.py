@@ -15,6 +15,7 @@ from idalloc_worker.mysql._reading import check_width
 from idalloc_worker.mysql._sql import (
     ADD_COLUMNS,
     ADD_FIRST_TAG,
+    ADD_FROM_PATTERN,
     ADD_TAG,
     APPLICATION_COLUMNS,
     CHANGE_TAG,
@@ -32,6 +33,7 @@ from idalloc_worker.mysql._sql import (
     MOVE_COSID,
     MOVE_VITESS,
     ORDERED_TAGS,
+    PATTERNS,
     PROBE_LOCK,
     RAISE_MARK,
     RAISE_TAG,
@@ -56,6 +58,7 @@ from idalloc_worker.mysql._url import MySqlAddress
 __all__ = [
     "ADD_COLUMNS",
     "ADD_FIRST_TAG",
+    "ADD_FROM_PATTERN",
     "ADD_TAG",
     "APPLICATION_COLUMNS",
     "CHANGE_TAG",
@@ -76,6 +79,7 @@ __all__ = [
     "NO_SUCH_COLUMN",
     "ORDERED_TAGS",
     "OVERFLOW",
+    "PATTERNS",
     "PROBE_LOCK",
     "RAISE_MARK",
     "RAISE_TAG",

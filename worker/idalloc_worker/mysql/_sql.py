@@ -35,6 +35,7 @@ class Statement:
             "<this tag>": _THIS_TAG,
             "<table>": quoted(check_table_name(table)),
             "<columns>": ", ".join(names),
+            "<copied>": ", ".join(f"template.{name}" for name in names),
             "<values>": ", ".join(f"%({name})s" for name in names),
             "<unchanged>": "".join(f" AND {_same(name)}" for name in names),
             "<changes>": ", ".join(f"{name} = %({name})s" for name in names),
@@ -144,6 +145,21 @@ ORDERED_TAGS: Final = Statement(
     "Reads which tags are ordered, and how far they are reserved: whether somebody else has, while "
     "a tag was an ordinary one. Fails where the table has no such column: then none is.",
     "SELECT app_tag, max_id FROM <table> WHERE ordered = 1",
+)
+
+PATTERNS: Final = Statement(
+    "Reads the rows that others are made from.",
+    "SELECT * FROM <table> WHERE new_per_minute >= 1",
+)
+
+ADD_FROM_PATTERN: Final = Statement(
+    "Makes the row of a tag that is used for the first time, with the settings of its pattern, if "
+    "that still is one. One statement, which does nothing where somebody else has made it.",
+    "INSERT INTO <table> (app_tag, max_id, <columns>) "
+    "SELECT %(app_tag)s, 0, <copied> FROM <table> AS template "
+    "WHERE CAST(template.app_tag AS BINARY) = CAST(%(template)s AS BINARY) "
+    "AND template.new_per_minute >= 1 "
+    "ON DUPLICATE KEY UPDATE max_id = <table>.max_id",
 )
 
 LOCK_ROW: Final = Statement(

@@ -253,9 +253,11 @@ class PartitionOwner:
         return _RETRY_AFTER if code in _ADVICE else _REOPEN_AFTER
 
     def _end(self) -> None:
+        begun = self._session is not None
         self._session = self._fences = None
         self.delivered_to.clear()
-        self._on_end()
+        if begun:  # else nothing was held: the queues were only being declared
+            self._on_end()
         self._tell_cancelled()
 
     def _tell_cancelled(self) -> None:

@@ -21,8 +21,10 @@ from idalloc_worker.tags import (
     MarksNotVouchedError,
     RewindSuspectedError,
     SegmentContestedError,
+    TagNotFoundError,
     is_plausible,
 )
+from idalloc_worker.templates import NewTags
 
 _log = logging.getLogger("idalloc.refill")
 
@@ -43,6 +45,8 @@ class _Attempt:
     """Whether a refill thread has it, or will get to it."""
     reservation: Reservation | None = None
     claim: object = None
+    made: bool = False
+    """Whether it was tried to make the row."""
     abandoned: bool = False
 
 
@@ -50,9 +54,14 @@ class RefillCoordinator:
     """Every attempt that the engine started is recorded once, with `record`."""
 
     def __init__(
-        self, fleet: Fleet, runtime: Runtime, record: Callable[[RefillOutcome], None]
+        self,
+        fleet: Fleet,
+        runtime: Runtime,
+        new_tags: NewTags,
+        record: Callable[[RefillOutcome], None],
     ) -> None:
         self._fleet = fleet
+        self._new_tags = new_tags
         self._refill_threads = runtime.refill_threads
         self._record = record
         self._counters = runtime.counters.events
@@ -78,7 +87,7 @@ class RefillCoordinator:
 
         def on_failed(error: Exception) -> None:
             if not attempt.abandoned:
-                self._end(attempt, error)
+                self._failed(attempt, error)
 
         user = next(iter(refill.users), None) if refill.users else None
         self._lookups.add(
@@ -161,12 +170,33 @@ class RefillCoordinator:
             self._traces.refilled(*about, ordered=end.refill.ordered)
         if isinstance(result, Reservation):
             self._note_rewind(attempt, result)
-        if isinstance(result, RewindSuspectedError) and not attempt.abandoned:
-            self._suspect(attempt, result)
-        elif isinstance(result, Reservation) and result.segment.size and not attempt.abandoned:
-            self._claim(attempt, result)
-        else:  # also an empty reservation, for those who may not draw: there is nothing to claim
+        if attempt.abandoned:
             self._end(attempt, result)
+        elif isinstance(result, RewindSuspectedError):
+            self._suspect(attempt, result)
+        elif isinstance(result, Exception):
+            self._failed(attempt, result)
+        elif result.segment.size:
+            self._claim(attempt, result)
+        else:  # those who wait may not draw: there is nothing to claim
+            self._end(attempt, result)
+
+    def _failed(self, attempt: _Attempt, error: Exception) -> None:
+        """End it, but where there is no row see first whether one can be made."""
+        users = attempt.refill.users
+        if not isinstance(error, TagNotFoundError) or attempt.made or not users:
+            self._end(attempt, error)
+            return
+        attempt.made = True
+
+        def on_made() -> None:
+            self._begin(attempt)
+
+        def on_failed(error: Exception) -> None:
+            if not attempt.abandoned:
+                self._end(attempt, error)
+
+        self._new_tags.make(attempt.refill.app_tag, users, on_made, on_failed)
 
     def when_idle(self, on_idle: Callable[[], None]) -> None:
         """Call back once no attempt is under way."""

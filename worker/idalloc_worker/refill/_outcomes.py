@@ -4,7 +4,15 @@ import logging
 
 from idalloc_schemas import RespCode
 from idalloc_worker.counters import Event, ThrottledLog
-from idalloc_worker.engine import INTERNAL, REDIRECTED, Denial, Engine, Refused, StartRefill
+from idalloc_worker.engine import (
+    INTERNAL,
+    REDIRECTED,
+    Denial,
+    Engine,
+    Refused,
+    StartRefill,
+    over_share,
+)
 from idalloc_worker.store import NotBegunError, RefillOutcome, Reservation
 from idalloc_worker.tags import (
     InvalidRowError,
@@ -16,9 +24,12 @@ from idalloc_worker.tags import (
     TagExhaustedError,
     TagIsOrderedError,
     TagNotFoundError,
+    TooManyNewTagsError,
 )
 
 _log = logging.getLogger("idalloc.refill")
+
+_NOT_THE_OPERATORS = (TagNotFoundError, TagIsOrderedError, TooManyNewTagsError)
 
 _LOOK_AGAIN = 1.0  # seconds
 
@@ -38,7 +49,7 @@ def record_outcome(
     if isinstance(result, Reservation):
         return _record_reservation(engine, refill, result, now, log)
     if isinstance(result, TagError):
-        if not isinstance(result, (TagNotFoundError, TagIsOrderedError)):  # none of the operator's
+        if not isinstance(result, _NOT_THE_OPERATORS):
             log.warning(now, "refused", "No ids: %s", result)
         settings = result.settings if isinstance(result, TagExhaustedError) else None
         engine.refill_refused(refill.attempt, _refusal(result), now, settings)
@@ -87,17 +98,19 @@ def _warn_of_the_end(engine: Engine, app_tag: str) -> None:
 
 
 def _refusal(error: TagError) -> Denial:
+    refusal: Denial = Refused(RespCode.INTERNAL, INTERNAL.msg, detail=str(error))
     match error:
         case TagNotFoundError():
-            return Refused(RespCode.APP_TAG_NOT_FOUND, "app_tag not found")
+            refusal = Refused(RespCode.APP_TAG_NOT_FOUND, "app_tag not found")
+        case TooManyNewTagsError(retry_after=seconds):
+            refusal = over_share("too many new app_tags of this user", seconds)
         case TagExhaustedError():
-            return Refused(RespCode.EXHAUSTED, "the id space of this app_tag is used up")
+            refusal = Refused(RespCode.EXHAUSTED, "the id space of this app_tag is used up")
         case TagIsOrderedError():
-            return REDIRECTED
+            refusal = REDIRECTED
         case MarksNotVouchedError() | MarkImplausibleError():
-            return Refused(RespCode.NO_AVAILABLE_ID, _UNCERTAIN, _LOOK_AGAIN, str(error))
+            refusal = Refused(RespCode.NO_AVAILABLE_ID, _UNCERTAIN, _LOOK_AGAIN, str(error))
         case InvalidRowError():
             detail = f"the row of this app_tag is invalid: {error.problem}"
-            return Refused(RespCode.INTERNAL, _BAD_ROW, detail=detail)
-        case _:
-            return Refused(RespCode.INTERNAL, INTERNAL.msg, detail=str(error))
+            refusal = Refused(RespCode.INTERNAL, _BAD_ROW, detail=detail)
+    return refusal

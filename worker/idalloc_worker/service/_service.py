@@ -40,6 +40,7 @@ from idalloc_worker.service._request_queues import RequestQueues
 from idalloc_worker.service._requests import Requests
 from idalloc_worker.service._turns import Turns
 from idalloc_worker.store import RefillOutcome, RefillThreads, Reservation
+from idalloc_worker.templates import NewTags
 from idalloc_worker.traces import NewTraces, no_traces
 
 _log = logging.getLogger("idalloc.worker")
@@ -114,7 +115,7 @@ class WorkerService:
         self._fleet.marks.on_reserved = self._ordered.reserved_elsewhere
         stream = fleet.memory.stream
         stream.beside = lambda **given: link.beside(**given, what="(marks)", quiet=True)
-        self._refills = RefillCoordinator(fleet, runtime, self._record)
+        self._refills = RefillCoordinator(fleet, runtime, NewTags(runtime), self._record)
         self._give_backs = GiveBacks(fleet, runtime)
         self._row_watch = RowWatch(self._engines, fleet, runtime)
         self._turns = Turns(self._take, responder.shed, thread.post, prefetch)

@@ -4,7 +4,6 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final
 
-from idalloc_schemas import MAX_ID
 from idalloc_worker.mysql import (
     APPLICATION_COLUMNS,
     HIGHEST_ID,
@@ -19,6 +18,9 @@ from idalloc_worker.tags import StoreError, StoreReason, StoreUnavailableError
 _NUMBER: Final = re.compile(r"(?:tiny|small|medium|big)?int\b|decimal\(\d+,0\)", re.IGNORECASE)
 _TEXT: Final = re.compile(r"(var)?(char|binary)\b|(tiny|medium|long)?(text|blob)\b", re.IGNORECASE)
 _NONE_SUCH: Final = frozenset({StoreReason.MISSING_TABLE, StoreReason.MISSING_DATABASE})
+_BITS: Final = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32}
+"""Of other types as many as ids have."""
+
 _EXPLAIN: Final = "EXPLAIN FORMAT=TRADITIONAL "
 _FROM_INDEX: Final = ("optimized away", "No matching min/max row", "Impossible")
 """What EXPLAIN says where a look at the end of an index is enough."""
@@ -58,7 +60,7 @@ def highest_id(session: AdminSession, of: IdColumn, end: int) -> HighestId:
     """
     try:
         kind = _kind(session, of)
-        statement = HIGHEST_ID_BELOW if end < MAX_ID or "unsigned" in kind else HIGHEST_ID
+        statement = HIGHEST_ID_BELOW if end < _highest_value(kind) else HIGHEST_ID
         if of.prefix is not None:
             statement = HIGHEST_IN_TEXT
         warnings = _warnings(session, of, statement, end)
@@ -97,6 +99,12 @@ def _kind(session: AdminSession, of: IdColumn) -> str:
         wanted = "a column of whole numbers" if of.prefix is None else "a column of texts"
         raise IdColumnError(f"{of} is of type {kind}, not {wanted}")
     return kind
+
+
+def _highest_value(kind: str) -> int:
+    """Tell how high a type reaches: MySQL 9 reads all rows for a bound that no value reaches."""
+    bits = next((bits for name, bits in _BITS.items() if kind.lower().startswith(name)), 64)
+    return (1 << (bits if "unsigned" in kind.lower() else bits - 1)) - 1
 
 
 def _warnings(

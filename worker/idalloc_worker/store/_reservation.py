@@ -11,11 +11,14 @@ from idalloc_worker.tags import (
     Segment,
     TagExhaustedError,
     TagIsOrderedError,
+    TagNotFoundError,
     TagSettings,
     end_of_space,
     first_part,
     reservation_size,
 )
+
+_NO_PATTERN = "new_per_minute is for patterns, whose names end in *; set it to NULL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +95,14 @@ class Plan:
 def plan_for(request: ReservationRequest, row: Row) -> Plan:
     """Decide by what the row says; nothing is to be reserved where nobody may draw.
 
-    Raises TagIsOrderedError, RewindSuspectedError and TagExhaustedError.
+    Raises TagNotFoundError for a pattern, TagIsOrderedError, RewindSuspectedError and
+    TagExhaustedError.
     """
     settings = row.settings
+    if settings.is_pattern:
+        if not request.app_tag.endswith("*"):
+            raise InvalidRowError(request.app_tag, _NO_PATTERN)
+        raise TagNotFoundError(request.app_tag)
     if settings.ordered and not request.ordered:
         raise TagIsOrderedError(request.app_tag)
     if request.users is not None and not any(map(settings.allows, request.users)):

@@ -99,9 +99,11 @@ class StoreSession:
         """Read rows; none where the server answers with the error that is harmless here."""
         return self._unless_stale(lambda: self._query(sql, arguments, harmless)).rows
 
-    def read_named(self, sql: str, arguments: Mapping[str, object]) -> list[dict[str, object]]:
-        """Read rows, each by the names of its columns."""
-        return _named(self._unless_stale(lambda: self._query(sql, arguments)))
+    def read_named(
+        self, sql: str, arguments: Mapping[str, object], harmless: int | None = None
+    ) -> list[dict[str, object]]:
+        """Read rows as `read` does, each by the names of its columns."""
+        return _named(self._unless_stale(lambda: self._query(sql, arguments, harmless)))
 
     def lock(self, sql: str, arguments: Mapping[str, object]) -> list[dict[str, object]]:
         """Read rows as `read_named` does, and hold them until the transaction ends."""

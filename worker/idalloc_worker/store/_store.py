@@ -17,6 +17,7 @@ from idalloc_worker.mysql import (
     RESERVE,
     MySqlHosts,
 )
+from idalloc_worker.store._new_rows import Templates, add_from_pattern, read_templates, text_of
 from idalloc_worker.store._reservation import Plan, Reservation, Row, plan_for
 from idalloc_worker.store._session import StoreSession
 from idalloc_worker.tags import (
@@ -109,14 +110,14 @@ class SegmentStore:
         with self._session.operation():
             rows = self._session.read(self._read_marks_sql, {"app_tags": tuple(app_tags)})
         # One that holds no number is its refill's to complain of, and no reason to see none.
-        marks = {_text(app_tag): mark for app_tag, mark in rows if isinstance(mark, int)}
+        marks = {text_of(app_tag): mark for app_tag, mark in rows if isinstance(mark, int)}
         return {app_tag: marks[app_tag] for app_tag in app_tags if app_tag in marks}
 
     def existing(self, app_tags: Sequence[str]) -> frozenset[str]:
         """Tell which of these tags have a row, whatever it holds. Raises StoreUnavailableError."""
         with self._session.operation():
             rows = self._session.read(self._read_marks_sql, {"app_tags": tuple(app_tags)})
-        return frozenset(_text(app_tag) for app_tag, _ in rows).intersection(app_tags)
+        return frozenset(text_of(app_tag) for app_tag, _ in rows).intersection(app_tags)
 
     def raise_mark(self, app_tag: str, seen: int, floor: int) -> bool:
         """Raise a row from `seen` to `floor`; False if it says something else by now.
@@ -140,7 +141,24 @@ class SegmentStore:
         """
         with self._session.operation():
             rows = self._session.read(self._ordered_tags_sql, harmless=NO_SUCH_COLUMN)
-        return {_text(app_tag): int(mark or 0) for app_tag, mark in rows}
+        return {text_of(app_tag): int(mark or 0) for app_tag, mark in rows}
+
+    def templates(self) -> Templates:
+        """Read which rows others are made from. Raises StoreUnavailableError."""
+        with self._session.operation():
+            return read_templates(self._session, self._table)
+
+    def add_from_pattern(self, app_tag: str, pattern: str) -> bool:
+        """Make the row of a tag as its pattern is; False if there is one by now.
+
+        Raises TagNotFoundError if there is no such pattern any more, and StoreUnavailableError.
+        """
+        with self._session.operation():
+
+            def attempt() -> bool:
+                return add_from_pattern(self._session, self._table, app_tag, pattern)
+
+            return _despite_conflicts(attempt)
 
     def arm(self) -> None:
         """Make `abort` end the next reservation even if it comes before that has begun."""
@@ -244,7 +262,3 @@ def _only_row(app_tag: str, rows: Sequence[dict[str, object]]) -> Row:
         problem = "there is more than one; app_tag must be the primary key"
         raise InvalidRowError(app_tag, problem)
     return Row.checked(app_tag, rows[0])
-
-
-def _text(value: object) -> str:
-    return value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)

@@ -10,6 +10,7 @@ from math import inf
 from typing import Any, Protocol
 
 from idalloc_worker.engine import ReservationRequest, StartRefill
+from idalloc_worker.store._new_rows import Templates
 from idalloc_worker.store._reservation import Reservation
 
 _log = logging.getLogger("idalloc.refill")
@@ -32,6 +33,12 @@ class Store(Protocol):
 
     def existing(self, app_tags: Sequence[str]) -> frozenset[str]:
         """Tell which of these tags have a row, or raise."""
+
+    def templates(self) -> Templates:
+        """Read which rows others are made from, or raise."""
+
+    def add_from_pattern(self, app_tag: str, pattern: str) -> bool:
+        """Make the row of a tag, or raise; False if there is one."""
 
     def raise_mark(self, app_tag: str, seen: int, floor: int) -> bool:
         """Raise a row that still says `seen`, or raise an error."""

@@ -1,7 +1,7 @@
 """What a tag is: its settings, its segments, its errors; pure."""
 
 from idalloc_worker.tags._allowance import Allowance, DrawLimits
-from idalloc_worker.tags._columns import Column, Names, Number, YesNo
+from idalloc_worker.tags._columns import Column, Names, Number, Word, YesNo
 from idalloc_worker.tags._consumption import Consumption
 from idalloc_worker.tags._errors import (
     InvalidRowError,
@@ -15,6 +15,7 @@ from idalloc_worker.tags._errors import (
     TagError,
     TagIsOrderedError,
     TagNotFoundError,
+    TooManyNewTagsError,
 )
 from idalloc_worker.tags._id_space import SpaceUsed, end_of_space, space_used
 from idalloc_worker.tags._partitions import (
@@ -74,6 +75,8 @@ __all__ = [
     "TagIsOrderedError",
     "TagNotFoundError",
     "TagSettings",
+    "TooManyNewTagsError",
+    "Word",
     "YesNo",
     "consumer_arguments",
     "end_of_space",

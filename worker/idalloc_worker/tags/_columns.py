@@ -4,6 +4,7 @@ Whatever reads, writes, shows or creates settings goes through these records. So
 record in `TagSettings`, and the module that acts upon it.
 """
 
+from collections.abc import Callable
 from dataclasses import Field, dataclass, field, fields
 from typing import Any, ClassVar, Final, TypeGuard
 
@@ -96,6 +97,29 @@ class Names(Column):
 
     def as_json(self, value: object) -> object:
         return value.split() if isinstance(value, str) else value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Word(Column):
+    """One word out of many, which `check` raises ValueError for that it is none of."""
+
+    is_text: ClassVar[bool] = True
+
+    check: Callable[[str], object]
+    """Its message says what the word must be."""
+    longest: int
+    """Characters."""
+
+    def read(self, value: object) -> Any:
+        if isinstance(value, bytes):
+            value = value.decode("utf-8", "replace")
+        if not isinstance(value, str) or len(value) > self.longest:
+            raise ValueError(f"a text of at most {self.longest} characters, or NULL")
+        self.check(value)
+        return value
+
+    def as_json(self, value: object) -> object:
+        return value
 
 
 def columns_of(settings: type) -> dict[str, Column]:

@@ -44,6 +44,14 @@ class TagNotFoundError(TagError):
         super().__init__(app_tag, f"app_tag {app_tag!r} not found; idalloc tags add creates it")
 
 
+class TooManyNewTagsError(TagError):
+    """A user has had as many tags made as it may; `retry_after` seconds later it may again."""
+
+    def __init__(self, app_tag: str, retry_after: float) -> None:
+        super().__init__(app_tag, f"app_tag {app_tag!r} is one new app_tag too many for its user")
+        self.retry_after = retry_after
+
+
 class MarksNotVouchedError(TagError):
     """Nobody can say which ids of the tag were handed out; an operator has to."""
 

@@ -64,6 +64,13 @@ class TagSettings:
         read_by="tags._allowance",
     )
 
+    new_per_minute: int | None = Number.setting(
+        "Makes the row a pattern, such as tenant-*: app tags a minute that one RabbitMQ user may "
+        "make by using them, through each worker process.",
+        default="the row is no pattern",
+        read_by="templates._patterns",
+    )
+
     @classmethod
     def from_row(cls, app_tag: str, row: Mapping[str, object]) -> "TagSettings":
         """Read a row by the names of its columns, of which it may have more.
@@ -82,6 +89,11 @@ class TagSettings:
                     problem = f"{name} is {value!r}, which must be {error}"
                     raise InvalidRowError(app_tag, problem) from None
         return _shared(cls(step=step, **values))
+
+    @property
+    def is_pattern(self) -> bool:
+        """Whether other rows are made from this one, which hands out no ids itself."""
+        return self.new_per_minute is not None
 
     def allows(self, user: str | None) -> bool:
         """Tell whether a user may draw from the tag; None is somebody whom nobody vouches for."""
