@@ -25,6 +25,10 @@ USE id_alloc_db;
 -- user_rate: how many ids a second one RabbitMQ user may get, from each worker process.
 -- new_per_minute: makes the row a pattern, such as `tenant-*`: how many app tags a minute one
 -- RabbitMQ user may make by using them, through each worker process.
+-- period: `day`, `month` or `year`: ids begin anew in each, in a row such as `invoice@2026-11`, which
+-- says `2026-11` here.
+-- time_zone: where the periods' days begin, such as `Europe/Berlin`.
+-- keep_periods: how many ended periods keep their rows; older ones are removed.
 CREATE TABLE IF NOT EXISTS segments (
   app_tag VARCHAR(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
   max_id BIGINT NOT NULL DEFAULT 0,
@@ -38,6 +42,9 @@ CREATE TABLE IF NOT EXISTS segments (
   max_count BIGINT,
   user_rate BIGINT,
   new_per_minute BIGINT,
+  period VARCHAR(10) CHARACTER SET ascii COLLATE ascii_bin,
+  time_zone VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin,
+  keep_periods BIGINT,
   PRIMARY KEY (app_tag),
   CHECK (step >= 1)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET = ascii COLLATE = ascii_bin;

@@ -6,6 +6,8 @@ from typing import Any
 
 from idalloc_worker._runtime import Runtime
 from idalloc_worker.counters._counters import Counters
+from idalloc_worker.templates._periods import PeriodTags
+from idalloc_worker.templates._watch import TemplateWatch
 
 
 def _at_once(callback: Callable[[], None]) -> None:
@@ -24,3 +26,10 @@ def runtime(
     """Make one in which nothing runs by itself."""
     link = link or SimpleNamespace(call_soon=_at_once, call_later=lambda *_: None)
     return Runtime(link, post, refill_threads, counters or Counters(), clock, traces)
+
+
+def no_periods() -> PeriodTags:
+    """Where no tag starts anew."""
+    threads = SimpleNamespace(run=lambda _job: None)
+    around = runtime(refill_threads=threads)
+    return PeriodTags(around, TemplateWatch(around), lambda _row: None)

@@ -9,8 +9,9 @@ import pytest
 from devstack import Database
 from devstack.workers import Fleet
 from idalloc_client import IdClient
+from idalloc_worker.store._new_rows import NewRow
 from tests.foreign import ForeignClient
-from tests.integration.stores import TABLE, mark_of
+from tests.integration.stores import TABLE, address_of, mark_of, opened
 from tests.integration.test_database_rights import Users, users
 from tests.integration.test_worker import Reply, ask
 from tests.integration.test_worker_settings import caller, user
@@ -128,3 +129,14 @@ def test_without_the_right_to_insert(users: Users, vhost: str, database: Databas
         log = worker.log.read_text()
     assert log.count("grant INSERT on the table to the worker's user") == 1
     assert made(database) == []
+
+
+def test_a_row_that_somebody_else_has_made_meanwhile(database: Database) -> None:
+    """Both go on with it, and it stays as it is."""
+    pattern(database)
+    row = NewRow("tenant-1", "tenant-*")
+    with opened(address_of(database)) as store:
+        assert store.add_row(row) is True
+        database.query(f"UPDATE {TABLE} SET max_id = 70 WHERE app_tag = 'tenant-1'")
+        assert store.add_row(row) is False
+    assert mark_of(database, "tenant-1") == 70

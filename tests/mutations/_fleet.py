@@ -216,9 +216,9 @@ FLEET: Final = (
     ),
     Rule(
         "What either engine holds counts.",
-        "worker/idalloc_worker/service/_service.py",
-        "found = [engine.contest(app_tag, left, right) for engine in self._engines]",
-        "found = [self._engine.contest(app_tag, left, right)]",
+        "worker/idalloc_worker/service/_other_owners.py",
+        "pools = [pool for engine in self._engines if (pool := engine.by_tag.get(app_tag))]",
+        "pools = [pool for engine in self._engines[:1] if (pool := engine.by_tag.get(app_tag))]",
         (_FLEET_TESTS,),
     ),
     # The channel

@@ -11,6 +11,7 @@ _LOG = "worker/idalloc_worker/marks/_snapshot_log.py"
 _OWN = "worker/idalloc_worker/fleet/_own_messages.py"
 _VOUCHING = "worker/idalloc_worker/marks/_vouching.py"
 _REFILLS = "worker/idalloc_worker/refill/_coordinator.py"
+_OTHERS = "worker/idalloc_worker/service/_other_owners.py"
 _SERVICE = "worker/idalloc_worker/service/_service.py"
 
 _UNIT = "tests/unit/fleet/test_fleet.py"
@@ -282,34 +283,34 @@ MEMORY: Final = (
     Rule(
         "A jump of the clocks is looked for all the time.",
         _SERVICE,
-        "        self._look_at_clocks(self.on_memory_set_back)\n",
+        "        self._others.look_at_clocks()\n",
         "",
         (_RULES,),
     ),
     Rule(
         "A jump of the clocks is looked for before a connection is used.",
         _SERVICE,
-        "        self._look_at_clocks(self._forget_all)\n",
+        "        self._others.look_before_connecting()\n",
         "",
         (_RULES,),
     ),
     Rule(
         "A worker whose memory was set back drops all that it holds.",
-        _SERVICE,
+        _OTHERS,
         "        for engine in self._engines:\n            engine.void()\n",
         "",
         (_RULES,),
     ),
     Rule(
         "A worker whose memory was set back goes on under another name.",
-        _SERVICE,
-        "        self._fleet.marks.renew_key()\n",
+        _OTHERS,
+        "        self._renew_key()\n",
         "",
         (_RULES,),
     ),
     Rule(
         "A worker whose memory was set back leaves its requests to the broker.",
-        _SERVICE,
+        _OTHERS,
         '        self._link.reset_channel(ConnectionResetError("its memory was rolled back"))\n',
         "",
         (_RULES,),

@@ -82,8 +82,8 @@ ORDERED: Final = (
     Rule(
         "Only workers are believed on who asked.",
         _ORDERED,
-        "self._take(request, now, request.user_name if vouched else None)",
-        "self._take(request, now, request.user_name)",
+        "            if not vouched:\n                request.user = None\n",
+        "",
         (_TAGS_TESTS,),
     ),
     Rule(
@@ -145,7 +145,8 @@ ORDERED: Final = (
     Rule(
         "A request for an ordered tag is passed on to the owner.",
         "worker/idalloc_worker/requests/_responder.py",
-        "        elif isinstance(answer, Redirected):\n            self._on_redirected(delivery)\n",
+        "        elif isinstance(answer, Redirected):\n"
+        "            self._on_redirected(delivery, answer)\n",
         "",
         ("tests/unit/requests/test_responder.py",),
     ),
@@ -244,15 +245,15 @@ ORDERED: Final = (
     Rule(
         "An owner hears what other workers reserve.",
         _SERVICE,
-        "        self._fleet.marks.on_reserved = self._ordered.reserved_elsewhere\n",
+        "        self._fleet.marks.on_reserved = self._on_reserved_elsewhere\n",
         "",
         (_TAGS_TESTS,),
     ),
     Rule(
         "An owner hears what its own worker reserves for a tag as an ordinary one.",
         _SERVICE,
-        "if isinstance(result, Reservation) and not refill.ordered:",
-        "if False:",
+        "            if not refill.ordered:\n",
+        "            if False:\n",
         (_TAGS_TESTS,),
     ),
     Rule(

@@ -9,6 +9,9 @@ _PATTERNS = "worker/idalloc_worker/templates/_patterns.py"
 _NEW_TAGS = "worker/idalloc_worker/templates/_new_tags.py"
 _RESERVATION = "worker/idalloc_worker/store/_reservation.py"
 _COORDINATOR = "worker/idalloc_worker/refill/_coordinator.py"
+_PERIODS = "worker/idalloc_worker/templates/_periods.py"
+_SERVICE = "worker/idalloc_worker/service/_service.py"
+_PERIOD_TESTS = "tests/integration/test_periods.py"
 _UNIT = "tests/unit/templates"
 _FIRST_USE = "tests/integration/test_first_use.py"
 
@@ -44,8 +47,9 @@ TEMPLATES: Final = (
     Rule(
         "Where two workers make the same row at once, both go on with it.",
         _SQL,
+        'AND template.new_per_minute >= 1 "\n'
         '    "ON DUPLICATE KEY UPDATE max_id = <table>.max_id",\n',
-        '    "",\n',
+        'AND template.new_per_minute >= 1",\n',
         (_FIRST_USE,),
     ),
     Rule(
@@ -65,8 +69,58 @@ TEMPLATES: Final = (
     Rule(
         "Nobody is refused for want of a row by a worker that has not seen the patterns.",
         _NEW_TAGS,
-        "            self._waiting = None if self._waiting is None else []\n",
-        "            self._waiting = None\n",
+        "        if self._watch.ready:\n",
+        "        if True:\n",
         (_UNIT,),
+    ),
+    # Periods
+    Rule(
+        "The row of a period is not made before it begins, by the database's clock.",
+        _SQL,
+        '"AND UTC_TIMESTAMP(6) >= %(begins)s AND UTC_TIMESTAMP(6) < %(until)s "',
+        '"AND %(begins)s < %(until)s "',
+        (_PERIOD_TESTS,),
+    ),
+    Rule(
+        "A tag that starts anew is not drawn from its own row.",
+        _RESERVATION,
+        "        raise TagHasPeriodsError(request.app_tag)\n",
+        "        pass\n",
+        ("tests/unit/store",),
+    ),
+    Rule(
+        "A period that somebody draws from has begun: none before it goes on.",
+        _PERIODS,
+        "        if self._begun is not None and period < self._begun:\n",
+        "        if False:\n",
+        (_UNIT,),
+    ),
+    Rule(
+        "What other workers reserve tells that a period has begun.",
+        _SERVICE,
+        "        self._periods.reserved(app_tag)\n",
+        "",
+        ("tests/unit/service", _PERIOD_TESTS),
+    ),
+    Rule(
+        "The owner of an ordered tag says which period it is, not who passes the request on.",
+        "worker/idalloc_worker/ordered/_tags.py",
+        "        app_tag, request.period = self._periods.drawn_from(wanted.app_tag, now)\n",
+        "        app_tag = wanted.app_tag\n",
+        (_PERIOD_TESTS,),
+    ),
+    Rule(
+        "One period of an ordered tag cannot be asked for: another owner would draw from it.",
+        "worker/idalloc_worker/service/_requests.py",
+        "        if periods.known and periods.by_its_tag_only(app_tag):\n",
+        "        if False:\n",
+        (_PERIOD_TESTS,),
+    ),
+    Rule(
+        "Only rows of the tag's own earlier periods are removed.",
+        "worker/idalloc_worker/store/_new_rows.py",
+        "    return found[1].kind is before.kind and found[1] < before\n",
+        "    return True\n",
+        (_PERIOD_TESTS,),
     ),
 )

@@ -263,7 +263,7 @@ def test_a_worker_whose_clocks_jumped_begins_anew(bench: Bench) -> None:
     bench.settle()
     key, connection = fleet_of(worker).key, _connection(worker)
     assert worker.engine.remaining
-    worker.service._clocks = jumping_clocks()
+    worker.service._others._clocks = jumping_clocks()
     WorkerService._beat(worker.service)
     assert (worker.engine.remaining, fleet_of(worker).key == key) == (0, False)
     bench.wait(1.0)
@@ -280,7 +280,7 @@ def test_a_worker_looks_at_its_clocks_before_it_uses_a_connection(bench: Bench) 
     bench.settle()
     key = fleet_of(worker).key
     bench.world.broker.cut(_connection(worker))
-    worker.service._clocks = jumping_clocks()
+    worker.service._others._clocks = jumping_clocks()
     bench.wait(0.3)
     connection = _connection(worker)
     assert (worker.engine.remaining, fleet_of(worker).key == key) == (0, False)

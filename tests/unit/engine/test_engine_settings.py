@@ -255,10 +255,9 @@ def test_thresholds_are_told_once_each() -> None:
     told = []
     for _ in range(99):
         d.get()
-        if (used := d.engine.space_warning("order")) is not None:
+        if (used := d.engine.by_tag["order"].space_warning()) is not None:
             told.append((used.mark, used.threshold))
     assert told == [(50, 50), (80, 80), (95, 95)]
-    assert d.engine.space_warning("nobody") is None
 
 
 def test_a_worker_that_starts_late_tells_the_highest_threshold_only() -> None:
@@ -266,13 +265,13 @@ def test_a_worker_that_starts_late_tells_the_highest_threshold_only() -> None:
     d = driver(1, target_cover=0, ceiling=999)
     d.rows["order"].max_id = 850
     d.get()
-    assert d.engine.space_warning("order") is not None
-    assert d.engine.space_warning("order") is None
+    assert d.engine.by_tag["order"].space_warning() is not None
+    assert d.engine.by_tag["order"].space_warning() is None
     d.rows["order"].ceiling = 9999
     d.get()
-    assert d.engine.space_warning("order") is None
+    assert d.engine.by_tag["order"].space_warning() is None
     d.rows["order"].ceiling = 999
     d.get()
-    used = d.engine.space_warning("order")
+    used = d.engine.by_tag["order"].space_warning()
     assert used is not None
     assert used.threshold == 80

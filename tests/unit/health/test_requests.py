@@ -18,7 +18,7 @@ from idalloc_worker.requests._responder import Responder
 from idalloc_worker.requests._session import Delivery
 from idalloc_worker.rights._health_rights import NOBODY, HealthRights
 from tests.engine_driver import Driver, OwnerDriver, Row
-from tests.runtimes import runtime
+from tests.runtimes import no_periods, runtime
 from tests.vouched import logged_in
 
 SECRETS = ("db1", "tag_rows", "idalloc@", "4711")
@@ -62,9 +62,11 @@ class Bench:
         around = runtime(
             link=link, refill_threads=self, counters=self.counters, clock=lambda: 100.0
         )
-        responder = Responder(around, side, lambda _: None)  # type: ignore[arg-type]
+        responder = Responder(around, side, lambda *_: None)  # type: ignore[arg-type]
         ordered = OrderedTags(
-            *(owner.engine, self.plain.engine, "w", around, responder, lambda: None), users
+            *(owner.engine, self.plain.engine, "w", around, responder, lambda: None),
+            users,
+            no_periods(),
         )
         self.health = HealthRequests(
             "w",

@@ -28,7 +28,7 @@ from idalloc_worker.tags._partitions import QUEUES, partition_of
 from idalloc_worker.tags._segment import Segment
 from idalloc_worker.tags._settings import TagSettings
 from tests.engine_driver import Driver, OwnerDriver, Row
-from tests.runtimes import runtime
+from tests.runtimes import no_periods, runtime
 from tests.vouched import logged_in
 
 PARTITION = QUEUES[partition_of("order")]
@@ -57,6 +57,7 @@ class Bench:
             outside,
             lambda: None,
             logged_in(),
+            no_periods(),
         )
         forwarder: Any = SimpleNamespace(when_idle=lambda on_idle: on_idle(), add=self.jobs.append)
         self.ordered._forwarder = forwarder
@@ -86,7 +87,7 @@ class BundleBench(Bench):
         super().__init__()
         self.dead: list[int] = []
         self.asked: list[str | None] = []
-        self.parts._take = lambda _request, _now, user: self.asked.append(user)
+        self.parts.draw = lambda request, _now: self.asked.append(request.user_name)
         self.parts._responder = SimpleNamespace(stalls=StallGuard(1000.0))
         if users is not None:
             self.parts._users = users
@@ -138,9 +139,9 @@ def test_an_owners_request_that_waits_says_so(bench: Bench) -> None:
     waits: list[bool] = []
     trace = SimpleNamespace(waits=lambda *, ordered: waits.append(ordered))
     request: Any = SimpleNamespace(
-        request=AllocRequest(app_tag="order"), deadline=2000.0, trace=trace
+        request=AllocRequest(app_tag="order"), deadline=2000.0, trace=trace, user_name=None
     )
-    bench.parts._take(request, 1000.0, None)
+    bench.parts.draw(request, 1000.0)
     assert waits == [True]
 
 

@@ -32,7 +32,7 @@ class Bench:
         self.responder = Responder(
             runtime(counters=self.counters, clock=lambda: self.now),
             side,
-            lambda _delivery: self.ends.append("passed on"),
+            lambda _delivery, _to: self.ends.append("passed on"),
         )
 
     @property

@@ -233,7 +233,7 @@ def refuse(responder: Responder, session: FakeSession, *, redelivered: bool = Fa
 
 @pytest.fixture
 def responder(side: Side) -> Responder:
-    return Responder(runtime(clock=lambda: side.now), side.answers, lambda _: None)
+    return Responder(runtime(clock=lambda: side.now), side.answers, lambda *_: None)
 
 
 def test_a_broker_that_checks_nodes_is_answered_at_once(side: Side, responder: Responder) -> None:

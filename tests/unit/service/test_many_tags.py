@@ -22,7 +22,7 @@ from idalloc_worker.rights._listing import DESCRIBED, LOOKED_AT
 from idalloc_worker.tags._segment import Segment
 from idalloc_worker.tags._settings import TagSettings
 from tests.engine_driver import Driver, OwnerDriver, Row
-from tests.runtimes import runtime
+from tests.runtimes import no_periods, runtime
 from tests.vouched import logged_in
 
 OPERATOR = Viewer("operator", operator=True)
@@ -49,7 +49,8 @@ def owning(*names: str) -> OwnerDriver:
 def ordered_tags(plain: Engine, ordered: OrderedEngine) -> OrderedTags:
     outside: Any = SimpleNamespace(run=lambda _job: None, on_replied=None)
     around = runtime(refill_threads=outside, clock=time.monotonic)
-    tags = OrderedTags(*(ordered, plain, "worker", around, outside, lambda: None), logged_in())
+    parts = (ordered, plain, "worker", around, outside, lambda: None)
+    tags = OrderedTags(*parts, logged_in(), no_periods())
     tags._partition_owner = SimpleNamespace(delivered_to=set())  # type: ignore[assignment]  # owns nothing
     return tags
 

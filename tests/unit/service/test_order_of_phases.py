@@ -22,6 +22,7 @@ from idalloc_worker.ordered._ordered_engine import OrderedEngine
 from idalloc_worker.ordered._tags import OrderedTags
 from idalloc_worker.tags._segment import Segment
 from idalloc_worker.tags._settings import TagSettings
+from tests.runtimes import no_periods
 from tests.vouched import logged_in
 
 SCHEDULES = 200
@@ -56,7 +57,9 @@ class Worker:
         )
         around = Runtime(loop, _run, everything, Counters(), lambda: world.now)
         self.tags = OrderedTags(
-            *(self.owner, self.plain, "worker", around, everything, self.run_effects), logged_in()
+            *(self.owner, self.plain, "worker", around, everything, self.run_effects),
+            logged_in(),
+            no_periods(),
         )
         self.tags._forwarder = everything
 

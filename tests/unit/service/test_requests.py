@@ -11,7 +11,7 @@ from idalloc_worker.engine._engine import Engine, EngineLimits
 from idalloc_worker.requests._session import Delivery
 from idalloc_worker.requests._stalls import StallGuard
 from idalloc_worker.service._requests import Requests
-from tests.runtimes import runtime
+from tests.runtimes import no_periods, runtime
 
 PARENT = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 TABLE = b"\x00\x00\x00\x47\x0btraceparentS\x00\x00\x00\x37" + PARENT
@@ -48,7 +48,7 @@ class Bench:
         )
         self.requests = Requests(
             *(runtime(traces=traces), Engine(EngineLimits()), outside, outside, responder),
-            *(outside, outside),
+            *(outside, outside, no_periods()),
         )
 
     def take(self, table: bytes | None, body: bytes = BODY) -> Delivery:

@@ -3,12 +3,14 @@
 import queue
 import threading
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 
 import pytest
 
+from idalloc_schemas import Period
 from idalloc_worker.engine._effects import ReservationRequest, StartRefill
 from idalloc_worker.mysql._lifeline import Lifeline
-from idalloc_worker.store._new_rows import Templates
+from idalloc_worker.store._new_rows import NewRow, Templates
 from idalloc_worker.store._reservation import Reservation
 from idalloc_worker.store._threads import GiveBack, Job, NotBegunError, RefillOutcome, RefillThreads
 from idalloc_worker.tags._segment import Segment
@@ -37,8 +39,14 @@ class FakeStore:
     def templates(self) -> Templates:
         return Templates({})
 
-    def add_from_pattern(self, app_tag: str, pattern: str) -> bool:
-        return app_tag.startswith(pattern.rstrip("*"))
+    def add_row(self, row: NewRow) -> bool:
+        return bool(row.app_tag)
+
+    def remove_periods(self, app_tag: str, before: Period) -> list[str]:
+        return [before.row_of(app_tag)]
+
+    def read_clock(self) -> datetime:
+        return datetime.now(UTC)
 
     def raise_mark(self, app_tag: str, seen: int, floor: int) -> bool:
         return seen < floor and bool(app_tag)

@@ -61,4 +61,4 @@ def test_the_table_shows_them(capsys: pytest.CaptureFixture[str]) -> None:
     _print_table([TagRow("order", 0, 1, None, used)])
     heads = capsys.readouterr().out.splitlines()[0].split()
     assert sorted(heads[4:]) == sorted(map(str.upper, COLUMNS))
-    assert heads[-1] == "ALLOWED_USERS"
+    assert heads[-3:] == ["ALLOWED_USERS", "PERIOD", "TIME_ZONE"]

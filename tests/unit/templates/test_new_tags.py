@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from idalloc_worker.counters._registry import Event
-from idalloc_worker.store._new_rows import Templates
+from idalloc_worker.store._new_rows import NewRow, Templates
 from idalloc_worker.store._threads import Job
 from idalloc_worker.tags._errors import (
     StoreReason,
@@ -16,6 +16,8 @@ from idalloc_worker.tags._errors import (
 )
 from idalloc_worker.tags._settings import TagSettings
 from idalloc_worker.templates._new_tags import NewTags
+from idalloc_worker.templates._periods import PeriodTags
+from idalloc_worker.templates._watch import TemplateWatch
 from tests.runtimes import runtime
 
 PATTERN = TagSettings(step=10, new_per_minute=3)
@@ -34,7 +36,9 @@ class Bench:
         self.ended: list[str | Exception] = []
         around = runtime(link=self, refill_threads=self)
         self.counters = around.counters.events
-        self.new_tags = NewTags(around)
+        watch = TemplateWatch(around)
+        self.periods = PeriodTags(around, watch, lambda _row: None)
+        self.new_tags = NewTags(around, watch, self.periods)
 
     def run(self, job: Job) -> None:
         self.jobs.append(job)
@@ -45,17 +49,17 @@ class Bench:
     def templates(self) -> Templates:
         return Templates(self.patterns)
 
-    def add_from_pattern(self, app_tag: str, pattern: str) -> bool:
-        self.made.append((app_tag, pattern))
-        new = app_tag not in self.rows
-        self.rows.add(app_tag)
+    def add_row(self, row: NewRow) -> bool:
+        self.made.append((row.app_tag, row.template))
+        new = row.app_tag not in self.rows
+        self.rows.add(row.app_tag)
         return new
 
     def work(self, error: Exception | None = None) -> None:
-        """Have a refill thread do what is queued."""
-        jobs, self.jobs = self.jobs, []
+        """Have a refill thread do what is queued, and what follows from it."""
         store: Any = self
-        for job in jobs:
+        while self.jobs:
+            job = self.jobs.pop(0)
             job.report(error or job.work(store))
 
     def make(self, app_tag: str, user: str | None = "shop") -> None:

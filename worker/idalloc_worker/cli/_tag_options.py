@@ -6,7 +6,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from idalloc_worker.store import Values
-from idalloc_worker.tags import COLUMNS, Column, Names, Number, YesNo
+from idalloc_worker.tags import COLUMNS, Column, Names, Number, Word, YesNo
 
 DEFAULT: Final = "default"
 """The word that sets an option back."""
@@ -52,6 +52,8 @@ def _convert(column: Column, value: Any) -> Any:
             return click.IntRange(column.least, most).convert(value, None, None)
         case Names():
             return _names(column, value)
+        case Word():
+            return _word(column, value)
     raise NotImplementedError(f"no option for {column}")
 
 
@@ -60,6 +62,14 @@ def _yes_or_no(value: Any) -> bool:
         return click.BOOL.convert(value, None, None)
     except click.BadParameter:
         raise click.BadParameter(f"'{value}' is none of yes, no and {DEFAULT}") from None
+
+
+def _word(column: Word, value: str) -> str:
+    try:
+        column.read(value)
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} is not {error}") from None
+    return value
 
 
 def _names(column: Names, value: str) -> str:

@@ -6,10 +6,12 @@ What a reservation comes to is decided by the same `plan_for` as for a row in My
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Final
 
+from idalloc_schemas import Period
 from idalloc_worker.engine import ReservationRequest
-from idalloc_worker.store import Reservation, Row, Templates, plan_for
+from idalloc_worker.store import NewRow, Reservation, Row, Templates, plan_for
 from idalloc_worker.tags import TagNotFoundError, TagSettings
 
 _STEP: Final = 1000
@@ -79,10 +81,18 @@ class MemoryTable:
         """Tell which rows others are made from: none."""
         return Templates({})
 
-    def add_from_pattern(self, app_tag: str, pattern: str) -> bool:
+    def add_row(self, row: NewRow) -> bool:
         """Make no row."""
-        del pattern
-        raise TagNotFoundError(app_tag)
+        raise TagNotFoundError(row.app_tag)
+
+    def remove_periods(self, app_tag: str, before: Period) -> list[str]:
+        """Remove none."""
+        del app_tag, before
+        return []
+
+    def read_clock(self) -> datetime:
+        """Tell what time it is by this machine."""
+        return datetime.now(UTC)
 
     def ordered_tags(self) -> dict[str, int]:
         """Tell which tags are ordered, and how far they are reserved."""

@@ -2,6 +2,7 @@
 
 from idalloc_worker.engine._effects import (
     REDIRECTED,
+    TO_PERIOD,
     AbandonRefill,
     Answer,
     Answered,
@@ -35,6 +36,7 @@ __all__ = [
     "LISTED_TO_CALLERS",
     "REDIRECTED",
     "SHUTTING_DOWN",
+    "TO_PERIOD",
     "AbandonRefill",
     "Answer",
     "Answered",

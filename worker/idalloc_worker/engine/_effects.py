@@ -35,13 +35,17 @@ class OverShare(Refused):
 
 @dataclass(frozen=True, slots=True)
 class Redirected:
-    """Where a request has to go: its tag is ordered, so only its partition's owner may answer."""
+    """Where a request has to go: this engine does not serve its tag under this name."""
 
-    msg: str = "this app_tag is ordered"
+    msg: str
     detail: None = None
 
 
-REDIRECTED: Final = Redirected()
+REDIRECTED: Final = Redirected("this app_tag is ordered")
+"""To the owner of the tag's partition, who alone may answer."""
+
+TO_PERIOD: Final = Redirected("this app_tag starts anew in each period")
+"""To the tag of the period that it is now."""
 
 Denial = Refused | Redirected
 """Why this engine has no ids for a tag."""

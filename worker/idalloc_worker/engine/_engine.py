@@ -18,7 +18,6 @@ from idalloc_worker.engine._effects import (
     Denial,
     Effect,
     Expired,
-    Range,
     Redirected,
     Refused,
     StartRefill,
@@ -32,7 +31,7 @@ from idalloc_worker.engine._strangers import Strangers
 from idalloc_worker.engine._tag_health import describe, describe_unknown, refusal_in_force
 from idalloc_worker.engine._timers import Timers
 from idalloc_worker.engine._why_not import no_available_id, no_reason_to_wait, over_limit
-from idalloc_worker.tags import Segment, SpaceUsed, TagSettings
+from idalloc_worker.tags import Segment, TagSettings
 
 __all__ = ["Engine", "EngineLimits"]
 
@@ -125,18 +124,21 @@ class Engine:
         for pool in self._pools.values():
             self._refuse_waiters(pool, SHUTTING_DOWN, now)
 
-    def redirect(self, app_tag: str, now: float) -> None:
-        """Serve a tag no longer, because it is ordered: what is in memory of it is lost."""
+    def redirect(self, app_tag: str, now: float, to: Redirected = REDIRECTED) -> None:
+        """Serve a tag no longer: what is in memory of it is lost, and who waits goes elsewhere."""
         if (pool := self._pools.get(app_tag)) is not None:
             pool.drop_all()
             pool.attempt = pool.retry_timer_at = None  # a segment that arrives now is too late
             self._strangers.settle(app_tag)
-            self._refuse_waiters(pool, REDIRECTED, now)
+            self._refuse_waiters(pool, to, now)
 
-    def contest(self, app_tag: str, left: int, right: int) -> Range | None:
-        """Lose what is in memory of a tag if somebody else owns some of it; tell what it was."""
+    def forget(self, app_tag: str) -> None:
+        """Keep nothing of a tag that is not used any more; what is in memory of it is lost."""
         pool = self._pools.get(app_tag)
-        return pool.contest(left, right) if pool is not None else None
+        if pool is not None and not pool.waiters and pool.attempt is None:
+            pool.drop_all()
+            pool.retry_timer_at = None
+            del self._pools[app_tag]
 
     def void(self) -> None:
         """Lose all that is in memory: the one who was to hand it out is no longer the owner.
@@ -315,11 +317,6 @@ class Engine:
         for waiter in pool.adopt(settings, now, self._max_count):
             pool.dismiss(waiter)
             self._effects.append(Answered(waiter.token, forbidden(waiter.user)))
-
-    def space_warning(self, app_tag: str) -> SpaceUsed | None:
-        """Tell, once for each threshold, that so much of a tag's id space is used up."""
-        pool = self._pools.get(app_tag)
-        return pool.space_warning() if pool else None
 
     def _look_again(self, pool: TagPool, now: float) -> None:
         """See whether the row still refuses a user: the next refill may be far, or never come."""

@@ -147,9 +147,13 @@ ORDERED_TAGS: Final = Statement(
     "SELECT app_tag, max_id FROM <table> WHERE ordered = 1",
 )
 
-PATTERNS: Final = Statement(
-    "Reads the rows that others are made from.",
-    "SELECT * FROM <table> WHERE new_per_minute >= 1",
+TEMPLATES: Final = Statement(
+    "Reads the rows that others are made from: patterns, and tags that start anew.",
+    "SELECT * FROM <table> WHERE new_per_minute >= 1 OR period IN ('day', 'month', 'year')",
+)
+
+DATABASE_CLOCK: Final = Statement(
+    "Asks for the time, in UTC whatever time zone the session has.", "SELECT UTC_TIMESTAMP(6)"
 )
 
 ADD_FROM_PATTERN: Final = Statement(
@@ -160,6 +164,29 @@ ADD_FROM_PATTERN: Final = Statement(
     "WHERE CAST(template.app_tag AS BINARY) = CAST(%(template)s AS BINARY) "
     "AND template.new_per_minute >= 1 "
     "ON DUPLICATE KEY UPDATE max_id = <table>.max_id",
+)
+
+ADD_PERIOD: Final = Statement(
+    "Makes the row of a period, with the settings of its tag, if the period has begun by the "
+    "database's clock. One statement, which does nothing where somebody else has made it.",
+    "INSERT INTO <table> (app_tag, max_id, period, <columns>) "
+    "SELECT %(app_tag)s, 0, %(period)s, <copied> FROM <table> AS template "
+    "WHERE CAST(template.app_tag AS BINARY) = CAST(%(template)s AS BINARY) "
+    "AND template.period = %(kind)s "
+    "AND UTC_TIMESTAMP(6) >= %(begins)s AND UTC_TIMESTAMP(6) < %(until)s "
+    "ON DUPLICATE KEY UPDATE max_id = <table>.max_id",
+)
+
+PERIODS: Final = Statement(
+    "Reads the names of a tag's rows for its periods, and perhaps some more.",
+    "SELECT app_tag FROM <table> WHERE app_tag > %(first)s AND app_tag < %(end)s "
+    "AND period IS NOT NULL",
+)
+
+REMOVE_PERIODS: Final = Statement(
+    "Removes rows of periods; no others, whatever their names are.",
+    "DELETE FROM <table> WHERE app_tag IN %(rows)s AND period LIKE '____%%' "
+    "AND period NOT IN ('day', 'month', 'year')",
 )
 
 LOCK_ROW: Final = Statement(

@@ -21,6 +21,7 @@ from idalloc_worker.requests import Delivery, Responder, Sample, deadline_of
 from idalloc_worker.rights import FleetUsers, Steps, Viewer, listing, named_users
 from idalloc_worker.store import Job, NotBegunError, Store
 from idalloc_worker.tags import QUEUES, partition_of
+from idalloc_worker.templates import PeriodTags
 
 _log = logging.getLogger("idalloc.ordered")
 
@@ -64,7 +65,9 @@ class OrderedTags:
         responder: Responder,
         run_effects: Callable[[], None],
         users: FleetUsers,
+        periods: PeriodTags,
     ) -> None:
+        self._periods = periods
         self.engine = engine
         self.known: frozenset[str] = frozenset()
         """The tags that are ordered, as far as this worker knows."""
@@ -182,15 +185,20 @@ class OrderedTags:
             return
         self._counters.events[Event.OWNED] += len(requests)
         for request, sent in zip(session.unpack(delivery, requests), requests, strict=True):
+            if not vouched:
+                request.user = None
             if self._traces is not None and sent.traceparent is not None:
                 request.trace = self._traces.begin(sent.traceparent, request, delivery.queue)
-            if request.answerable:
-                request.since, request.deadline = now, deadline
-                self._take(request, now, request.user_name if vouched else None)
-            else:  # it goes with its bundle, which cannot be dead-lettered for one of many
-                self._counters.outcomes[ORDERED_QUEUES][Outcome.DEAD_LETTERED] += 1
-                session.finish(request)
+            request.since, request.deadline = now, deadline
+            self._begin(request, now)
         self._run_effects()
+
+    def _begin(self, request: BundledRequest, now: float) -> None:
+        if request.answerable:
+            self.draw(request, now)
+        else:  # it goes with its bundle, which cannot be dead-lettered for one of many
+            self._counters.outcomes[ORDERED_QUEUES][Outcome.DEAD_LETTERED] += 1
+            request.session.finish(request)
 
     def _put_away(self, delivery: Delivery, now: float, why: object) -> None:
         self._counters.outcomes[ORDERED_QUEUES][Outcome.DEAD_LETTERED] += 1
@@ -199,10 +207,17 @@ class OrderedTags:
         )
         delivery.session.dead_letter(delivery)
 
-    def _take(self, request: BundledRequest, now: float, user: str | None) -> None:
+    def draw(self, request: BundledRequest, now: float) -> None:
+        """Answer a request, as its tag's owner, or let it wait."""
         wanted = request.request
+        app_tag, request.period = self._periods.drawn_from(wanted.app_tag, now)
         answer = self.engine.take(
-            wanted.app_tag, wanted.count, now, token=request, deadline=request.deadline, user=user
+            app_tag,
+            wanted.count,
+            now,
+            token=request,
+            deadline=request.deadline,
+            user=request.user_name,
         )
         if answer is not None:
             self._responder.answer(request, answer)
@@ -274,17 +289,19 @@ class OrderedTags:
     # Health
 
     def health(self, now: float, app_tag: str) -> Listing | Refused:
-        """Report one tag, ordered or not."""
+        """Report one tag, ordered or not; of one that starts anew, the period that goes on."""
+        row, _ = self._periods.drawn_from(app_tag, now)
         if app_tag in self.known:
-            held = self.engine.health(now, app_tag)
-            cold = TagHealth(app_tag=app_tag, state=TagState.COLD)
+            held = self.engine.health(now, row)
+            cold = TagHealth(app_tag=row, state=TagState.COLD)
             return Listing.of(self._placed(cold if isinstance(held, Refused) else held))
-        found = self._unordered.health(now, app_tag)
+        found = self._unordered.health(now, row)
         return found if isinstance(found, Refused) else Listing.of(found)
 
     def pools(self, app_tag: str) -> tuple[TagPool | None, TagPool | None]:
         """Look at what is held of a tag, as an ordinary and as an ordered one."""
-        return self._unordered.by_tag.get(app_tag), self.engine.by_tag.get(app_tag)
+        row, _ = self._periods.drawn_from(app_tag, self._clock())
+        return self._unordered.by_tag.get(row), self.engine.by_tag.get(row)
 
     def named_users(self) -> Generator[None, None, set[str]]:
         """Name the users that tags are for; some tags at a time."""

@@ -7,6 +7,7 @@ from idalloc_worker.counters import Event, ThrottledLog
 from idalloc_worker.engine import (
     INTERNAL,
     REDIRECTED,
+    TO_PERIOD,
     Denial,
     Engine,
     Refused,
@@ -19,9 +20,11 @@ from idalloc_worker.tags import (
     MarkImplausibleError,
     MarksNotVouchedError,
     OutcomeUnknownError,
+    PeriodNotBegunError,
     SegmentContestedError,
     TagError,
     TagExhaustedError,
+    TagHasPeriodsError,
     TagIsOrderedError,
     TagNotFoundError,
     TooManyNewTagsError,
@@ -29,7 +32,12 @@ from idalloc_worker.tags import (
 
 _log = logging.getLogger("idalloc.refill")
 
-_NOT_THE_OPERATORS = (TagNotFoundError, TagIsOrderedError, TooManyNewTagsError)
+_NOT_THE_OPERATORS = (
+    TagNotFoundError,
+    TagIsOrderedError,
+    TagHasPeriodsError,
+    TooManyNewTagsError,
+)
 
 _LOOK_AGAIN = 1.0  # seconds
 
@@ -48,6 +56,10 @@ def record_outcome(
     refill, result = outcome.refill, outcome.result
     if isinstance(result, Reservation):
         return _record_reservation(engine, refill, result, now, log)
+    if isinstance(result, PeriodNotBegunError):  # the next request may find that it has
+        engine.redirect(refill.app_tag, now, TO_PERIOD)
+        engine.refill_failed(refill.attempt, str(result), now)
+        return {Event.REFILLS_REFUSED: 1}
     if isinstance(result, TagError):
         if not isinstance(result, _NOT_THE_OPERATORS):
             log.warning(now, "refused", "No ids: %s", result)
@@ -86,7 +98,8 @@ def _record_reservation(
 
 def _warn_of_the_end(engine: Engine, app_tag: str) -> None:
     """Log that half of a tag's ids are used up, and when few are left: each once per worker."""
-    used = engine.space_warning(app_tag)
+    pool = engine.by_tag.get(app_tag)
+    used = None if pool is None else pool.space_warning()
     if used is not None:
         _log.warning(
             "%.1f %% of the id space of %s is used up: its mark is %d, and ids end at %d",
@@ -108,6 +121,8 @@ def _refusal(error: TagError) -> Denial:
             refusal = Refused(RespCode.EXHAUSTED, "the id space of this app_tag is used up")
         case TagIsOrderedError():
             refusal = REDIRECTED
+        case TagHasPeriodsError():
+            refusal = TO_PERIOD
         case MarksNotVouchedError() | MarkImplausibleError():
             refusal = Refused(RespCode.NO_AVAILABLE_ID, _UNCERTAIN, _LOOK_AGAIN, str(error))
         case InvalidRowError():

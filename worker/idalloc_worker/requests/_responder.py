@@ -48,7 +48,7 @@ class Responder:
         self,
         runtime: Runtime,
         side: SideAnswers,
-        on_redirected: Callable[[Delivery], None],
+        on_redirected: Callable[[Delivery, Redirected], None],
     ) -> None:
         counters = runtime.counters
         self._outcomes = counters.outcomes
@@ -66,11 +66,11 @@ class Responder:
         """Tell a caller what the engine says, or have somebody else do it."""
         if isinstance(answer, tuple):
             self._outcomes[ALLOC_QUEUE][_GRANTED] += 1
-            self._reply(delivery, encode_alloc_success(answer), ALLOC_REPLY_TYPE)
+            self._reply(delivery, encode_alloc_success(answer, delivery.period), ALLOC_REPLY_TYPE)
             if delivery.trace is not None:
                 delivery.trace.end(_GRANTED)
         elif isinstance(answer, Redirected):
-            self._on_redirected(delivery)
+            self._on_redirected(delivery, answer)
         elif answer.code is RespCode.SHUTTING_DOWN and delivery.returnable:
             self._count(delivery, Outcome.HANDED_BACK)
             delivery.session.hand_back(delivery)

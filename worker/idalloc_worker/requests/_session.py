@@ -38,6 +38,8 @@ class Delivery:
     request: AllocRequest = _NOT_PARSED
     deadline: float = inf
     """Until when its caller waits, in monotonic seconds."""
+    period: str | None = None
+    """The period whose ids it gets, of a tag that starts anew."""
     trace: RequestTrace | None = None
     """What shows it to its caller's operator, if that was asked for."""
 

@@ -9,13 +9,24 @@ from idalloc_worker._runtime import Runtime
 from idalloc_worker.counters import Event
 from idalloc_worker.engine import INTERNAL, Engine, Refused
 from idalloc_worker.health import HealthRequests
-from idalloc_worker.ordered import OrderedTags
+from idalloc_worker.ordered import BundledRequest, OrderedTags
 from idalloc_worker.requests import Delivery, Responder, deadline_of
 from idalloc_worker.service._effect_runner import EffectRunner
 from idalloc_worker.service._turns import SLICE, Turns
+from idalloc_worker.templates import Course, PeriodTags
 from idalloc_worker.traces import traceparent_in
 
 _REQUESTS: Final = Event.REQUESTS  # a look into an enum costs as much as the count itself
+
+_BY_ITS_TAG: Final = Refused(
+    RespCode.INVALID_REQUEST, "app_tag: ids of one period of an ordered app_tag cannot be asked for"
+)
+
+_NOT_BEGUN: Final = Refused(RespCode.APP_TAG_NOT_FOUND, "app_tag not found")
+
+_WHICH_PERIOD: Final = Refused(
+    RespCode.NO_AVAILABLE_ID, "no available id: it is not known which period it is", 1.0
+)
 
 _log = logging.getLogger("idalloc.worker")
 
@@ -32,8 +43,10 @@ class Requests:
         responder: Responder,
         effects: EffectRunner,
         turns: Turns,
+        periods: PeriodTags,
     ) -> None:
         self._engine = engine
+        self._periods = periods
         self._ordered = ordered
         self._health = health
         self._responder = responder
@@ -95,16 +108,46 @@ class Requests:
         if properties.table is not None and self._traces is not None:
             parent = traceparent_in(properties.table)
             delivery.trace = self._traces.begin(parent, delivery, delivery.queue, now - came)
-        if request.app_tag in self._ordered.known:
+        user = self._last_name if delivery.user == self._last_user else delivery.user_name
+        self._draw(delivery, user, now)
+
+    def to_period(self, delivery: Delivery) -> None:
+        """Find out which period it is, and draw from that."""
+        app_tag = delivery.request.app_tag
+
+        def on_known(course: Course | None, error: Exception | None) -> None:
+            if course is not None:
+                self._again(delivery)
+            elif error is None and self._periods.period_of(app_tag):
+                self._responder.refuse(delivery, _NOT_BEGUN)
+            else:
+                self._responder.refuse(delivery, _WHICH_PERIOD)
+
+        self._periods.learn(app_tag, on_known)
+
+    def _again(self, delivery: Delivery) -> None:
+        now = self._clock()
+        if delivery.deadline <= now:
+            self._responder.expire(delivery)
+        elif isinstance(delivery, BundledRequest):
+            self._ordered.draw(delivery, now)
+        else:
+            self._draw(delivery, delivery.user_name, now)
+        self._effects.run_soon()
+
+    def _draw(self, delivery: Delivery, user: str | None, now: float) -> None:
+        request, periods = delivery.request, self._periods
+        app_tag = request.app_tag
+        if periods.known and periods.by_its_tag_only(app_tag):
+            self._responder.refuse(delivery, _BY_ITS_TAG)
+            return
+        if app_tag in self._ordered.known:
             self._ordered.forward(delivery)
             return
+        if periods.known:
+            app_tag, delivery.period = periods.drawn_from(app_tag, now)
         answer = self._engine.take(
-            request.app_tag,
-            request.count,
-            now,
-            token=delivery,
-            deadline=deadline,
-            user=self._last_name if delivery.user == self._last_user else delivery.user_name,
+            app_tag, request.count, now, token=delivery, deadline=delivery.deadline, user=user
         )
         if answer is None:
             self._events[Event.WAITED] += 1

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable
 from idalloc_client.amqp import Channel, LinkThread, MessageChannel, Properties, ended_by_message
 from idalloc_schemas import ALLOC_QUEUE, HEALTH_QUEUE, HealthCall
 from idalloc_worker._runtime import Runtime
-from idalloc_worker.counters import Counters, Event, ThrottledLog
-from idalloc_worker.engine import Engine, Range
+from idalloc_worker.counters import Counters, ThrottledLog
+from idalloc_worker.engine import TO_PERIOD, Engine, Redirected
 from idalloc_worker.fleet import Fleet
 from idalloc_worker.health import HealthRequests
 from idalloc_worker.marks import Vouching
@@ -36,11 +36,12 @@ from idalloc_worker.service._clocks import ClockWatch
 from idalloc_worker.service._effect_runner import EffectRunner
 from idalloc_worker.service._garbage import collect_if_due, collect_rarely
 from idalloc_worker.service._local_queue import LocalQueue
+from idalloc_worker.service._other_owners import OtherOwners
 from idalloc_worker.service._request_queues import RequestQueues
 from idalloc_worker.service._requests import Requests
 from idalloc_worker.service._turns import Turns
 from idalloc_worker.store import RefillOutcome, RefillThreads, Reservation
-from idalloc_worker.templates import NewTags
+from idalloc_worker.templates import NewTags, PeriodTags, TemplateWatch
 from idalloc_worker.traces import NewTraces, no_traces
 
 _log = logging.getLogger("idalloc.worker")
@@ -84,7 +85,15 @@ class WorkerService:
         self._name = name
         self._prefetch = prefetch
         self._clock = clock
-        self._clocks = clocks or ClockWatch()
+        self._others = OtherOwners(
+            self._engines,
+            counters,
+            link,
+            clocks or ClockWatch(),
+            lambda: fleet.marks.renew_key(),  # noqa: PLW0108  # there is none yet
+        )
+        self.on_foreign_claim = self._others.on_foreign_claim
+        self.on_memory_set_back = self._others.on_memory_set_back
         self._throttled = ThrottledLog(_log)
         self._counters = counters
         self._session: Session | None = None
@@ -100,8 +109,10 @@ class WorkerService:
             users,
         )
         responder = self._responder = Responder(runtime, self._side, self._redirect)
+        watch = TemplateWatch(runtime)
+        periods = self._periods = PeriodTags(runtime, watch, self._forget)
         self._ordered = new_ordered_tags(
-            ordered_engine, engine, name, runtime, responder, self._run_effects, users
+            ordered_engine, engine, name, runtime, responder, self._run_effects, users, periods
         )
         fleet = self._fleet = Fleet(
             counters.events,
@@ -112,10 +123,12 @@ class WorkerService:
             vouching=vouching,
             clock=clock,
         )
-        self._fleet.marks.on_reserved = self._ordered.reserved_elsewhere
+        self._fleet.marks.on_reserved = self._on_reserved_elsewhere
         stream = fleet.memory.stream
         stream.beside = lambda **given: link.beside(**given, what="(marks)", quiet=True)
-        self._refills = RefillCoordinator(fleet, runtime, NewTags(runtime), self._record)
+        self._refills = RefillCoordinator(
+            fleet, runtime, NewTags(runtime, watch, periods), self._record
+        )
         self._give_backs = GiveBacks(fleet, runtime)
         self._row_watch = RowWatch(self._engines, fleet, runtime)
         self._turns = Turns(self._take, responder.shed, thread.post, prefetch)
@@ -136,6 +149,7 @@ class WorkerService:
             responder,
             self._effects,
             self._turns,
+            periods,
         )
         self._quarantine = Quarantine(
             self,
@@ -149,8 +163,19 @@ class WorkerService:
 
     # Three circles are closed here: who answers and what is answered know each other.
 
-    def _redirect(self, delivery: Delivery) -> None:
-        self._ordered.redirect(delivery)
+    def _redirect(self, delivery: Delivery, to: Redirected) -> None:
+        if to is TO_PERIOD:
+            self._requests.to_period(delivery)
+        else:
+            self._ordered.redirect(delivery)
+
+    def _forget(self, row: str) -> None:
+        for engine in self._engines:
+            engine.forget(row)
+
+    def _on_reserved_elsewhere(self, app_tag: str, end: int) -> None:
+        self._periods.reserved(app_tag)
+        self._ordered.reserved_elsewhere(app_tag, end)
 
     def _run_effects(self) -> None:
         self._effects.run()
@@ -162,37 +187,9 @@ class WorkerService:
 
     def _beat(self) -> None:
         self._responder.stalls.beat(self._clock())
-        self._look_at_clocks(self.on_memory_set_back)
+        self._others.look_at_clocks()
         self._counters.marks_in_broker = self._fleet.memory.in_broker
         self._link.call_later(BEAT, self._beat)
-
-    # What somebody else may have handed out
-
-    def on_foreign_claim(self, app_tag: str, left: int, right: int) -> Range | None:
-        """Give up what is held of a tag if another worker owns some of it; tell what there was."""
-        found = [engine.contest(app_tag, left, right) for engine in self._engines]
-        return next((ours for ours in found if ours is not None), None)
-
-    def on_memory_set_back(self, why: str) -> None:
-        """Begin anew, as another worker: the broker delivers again what was not answered."""
-        self._forget_all(why)
-        self._link.reset_channel(ConnectionResetError("its memory was rolled back"))
-
-    def _forget_all(self, why: str) -> None:
-        self._counters.events[Event.MEMORY_SET_BACK] += 1
-        _log.error(
-            "This process seems to have been restored from a snapshot, or copied (%s): it gives up "
-            "the ids that it holds, as another one may have handed them out",
-            why,
-        )
-        for engine in self._engines:
-            engine.void()
-        self._fleet.marks.renew_key()
-
-    def _look_at_clocks(self, forget: Callable[[str], None]) -> None:
-        jump = self._clocks.jumped()
-        if jump:
-            forget(f"the wall clock went {jump:+.1f} s against the monotonic one")
 
     # The link's life
 
@@ -200,8 +197,7 @@ class WorkerService:
         """Consume both queues on a fresh channel."""
         if self._draining:
             return
-        # A copy of this process, restored elsewhere, begins here: its connection was the other's.
-        self._look_at_clocks(self._forget_all)
+        self._others.look_before_connecting()
         self._counters.connected_again()
         collect_rarely(rarely=not channel.leaves_cycles)
         pika_channel = channel.pika_channel
@@ -342,8 +338,10 @@ class WorkerService:
         """Tell the engine how a refill ended."""
         now = self._clock()
         refill, result = outcome.refill, outcome.result
-        if isinstance(result, Reservation) and not refill.ordered:
-            self._ordered.reserved_elsewhere(refill.app_tag, result.segment.right)
+        if isinstance(result, Reservation):
+            self._periods.reserved(refill.app_tag)
+            if not refill.ordered:
+                self._ordered.reserved_elsewhere(refill.app_tag, result.segment.right)
         engine = self._engines[refill.ordered]
         self._counters.refilled(outcome, record_outcome(engine, outcome, now, self._throttled))
         self._effects.run_soon()

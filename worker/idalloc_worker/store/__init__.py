@@ -4,7 +4,7 @@ from idalloc_worker.store._admin_session import AdminSession
 from idalloc_worker.store._comparison import Comparison, Verdict, compare
 from idalloc_worker.store._id_column import IdColumn
 from idalloc_worker.store._migrate import migrate
-from idalloc_worker.store._new_rows import Templates
+from idalloc_worker.store._new_rows import NewRow, Templates
 from idalloc_worker.store._reservation import Reservation, Row, plan_for
 from idalloc_worker.store._schema import create_schema
 from idalloc_worker.store._store import SegmentStore
@@ -36,6 +36,7 @@ __all__ = [
     "GiveBack",
     "IdColumn",
     "Job",
+    "NewRow",
     "NotBegunError",
     "RefillOutcome",
     "RefillThreads",

@@ -10,6 +10,7 @@ from idalloc_worker.tags import (
     RewindSuspectedError,
     Segment,
     TagExhaustedError,
+    TagHasPeriodsError,
     TagIsOrderedError,
     TagNotFoundError,
     TagSettings,
@@ -18,6 +19,7 @@ from idalloc_worker.tags import (
     reservation_size,
 )
 
+_TOO_LONG = "with this period app_tag may have at most %d characters"
 _NO_PATTERN = "new_per_minute is for patterns, whose names end in *; set it to NULL"
 
 
@@ -95,8 +97,8 @@ class Plan:
 def plan_for(request: ReservationRequest, row: Row) -> Plan:
     """Decide by what the row says; nothing is to be reserved where nobody may draw.
 
-    Raises TagNotFoundError for a pattern, TagIsOrderedError, RewindSuspectedError and
-    TagExhaustedError.
+    Raises TagNotFoundError for a pattern, TagIsOrderedError, TagHasPeriodsError, InvalidRowError,
+    RewindSuspectedError and TagExhaustedError.
     """
     settings = row.settings
     if settings.is_pattern:
@@ -105,6 +107,10 @@ def plan_for(request: ReservationRequest, row: Row) -> Plan:
         raise TagNotFoundError(request.app_tag)
     if settings.ordered and not request.ordered:
         raise TagIsOrderedError(request.app_tag)
+    if settings.starts_anew is not None:
+        if len(request.app_tag) > settings.starts_anew.longest_tag:
+            raise InvalidRowError(request.app_tag, _TOO_LONG % settings.starts_anew.longest_tag)
+        raise TagHasPeriodsError(request.app_tag)
     if request.users is not None and not any(map(settings.allows, request.users)):
         return Plan(row, row.max_id, 0, 0)
     if row.max_id < request.floor and row.max_id != request.suspected:

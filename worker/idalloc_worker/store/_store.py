@@ -2,8 +2,10 @@
 
 import time
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Final, TypeVar
 
+from idalloc_schemas import Period
 from idalloc_worker.engine import ReservationRequest
 from idalloc_worker.mysql import (
     GIVE_BACK,
@@ -17,7 +19,15 @@ from idalloc_worker.mysql import (
     RESERVE,
     MySqlHosts,
 )
-from idalloc_worker.store._new_rows import Templates, add_from_pattern, read_templates, text_of
+from idalloc_worker.store._new_rows import (
+    NewRow,
+    Templates,
+    add_row,
+    read_clock,
+    read_templates,
+    remove_periods,
+    text_of,
+)
 from idalloc_worker.store._reservation import Plan, Reservation, Row, plan_for
 from idalloc_worker.store._session import StoreSession
 from idalloc_worker.tags import (
@@ -148,17 +158,26 @@ class SegmentStore:
         with self._session.operation():
             return read_templates(self._session, self._table)
 
-    def add_from_pattern(self, app_tag: str, pattern: str) -> bool:
-        """Make the row of a tag as its pattern is; False if there is one by now.
+    def read_clock(self) -> datetime:
+        """Tell what time it is by the database, in UTC. Raises StoreUnavailableError."""
+        with self._session.operation():
+            return read_clock(self._session)
 
-        Raises TagNotFoundError if there is no such pattern any more, and StoreUnavailableError.
+    def add_row(self, row: NewRow) -> bool:
+        """Make a row from another one; False if there is one by now.
+
+        Raises TagNotFoundError, PeriodNotBegunError and StoreUnavailableError.
         """
         with self._session.operation():
+            return _despite_conflicts(lambda: add_row(self._session, self._table, row))
 
-            def attempt() -> bool:
-                return add_from_pattern(self._session, self._table, app_tag, pattern)
+    def remove_periods(self, app_tag: str, before: Period) -> list[str]:
+        """Remove the rows of a tag's periods before this one; tell which they were.
 
-            return _despite_conflicts(attempt)
+        Raises StoreUnavailableError.
+        """
+        with self._session.operation():
+            return remove_periods(self._session, self._table, app_tag, before)
 
     def arm(self) -> None:
         """Make `abort` end the next reservation even if it comes before that has begun."""

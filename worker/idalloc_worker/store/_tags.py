@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, Self
 
+from idalloc_schemas import Period
 from idalloc_worker.mysql import (
     ADD_TAG,
     CHANGE_TAG,
@@ -15,12 +16,14 @@ from idalloc_worker.mysql import (
     Statement,
 )
 from idalloc_worker.store._admin_session import AdminSession
+from idalloc_worker.store._new_rows import NOT_OF_A_PERIOD
 from idalloc_worker.store._table_faults import REQUIRED_COLUMNS, check_columns, faults_explained
 from idalloc_worker.tags import (
     COLUMNS,
     StoreUnavailableError,
     TagError,
     TagNotFoundError,
+    is_kind,
     space_used,
 )
 
@@ -163,7 +166,18 @@ class TagAdmin:
             present = self.show(app_tag).max_id
             if isinstance(present, int) and present > limit:
                 raise LoweringRefusedError(app_tag, present, limit)
+        self._change_periods(app_tag, values)
         return self._kept(app_tag, values)
+
+    def _change_periods(self, app_tag: str, values: Values) -> None:
+        """Change the rows of a tag's periods as well, by what they were copied from."""
+        copied = {name: value for name, value in values.items() if name not in NOT_OF_A_PERIOD}
+        if not copied or not is_kind(self.show(app_tag).settings["period"]):
+            return
+        for row in self.list():
+            found = Period.of_row(row.app_tag) if isinstance(row.app_tag, str) else None
+            if found and found[0] == app_tag and row.settings["period"] == str(found[1]):
+                self._write(CHANGE_TAG, copied, {"app_tag": row.app_tag, "limit": None})
 
     def raise_mark(self, app_tag: str, max_id: int) -> TagRow:
         """Make sure that no segment begins below `max_id` any more."""

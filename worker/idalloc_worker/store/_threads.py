@@ -6,11 +6,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from math import inf
 from typing import Any, Protocol
 
+from idalloc_schemas import Period
 from idalloc_worker.engine import ReservationRequest, StartRefill
-from idalloc_worker.store._new_rows import Templates
+from idalloc_worker.store._new_rows import NewRow, Templates
 from idalloc_worker.store._reservation import Reservation
 
 _log = logging.getLogger("idalloc.refill")
@@ -37,8 +39,14 @@ class Store(Protocol):
     def templates(self) -> Templates:
         """Read which rows others are made from, or raise."""
 
-    def add_from_pattern(self, app_tag: str, pattern: str) -> bool:
+    def add_row(self, row: NewRow) -> bool:
         """Make the row of a tag, or raise; False if there is one."""
+
+    def remove_periods(self, app_tag: str, before: Period) -> list[str]:
+        """Remove rows of earlier periods, or raise; tells which."""
+
+    def read_clock(self) -> datetime:
+        """Tell what time it is by the database, in UTC, or raise."""
 
     def raise_mark(self, app_tag: str, seen: int, floor: int) -> bool:
         """Raise a row that still says `seen`, or raise an error."""

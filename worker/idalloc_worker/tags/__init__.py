@@ -7,12 +7,14 @@ from idalloc_worker.tags._errors import (
     InvalidRowError,
     MarksNotVouchedError,
     OutcomeUnknownError,
+    PeriodNotBegunError,
     RewindSuspectedError,
     SegmentContestedError,
     StoreError,
     StoreReason,
     StoreUnavailableError,
     TagError,
+    TagHasPeriodsError,
     TagIsOrderedError,
     TagNotFoundError,
     TooManyNewTagsError,
@@ -32,7 +34,13 @@ from idalloc_worker.tags._partitions import (
 )
 from idalloc_worker.tags._plausible import MarkImplausibleError, is_plausible
 from idalloc_worker.tags._segment import Segment
-from idalloc_worker.tags._settings import AUTHORITY, COLUMNS, TagExhaustedError, TagSettings
+from idalloc_worker.tags._settings import (
+    AUTHORITY,
+    COLUMNS,
+    TagExhaustedError,
+    TagSettings,
+    is_kind,
+)
 from idalloc_worker.tags._step_size import (
     NO_DEMAND,
     Demand,
@@ -63,6 +71,7 @@ __all__ = [
     "Names",
     "Number",
     "OutcomeUnknownError",
+    "PeriodNotBegunError",
     "RewindSuspectedError",
     "Segment",
     "SegmentContestedError",
@@ -72,6 +81,7 @@ __all__ = [
     "StoreUnavailableError",
     "TagError",
     "TagExhaustedError",
+    "TagHasPeriodsError",
     "TagIsOrderedError",
     "TagNotFoundError",
     "TagSettings",
@@ -81,6 +91,7 @@ __all__ = [
     "consumer_arguments",
     "end_of_space",
     "first_part",
+    "is_kind",
     "is_plausible",
     "partition_of",
     "precedence",

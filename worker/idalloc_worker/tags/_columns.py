@@ -109,6 +109,11 @@ class Word(Column):
     """Its message says what the word must be."""
     longest: int
     """Characters."""
+    sql_type: str = ""
+
+    def __post_init__(self) -> None:
+        kind = f"VARCHAR({self.longest}) CHARACTER SET ascii COLLATE ascii_bin"
+        object.__setattr__(self, "sql_type", kind)  # as dataclasses have it in frozen ones
 
     def read(self, value: object) -> Any:
         if isinstance(value, bytes):
@@ -116,9 +121,6 @@ class Word(Column):
         if not isinstance(value, str) or len(value) > self.longest:
             raise ValueError(f"a text of at most {self.longest} characters, or NULL")
         self.check(value)
-        return value
-
-    def as_json(self, value: object) -> object:
         return value
 
 

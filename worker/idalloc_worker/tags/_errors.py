@@ -79,6 +79,20 @@ class TagIsOrderedError(TagError):
         super().__init__(app_tag, f"app_tag {app_tag!r} is ordered")
 
 
+class TagHasPeriodsError(TagError):
+    """The tag starts anew in each period: its ids are drawn from a row of its own for each."""
+
+    def __init__(self, app_tag: str) -> None:
+        super().__init__(app_tag, f"app_tag {app_tag!r} starts anew in each period")
+
+
+class PeriodNotBegunError(TagError):
+    """The period has not begun by the database's clock, so that there is no row for it yet."""
+
+    def __init__(self, app_tag: str) -> None:
+        super().__init__(app_tag, f"the period of app_tag {app_tag!r} has not begun")
+
+
 class StoreUnavailableError(StoreError):
     """The database could not be asked. `errno` is MySQL's error number, where there was one."""
 

@@ -4,12 +4,36 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
+from zoneinfo import ZoneInfo
 
-from idalloc_worker.tags._columns import Names, Number, YesNo, columns_of, is_integer
+from idalloc_schemas import Period, PeriodKind
+from idalloc_worker.tags._columns import Names, Number, Word, YesNo, columns_of, is_integer
 from idalloc_worker.tags._errors import InvalidRowError, TagError
 
 DEFAULT_TARGET_COVER: Final = 600.0
 """Seconds that the ids in memory are to last."""
+
+
+def is_kind(period: object) -> bool:
+    """Tell a tag that starts anew by its column `period` from the row of one of its periods."""
+    return period in set(PeriodKind)
+
+
+def _check_period(text: str) -> None:
+    """Raise ValueError unless the row may say so: which periods its ids have, or which it is."""
+    if is_kind(text):
+        return
+    try:
+        Period.parse(text)
+    except ValueError:
+        raise ValueError("day, month or year, or NULL for none") from None
+
+
+def _check_zone(text: str) -> None:
+    try:
+        ZoneInfo(text)
+    except (KeyError, ValueError, OSError):
+        raise ValueError("a time zone such as Europe/Berlin, or NULL for UTC") from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +95,29 @@ class TagSettings:
         read_by="templates._patterns",
     )
 
+    period: str | None = Word.setting(
+        "Has its ids begin anew in each day, month or year.",
+        default="never",
+        read_by="store._new_rows",
+        check=_check_period,
+        longest=len("2026-11-26"),
+        metavar="day|month|year",
+    )
+    time_zone: str | None = Word.setting(
+        "Where the periods' days begin, such as Europe/Berlin.",
+        default="UTC",
+        read_by="tags._settings",
+        check=_check_zone,
+        longest=64,
+        metavar="ZONE",
+    )
+    keep_periods: int | None = Number.setting(
+        "How many ended periods keep their rows; older ones are removed.",
+        default="all",
+        read_by="templates._new_tags",
+        most=5000,
+    )
+
     @classmethod
     def from_row(cls, app_tag: str, row: Mapping[str, object]) -> "TagSettings":
         """Read a row by the names of its columns, of which it may have more.
@@ -94,6 +141,16 @@ class TagSettings:
     def is_pattern(self) -> bool:
         """Whether other rows are made from this one, which hands out no ids itself."""
         return self.new_per_minute is not None
+
+    @property
+    def starts_anew(self) -> PeriodKind | None:
+        """In which periods; None: in none, also where it is the row of one period."""
+        return PeriodKind(self.period) if self.period and is_kind(self.period) else None
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """Where its days begin."""
+        return ZoneInfo(self.time_zone or "UTC")
 
     def allows(self, user: str | None) -> bool:
         """Tell whether a user may draw from the tag; None is somebody whom nobody vouches for."""

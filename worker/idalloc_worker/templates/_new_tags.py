@@ -1,24 +1,19 @@
-"""Makes the rows of tags that are used for the first time, where an operator allows that."""
+"""Makes the rows of tags that are used for the first time, where the table says that they may."""
 
 import logging
-import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
 from idalloc_worker._runtime import Runtime
 from idalloc_worker.counters import Event
-from idalloc_worker.store import Job, Templates
+from idalloc_worker.store import Job, NewRow, Templates
 from idalloc_worker.tags import StoreReason, StoreUnavailableError, TagError
-from idalloc_worker.templates._patterns import Choice, Patterns
+from idalloc_worker.templates._patterns import Patterns
+from idalloc_worker.templates._periods import PeriodTags
+from idalloc_worker.templates._watch import TemplateWatch
 
 _log = logging.getLogger("idalloc.templates")
-
-LOOK_INTERVAL: Final = 5.0
-"""Seconds, at least, between two looks at the patterns: a new one is used that late."""
-
-_SHARE: Final = 0.01  # of the time that a process may spend on these looks
-
 
 _FORBIDDEN_FOR: Final = 30.0
 """Seconds until a right that was missing is tried again."""
@@ -33,24 +28,23 @@ class _Wanted:
 
 
 class NewTags:
-    """Begins by itself, owned by the link's thread.
+    """Owned by the link's thread.
 
     Whether a name fits a pattern is told from memory: names that somebody makes up cost the
     database nothing more.
     """
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, watch: TemplateWatch, periods: PeriodTags) -> None:
         self._refill_threads = runtime.refill_threads
         self._post = runtime.post
-        self._call_later = runtime.link.call_later
         self._clock = runtime.clock
         self._counters = runtime.counters.events
+        self._watch = watch
+        self._periods = periods
         self._patterns = Patterns()
         self._forbidden: StoreUnavailableError | None = None
         self._forbidden_until = 0.0
-        self._waiting: list[_Wanted] | None = []
-        """Who asked before the patterns were read for the first time; None from then on."""
-        runtime.post(self._look)
+        watch.on_found.append(self._on_found)
 
     def make(
         self,
@@ -61,44 +55,76 @@ class NewTags:
     ) -> None:
         """Make the row of a tag for one of its users; also `on_made` if somebody else has.
 
-        Fails with TagNotFoundError if no pattern is for it, TooManyNewTagsError, or the store's
-        error.
+        Fails with TagNotFoundError if it is to be made from nothing, TooManyNewTagsError,
+        PeriodNotBegunError, or the store's error.
         """
         wanted = _Wanted(app_tag, frozenset(users), on_made, on_failed)
-        if self._waiting is None:
+
+        def on_looked(error: Exception | None) -> None:
+            if error is None:
+                self._make(wanted)
+            else:
+                on_failed(error)
+
+        if self._watch.ready:
             self._make(wanted)
         else:
-            self._waiting.append(wanted)
+            self._watch.look_for(on_looked)
+
+    def _on_found(self, found: Templates) -> None:
+        self._patterns.replace(found.rows)
 
     def _make(self, wanted: _Wanted) -> None:
-        now = self._clock()
         try:
-            choice = self._patterns.choose(wanted.app_tag, wanted.users, now)
-            if self._forbidden is not None and now < self._forbidden_until:
-                raise self._forbidden
+            row = self._row(wanted)
         except (TagError, StoreUnavailableError) as error:
             wanted.on_failed(error)
             return
 
         def report(made: Any) -> None:
-            self._post(lambda: self._on_made(wanted, choice, made))
+            self._post(lambda: self._on_made(wanted, row, made))
 
-        def work(store: Any) -> bool:
-            made: bool = store.add_from_pattern(wanted.app_tag, choice.pattern)
-            return made
+        self._refill_threads.run(Job(lambda store: store.add_row(row), report))
 
-        self._refill_threads.run(Job(work, report))
+    def _row(self, wanted: _Wanted) -> NewRow:
+        """Say what the row is to be made from. Raises TagError, and what is known to fail."""
+        now = self._clock()
+        found = self._periods.period_of(wanted.app_tag)
+        if found is not None:
+            course, period = found
+            row = NewRow.of_period(wanted.app_tag, period, course.settings)
+        else:
+            choice = self._patterns.choose(wanted.app_tag, wanted.users, now)
+            row = NewRow(wanted.app_tag, choice.pattern)
+        if self._forbidden is not None and now < self._forbidden_until:
+            raise self._forbidden
+        return row
 
-    def _on_made(self, wanted: _Wanted, choice: Choice, made: object) -> None:
+    def _on_made(self, wanted: _Wanted, row: NewRow, made: object) -> None:
         if isinstance(made, Exception):
             self._note_missing_right(made)
             wanted.on_failed(made)
             return
         if made:
             self._counters[Event.TAGS_MADE] += 1
-            about = (wanted.app_tag, choice.pattern, choice.user)
-            _log.info("Made app_tag %s after the pattern %s, for %s", *about)
+            _log.info("Made app_tag %s from %s", row.app_tag, row.template)
+            self._remove_ended(row)
         wanted.on_made()
+
+    def _remove_ended(self, row: NewRow) -> None:
+        """Remove the rows of periods that ended so long ago that they are not kept."""
+        course = self._periods.known.get(row.template)
+        if row.period is None or course is None or course.settings.keep_periods is None:
+            return
+        oldest, template = row.period, row.template
+        for _ in range(course.settings.keep_periods):
+            oldest = oldest.previous()
+
+        def report(removed: Any) -> None:
+            self._post(lambda: _tell_removed(template, removed))
+
+        work = Job(lambda store: store.remove_periods(template, oldest), report)
+        self._refill_threads.run(work)
 
     def _note_missing_right(self, error: Exception) -> None:
         """Do not try again soon: each such failure costs a connection."""
@@ -106,24 +132,9 @@ class NewTags:
             self._forbidden, self._forbidden_until = error, self._clock() + _FORBIDDEN_FOR
             _log.error("App tags cannot be made: grant INSERT on the table to the worker's user")
 
-    def _look(self) -> None:
-        began = self._clock()
 
-        def report(found: Any) -> None:
-            self._post(lambda: self._on_found(found, began))
-
-        self._refill_threads.run(Job(lambda store: store.templates(), report))
-
-    def _on_found(self, found: Templates | Exception, began: float) -> None:
-        waiting = self._waiting or []
-        if isinstance(found, Exception):  # what is known stays known
-            self._waiting = None if self._waiting is None else []
-            for wanted in waiting:
-                wanted.on_failed(found)
-        else:
-            self._waiting = None
-            self._patterns.replace(found.patterns)
-            for wanted in waiting:
-                self._make(wanted)
-        pause = max(LOOK_INTERVAL, (self._clock() - began) / _SHARE)
-        self._call_later(pause * (0.9 + 0.1 * random.random()), self._look)  # noqa: S311
+def _tell_removed(app_tag: str, removed: list[str] | Exception) -> None:
+    if isinstance(removed, Exception):
+        _log.warning("Ended periods of %s could not be removed: %s", app_tag, removed)
+    elif removed:
+        _log.info("Removed ended periods of %s: %s", app_tag, ", ".join(removed))
