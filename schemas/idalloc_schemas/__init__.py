@@ -45,6 +45,7 @@ from idalloc_schemas._parse import (
     parse_health_reply,
     parse_health_request,
 )
+from idalloc_schemas._period import Period, PeriodKind
 
 __all__ = [
     "ALLOC_QUEUE",
@@ -77,6 +78,8 @@ __all__ = [
     "IdRange",
     "InvalidMessageError",
     "Marks",
+    "Period",
+    "PeriodKind",
     "Reserved",
     "RespCode",
     "Surrendered",

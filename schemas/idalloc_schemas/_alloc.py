@@ -5,7 +5,8 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from idalloc_schemas._fields import AppTag, Count, Id, IdRange, SuccessCode
+from idalloc_schemas._fields import AppTag, Count, Id, IdRange, PeriodText, SuccessCode
+from idalloc_schemas._period import Period
 
 
 class AllocRequest(BaseModel):
@@ -26,6 +27,8 @@ class AllocReply(BaseModel):
     msg: str = "success"
     id: Id
     ranges: Annotated[list[IdRange], Field(min_length=1)]
+    period: PeriodText | None = None
+    """The day, month or year in which all of the ids are unique, for a tag that has such."""
 
     @model_validator(mode="after")
     def _check_order(self) -> Self:
@@ -36,12 +39,18 @@ class AllocReply(BaseModel):
             if left < floor or right <= left:
                 raise ValueError("ranges must not be empty and must rise")
             floor = right
+        if self.period is not None:
+            Period.parse(self.period)
         return self
 
     @property
     def count(self) -> int:
         """How many ids the reply carries."""
         return sum(right - left for left, right in self.ranges)
+
+    def encode(self) -> bytes:
+        """Write the reply as JSON, without a period where there is none."""
+        return self.model_dump_json(exclude_none=True).encode()
 
 
 def encode_alloc_request(app_tag: str, count: int) -> bytes:
@@ -54,12 +63,16 @@ def encode_alloc_request(app_tag: str, count: int) -> bytes:
     return b'{"app_tag":"%s","count":%d}' % (tag.encode("ascii"), count)
 
 
-def encode_alloc_success(ranges: Sequence[tuple[int, int]]) -> bytes:
+def encode_alloc_success(
+    ranges: Sequence[tuple[int, int]], period: Period | str | None = None
+) -> bytes:
     """Write a success reply.
 
-    It equals `AllocReply(...).model_dump_json()`; measured: 20 % of a worker's CPU time per
-    request, and 2 % for writing a single range by itself.
+    It equals `AllocReply(...).encode()`; measured: 20 % of a worker's CPU time per request, and 2 %
+    for writing a single range by itself.
     """
+    if period is not None:
+        return b'%s,"period":"%s"}' % (encode_alloc_success(ranges)[:-1], str(period).encode())
     if len(ranges) == 1:
         left, right = ranges[0]
         return b'{"resp_code":0,"msg":"success","id":%d,"ranges":[[%d,%d]]}' % (left, left, right)

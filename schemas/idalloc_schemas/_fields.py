@@ -20,6 +20,15 @@ _INT64: Final = {"format": "int64"}  # for those who make types of JSON Schemas
 Id = Annotated[StrictInt, Field(ge=1, le=MAX_ID, json_schema_extra=_INT64)]
 Count = Annotated[StrictInt, Field(ge=1, le=MAX_ID, json_schema_extra=_INT64)]
 
+PeriodText = Annotated[
+    str,
+    StringConstraints(
+        strict=True,
+        pattern=r"^[0-9]{4}(-(0[1-9]|1[0-2])(-(0[1-9]|[12][0-9]|3[01]))?)?$",
+    ),
+]
+"""A period as it is written: `2026-11-26`, `2026-11` or `2026`."""
+
 Natural = Annotated[StrictInt, Field(ge=0, json_schema_extra=_INT64)]
 """How many there are of something."""
 

@@ -18,6 +18,8 @@ from idalloc_schemas import (
     HealthReply,
     HealthRequest,
     InvalidMessageError,
+    Period,
+    PeriodKind,
     RespCode,
     TagHealth,
     TagState,
@@ -62,6 +64,10 @@ range_lists = st.one_of(
     st.just([(MAX_ID - 1, MAX_ID)]),
 ).filter(lambda ranges: ranges[0][0] >= 1)
 
+periods = st.builds(
+    lambda kind, day: Period(kind.first_of(day), kind), st.sampled_from(PeriodKind), st.dates()
+)
+
 tag_healths = st.builds(
     TagHealth,
     app_tag=app_tags,
@@ -94,19 +100,26 @@ def test_a_health_request_survives_the_wire(app_tag: str | None) -> None:
     assert parse_health_request(request.encode()) == request
 
 
-@given(range_lists)
-def test_an_alloc_reply_survives_the_wire(ranges: list[tuple[int, int]]) -> None:
-    """Any valid ranges are read as they were written, and counted."""
-    reply = AllocReply(id=ranges[0][0], ranges=ranges)
-    assert parse_alloc_reply(reply.model_dump_json().encode()) == reply
+@given(range_lists, st.none() | periods)
+def test_an_alloc_reply_survives_the_wire(
+    ranges: list[tuple[int, int]], period: Period | None
+) -> None:
+    """Any valid ranges are read as they were written, and counted, with their period."""
+    text = None if period is None else str(period)
+    reply = AllocReply(id=ranges[0][0], ranges=ranges, period=text)
+    assert parse_alloc_reply(reply.encode()) == reply
     assert reply.count == sum(right - left for left, right in ranges)
 
 
-@given(range_lists)
-def test_the_fast_encoder_writes_what_the_model_writes(ranges: list[tuple[int, int]]) -> None:
+@given(range_lists, st.none() | periods)
+def test_the_fast_encoder_writes_what_the_model_writes(
+    ranges: list[tuple[int, int]], period: Period | None
+) -> None:
     """The worker's short cut gives byte for byte the JSON of the model."""
-    reply = AllocReply(id=ranges[0][0], ranges=ranges)
-    assert encode_alloc_success(ranges) == reply.model_dump_json().encode()
+    text = None if period is None else str(period)
+    reply = AllocReply(id=ranges[0][0], ranges=ranges, period=text)
+    assert encode_alloc_success(ranges, text) == reply.encode()
+    assert encode_alloc_success(ranges, period) == reply.encode()
 
 
 @given(st.integers(max_value=-1), texts, st.none() | naturals)
@@ -134,6 +147,10 @@ def test_the_contract_by_example() -> None:
     body = b'{"resp_code":0,"msg":"success","id":1,"ranges":[[1,501]]}'
     assert encode_alloc_success([(1, 501)]) == body
     assert parse_alloc_reply(body) == AllocReply(id=1, ranges=[(1, 501)])
+    assert AllocReply(id=1, ranges=[(1, 501)]).encode() == body
+    of_november = body[:-1] + b',"period":"2026-11"}'
+    assert encode_alloc_success([(1, 501)], "2026-11") == of_november
+    assert parse_alloc_reply(of_november) == AllocReply(id=1, ranges=[(1, 501)], period="2026-11")
     assert parse_alloc_request(b'{"app_tag":"order"}').count == 1
     assert parse_health_request(b"{}").app_tag is None
     assert HealthRequest().encode() == b"{}"

@@ -215,6 +215,17 @@ def test_a_bad_alloc_reply_is_refused_by_name(body: str, start: str) -> None:
     assert "s3cret" not in text
 
 
+BAD_PERIODS = ["", "2026-13", "2026-02-30", "0000", "2026-W01-1", "20261126", " 2026", 2026, {}]
+
+
+@pytest.mark.parametrize("period", BAD_PERIODS)
+def test_a_period_that_does_not_exist_is_refused(period: object) -> None:
+    """A reply's period is a day, month or year of the calendar, written in the one way."""
+    reply = {"resp_code": 0, "msg": "success", "id": 1, "ranges": [[1, 2]], "period": period}
+    text = refusal(parse_alloc_reply, json.dumps(reply).encode())
+    assert "2026" not in text.removesuffix("such as 2026-11-26, 2026-11 or 2026")
+
+
 BAD_HEALTH_REPLIES = [
     ('{"resp_code":0,"msg":"success"}', "left: "),
     ('{"left":3}', "resp_code: "),
