@@ -40,8 +40,8 @@ class IdBatch(Sequence[int]):
         self.worker = worker
         self.period = period
         self.app_tag = app_tag
-        self._ranges = tuple(range(start, end) for start, end in ranges)
-        self._ends = tuple(accumulate(len(ids) for ids in self._ranges))
+        self._ranges = tuple([range(start, end) for start, end in ranges])
+        self._ends = tuple(accumulate(map(len, self._ranges)))
 
     @property
     def ranges(self) -> tuple[tuple[int, int], ...]:
