@@ -5,7 +5,7 @@ None of them does any I/O, and threads may share them.
 
 from idalloc_client.text._base62 import Base62
 from idalloc_client.text._decimal import FixedDecimal
-from idalloc_client.text._domain import IdTextError, MalformedTextError, OutOfDomainError
+from idalloc_client.text._errors import IdTextError, MalformedTextError, OutOfDomainError
 from idalloc_client.text._number import Number
 from idalloc_client.text._permutation import KeyedPermutation
 

@@ -4,7 +4,7 @@ import string
 from dataclasses import dataclass
 from typing import Final
 
-from idalloc_client.text._domain import WORD, MalformedTextError, check_width, checked
+from idalloc_client.text._errors import WORD, MalformedTextError, check_width, checked
 
 _DIGITS: Final = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _VALUES: Final = {digit: value for value, digit in enumerate(_DIGITS)}

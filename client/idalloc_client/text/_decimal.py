@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from idalloc_client.text._domain import WORD, MalformedTextError, check_width, checked
+from idalloc_client.text._errors import WORD, MalformedTextError, check_width, checked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from datetime import date
 from typing import Final, NamedTuple
 
 from idalloc_client._batch import PeriodId
-from idalloc_client.text._domain import WORD, MalformedTextError, OutOfDomainError, checked
+from idalloc_client.text._errors import WORD, MalformedTextError, OutOfDomainError, checked
 from idalloc_schemas import Period, PeriodKind
 
 _MOST_DIGITS: Final = len(str(WORD - 1))

@@ -4,7 +4,7 @@ import hmac
 from math import isqrt
 from typing import Final
 
-from idalloc_client.text._domain import WORD, checked
+from idalloc_client.text._errors import WORD, checked
 
 _MIN_KEY_BYTES: Final = 16
 _MIN_LIMIT: Final = 1_000_000

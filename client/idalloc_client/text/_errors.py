@@ -1,4 +1,4 @@
-"""What a mapping covers, and how it refuses all else."""
+"""What mappings raise, and the checks that raise it."""
 
 from typing import Final
 
