@@ -1,6 +1,6 @@
 """What `idalloc_client` has for callers."""
 
-from idalloc_client._batch import IdBatch
+from idalloc_client._batch import IdBatch, PeriodError, PeriodId
 from idalloc_client._clients import AsyncIdClient, IdClient
 from idalloc_client._errors import (
     AccessRefusedError,
@@ -27,6 +27,7 @@ from idalloc_client._memory import after_restore
 from idalloc_client._sequences import AsyncIdSequence, IdSequence
 from idalloc_client._stats import ClientStats, RoundTrips, SequenceStats
 from idalloc_client.amqp import UrlFile
+from idalloc_schemas import Period
 
 __all__ = [
     "AccessRefusedError",
@@ -49,6 +50,9 @@ __all__ = [
     "InvalidRequestError",
     "NoAvailableIdError",
     "NoRouteError",
+    "Period",
+    "PeriodError",
+    "PeriodId",
     "QueueFullError",
     "RefusedError",
     "RoundTrips",

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from idalloc_client._batch import IdBatch
+from idalloc_client._batch import IdBatch, PeriodError
 from idalloc_client._errors import (
     CallTimeoutError,
     IdAllocError,
@@ -20,6 +20,7 @@ from idalloc_schemas import (
     MAX_ID,
     ErrorReply,
     HealthReply,
+    Period,
     RespCode,
     TagHealth,
     TagState,
@@ -65,7 +66,14 @@ class _Failure:
 class FakeWorker:
     """Answers as a worker does. Its locks guard everything in it."""
 
-    def __init__(self, tags: Mapping[str, int], *, any_tag: bool, segment: int | None) -> None:
+    def __init__(
+        self,
+        tags: Mapping[str, int],
+        *,
+        any_tag: bool,
+        segment: int | None,
+        periods: Mapping[str, str],
+    ) -> None:
         for app_tag, first in tags.items():
             check_draw(app_tag)
             if not 1 <= first < MAX_ID:
@@ -74,6 +82,11 @@ class FakeWorker:
             raise ValueError("segment must be at least 1")
         self._locks = Locks()  # a child's copy could be locked for ever
         self._first_ids = dict(tags)
+        self._periods: dict[str, Period] = {}  # those in which it is now
+        for app_tag, period in periods.items():
+            check_draw(app_tag)
+            self._first_ids.setdefault(app_tag, 1)
+            self._periods[app_tag] = Period.parse(period)
         self._any_tag = any_tag
         self._segment = segment
         self._counters: dict[str, _Counter] = {}  # of the tags that were drawn from
@@ -89,6 +102,16 @@ class FakeWorker:
         with self._locks.mine():
             self._failures.append(_Failure(failure, times, app_tag))
 
+    def begin_period(self, app_tag: str, period: str | None) -> None:
+        with self._locks.mine():
+            now = self._periods.get(app_tag)
+            if now is None:
+                raise ValueError(f"{app_tag!r} has no periods")
+            then = now.next() if period is None else Period.parse(period)
+            if then.kind != now.kind:
+                raise ValueError(f"expected a {now.kind}, as {now} is")
+            self._periods[app_tag] = then
+
     def draw(self, app_tag: str, count: int | None, deadline: float) -> int | IdBatch:
         """Give an id where `count` is None, else so many in a batch."""
         with self._locks.mine():
@@ -96,8 +119,23 @@ class FakeWorker:
             if count is not None and count > _MAX_COUNT:
                 msg = f"count: must be at most {_MAX_COUNT} on this worker"
                 raise refused(ErrorReply(resp_code=RespCode.INVALID_REQUEST, msg=msg), app_tag)
-            ids = IdBatch(self._counter(app_tag).take(count or 1), WORKER)
-        return ids[0] if count is None else ids
+            base, period = self._split(app_tag)
+            ids = IdBatch(self._counter(base, period).take(count or 1), WORKER, period, app_tag)
+        if count is not None:
+            return ids
+        if period is not None:
+            raise PeriodError(ids)
+        return ids[0]
+
+    def _split(self, app_tag: str) -> tuple[str, Period | None]:
+        """Give the tag and the period to draw from: the current one, or one that is named."""
+        if app_tag not in self._periods:
+            base, named = Period.of_row(app_tag) or (app_tag, None)
+            now = self._periods.get(base)
+            if named is None or now is None or named.kind != now.kind:
+                return app_tag, None
+            return base, named
+        return app_tag, self._periods[app_tag]
 
     def health(self, spec: RequestSpec[Any], deadline: float) -> RawReply:
         app_tag = parse_health_request(spec.body).app_tag
@@ -123,25 +161,30 @@ class FakeWorker:
         if deadline <= time.monotonic():
             raise CallTimeoutError("the deadline passed before the fake worker could answer")
 
-    def _counter(self, app_tag: str) -> "_Counter":
-        counter = self._counters.get(app_tag)
+    def _counter(self, app_tag: str, period: Period | None) -> "_Counter":
+        row = _row(app_tag, period)
+        counter = self._counters.get(row)
         if counter is None:
             first = self._first_ids.get(app_tag, 1 if self._any_tag else None)
             if first is None:
                 self.not_found.add(app_tag)
                 raise _refusal(RespCode.APP_TAG_NOT_FOUND, app_tag)
-            counter = self._counters[app_tag] = _Counter(app_tag, first, self._segment)
+            counter = self._counters[row] = _Counter(row, first, self._segment)
         return counter
 
     def _describe(self, app_tag: str) -> TagHealth:
-        counter = self._counters.get(app_tag)
+        counter = self._counters.get(_row(*self._split(app_tag)))
         if counter is None:
             return TagHealth(app_tag=app_tag, state=TagState.COLD)
         return counter.describe()
 
 
+def _row(app_tag: str, period: Period | None) -> str:
+    return app_tag if period is None else period.row_of(app_tag)
+
+
 class _Counter:
-    """The ids of one tag."""
+    """The ids of one row."""
 
     def __init__(self, app_tag: str, first: int, segment: int | None) -> None:
         self._app_tag = app_tag

@@ -32,9 +32,10 @@ def pytest_configure(config: pytest.Config) -> None:
     """Describe the marker, which `--strict-markers` asks for."""
     config.addinivalue_line(
         "markers",
-        f"{_MARKER}(tags, gaps, fail): what the fixtures of idalloc do in a test; `tags` are more "
-        "of them by name, or with the first id of each; after every `gaps` ids as many are "
-        "somebody else's; `fail` is the RespCode or error of each call, or one for each tag.",
+        f"{_MARKER}(tags, gaps, fail, periods): what the fixtures of idalloc do in a test; `tags` "
+        "are more of them by name, or with the first id of each; after every `gaps` ids as many "
+        "are somebody else's; `fail` is the RespCode or error of each call, or one for each tag; "
+        "`periods` are tags that start anew in each period, with the one in which each is now.",
     )
 
 
@@ -46,7 +47,7 @@ def fake_client(request: pytest.FixtureRequest) -> "Iterator[FakeIdClient]":
     wanted = _Wanted.of(request.node)
     first = 1 + _APART * _process(request.config)
     tags = {tag: first if at is None else at for tag, at in wanted.tags.items()}
-    with FakeIdClient(tags, segment=wanted.gaps) as client:
+    with FakeIdClient(tags, segment=wanted.gaps, periods=wanted.periods) as client:
         for app_tag in sorted(wanted.failures, key=lambda tag: tag is None):  # the first one wins
             client.fail_next(wanted.failures[app_tag], _ALWAYS, app_tag)
         request.node.stash[_CLIENT] = client
@@ -101,6 +102,7 @@ class _Wanted:
     """With the first id of each, where it matters."""
     gaps: int | None = None
     failures: "dict[str | None, RespCode | IdAllocError]" = field(default_factory=dict)
+    periods: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, node: pytest.Item) -> "_Wanted":
@@ -119,8 +121,10 @@ class _Wanted:
         tags: "Iterable[str] | Mapping[str, int]" = (),
         gaps: int | None = None,
         fail: "RespCode | IdAllocError | Mapping[str, RespCode | IdAllocError] | None" = None,
+        periods: "Mapping[str, str] | None" = None,
     ) -> None:
         """Take over what a marker says."""
+        self.periods.update(periods or {})
         if isinstance(tags, str):
             tags = (tags,)
         self.tags |= tags if isinstance(tags, Mapping) else dict.fromkeys(tags)

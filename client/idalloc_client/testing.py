@@ -30,12 +30,13 @@ _Result = TypeVar("_Result")
 class _FakeClient(ConfiguredClient):
     """What both fakes are made with, in front of the real client that each is."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what a test may set
         self,
         tags: Mapping[str, int] | None = None,
         *,
         any_tag: bool = False,
         segment: int | None = None,
+        periods: Mapping[str, str] | None = None,
         retry: bool = True,
         beside: "_FakeClient | None" = None,
     ) -> None:
@@ -47,6 +48,8 @@ class _FakeClient(ConfiguredClient):
             any_tag: let every tag exist; those not in `tags` begin at 1.
             segment: ids in a segment; every other segment went to somebody else, so that batches
                 span ranges with gaps between them. By default there are no gaps.
+            periods: the tags that start anew in each period, with the one in which each is now:
+                `{"invoice": "2026-11"}`. `begin_period` goes on to another.
             retry: as of the real client. Pauses take no time: each call has a clock of its own,
                 which goes forward by `retry_after`.
             beside: another fake, whose counters and failures this one has too, as two clients of
@@ -54,9 +57,9 @@ class _FakeClient(ConfiguredClient):
 
         Raises:
             InvalidRequestError: for a bad tag.
-            ValueError: for a first id or a segment that cannot be.
+            ValueError: for a first id, a segment or a period that cannot be.
         """
-        own = FakeWorker(tags or {}, any_tag=any_tag, segment=segment)
+        own = FakeWorker(tags or {}, any_tag=any_tag, segment=segment, periods=periods or {})
         self._worker: FakeWorker = own if beside is None else beside._worker  # noqa: SLF001  # of this class
         super().__init__(_URL, name=WORKER, retry=retry)
 
@@ -81,6 +84,14 @@ class _FakeClient(ConfiguredClient):
             ValueError: for less than one time.
         """
         self._worker.fail_next(failure, times, app_tag)
+
+    def begin_period(self, app_tag: str, period: str | None = None) -> None:
+        """Let it be another period: the next one, or the one that is named, as `2026-12`.
+
+        Raises:
+            ValueError: for a tag that has no periods, or a period of another length.
+        """
+        self._worker.begin_period(app_tag, period)
 
     @property
     def unknown_tags(self) -> frozenset[str]:

@@ -46,7 +46,11 @@ class AllocReply(BaseModel):
     @property
     def count(self) -> int:
         """How many ids the reply carries."""
-        return sum(right - left for left, right in self.ranges)
+        return sum([right - left for left, right in self.ranges])
+
+    def encode(self) -> bytes:
+        """Write the reply as JSON, without a period where there is none."""
+        return self.model_dump_json(exclude_none=True).encode()
 
     def encode(self) -> bytes:
         """Write the reply as JSON, without a period where there is none."""

@@ -110,6 +110,9 @@ class Period:
     def __str__(self) -> str:
         return self.first.isoformat()[: self.kind.text_length]
 
+    def __repr__(self) -> str:
+        return f"Period.parse({str(self)!r})"
+
 
 _SURELY_IN_NEXT: Final = {PeriodKind.DAY: 1, PeriodKind.MONTH: 31, PeriodKind.YEAR: 366}
 """Days from a period's first one to some day of the next."""

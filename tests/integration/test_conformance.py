@@ -7,7 +7,7 @@ from typing import Any
 from jsonschema import Draft7Validator
 
 from devstack.workers import Fleet, Worker
-from idalloc_client import IdAllocError, IdClient, RefusedError
+from idalloc_client import IdAllocError, IdClient, PeriodError, RefusedError
 from idalloc_schemas import AllocReply, ErrorReply, HealthReply
 from tests.contract._answers import Answers, Vector, body_of, rows, vectors
 from tests.contract._schemas import standalone
@@ -120,8 +120,12 @@ def outcome(client: IdClient, vector: Vector) -> Any:
     timeout = {"timeout": vector["deadline_ms"] / 1000} if "deadline_ms" in vector else {}
     try:
         batch = client.next_ids(vector["tag"], vector["count"], **timeout)
+    except PeriodError as error:
+        batch = error.ids
     except RefusedError as error:
         return int(error.code)
     except IdAllocError:
         return "unreadable"
+    period = None if batch.period is None else str(batch.period)
+    assert period == vector["expect"].get("period"), vector["tag"]
     return [list(pair) for pair in batch.ranges]

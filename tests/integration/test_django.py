@@ -130,6 +130,29 @@ def test_forms_admin_and_serializers_leave_it_out(project: Project) -> None:
 
 
 @pytest.mark.long
+def test_a_number_of_a_period_is_no_default(project: Project) -> None:
+    """Leased or not: without its period it would come twice, so the error names the call."""
+    project.run("""
+        from django.test.utils import override_settings
+        from idalloc_client import PeriodError
+        from idalloc_client.django import client
+        from tests.shop.models import Invoice, Order
+
+        fake = "idalloc_client.testing.FakeIdClient"
+        options = {"any_tag": True, "periods": {"order": "2026-11", "invoice": "2026-11"}}
+        with override_settings(IDALLOC={"CLIENT": fake, "OPTIONS": options}):
+            for model in (Order, Invoice):
+                try:
+                    model()
+                except PeriodError as error:
+                    assert "next_number" in str(error), error
+                else:
+                    raise AssertionError("an error should have been raised")
+            assert str(client().next_number("invoice").period) == "2026-11"
+    """)
+
+
+@pytest.mark.long
 def test_settings_that_cannot_be_used_are_named(project: Project) -> None:
     """When an id is wanted: a project may have commands that want none."""
     project.run("""

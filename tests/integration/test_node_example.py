@@ -90,6 +90,27 @@ def test_ids_that_json_parse_would_round_are_refused(
 
 
 @needs_node
+def test_numbers_of_a_period_come_with_it(vhost: str, node: RunScript) -> None:
+    """A bare number would come twice, so it is an error that names the other call."""
+
+    def answer(channel: Any, request: pika.BasicProperties, _: bytes) -> None:
+        send(channel, request, encode_alloc_success([(7, 9)], "2026-11"))
+
+    with StubWorker(vhost, answer):
+        assert said(node(script=NUMBERS)) == ["2026-11", [[7, 9]], "nextNumbers"]
+
+
+NUMBERS = """
+import { IdallocClient } from "./alloc.mjs";
+const client = await IdallocClient.connect(process.env.AMQP_URL);
+const { period, ranges } = await client.nextNumbers("invoice", 2);
+const reason = await client.nextIds("invoice", 2).catch((error) => error.message);
+console.log(JSON.stringify([period, ranges, reason.split(" ").at(-1)]));
+await client.close();
+"""
+
+
+@needs_node
 @pytest.mark.long
 def test_no_available_id_and_busy(vhost: str, node: RunScript, silent_database: str) -> None:
     """What may pass is asked again; in the end the last -1 or -6 is told, not that time is up."""

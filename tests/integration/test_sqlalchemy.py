@@ -8,7 +8,7 @@ import pytest
 
 from devstack import Database
 from devstack.workers import Fleet
-from idalloc_client import AppTagNotFoundError, AsyncIdClient, IdClient
+from idalloc_client import AppTagNotFoundError, AsyncIdClient, IdClient, PeriodError
 from idalloc_client.testing import AsyncFakeIdClient, FakeIdClient
 
 sqlalchemy = pytest.importorskip(
@@ -75,6 +75,21 @@ def test_an_error_reaches_the_caller_and_stores_nothing() -> None:
         session.execute(insert(table), {"customer": "a"})
     engine.dispose()
     assert isinstance(error.value.orig, AppTagNotFoundError)
+
+
+@pytest.mark.parametrize("leased", [True, False])
+def test_a_number_of_a_period_is_no_key(leased: bool) -> None:  # noqa: FBT001
+    """Without its period it would come twice: nothing is stored, and the error names the call."""
+    table = orders(FakeIdClient(periods={"invoice": "2026-11"}), tag="invoice", leased=leased)
+    engine = create_engine("sqlite://")
+    table.metadata.create_all(engine)
+    with Session(engine) as session:
+        with pytest.raises(StatementError) as error:
+            session.execute(insert(table), {"customer": "a"})
+        assert not session.scalars(select(table.c.id)).all()
+    engine.dispose()
+    assert isinstance(error.value.orig, PeriodError)
+    assert "next_number" in str(error.value)
 
 
 @pytest.mark.parametrize("leased", [True, False])

@@ -23,6 +23,8 @@ _SECRETS = "tests/unit/settings/test_secrets.py"
 _COPIES = "client/idalloc_client/_rpc/_copies.py"
 _COPIES_TESTS = "tests/unit/rpc/test_copies.py"
 _PENDING_TESTS = "tests/unit/rpc/test_pending_calls.py"
+_PERIOD_TESTS = "tests/unit/batching/test_batcher_periods.py"
+_FAKE_PERIOD_TESTS = "tests/unit/faces/test_fake_periods.py"
 _URL_SOURCES = "tests/unit/amqp/test_url_source.py"
 
 CLIENT: Final = (
@@ -481,5 +483,70 @@ CLIENT: Final = (
         "            fresh.credentials = present\n",
         "            pass\n",
         (_URL_SOURCES,),
+    ),
+    # Numbers of a period
+    Rule(
+        "Nobody who asked for a bare id gets a number that is unique in a period only.",
+        _TAG_QUEUE,
+        "        if self.single and ids.period is None:\n",
+        "        if self.single:\n",
+        (_PERIOD_TESTS,),
+    ),
+    Rule(
+        "Nor from a request that others share.",
+        _TAG_QUEUE,
+        "    if ids.period is None:\n        return one\n",
+        "    if ids:\n        return one\n",
+        (_PERIOD_TESTS,),
+    ),
+    Rule(
+        "Nor with a batch.",
+        "client/idalloc_client/_clients/_client.py",
+        "        if isinstance(drawn, PeriodError):\n            raise drawn\n",
+        "        if isinstance(drawn, PeriodError):\n            return drawn.ids\n",
+        (_FAKE_PERIOD_TESTS,),
+    ),
+    Rule(
+        "Nor from a sequence, whose leases would outlive the period.",
+        _SEQUENCE,
+        "        answer = without_period(answer)  # which would end before the lease\n",
+        "",
+        (_FAKE_PERIOD_TESTS,),
+    ),
+    Rule(
+        "Nor from an asynchronous one.",
+        "client/idalloc_client/_sequences/_async_sequence.py",
+        "        ids = without_period(answer.result())  # which would end before the lease\n",
+        "        ids: object = answer.result()\n",
+        (_FAKE_PERIOD_TESTS,),
+    ),
+    Rule(
+        "A sequence of such a tag asks once: each lease would be a gap in its numbers.",
+        _SEQUENCE,
+        "                self._closed_by = self._closed_by or answer  # each lease would be a "
+        "gap\n",
+        "                pass\n",
+        (_FAKE_PERIOD_TESTS,),
+    ),
+    Rule(
+        "Callers who share a request get numbers of the period of its reply.",
+        "client/idalloc_client/_batch.py",
+        "        return IdBatch(pieces, self.worker, self.period, self.app_tag)\n",
+        "        return IdBatch(pieces, self.worker, app_tag=self.app_tag)\n",
+        (_PERIOD_TESTS,),
+    ),
+    Rule(
+        "No period comes a second time, where clocks are set back over midnight.",
+        "schemas/idalloc_schemas/_period.py",
+        "        if utc >= period.ends(zone):\n            return period.next()\n",
+        "",
+        ("tests/unit/schemas/test_period.py",),
+    ),
+    Rule(
+        "The text of a number is one text: no zeros in front, no other check digits.",
+        "client/idalloc_client/text/_number.py",
+        "        if not number or self._written(number.period.first, number.id) != text:\n",
+        "        if not number:\n",
+        ("tests/unit/text/test_number.py",),
     ),
 )

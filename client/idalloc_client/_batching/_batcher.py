@@ -9,7 +9,7 @@ from itertools import islice
 from math import frexp
 from weakref import WeakKeyDictionary
 
-from idalloc_client._batch import IdBatch
+from idalloc_client._batch import IdBatch, PeriodError
 from idalloc_client._batching._batch_request import BatchRequest
 from idalloc_client._batching._promise import Promise
 from idalloc_client._batching._refused_callers import RefusedCallers
@@ -369,12 +369,14 @@ class Batcher:
             queue.stand_in_front(request.rest)
 
     def _share(self, batch: Batch, ids: IdBatch) -> None:
-        gone, unused = batch.hand_out(ids)
+        gone, unused, misfits = batch.hand_out(ids)
         counters = self.counters
+        if misfits:
+            counters.failed[PeriodError.__name__] += misfits
         counters.ids += batch.size
         counters.ids_unused += unused
         counters.abandoned += gone
-        counters.served += len(batch.waiters) - gone
+        counters.served += len(batch.waiters) - gone - misfits
 
     def _come_back(self, queue: TagQueue, waiters: list[Waiter]) -> None:
         """Let callers stand in front again, whose pause is over."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from operator import itemgetter
 
-from idalloc_client._batch import IdBatch
+from idalloc_client._batch import IdBatch, PeriodError
 from idalloc_client._batching._promise import TOO_LATE, Promise, settle
 from idalloc_client._batching._request_size import RequestSize
 
@@ -41,27 +41,31 @@ class Batch:
         """Whether each of them wants one id, as an int."""
         self.size = len(waiters) if single else sum(map(size_of, waiters))
 
-    def hand_out(self, ids: IdBatch) -> tuple[int, int]:
-        """Give callers their ids; return how many callers had gone, and how many ids they leave.
+    def hand_out(self, ids: IdBatch) -> tuple[int, int, int]:
+        """Give callers their ids.
 
-        Their ids go to nobody else: whoever came later may have seen higher ones.
+        Return how many callers had gone, how many ids they leave, and how many want an id without
+        its period, which is an error. The ids of those who have gone go to nobody else: whoever
+        came later may have seen higher ones.
         """
         gone = unused = 0
-        if self.single:
+        if self.single and ids.period is None:
             for (promise, _, _), value in zip(self.waiters, ids, strict=True):
                 try:
                     promise.set_result(value)
                 except TOO_LATE:
                     gone += 1
-            return gone, gone
-        taken = 0
+            return gone, gone, 0
+        taken = misfits = 0
         for promise, count, _ in self.waiters:
-            mine = ids[taken] if count is None else ids[taken : taken + count]
+            mine = _one_of(ids, taken) if count is None else ids[taken : taken + count]
             taken += count or 1
             if not settle(promise, mine):
                 gone += 1
                 unused += count or 1
-        return gone, unused
+            elif isinstance(mine, PeriodError):
+                misfits += 1
+        return gone, unused, misfits
 
 
 class TagQueue:
@@ -170,6 +174,13 @@ class TagQueue:
         self.waiting[:0] = waiters
         self.single = False
         self.extra += sum(map(size_of, waiters)) - len(waiters)
+
+
+def _one_of(ids: IdBatch, place: int) -> int | PeriodError:
+    one = ids[place]
+    if ids.period is None:
+        return one
+    return PeriodError(IdBatch([(one, one + 1)], ids.worker, ids.period, ids.app_tag))
 
 
 def _how_many(waiting: list[Waiter], limit: int) -> int:

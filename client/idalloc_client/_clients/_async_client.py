@@ -5,7 +5,7 @@ import weakref
 from asyncio import AbstractEventLoop, CancelledError, Future
 from typing import Any, Protocol, Self
 
-from idalloc_client._batch import IdBatch
+from idalloc_client._batch import IdBatch, PeriodError, PeriodId, without_period
 from idalloc_client._clients._async_session import AsyncLinkSession
 from idalloc_client._errors import ClientClosedError, ForkedClientError, IdAllocError
 from idalloc_client._memory import Mark
@@ -121,8 +121,26 @@ class AsyncIdClient(ConfiguredClient):
     ) -> IdBatch:
         """Return `count` ids; see `IdClient.next_ids`."""
         check_draw(app_tag, count)
-        drawn: IdBatch = await self._draw(app_tag, count, timeout)
+        drawn = without_period(await self._draw(app_tag, count, timeout))
+        if isinstance(drawn, PeriodError):
+            raise drawn
         return drawn
+
+    async def next_number(self, app_tag: str, *, timeout: float | None = None) -> PeriodId:  # noqa: ASYNC109
+        """Return a number with its period; see `IdClient.next_number`."""
+        return (await self.next_numbers(app_tag, 1, timeout=timeout))[0]
+
+    async def next_numbers(
+        self,
+        app_tag: str,
+        count: int,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109  # it travels with the request
+    ) -> list[PeriodId]:
+        """Return `count` numbers of one period; see `IdClient.next_numbers`."""
+        check_draw(app_tag, count)
+        drawn: IdBatch = await self._draw(app_tag, count, timeout)
+        return drawn.numbers()
 
     def sequence(
         self,

@@ -4,7 +4,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any, Protocol, Self
 
-from idalloc_client._batch import IdBatch
+from idalloc_client._batch import IdBatch, PeriodError, PeriodId, without_period
 from idalloc_client._clients._brief_session import BriefSession, uwsgi_forks_later
 from idalloc_client._clients._session import LinkSession
 from idalloc_client._errors import IdAllocError
@@ -94,6 +94,7 @@ class IdClient(ConfiguredClient):
             TooManyCallsError: above `max_in_flight`.
             ClientClosedError: after `close`, or `ForkedClientError` in a child, during the call.
             BadReplyError: for a reply that breaks the contract.
+            PeriodError: for a tag that starts anew in each period: `next_number` is for it.
             ValueError: for a bad timeout.
         """
         drawn: int = self._session.draw(app_tag, None, self._time(timeout))
@@ -111,8 +112,34 @@ class IdClient(ConfiguredClient):
             IdAllocError: as `next_id` does, and `InvalidRequestError` for a bad count.
             ValueError: for a bad timeout.
         """
-        drawn: IdBatch = self._session.draw(app_tag, count, self._time(timeout))
+        drawn = without_period(self._session.draw(app_tag, count, self._time(timeout)))
+        if isinstance(drawn, PeriodError):
+            raise drawn
         return drawn
+
+    def next_number(self, app_tag: str, *, timeout: float | None = None) -> PeriodId:
+        """Return a number of a tag that starts anew each day, month or year, with its period.
+
+        The workers' database says which period it is, not this machine's clock. Calls of several
+        threads share requests, as those of `next_id` do.
+
+        Args:
+            app_tag: the tag's name; or, for a number of an earlier period, the name of its row,
+                such as `invoice@2026-11`.
+            timeout: seconds for the whole call; the worker drops the request when they are over.
+
+        Raises:
+            IdAllocError: as `next_id` does, and `PeriodError` for a tag that has no periods.
+            ValueError: for a bad timeout.
+        """
+        return self.next_numbers(app_tag, 1, timeout=timeout)[0]
+
+    def next_numbers(
+        self, app_tag: str, count: int, *, timeout: float | None = None
+    ) -> list[PeriodId]:
+        """Return `count` numbers in increasing order, all of one period; see `next_number`."""
+        drawn: IdBatch = self._session.draw(app_tag, count, self._time(timeout))
+        return drawn.numbers()
 
     def sequence(
         self,

@@ -19,6 +19,7 @@ from idalloc_schemas import (
     HealthReply,
     HealthRequest,
     InvalidMessageError,
+    Period,
     RespCode,
     encode_alloc_request,
     explain,
@@ -54,7 +55,8 @@ def alloc_request(app_tag: str, count: int) -> RequestSpec[IdBatch]:
         reply = _checked(parse_alloc_reply, raw.body, app_tag)
         if reply.count != count:
             raise BadReplyError(f"asked for {count} ids of {app_tag!r}, got {reply.count}")
-        return IdBatch(reply.ranges, raw.worker)
+        period = None if reply.period is None else Period.parse(reply.period)
+        return IdBatch(reply.ranges, raw.worker, period, app_tag)
 
     return RequestSpec(ALLOC_QUEUE, ALLOC_REQUEST_TYPE, encode_alloc_request(app_tag, count), read)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import NoReturn, Self
 
-from idalloc_client._batch import IdBatch
+from idalloc_client._batch import IdBatch, PeriodError, without_period
 from idalloc_client._errors import (
     ClientClosedError,
     IdAllocError,
@@ -153,7 +153,12 @@ class AsyncIdSequence:
         if isinstance(error, IdAllocError):
             self._on_failure(error)
             return
-        self._buffer.lent(answer.result(), page)
+        ids = without_period(answer.result())  # which would end before the lease
+        if isinstance(ids, PeriodError):
+            self._closed_by = self._closed_by or ids  # each lease would be a gap
+            self._on_failure(ids)
+            return
+        self._buffer.lent(ids, page)
         if self._closed_by is not None:
             self._buffer.give_up()
         self._wake()

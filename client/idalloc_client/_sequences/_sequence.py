@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NoReturn, Self, TypeVar, cast
 
-from idalloc_client._batch import IdBatch
+from idalloc_client._batch import IdBatch, PeriodError, without_period
 from idalloc_client._errors import (
     ClientClosedError,
     IdAllocError,
@@ -238,7 +238,10 @@ class _Source:
                 self._buffer.raise_if_final()
 
     def _on_answer(self, page: LeasePage, answer: IdBatch | IdAllocError) -> None:
+        answer = without_period(answer)  # which would end before the lease
         with self._changed:
+            if isinstance(answer, PeriodError):
+                self._closed_by = self._closed_by or answer  # each lease would be a gap
             if isinstance(answer, IdAllocError):
                 self._buffer.failed(answer, time.monotonic())
             else:

@@ -52,8 +52,15 @@ export class IdallocClient {
 
   // Resolves to half-open ranges [left, right): [[7, 100], [300, 307]] are 100 ids.
   async nextIds(appTag, count = 1, timeoutMs = 5000) {
-    const request = { app_tag: appTag, count };
-    return (await this.call("id.alloc", request, timeoutMs, checkIds)).ranges;
+    const { ranges, period } = await this.nextNumbers(appTag, count, timeoutMs);
+    if (period === undefined) return ranges;
+    throw new IdallocError(`these numbers come again after ${period}: call nextNumbers`);
+  }
+
+  // For a tag that starts anew each day, month or year: resolves to a reply with `ranges` and the
+  // one `period` in which all of these numbers are unique. Other tags have no period.
+  nextNumbers(appTag, count = 1, timeoutMs = 5000) {
+    return this.call("id.alloc", { app_tag: appTag, count }, timeoutMs, checkIds);
   }
 
   // What one worker holds, of one tag or of all.

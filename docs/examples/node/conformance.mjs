@@ -75,8 +75,8 @@ async function replies(wrong) {
   const client = await IdallocClient.connect(URL_OF_BROKER);
   for (const { tag, count, deadline_ms: deadline = 30_000, may_refuse, expect } of read("replies")) {
     const start = performance.now();
-    const end = await client.nextIds(tag, count, deadline).then(
-      (ranges) => ({ ranges: ranges.map((pair) => pair.map(String)) }),
+    const end = await client.nextNumbers(tag, count, deadline).then(
+      ({ ranges, period }) => ({ ranges: ranges.map((pair) => pair.map(String)), period }),
       ({ code, message }) => ({ code, message }),
     );
     const soon = performance.now() - start < (expect.earliest_ms ?? 0);
@@ -85,8 +85,8 @@ async function replies(wrong) {
   await client.close();
 }
 
-function ended({ ranges, code }, expect, mayRefuse) {
-  if (ranges) return same(ranges, expect.ranges);
+function ended({ ranges, period, code }, expect, mayRefuse) {
+  if (ranges) return same(ranges, expect.ranges) && period === expect.period;
   if (expect.codes) return expect.codes.includes(code);
   return code === undefined && (expect.unreadable === true || mayRefuse !== undefined);
 }

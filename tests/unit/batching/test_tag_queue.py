@@ -24,5 +24,5 @@ def test_the_ids_of_a_caller_that_has_gone_go_to_nobody() -> None:
     gone, waiting = Future[Any](), Future[Any]()
     batch = Batch([(gone, 3, 10.0), (waiting, 2, 10.0)], single=False)
     gone.set_result(None)
-    assert batch.hand_out(IdBatch([(1, 6)])) == (1, 3)
+    assert batch.hand_out(IdBatch([(1, 6)])) == (1, 3, 0)
     assert list(waiting.result()) == [4, 5]

@@ -30,6 +30,8 @@ URL = "amqp://user:password@127.0.0.1:1/"  # nobody listens, and no test here ge
 CALLS: dict[str, tuple[Any, ...]] = {
     "next_id": ("order",),
     "next_ids": ("order", 3),
+    "next_number": ("invoice",),
+    "next_numbers": ("invoice", 3),
     "sequence": ("order",),
     "fleet_health": ("order",),
     "health": ("order",),
@@ -52,6 +54,9 @@ BAD_CALLS: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
     ("next_ids", ("order", MAX_ID + 1), {}),
     ("next_ids", ("order", "3"), {}),
     ("next_ids", ("order", 3), {"timeout": float("inf")}),
+    ("next_number", ("two words",), {}),
+    ("next_number", ("invoice",), {"timeout": -1}),
+    ("next_numbers", ("invoice", 0), {}),
     ("sequence", ("",), {}),
     ("sequence", ("order",), {"floor": 0}),
     ("sequence", ("order",), {"timeout": -1}),
@@ -130,8 +135,8 @@ def test_fakes_beside_one_another_share_ids_and_failures() -> None:
     ("real", "fake"), [(IdClient, FakeIdClient), (AsyncIdClient, AsyncFakeIdClient)]
 )
 def test_the_interface_is_the_real_one(real: type, fake: type) -> None:
-    """Every public method has the signature of the real client's, and nothing but two is added."""
-    assert public(fake) - public(real) == {"fail_next", "unknown_tags"}
+    """Every public method has the signature of the real client's, and little is added."""
+    assert public(fake) - public(real) == {"fail_next", "begin_period", "unknown_tags"}
     for name in public(real):
         assert inspect.signature(getattr(fake, name)) == inspect.signature(getattr(real, name))
         is_async = inspect.iscoroutinefunction(getattr(real, name))
@@ -162,7 +167,7 @@ def test_nothing_of_the_real_connection_is_left(asked: type, real: type, fake: t
 def test_everything_public_works_on_the_fake() -> None:
     """No method of the real client ends in a fake that lacks what it needs."""
     assert CALLS.keys() == public(IdClient)
-    client = FakeIdClient({"order": 1})
+    client = FakeIdClient({"order": 1}, periods={"invoice": "2026"})
     for name, args in CALLS.items():
         getattr(client, name)(*args)
 
@@ -172,7 +177,7 @@ def test_everything_public_works_on_the_asynchronous_fake() -> None:
     assert CALLS.keys() == public(AsyncIdClient)
 
     async def test() -> None:
-        client = AsyncFakeIdClient({"order": 1})
+        client = AsyncFakeIdClient({"order": 1}, periods={"invoice": "2026"})
         for name, args in CALLS.items():
             await outcome(client, name, *args)
 

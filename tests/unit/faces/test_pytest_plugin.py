@@ -61,6 +61,24 @@ def test_ids_begin_anew_in_each_test(pytester: pytest.Pytester) -> None:
     ).assert_outcomes(passed=4)
 
 
+def test_tags_with_periods(pytester: pytest.Pytester) -> None:
+    """A marker says which period it is, and the test goes on to the next one."""
+    run(
+        pytester,
+        """
+        import pytest
+
+        @pytest.mark.idalloc(periods={"invoice": "2026-11"})
+        def test_december(idalloc):
+            november = idalloc.next_numbers("invoice", 2)
+            idalloc.begin_period("invoice")
+            told = [f"{period}:{number}" for period, number in november]
+            period, number = idalloc.next_number("invoice")
+            assert [*told, f"{period}:{number}"] == ["2026-11:1", "2026-11:2", "2026-12:1"]
+        """,
+    ).assert_outcomes(passed=1)
+
+
 def test_failures(pytester: pytest.Pytester) -> None:
     """Each call for a tag fails, or each call; what is said of a tag goes first."""
     run(
@@ -227,5 +245,5 @@ def test_it_costs_nothing_until_it_is_used(pytester: pytest.Pytester) -> None:
 def test_the_marker_and_the_setting_are_described(pytester: pytest.Pytester) -> None:
     """`pytest --markers` and `--help` say what there is."""
     told = [runpytest(pytester, option).stdout.str() for option in ("--markers", "--help")]
-    assert "@pytest.mark.idalloc(tags, gaps, fail)" in told[0]
+    assert "@pytest.mark.idalloc(tags, gaps, fail, periods)" in told[0]
     assert "idalloc_tags" in told[1]

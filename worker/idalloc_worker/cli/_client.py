@@ -4,7 +4,7 @@ import json
 
 import click
 
-from idalloc_client import IdClient
+from idalloc_client import IdClient, PeriodError
 from idalloc_client.amqp import MAX_TIMEOUT
 from idalloc_schemas import HealthReply, TagHealth
 from idalloc_worker.cli._options import app_tag_name, client_of_command, config_option
@@ -44,14 +44,18 @@ Examples:
 @_json_option
 @config_option
 def next_ids(app_tag: str, count: int, timeout: float, *, as_json: bool) -> None:
-    """Get ids of a tag and print them, one per line."""
+    """Get ids of a tag and print them, one per line; behind their period, if the tag has such."""
     with client_of_command(IdClient)() as client:
-        ids = client.next_ids(app_tag, count, timeout=timeout)
+        try:
+            ids = client.next_ids(app_tag, count, timeout=timeout)
+        except PeriodError as error:  # only the draw tells
+            ids = error.ids
+    period = {} if ids.period is None else {"period": str(ids.period)}
     if as_json:
-        click.echo(json.dumps({"app_tag": app_tag, "id": ids[0], "ranges": ids.ranges}))
+        click.echo(json.dumps({"app_tag": app_tag, "id": ids[0], "ranges": ids.ranges} | period))
         return
     for value in ids:
-        click.echo(value)
+        click.echo(" ".join([*period.values(), str(value)]))
 
 
 @click.command(

@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from stdnum import luhn
 from stdnum.iso7064 import mod_97_10
 
-from idalloc_client import IdAllocError, text
+from idalloc_client import IdAllocError
 from idalloc_client.text import (
     Base62,
     FixedDecimal,
     KeyedPermutation,
     MalformedTextError,
     OutOfDomainError,
+    _permutation,
 )
 from idalloc_schemas import MAX_ID
 
@@ -242,7 +243,7 @@ def test_the_permutation_has_an_inverse_on_both_sides(
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 16, 17, 101, 240, 257, 1000])
 def test_a_small_domain_is_permuted_whole(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every number of the domain comes out once, also where the halves do not fit exactly."""
-    monkeypatch.setattr(text, "_MIN_LIMIT", 1)
+    monkeypatch.setattr(_permutation, "_MIN_LIMIT", 1)
     permutation = KeyedPermutation(KEY, limit=limit)
     assert sorted(permutation.encode(value) for value in range(limit)) == list(range(limit))
     assert sorted(permutation.decode(value) for value in range(limit)) == list(range(limit))
