@@ -52,10 +52,6 @@ class AllocReply(BaseModel):
         """Write the reply as JSON, without a period where there is none."""
         return self.model_dump_json(exclude_none=True).encode()
 
-    def encode(self) -> bytes:
-        """Write the reply as JSON, without a period where there is none."""
-        return self.model_dump_json(exclude_none=True).encode()
-
 
 def encode_alloc_request(app_tag: str, count: int) -> bytes:
     """Write a request for a valid tag and count.
