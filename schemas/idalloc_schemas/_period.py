@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final, Self
 from zoneinfo import ZoneInfo
 
@@ -53,19 +54,20 @@ class Period:
         if self.kind.first_of(self.first) != self.first:
             raise ValueError(f"{self.first} is not the first day of a {self.kind}")
 
-    @classmethod
-    def parse(cls, text: str) -> Self:
+    @staticmethod
+    @lru_cache(maxsize=1024)  # the same few come in reply after reply
+    def parse(text: str) -> "Period":
         """Read `2026-11-26`, `2026-11` or `2026`. Raises ValueError for anything else."""
         kinds = [kind for kind in PeriodKind if kind.text_length == len(text)]
         if kinds:
             first = date.fromisoformat(text + _REST[len(text) :])
-            period = cls(first, kinds[0])
+            period = Period(first, kinds[0])
             if str(period) == text:  # fromisoformat reads weeks as well
                 return period
         raise ValueError("expected a day, month or year such as 2026-11-26, 2026-11 or 2026")
 
     @classmethod
-    def of_row(cls, name: str) -> tuple[str, Self] | None:
+    def of_row(cls, name: str) -> "tuple[str, Period] | None":
         """Read the tag and the period from the name of a period's row; None for other names."""
         app_tag, _, text = name.rpartition(_SEPARATOR)
         try:
