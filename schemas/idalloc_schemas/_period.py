@@ -4,10 +4,12 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from functools import lru_cache
-from typing import Final, Self
-from zoneinfo import ZoneInfo
+from typing import TYPE_CHECKING, Final, Self
 
 from idalloc_schemas._fields import MAX_APP_TAG_LENGTH
+
+if TYPE_CHECKING:  # it takes milliseconds to load, which callers do without
+    from zoneinfo import ZoneInfo
 
 _SEPARATOR: Final = "@"
 _ISO_LENGTHS: Final = {"day": len("2026-11-26"), "month": len("2026-11"), "year": len("2026")}
@@ -76,7 +78,7 @@ class Period:
             return None
 
     @classmethod
-    def at(cls, kind: PeriodKind, utc: datetime, zone: ZoneInfo) -> Self:
+    def at(cls, kind: PeriodKind, utc: datetime, zone: "ZoneInfo") -> Self:
         """Say which period it is in a time zone, at a time with an offset.
 
         Periods follow each other without a gap, and none comes twice: where clocks are set back
@@ -87,12 +89,12 @@ class Period:
             return period.next()
         return period.previous() if utc < period.begins(zone) else period
 
-    def begins(self, zone: ZoneInfo) -> datetime:
+    def begins(self, zone: "ZoneInfo") -> datetime:
         """Give the time in UTC at which it begins: its first midnight in the time zone."""
         # Where clocks leap over midnight, Python reads it as if they had not: about the leap.
         return datetime.combine(self.first, time(), zone).astimezone(UTC)
 
-    def ends(self, zone: ZoneInfo) -> datetime:
+    def ends(self, zone: "ZoneInfo") -> datetime:
         """Give the time in UTC at which the next one begins."""
         return self.next().begins(zone)
 
