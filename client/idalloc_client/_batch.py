@@ -24,8 +24,9 @@ class PeriodId(NamedTuple):
 class IdBatch(Sequence[int]):
     """An immutable, increasing sequence of ids, kept as ranges: a million ids take no memory.
 
-    `worker` names the worker that gave them, or is empty. `period` is the day, month or year in
-    which they are unique, and None for the ids of an ordinary tag, which never come twice.
+    `worker` names the worker that gave them, or is empty. `app_tag` is what was asked for, where
+    that is known. `period` is the day, month or year in which they are unique, and None for the
+    ids of an ordinary tag, which never come twice.
     """
 
     __slots__ = ("_ends", "_ranges", "app_tag", "period", "worker")
@@ -40,6 +41,7 @@ class IdBatch(Sequence[int]):
         self.worker = worker
         self.period = period
         self.app_tag = app_tag
+        # A list is faster than a generator: one of these is made for each reply.
         self._ranges = tuple([range(start, end) for start, end in ranges])
         self._ends = tuple(accumulate(map(len, self._ranges)))
 

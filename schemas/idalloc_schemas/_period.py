@@ -3,10 +3,13 @@
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
-from typing import Final, Self
-from zoneinfo import ZoneInfo
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final, Self
 
 from idalloc_schemas._fields import MAX_APP_TAG_LENGTH
+
+if TYPE_CHECKING:  # it takes milliseconds to load, which callers do without
+    from zoneinfo import ZoneInfo
 
 _SEPARATOR: Final = "@"
 _ISO_LENGTHS: Final = {"day": len("2026-11-26"), "month": len("2026-11"), "year": len("2026")}
@@ -53,19 +56,20 @@ class Period:
         if self.kind.first_of(self.first) != self.first:
             raise ValueError(f"{self.first} is not the first day of a {self.kind}")
 
-    @classmethod
-    def parse(cls, text: str) -> Self:
+    @staticmethod
+    @lru_cache(maxsize=1024)  # the same few come in reply after reply
+    def parse(text: str) -> "Period":
         """Read `2026-11-26`, `2026-11` or `2026`. Raises ValueError for anything else."""
         kinds = [kind for kind in PeriodKind if kind.text_length == len(text)]
         if kinds:
             first = date.fromisoformat(text + _REST[len(text) :])
-            period = cls(first, kinds[0])
+            period = Period(first, kinds[0])
             if str(period) == text:  # fromisoformat reads weeks as well
                 return period
         raise ValueError("expected a day, month or year such as 2026-11-26, 2026-11 or 2026")
 
     @classmethod
-    def of_row(cls, name: str) -> tuple[str, Self] | None:
+    def of_row(cls, name: str) -> "tuple[str, Period] | None":
         """Read the tag and the period from the name of a period's row; None for other names."""
         app_tag, _, text = name.rpartition(_SEPARATOR)
         try:
@@ -74,7 +78,7 @@ class Period:
             return None
 
     @classmethod
-    def at(cls, kind: PeriodKind, utc: datetime, zone: ZoneInfo) -> Self:
+    def at(cls, kind: PeriodKind, utc: datetime, zone: "ZoneInfo") -> Self:
         """Say which period it is in a time zone, at a time with an offset.
 
         Periods follow each other without a gap, and none comes twice: where clocks are set back
@@ -85,12 +89,12 @@ class Period:
             return period.next()
         return period.previous() if utc < period.begins(zone) else period
 
-    def begins(self, zone: ZoneInfo) -> datetime:
+    def begins(self, zone: "ZoneInfo") -> datetime:
         """Give the time in UTC at which it begins: its first midnight in the time zone."""
         # Where clocks leap over midnight, Python reads it as if they had not: about the leap.
         return datetime.combine(self.first, time(), zone).astimezone(UTC)
 
-    def ends(self, zone: ZoneInfo) -> datetime:
+    def ends(self, zone: "ZoneInfo") -> datetime:
         """Give the time in UTC at which the next one begins."""
         return self.next().begins(zone)
 

@@ -14,11 +14,11 @@ from typing import assert_type
 
 from idalloc_client import (
     AsyncIdClient, AsyncIdSequence, CallTimeoutError, ClientStats, IdAllocError, IdBatch, IdClient,
-    IdSequence, RefusedError, RoundTrips, SequenceStats,
+    IdSequence, Period, PeriodError, PeriodId, RefusedError, RoundTrips, SequenceStats,
 )
 from idalloc_client.prometheus import ClientCollector
 from idalloc_client.testing import AsyncFakeIdClient, FakeIdClient
-from idalloc_client.text import Base62, FixedDecimal, KeyedPermutation
+from idalloc_client.text import Base62, FixedDecimal, KeyedPermutation, Number
 from idalloc_schemas import HealthReply, RespCode
 
 
@@ -71,6 +71,20 @@ def texts(base62: Base62, decimal: FixedDecimal, hidden: KeyedPermutation) -> No
     assert_type(base62.decode(base62.encode(7)), int)
     assert_type(decimal.encode(7), str)
     assert_type(hidden.encode(7), int)
+
+
+def numbers(client: IdClient, invoice: Number) -> None:
+    period, number = client.next_number("invoice")
+    assert_type(period, Period)
+    assert_type(Period.parse("2026-11"), Period)
+    assert_type(number, int)
+    assert_type(client.next_numbers("invoice", 3), list[PeriodId])
+    assert_type(invoice.decode(invoice.encode(client.next_number("invoice"))), PeriodId)
+    try:
+        client.next_id("invoice")
+    except PeriodError as error:
+        assert_type(error.ids, IdBatch)
+        assert_type(error.ids.period, Period | None)
 
 
 def fakes() -> Iterator[IdClient]:
