@@ -86,7 +86,7 @@ TEMPLATES: Final = (
         _RESERVATION,
         "        raise TagHasPeriodsError(request.app_tag)\n",
         "        pass\n",
-        ("tests/unit/store",),
+        ("tests/unit/store/test_reservation.py",),
     ),
     Rule(
         "A period that somebody draws from has begun: none before it goes on.",
@@ -100,7 +100,7 @@ TEMPLATES: Final = (
         _SERVICE,
         "        self._periods.reserved(app_tag)\n",
         "",
-        ("tests/unit/service", _PERIOD_TESTS),
+        ("tests/simulation/test_rules.py",),
     ),
     Rule(
         "The owner of an ordered tag says which period it is, not who passes the request on.",

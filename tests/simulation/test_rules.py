@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
@@ -11,6 +12,7 @@ from idalloc_schemas import (
     ALLOC_QUEUE,
     HEALTH_QUEUE,
     Echo,
+    PeriodKind,
     Reserved,
     Surrendered,
     encode_alloc_request,
@@ -23,6 +25,8 @@ from idalloc_worker.service._service import WorkerService
 from idalloc_worker.tags._partitions import QUEUES
 from idalloc_worker.tags._segment import Segment
 from idalloc_worker.tags._settings import TagSettings
+from idalloc_worker.templates._clock import DatabaseClock
+from idalloc_worker.templates._periods import Course
 from tests.simulation._bench import NOTHING_FAILS, TAG, Bench, fleet_of, mark_of
 from tests.simulation._broker import Message
 from tests.simulation._channel import SimConnection
@@ -328,3 +332,15 @@ def jumping_clocks() -> ClockWatch:
 def _connection(worker: SimWorker) -> SimConnection:
     assert worker.connection is not None
     return worker.connection
+
+
+def test_a_period_from_which_another_worker_reserves_has_begun(bench: Bench) -> None:
+    """Its claim is heard before any caller has its first number."""
+    (worker,) = bench.joined(1)
+    course = Course("slip", PeriodKind.DAY, TagSettings(step=10, period="day"))
+    worker.service._periods.known["slip"] = course
+    on_reserved = fleet_of(worker).marks.on_reserved
+    assert on_reserved is not None
+    on_reserved("slip@2026-11-27", 10)
+    course.advance(DatabaseClock(datetime(2026, 11, 26, 23, 59, tzinfo=UTC), 0.0), 0.0)
+    assert course.row == "slip@2026-11-27"
