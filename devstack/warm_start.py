@@ -24,11 +24,17 @@ _OWN = ("IDALLOC_", "PYTEST_")
 """Variables that nothing reads while it is imported."""
 
 
+_PYTHONS = {signal.SIGPIPE, signal.SIGXFSZ}
+"""Signals that Python ignores in any process."""
+
+
 class _Command(NamedTuple):
     arguments: Sequence[str]
     environment: Mapping[str, str]
     folder: str
     log: str
+    ignored: frozenset[int]
+    """Signals that who starts it ignores, as it would inherit that."""
 
 
 class WarmStart:
@@ -46,7 +52,9 @@ class WarmStart:
         """Start a command; None if its imports might differ in its environment."""
         if _of_imports(environment) != self._environment:
             return None
-        command = _Command(arguments, dict(environment), str(Path.cwd()), str(log.absolute()))
+        command = _Command(
+            arguments, dict(environment), str(Path.cwd()), str(log.absolute()), _ignored()
+        )
         return WarmProcess(self.ask(command), self)
 
     def ask(self, question: _Command | int) -> Any:
@@ -116,6 +124,18 @@ def _of_imports(environment: Mapping[str, str]) -> dict[str, str]:
     return {key: value for key, value in environment.items() if not key.startswith(_OWN)}
 
 
+def _ignored() -> frozenset[int]:
+    signals = signal.valid_signals() - _PYTHONS
+    return frozenset(one for one in signals if signal.getsignal(one) is signal.SIG_IGN)
+
+
+def _ignore_only(signals: frozenset[int]) -> None:
+    for one in _ignored() - signals:
+        signal.signal(one, signal.default_int_handler if one == signal.SIGINT else signal.SIG_DFL)
+    for one in signals:
+        signal.signal(one, signal.SIG_IGN)
+
+
 def _next_command(connection: Connection) -> _Command | None:
     """Serve until the other side is gone; in each process that is started, return its command."""
     while True:
@@ -140,6 +160,7 @@ def _status(pid: int) -> int | None:
 def _become(command: _Command) -> None:
     """Take on what a process of its own would have been given."""
     end_with_parent()
+    _ignore_only(command.ignored)
     os.chdir(command.folder)
     os.environ.clear()
     os.environ.update(command.environment)
@@ -156,9 +177,8 @@ def main() -> None:
     import idalloc_worker.cli  # noqa: F401, PLC0415  # only here, not where starts are asked for
 
     gc.freeze()
-    on_interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is for who started this
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is for who started this
     command = _next_command(Connection(int(sys.argv[1])))
-    signal.signal(signal.SIGINT, on_interrupt)
     if command is not None:
         _become(command)
 

@@ -12,6 +12,7 @@ import pytest
 
 from devstack.warm_start import WarmProcess, WarmStart
 from devstack.workers import PATIENCE
+from tests.waiting import wait_until
 
 BROKER = "amqp://guest:guest@127.0.0.1:1/"
 """Where nobody listens."""
@@ -56,6 +57,28 @@ def test_environment_and_folder_are_its_own(
     secret.write_text("http://wrong")
     assert started(warm, log, ["worker"], IDALLOC_MYSQL_URL_FILE="secret").wait(PATIENCE) == 2
     assert "must begin with mysql://" in log.read_text()
+
+
+@pytest.mark.parametrize("ignored", [True, False])
+def test_it_ignores_what_its_starter_ignores(
+    warm: WarmStart, tmp_path: Path, *, ignored: bool
+) -> None:
+    """Whatever the process that it is a fork of was started with."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
+    try:
+        process = started(warm, tmp_path / "log", WAIT, IDALLOC_AMQP_URL=BROKER)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    wait_until(lambda: not ignores(process.pid, signal.SIGINT))  # as the fork's parent does
+    wait_until(lambda: ignores(process.pid, signal.SIGHUP) is ignored)
+    process.kill()
+    process.wait(PATIENCE)
+
+
+def ignores(pid: int, number: signal.Signals) -> bool:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    (mask,) = (line.split()[1] for line in lines if line.startswith("SigIgn:"))
+    return bool(int(mask, 16) >> (number - 1) & 1)
 
 
 def test_it_can_be_stopped_and_killed(warm: WarmStart, tmp_path: Path) -> None:
