@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,9 +22,23 @@ WAIT = ["next", "x", "--timeout", "1000"]
 
 
 @pytest.fixture(scope="module")
-def warm() -> Iterator[WarmStart]:
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmStart]:
+    """Begin where hangups are ignored, as under `nohup`."""
     with WarmStart() as running:
+        with handled({signal.SIGHUP: signal.SIG_IGN}):
+            started(running, tmp_path_factory.mktemp("warm") / "log", ["--version"]).wait(PATIENCE)
         yield running
+
+
+@contextmanager
+def handled(signals: dict[signal.Signals, signal.Handlers]) -> Iterator[None]:
+    """Ignore some signals, or do not."""
+    before = {one: signal.signal(one, handler) for one, handler in signals.items()}
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
 
 
 def started(
@@ -59,18 +74,17 @@ def test_environment_and_folder_are_its_own(
     assert "must begin with mysql://" in log.read_text()
 
 
-@pytest.mark.parametrize("ignored", [True, False])
+@pytest.mark.parametrize("ignored", [signal.SIGHUP, signal.SIGUSR1])
 def test_it_ignores_what_its_starter_ignores(
-    warm: WarmStart, tmp_path: Path, *, ignored: bool
+    warm: WarmStart, tmp_path: Path, ignored: signal.Signals
 ) -> None:
-    """Whatever the process that it is a fork of was started with."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
-    try:
+    """Whatever the process ignores that it is a fork of."""
+    two = dict.fromkeys([signal.SIGHUP, signal.SIGUSR1], signal.SIG_DFL)
+    with handled(two | {ignored: signal.SIG_IGN}):
         process = started(warm, tmp_path / "log", WAIT, IDALLOC_AMQP_URL=BROKER)
-    finally:
-        signal.signal(signal.SIGHUP, before)
-    wait_until(lambda: not ignores(process.pid, signal.SIGINT))  # as the fork's parent does
-    wait_until(lambda: ignores(process.pid, signal.SIGHUP) is ignored)
+    wait_until(
+        lambda: [ignores(process.pid, one) for one in two] == [one == ignored for one in two]
+    )
     process.kill()
     process.wait(PATIENCE)
 
