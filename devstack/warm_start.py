@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, Self
 
 from devstack.workers import end_with_parent
 
+_ROOT = Path(__file__).resolve().parents[1]
 _OWN = ("IDALLOC_", "PYTEST_")
 """Variables that nothing reads while it is imported."""
 
@@ -69,6 +70,7 @@ class WarmStart:
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "devstack.warm_start", str(theirs.fileno())],
+                cwd=_ROOT,  # whatever the folder of the test that comes first is
                 env=self._environment,
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,

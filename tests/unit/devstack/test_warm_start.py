@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from pathlib import Path
 
 import pytest
@@ -23,10 +23,11 @@ WAIT = ["next", "x", "--timeout", "1000"]
 
 @pytest.fixture(scope="module")
 def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmStart]:
-    """Begin where hangups are ignored, as under `nohup`."""
+    """Begin in any folder, and where hangups are ignored, as under `nohup`."""
+    folder = tmp_path_factory.mktemp("warm")
     with WarmStart() as running:
-        with handled({signal.SIGHUP: signal.SIG_IGN}):
-            started(running, tmp_path_factory.mktemp("warm") / "log", ["--version"]).wait(PATIENCE)
+        with handled({signal.SIGHUP: signal.SIG_IGN}), chdir(folder):
+            started(running, folder / "log", ["--version"]).wait(PATIENCE)
         yield running
 
 
