@@ -12,6 +12,9 @@ PYTEST = $(BIN)/python -m pytest -n $(PROCESSES) --dist worksteal
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 RESULTS := docs/performance
 
+# Each process of a test run would compile everything anew, which is a tenth of its work.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help install demo up dev test test-attacks test-clusters test-all test-pythons mutations attacks bench bench-quick bench-docs \

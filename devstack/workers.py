@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import MappingProxyType, TracebackType
-from typing import Self
+from typing import ClassVar, Protocol, Self
 from urllib.parse import urlsplit
 
 import pika
@@ -30,8 +30,30 @@ class WorkerFailedError(Exception):
     """A worker did not do as told; its log says more."""
 
 
+class Running(Protocol):
+    """A process, as `subprocess.Popen` shows it."""
+
+    @property
+    def pid(self) -> int: ...
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+    def kill(self) -> None: ...
+
+
+class Starter(Protocol):
+    """Another way to start commands of `idalloc`."""
+
+    def start(
+        self, arguments: Sequence[str], environment: Mapping[str, str], log: Path
+    ) -> Running | None:
+        """Start one; None if it cannot be started in this way."""
+
+
 class Worker:
     """One `idalloc worker` command, or one like it, with its log in a file."""
+
+    starter: ClassVar[Starter | None] = None
+    """A cheaper way to start most commands; the tests set one."""
 
     def __init__(
         self,
@@ -49,7 +71,7 @@ class Worker:
             "IDALLOC_MYSQL_URL": mysql_url,
             **{f"IDALLOC_{key.upper()}": str(value) for key, value in settings.items()},
         }
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Running | None = None
         self.command = "worker"
         self.arguments: Sequence[str] = ()
         """More of them, for its command."""
@@ -58,10 +80,20 @@ class Worker:
 
     def start(self) -> Self:
         """Start the command; it is not ready yet."""
-        command = [sys.executable, "-m", "idalloc_worker", self.command, *self.arguments]
+        arguments = [self.command, *self.arguments]
+        self.log.touch()
+        self._process = self._start_warm(arguments) or self._popen(arguments)
+        return self
+
+    def _start_warm(self, arguments: Sequence[str]) -> Running | None:
+        if self.starter is None or self.terminal is not None:
+            return None
+        return self.starter.start(arguments, self._environment, self.log)
+
+    def _popen(self, arguments: Sequence[str]) -> Running:
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                command,
+            return subprocess.Popen(
+                [sys.executable, "-m", "idalloc_worker", *arguments],
                 env=self._environment,
                 stdout=log,
                 stderr=log,
@@ -69,7 +101,6 @@ class Worker:
                 start_new_session=self.terminal is not None,
                 preexec_fn=self._begin,  # noqa: PLW1509  # system calls, no lock
             )
-        return self
 
     def _begin(self) -> None:
         end_with_parent()

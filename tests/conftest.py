@@ -21,7 +21,8 @@ from devstack import (
     shared_stack,
     stack_on_demand,
 )
-from devstack.workers import Fleet
+from devstack.warm_start import WarmStart
+from devstack.workers import Fleet, Worker
 
 PATIENT = {"IDALLOC_WAIT_TIMEOUT": "20", "IDALLOC_REFILL_TIMEOUT": "20"}
 """Settings of workers whose requests are answered however long the database takes for a refill."""
@@ -41,6 +42,15 @@ def pytest_configure_node(node: Any) -> None:
         config.stash[_ADDRESS] = held.enter_context(stack_on_demand())
         config.add_cleanup(held.close)
     node.workerinput["stack"] = config.stash[_ADDRESS]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def warm_workers() -> Iterator[None]:
+    """Start workers from a process that has imported them: imports are most of a start's cost."""
+    with WarmStart() as warm:
+        Worker.starter = warm
+        yield
+        Worker.starter = None
 
 
 @pytest.fixture(scope="session")

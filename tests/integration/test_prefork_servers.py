@@ -87,6 +87,7 @@ class Served:
             while len(seen - apart_from - {None}) < processes:
                 assert time.monotonic() < deadline, (seen, self._output.read_text()[-4000:])
                 seen.update(askers.map(lambda _: self.ask(), range(4 * processes)))
+                time.sleep(0.05)  # those who start need the machine more than who asks again
         return frozenset(pid for pid in seen - apart_from if pid is not None)
 
     def drawn(self) -> list[tuple[int, list[int]]]:

@@ -32,7 +32,7 @@ def load(amqp_url: str) -> Iterator[None]:
 
     def draw() -> None:
         with IdClient(amqp_url) as client:
-            while not ended.is_set():
+            while not ended.wait(0.005):  # it need not be all that the machine can do
                 client.next_ids(TAG, BATCH, timeout=30)
 
     callers = [threading.Thread(target=draw, name=f"caller {number}") for number in range(3)]

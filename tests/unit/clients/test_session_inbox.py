@@ -190,7 +190,7 @@ GAPS = range(10)  # steps before a turn; an interrupted turn takes about as many
     "before",
     [
         [],
-        ["single", "wake"],
+        pytest.param(["single", "wake"], marks=pytest.mark.long),
         pytest.param(["single", "wake"] * 2, marks=pytest.mark.long),
         pytest.param(["late"], marks=pytest.mark.long),
     ],

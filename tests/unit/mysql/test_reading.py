@@ -1,5 +1,6 @@
 """What a database server sends is bounded, checked, and never a reason to send it a file."""
 
+import ssl
 import time
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from idalloc_worker.engine._effects import ReservationRequest
 from idalloc_worker.mysql._host_choice import MySqlHosts
+from idalloc_worker.mysql._reading import BoundedConnection
 from idalloc_worker.mysql._url import MySqlAddress
 from idalloc_worker.store._admin_session import AdminSession
 from idalloc_worker.store._store import SegmentStore
@@ -26,6 +28,15 @@ def failure(then: Script) -> StoreError:
         finally:
             store.close()
     return raised.value
+
+
+def test_authorities_that_nobody_asks_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine's own take longer to read than all else that a connection needs."""
+    read: list[object] = []
+    monkeypatch.setattr(ssl.SSLContext, "load_default_certs", lambda *_: read.append(1))
+    contexts = {vars(BoundedConnection(defer_connect=True))["ctx"] for _ in range(2)}
+    assert [context.verify_mode for context in contexts] == [ssl.CERT_NONE]
+    assert read == []
 
 
 def test_no_file_is_sent(tmp_path: Path) -> None:
