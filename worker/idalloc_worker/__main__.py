@@ -13,13 +13,14 @@ def main() -> int:
         return status
     try:
         from idalloc_worker.cli import run  # noqa: PLC0415 - what it imports may not be there
+
+        return run()
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _OF_THE_EXTRA:
             raise
         need = "the command line needs the worker extra: pip install 'idalloc[worker]'"
         print(f"idalloc: {need}", file=sys.stderr)  # noqa: T201 - nothing better is installed
         return 2
-    return run()
 
 
 if __name__ == "__main__":

@@ -76,7 +76,7 @@ def serve(
     """
     configure_logging(settings.log_level, settings.log_format)
     logging.getLogger("idalloc").debug("Settings: %r", settings)
-    for warning in (*service_link_warnings(), *broker_warnings(settings), *warnings):
+    for warning in (*service_link_warnings(), *broker_warnings(settings.broker_url()), *warnings):
         logging.getLogger("idalloc.worker").warning("%s", warning)
     ensure_descriptors(settings)
     vitals = make_vitals(settings)
