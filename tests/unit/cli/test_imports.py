@@ -51,3 +51,34 @@ def test_to_draw_an_id_little_is_imported(arguments: list[str], status: int) -> 
     rooms = {name.split(".")[1] for name in imported if name.startswith("idalloc_worker.")}
     assert rooms == {"_errors", "cli", "settings"}
     assert len(imported) <= 170, "that many modules take long: which are needed?"
+
+
+WORKER = """
+import json, sys
+from idalloc_worker.cli import run
+
+run(["worker", "--help"])
+print(json.dumps(sorted(sys.modules)), file=sys.stderr)
+"""
+
+
+def test_a_worker_imports_no_clients() -> None:
+    """Nor what tells Prometheus of it, unless it is to: it serves its first id the sooner."""
+    done = subprocess.run(
+        [sys.executable, "-c", WORKER], capture_output=True, text=True, timeout=60, check=True
+    )
+    imported = json.loads(done.stderr)
+    assert not {"prometheus_client", "idalloc_client._clients", "http.server"} & {*imported}
+    assert "idalloc_worker.process" in imported
+
+
+def test_garbage_is_collected_once_a_command_is_loaded() -> None:
+    """Imports go without; what a worker leaves later is found."""
+    script = (
+        "import gc, sys; sys.argv[1:] = ['worker', '--probe', 'nonsense'];"
+        "from idalloc_worker.__main__ import main; main();"
+        "sys.exit(not gc.isenabled() or not gc.get_freeze_count())"
+    )
+    subprocess.run(
+        [sys.executable, "-c", script], stderr=subprocess.DEVNULL, timeout=60, check=True
+    )

@@ -7,7 +7,8 @@ import click
 
 from idalloc_client import IdClient
 from idalloc_client.amqp import MAX_TIMEOUT
-from idalloc_worker.cli._options import app_tag_name, client_of_command, config_option
+from idalloc_worker.cli._clients import client_of_command
+from idalloc_worker.cli._options import app_tag_name, config_option
 from idalloc_worker.cli._text_table import duration
 
 if TYPE_CHECKING:  # it loads pydantic, which `next` does without

@@ -1,6 +1,7 @@
 """The `idalloc` command: its group, and how errors become messages and exit codes."""
 
 import contextlib
+import gc
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -9,7 +10,7 @@ from typing import Final
 
 import click
 
-from idalloc_client import IdAllocError
+import idalloc_client
 from idalloc_worker._errors import IdAllocWorkerError
 from idalloc_worker.cli._options import config_option
 from idalloc_worker.settings import SettingsError, redacted
@@ -47,6 +48,9 @@ class _Commands(click.Group):
             return None
         module, _, name = _COMMANDS[cmd_name].partition(".")
         command: click.Command = getattr(import_module(f"idalloc_worker.cli.{module}"), name)
+        if not gc.isenabled():  # as `main` leaves it, for the imports
+            gc.freeze()
+            gc.enable()
         return command
 
 
@@ -91,7 +95,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
         )
     except (click.exceptions.Abort, KeyboardInterrupt):
         return INTERRUPTED
-    except (click.ClickException, IdAllocWorkerError, IdAllocError, OSError) as error:
+    except (
+        click.ClickException,
+        IdAllocWorkerError,
+        idalloc_client.IdAllocError,  # looked up only now: it loads the clients
+        OSError,
+    ) as error:
         _report(error, sys.argv[1:] if arguments is None else arguments)
         if isinstance(error, OSError):
             _forget_output()

@@ -1,23 +1,16 @@
 """Options and arguments that several commands share."""
 
-import logging
-import os
 from collections.abc import Callable, Iterable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from idalloc_client import AsyncIdClient, IdClient
 from idalloc_schemas import MAX_APP_TAG_LENGTH, is_app_tag
 from idalloc_worker import settings as configuration
 from idalloc_worker.settings import (
-    CallerSettings,
-    broker_warnings,
     exposed,
     exposed_password,
-    plain_caller_settings,
 )
 
 if TYPE_CHECKING:  # it loads pydantic, which a command like `next` does without
@@ -26,7 +19,6 @@ if TYPE_CHECKING:  # it loads pydantic, which a command like `next` does without
 _CONFIG_FILE: Final = "idalloc.config_file"
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-Client = TypeVar("Client", IdClient, AsyncIdClient)
 
 
 class UndecidedError(click.ClickException):
@@ -63,7 +55,7 @@ def settings_of_command(**overrides: object) -> "Settings":
 
     Raises SettingsError.
     """
-    config_file = _config_file()
+    config_file = config_file_of_command()
     settings = configuration.load_settings(config_file, overrides)
     if config_file is not None and (warning := exposed_password(config_file)):
         warn([warning])
@@ -71,31 +63,8 @@ def settings_of_command(**overrides: object) -> "Settings":
     return settings
 
 
-def client_of_command(kind: type[Client]) -> Callable[[], Client]:
-    """Give what makes a client of this kind, which believes workers only."""
-    settings = _caller_settings()
-    # What they warn of is shown, or is in the error that the command ends with.
-    for name in ("idalloc", "pika"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    warn(broker_warnings(settings.broker))
-    return partial(
-        kind,
-        settings.broker,
-        exchange=settings.request_exchange,
-        workers=settings.fleet_users,
-    )
-
-
-def _caller_settings() -> CallerSettings:
-    """Read what concerns a caller; all settings where it is not plain in the environment."""
-    plain = None if _config_file() else plain_caller_settings(os.environ)
-    if plain is not None:
-        return plain
-    settings = settings_of_command()
-    return CallerSettings(settings.broker_url(), settings.request_exchange, settings.fleet_users)
-
-
-def _config_file() -> Path | None:
+def config_file_of_command() -> Path | None:
+    """Say which file of settings the command was given."""
     found: Path | None = click.get_current_context().meta.get(_CONFIG_FILE)
     return found
 

@@ -7,11 +7,12 @@ from functools import partial
 
 import click
 
+from idalloc_worker import metrics
 from idalloc_worker._probe import PROBES
 from idalloc_worker._probe import probe as ask_worker
 from idalloc_worker._vitals import Vitals
 from idalloc_worker.cli._options import config_option, settings_of_command
-from idalloc_worker.metrics import AskForSnapshot, MetricsServer, OwnProcess
+from idalloc_worker.metrics import AskForSnapshot, OwnProcess
 from idalloc_worker.process import (
     Notifier,
     Parts,
@@ -98,7 +99,7 @@ def _probe(which: str, settings: Settings) -> int:
 def _runner(
     settings: Settings, vitals: Vitals, load: Callable[[], Settings], parts: Parts | None
 ) -> Callable[[], int]:
-    server = MetricsServer.listen(settings, vitals)
+    server = metrics.MetricsServer.listen(settings, vitals) if settings.metrics_port else None
     show_stacks_on_sigquit()
     if settings.processes > 1:
         return Supervisor(settings, vitals, server, load).run
