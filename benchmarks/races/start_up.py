@@ -50,7 +50,7 @@ def cpu_time(arguments: list[str], fleet: Fleet, seconds: float) -> float:
     """Run Python again and again for some seconds; return the least milliseconds that it took."""
     environ = {**os.environ, "IDALLOC_AMQP_URL": fleet.amqp_url}
     until = time.monotonic() + seconds
-    taken = []
+    taken: list[float] = []
     while not taken or time.monotonic() < until:
         before = _of_children()
         subprocess.run(

@@ -114,4 +114,4 @@ def test_the_broker_is_told_the_version_of_the_package() -> None:
     project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text("utf-8"))
     assert project["project"]["version"] == VERSION
     (broker,) = connection_parameters("amqp://127.0.0.1/", "name")
-    assert broker.client_properties["version"] == VERSION
+    assert (broker.client_properties or {})["version"] == VERSION
