@@ -56,8 +56,8 @@ PROOFS = (
 """Benchmarks whose bars are counts that must be right, however long that takes: `make prove`."""
 
 
-APART = ("cluster",)
-"""Races that are started by themselves: they need servers that take half a minute to start."""
+APART = ("cluster", "start_up")
+"""Races that are started by themselves: their servers or workers take long to start."""
 
 
 def module_of(name: str) -> str:

@@ -1,8 +1,13 @@
 """What can go wrong for a caller, as types."""
 
 import random
+from typing import TYPE_CHECKING
 
-from idalloc_schemas import ErrorReply, RespCode
+import idalloc_schemas
+from idalloc_schemas import RespCode
+
+if TYPE_CHECKING:  # loads pydantic, and most callers see no error
+    from idalloc_schemas import ErrorReply
 
 _QUEUE_FULL_PAUSE_MS = (50, 150)
 
@@ -72,7 +77,7 @@ class RefusedError(IdAllocError):
     `retry_after` is in seconds, and None where a retry cannot help.
     """
 
-    def __init__(self, reply: ErrorReply, app_tag: str | None = None) -> None:
+    def __init__(self, reply: "ErrorReply", app_tag: str | None = None) -> None:
         about = f" (app_tag {app_tag!r})" if app_tag is not None else ""
         super().__init__(f"{reply.msg}{about}")
         self.code = reply.code
@@ -109,7 +114,7 @@ class BusyError(RefusedError):
 class QueueFullError(BusyError):
     """The broker refused the request: the queue holds as many as its policy allows."""
 
-    def __init__(self, reply: ErrorReply | None = None, app_tag: str | None = None) -> None:
+    def __init__(self, reply: "ErrorReply | None" = None, app_tag: str | None = None) -> None:
         super().__init__(reply or _queue_full(), app_tag)
 
 
@@ -121,10 +126,10 @@ class WorkerError(RefusedError):
     """The worker or the tag's row is at fault; the worker's log says more."""
 
 
-def _queue_full() -> ErrorReply:
+def _queue_full() -> "ErrorReply":
     # Not the same for all: else those who were refused together would come back together.
     pause = random.randint(*_QUEUE_FULL_PAUSE_MS)  # noqa: S311  # nobody gains by guessing it
-    return ErrorReply(
+    return idalloc_schemas.ErrorReply(
         resp_code=RespCode.BUSY,
         msg="the queue for requests is full, so the broker did not take this one",
         retry_after_ms=pause,
@@ -143,7 +148,7 @@ _BY_CODE: dict[RespCode, type[RefusedError]] = {
 }
 
 
-def refused(reply: ErrorReply, app_tag: str | None) -> RefusedError:
+def refused(reply: "ErrorReply", app_tag: str | None) -> RefusedError:
     """Turn an error reply into the error to raise."""
     return _BY_CODE.get(reply.code, WorkerError)(reply, app_tag)
 

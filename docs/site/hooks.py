@@ -81,7 +81,8 @@ def _commands(command: click.Command, name: str) -> Iterator[str]:
     yield f"## {name}\n\n```text\n{command.get_help(context)}\n```\n"
     if isinstance(command, click.Group):
         for part in command.list_commands(context):
-            yield from _commands(command.commands[part], f"{name} {part}")
+            if below := command.get_command(context, part):
+                yield from _commands(below, f"{name} {part}")
 
 
 def _settings() -> Iterator[str]:

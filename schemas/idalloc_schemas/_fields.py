@@ -4,9 +4,7 @@ from typing import Annotated, Final
 
 from pydantic import Field, StrictFloat, StrictInt, StringConstraints
 
-MAX_APP_TAG_LENGTH: Final = 32
-MAX_ID: Final = 2**63 - 1
-"""The end of the id space: segments are half-open and end at most here (MySQL's BIGINT)."""
+from idalloc_schemas._usual import MAX_APP_TAG_LENGTH, MAX_ID
 
 AppTag = Annotated[
     str,

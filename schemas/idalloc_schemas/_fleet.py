@@ -16,8 +16,9 @@ from pydantic import (
     ValidationError,
 )
 
-from idalloc_schemas._fields import MAX_ID, AppTag
-from idalloc_schemas._parse import InvalidMessageError, explain
+from idalloc_schemas._fields import AppTag
+from idalloc_schemas._parse import explain
+from idalloc_schemas._usual import MAX_ID, InvalidMessageError
 
 FLEET_VERSION: Final = 1
 

@@ -9,6 +9,7 @@ from pydantic_core import ErrorDetails
 from idalloc_schemas._alloc import AllocReply, AllocRequest
 from idalloc_schemas._errors import ErrorReply
 from idalloc_schemas._health import HealthReply, HealthRequest
+from idalloc_schemas._usual import InvalidMessageError
 
 MAX_BODY_BYTES: Final = 64 * 1024
 """A request is some 60 bytes; a body beyond this is refused unread."""
@@ -23,10 +24,6 @@ _Model = TypeVar("_Model", bound=BaseModel)
 _Reply = TypeVar("_Reply", bound=BaseModel)
 _alloc_reply: TypeAdapter[AllocReply | ErrorReply] = TypeAdapter(AllocReply | ErrorReply)
 _health_reply: TypeAdapter[HealthReply | ErrorReply] = TypeAdapter(HealthReply | ErrorReply)
-
-
-class InvalidMessageError(ValueError):
-    """A body breaks the contract; the text names the field and the reason, never its value."""
 
 
 def parse_alloc_request(body: bytes) -> AllocRequest:
@@ -49,6 +46,17 @@ def _parse_short_request(body: bytes) -> AllocRequest:
 def parse_health_request(body: bytes) -> HealthRequest:
     """Read a request of `id.health`, or raise `InvalidMessageError`."""
     return _parse_request(HealthRequest, body)
+
+
+def check_alloc_request(app_tag: object, count: object) -> None:
+    """Raise `InvalidMessageError` unless a request may ask for so many ids of this tag."""
+    _check(AllocRequest, {"app_tag": app_tag, "count": count})
+
+
+def make_health_request(app_tag: object, *, fleet: bool) -> HealthRequest:
+    """Make a request for one tag, or with None for all. Raises `InvalidMessageError`."""
+    fields = {} if app_tag is None else {"app_tag": app_tag}
+    return _check(HealthRequest, {**fields, "fleet": True} if fleet else fields)
 
 
 def parse_alloc_reply(body: bytes) -> AllocReply | ErrorReply:
@@ -76,6 +84,13 @@ def _parse_request(model: type[_Model], body: bytes) -> _Model:
         raise InvalidMessageError(f"body is larger than {MAX_BODY_BYTES} bytes")
     try:
         return model.model_validate_json(body)
+    except ValidationError as error:
+        raise InvalidMessageError(explain(error)) from None
+
+
+def _check(model: type[_Model], fields: dict[str, object]) -> _Model:
+    try:
+        return model.model_validate(fields)
     except ValidationError as error:
         raise InvalidMessageError(explain(error)) from None
 

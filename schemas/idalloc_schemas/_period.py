@@ -6,7 +6,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Self
 
-from idalloc_schemas._fields import MAX_APP_TAG_LENGTH
+from idalloc_schemas._usual import MAX_APP_TAG_LENGTH
 
 if TYPE_CHECKING:  # it takes milliseconds to load, which callers do without
     from zoneinfo import ZoneInfo

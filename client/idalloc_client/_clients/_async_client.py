@@ -3,14 +3,20 @@
 import asyncio
 import weakref
 from asyncio import AbstractEventLoop, CancelledError, Future
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from idalloc_client._batch import IdBatch, PeriodError, PeriodId, without_period
 from idalloc_client._clients._async_session import AsyncLinkSession
 from idalloc_client._errors import ClientClosedError, ForkedClientError, IdAllocError
 from idalloc_client._memory import Mark
 from idalloc_client._options import ConfiguredClient
-from idalloc_client._rpc import RawReply, RequestSpec, check_draw, health_request
+from idalloc_client._rpc import (
+    RawReply,
+    RequestSpec,
+    check_draw,
+    health_request,
+    prepare_for_refusals,
+)
 from idalloc_client._sequences import (
     AsyncIdSequence,
     LeaseLimits,
@@ -19,7 +25,9 @@ from idalloc_client._sequences import (
 )
 from idalloc_client._stats import ClientCounters, ClientStats, snapshot
 from idalloc_client.amqp import checked_timeout
-from idalloc_schemas import HealthReply
+
+if TYPE_CHECKING:  # it loads pydantic, and only who asks for health needs it
+    from idalloc_schemas import HealthReply
 
 _OTHER_LOOP = "this client is in use on another event loop: create one for each"
 
@@ -88,6 +96,7 @@ class AsyncIdClient(ConfiguredClient):
         self._session: AsyncSession | None = None
         self._finalizer: weakref.finalize[..., AsyncIdClient] | None = None
         self._closed = False
+        prepare_for_refusals()
 
     def _new_session(self, loop: AbstractEventLoop) -> AsyncSession:
         return AsyncLinkSession(self._options, self._counters, loop)
@@ -166,14 +175,14 @@ class AsyncIdClient(ConfiguredClient):
         app_tag: str | None = None,
         *,
         timeout: float | None = None,  # noqa: ASYNC109  # it travels with the request
-    ) -> HealthReply:
+    ) -> "HealthReply":
         """Return what one worker holds; see `IdClient.health`."""
         spec = health_request(app_tag)
         return spec.read(await self._usable().call(spec, self._time(timeout)))
 
     async def fleet_health(
         self, app_tag: str | None = None, *, within: float = 1.0
-    ) -> list[HealthReply]:
+    ) -> "list[HealthReply]":
         """Return what every worker holds; see `IdClient.fleet_health`."""
         spec = health_request(app_tag, fleet=True)
         replies = await self._usable().gather(spec, checked_timeout(within))

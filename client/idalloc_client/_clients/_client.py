@@ -2,7 +2,7 @@
 
 import weakref
 from collections.abc import Callable
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from idalloc_client._batch import IdBatch, PeriodError, PeriodId, without_period
 from idalloc_client._clients._brief_session import BriefSession, uwsgi_forks_later
@@ -13,7 +13,9 @@ from idalloc_client._rpc import RawReply, RequestSpec, check_draw, health_reques
 from idalloc_client._sequences import IdSequence, LeaseLimits, SequenceRegistry, new_sequence
 from idalloc_client._stats import ClientStats, SequenceStats
 from idalloc_client.amqp import GOODBYE_TIME, checked_timeout
-from idalloc_schemas import HealthReply
+
+if TYPE_CHECKING:  # it loads pydantic, and only who asks for health needs it
+    from idalloc_schemas import HealthReply
 
 
 class Session(Protocol):
@@ -179,7 +181,7 @@ class IdClient(ConfiguredClient):
         overdue = self._session.overdue
         return new_sequence(lease, limits, patience, self._sequences, overdue, retry=retry)
 
-    def health(self, app_tag: str | None = None, *, timeout: float | None = None) -> HealthReply:
+    def health(self, app_tag: str | None = None, *, timeout: float | None = None) -> "HealthReply":
         """Return what one worker holds of a tag, or of every tag that this user may use.
 
         Which worker answers is the broker's choice. Operators are told more. `BusyError` is
@@ -192,7 +194,9 @@ class IdClient(ConfiguredClient):
         spec = health_request(app_tag)
         return spec.read(self._session.call(spec, self._time(timeout)))
 
-    def fleet_health(self, app_tag: str | None = None, *, within: float = 1.0) -> list[HealthReply]:
+    def fleet_health(
+        self, app_tag: str | None = None, *, within: float = 1.0
+    ) -> "list[HealthReply]":
         """Return what every worker holds, in the order of their names.
 
         Nobody knows how many workers there are, so this collects their answers for as long as it

@@ -8,6 +8,7 @@ from idalloc_client._rpc._request_spec import (
     alloc_request,
     check_draw,
     health_request,
+    prepare_for_refusals,
 )
 from idalloc_client._rpc._restore_watch import RestoreWatch
 
@@ -21,4 +22,5 @@ __all__ = [
     "check_draw",
     "gather",
     "health_request",
+    "prepare_for_refusals",
 ]

@@ -2,30 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
-from pydantic import ValidationError
-
+import idalloc_schemas as contract
 from idalloc_client._batch import IdBatch
 from idalloc_client._errors import BadReplyError, InvalidRequestError, refused
-from idalloc_schemas import (
-    ALLOC_QUEUE,
-    ALLOC_REQUEST_TYPE,
-    HEALTH_QUEUE,
-    HEALTH_REQUEST_TYPE,
-    AllocReply,
-    AllocRequest,
-    ErrorReply,
-    HealthReply,
-    HealthRequest,
-    InvalidMessageError,
-    Period,
-    RespCode,
-    encode_alloc_request,
-    explain,
-    parse_alloc_reply,
-    parse_health_reply,
-)
+
+if TYPE_CHECKING:  # they load pydantic, which what is usual does without
+    from idalloc_schemas import AllocReply, ErrorReply, HealthReply
 
 _Result = TypeVar("_Result")
 
@@ -52,52 +36,64 @@ def alloc_request(app_tag: str, count: int) -> RequestSpec[IdBatch]:
     """Ask for `count` ids of a tag; both have passed `check_draw`, or are sums of what has."""
 
     def read(raw: RawReply) -> IdBatch:
-        reply = _checked(parse_alloc_reply, raw.body, app_tag)
-        if reply.count != count:
-            raise BadReplyError(f"asked for {count} ids of {app_tag!r}, got {reply.count}")
-        period = None if reply.period is None else Period.parse(reply.period)
-        return IdBatch(reply.ranges, raw.worker, period, app_tag)
+        period, ranges = None, contract.read_alloc_success(raw.body)
+        if ranges is None:
+            reply = _checked(contract.parse_alloc_reply, raw.body, app_tag)
+            ranges = reply.ranges
+            period = None if reply.period is None else contract.Period.parse(reply.period)
+        got = sum(right - left for left, right in ranges)
+        if got != count:
+            raise BadReplyError(f"asked for {count} ids of {app_tag!r}, got {got}")
+        return IdBatch(ranges, raw.worker, period, app_tag)
 
-    return RequestSpec(ALLOC_QUEUE, ALLOC_REQUEST_TYPE, encode_alloc_request(app_tag, count), read)
+    body = contract.encode_alloc_request(app_tag, count)
+    return RequestSpec(contract.ALLOC_QUEUE, contract.ALLOC_REQUEST_TYPE, body, read)
 
 
-def check_draw(app_tag: str, count: int = 1) -> AllocRequest:
+def prepare_for_refusals() -> None:
+    """Load what unusual replies need, which takes too long for a loop that serves others too."""
+    getattr(contract, "parse_alloc_reply")  # noqa: B009  # it is the look-up that loads it
+
+
+def check_draw(app_tag: str, count: int = 1) -> None:
     """Raise `InvalidRequestError` unless the contract allows this."""
+    if contract.is_app_tag(app_tag) and type(count) is int and 1 <= count <= contract.MAX_ID:
+        return
     try:
-        return AllocRequest(app_tag=app_tag, count=count)
-    except ValidationError as error:
+        contract.check_alloc_request(app_tag, count)
+    except contract.InvalidMessageError as error:
         raise _invalid(error, app_tag) from None
 
 
-def health_request(app_tag: str | None, *, fleet: bool = False) -> RequestSpec[HealthReply]:
+def health_request(app_tag: str | None, *, fleet: bool = False) -> "RequestSpec[HealthReply]":
     """Ask how a worker stands, or each of them. Raises `InvalidRequestError` before it is sent."""
-    asked = {"fleet": True} if fleet else {}
     try:
-        request = HealthRequest(**({} if app_tag is None else {"app_tag": app_tag}), **asked)
-    except ValidationError as error:
+        request = contract.make_health_request(app_tag, fleet=fleet)
+    except contract.InvalidMessageError as error:
         raise _invalid(error, app_tag) from None
 
-    def read(raw: RawReply) -> HealthReply:
-        return _checked(parse_health_reply, raw.body, app_tag)
+    def read(raw: RawReply) -> "HealthReply":
+        return _checked(contract.parse_health_reply, raw.body, app_tag)
 
-    return RequestSpec(HEALTH_QUEUE, HEALTH_REQUEST_TYPE, request.encode(), read)
+    body = request.encode()
+    return RequestSpec(contract.HEALTH_QUEUE, contract.HEALTH_REQUEST_TYPE, body, read)
 
 
-_Reply = TypeVar("_Reply", AllocReply, HealthReply)
+_Reply = TypeVar("_Reply", "AllocReply", "HealthReply")
 
 
 def _checked(
-    parse: Callable[[bytes], _Reply | ErrorReply], body: bytes, app_tag: str | None
+    parse: "Callable[[bytes], _Reply | ErrorReply]", body: bytes, app_tag: str | None
 ) -> _Reply:
     try:
         reply = parse(body)
-    except InvalidMessageError as error:
+    except contract.InvalidMessageError as error:
         raise BadReplyError(f"the reply breaks the contract: {error}") from None
-    if isinstance(reply, ErrorReply):
+    if isinstance(reply, contract.ErrorReply):
         raise refused(reply, app_tag)
     return reply
 
 
-def _invalid(error: ValidationError, app_tag: object) -> InvalidRequestError:
-    reply = ErrorReply(resp_code=RespCode.INVALID_REQUEST, msg=explain(error))
+def _invalid(error: ValueError, app_tag: object) -> InvalidRequestError:
+    reply = contract.ErrorReply(resp_code=contract.RespCode.INVALID_REQUEST, msg=str(error))
     return InvalidRequestError(reply, app_tag if isinstance(app_tag, str) else None)

@@ -1,6 +1,8 @@
 """Shows calls as spans of OpenTelemetry, where it is installed and the caller is in a span."""
 
+import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 
 from idalloc_client._traces._faces import BeginCall, CallTrace, Carrier
 
@@ -11,7 +13,10 @@ context_here: Callable[[], object] | None
 """Returns the context of the caller, if it has one: what most calls do here, and nothing more."""
 
 try:
-    from idalloc_client._traces._calls import begin_call, context_here
+    if "opentelemetry.context" not in sys.modules and find_spec("opentelemetry.propagate"):
+        from idalloc_client._traces._late import begin_call, context_here
+    else:
+        from idalloc_client._traces._calls import begin_call, context_here
 except ImportError:  # the application does without it
     begin_call = context_here = None
 

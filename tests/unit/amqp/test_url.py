@@ -1,6 +1,8 @@
 """What a client can be constructed with."""
 
 import os
+import tomllib
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -8,7 +10,7 @@ from pika import PlainCredentials
 
 from idalloc_client import IdClient
 from idalloc_client.amqp._broker_url import renewed
-from idalloc_client.amqp._url import connection_parameters, user_id
+from idalloc_client.amqp._url import VERSION, connection_parameters, user_id
 from tests.forks import in_child
 
 
@@ -105,3 +107,11 @@ def test_a_connection_is_named_after_the_process_that_opens_it(name: str | None)
 
     assert own_name()
     assert in_child(own_name) == "True"
+
+
+def test_the_broker_is_told_the_version_of_the_package() -> None:
+    """It stands in two places, of which the package's is not read at the start of each process."""
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text("utf-8"))
+    assert project["project"]["version"] == VERSION
+    (broker,) = connection_parameters("amqp://127.0.0.1/", "name")
+    assert (broker.client_properties or {})["version"] == VERSION

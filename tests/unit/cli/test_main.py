@@ -11,7 +11,7 @@ import idalloc_worker
 from idalloc_client import IdAllocError
 from idalloc_worker import __main__ as entry
 from idalloc_worker.cli._main import cli, run
-from idalloc_worker.settings._settings import SettingsError
+from idalloc_worker.settings._errors import SettingsError
 from idalloc_worker.tags._errors import TagNotFoundError
 
 
@@ -24,7 +24,9 @@ def without_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 def paths(group: click.Group, *above: str) -> list[tuple[str, ...]]:
     """Every command, by the words that lead to it."""
     found: list[tuple[str, ...]] = [above]
-    for name, command in group.commands.items():
+    ctx = click.Context(group)
+    for name in group.list_commands(ctx):
+        command = group.get_command(ctx, name)
         if isinstance(command, click.Group):
             found += paths(command, *above, name)
         else:
@@ -138,6 +140,7 @@ def test_without_the_extra_it_says_what_to_install(
     for module in [name for name in sys.modules if name.partition(".")[0] == missing]:
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, missing, None)
+    monkeypatch.setattr(sys, "argv", ["idalloc", "worker", "--help"])
     assert entry.main() == 2
     told = capsys.readouterr().err
     assert told == (

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from idalloc_worker.cli._top_text import Line, duration, picture, write
+from idalloc_worker.cli._text_table import duration
+from idalloc_worker.cli._top_text import Line, picture, write
 from idalloc_worker.survey import GONE_FOR, Table, TagRow, WorkerRow
 from tests.surveys import polls, reply, tag
 

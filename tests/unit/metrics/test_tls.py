@@ -14,7 +14,8 @@ from devstack.servers._ports import free_port
 from idalloc_worker._vitals import Vitals
 from idalloc_worker.metrics._server import MetricsServer, MetricsTlsError
 from idalloc_worker.metrics._sources import ProcessState
-from idalloc_worker.settings._settings import Settings, SettingsError, load_settings
+from idalloc_worker.settings._errors import SettingsError
+from idalloc_worker.settings._settings import Settings, load_settings
 
 
 class Nobody:

@@ -24,10 +24,12 @@ from idalloc_schemas import (
     TagHealth,
     TagState,
     encode_alloc_success,
+    is_app_tag,
     parse_alloc_reply,
     parse_alloc_request,
     parse_health_reply,
     parse_health_request,
+    read_alloc_success,
 )
 
 Parse = Callable[[bytes], BaseModel]
@@ -120,6 +122,42 @@ def test_the_fast_encoder_writes_what_the_model_writes(
     reply = AllocReply(id=ranges[0][0], ranges=ranges, period=text)
     assert encode_alloc_success(ranges, text) == reply.encode()
     assert encode_alloc_success(ranges, period) == reply.encode()
+
+
+@given(range_lists)
+def test_the_fast_reader_reads_what_workers_write(ranges: list[tuple[int, int]]) -> None:
+    """No model is needed for a reply as a worker writes it."""
+    assert read_alloc_success(encode_alloc_success(ranges)) == ranges
+
+
+_ENDS = st.integers(0, 5) | st.integers(MAX_ID - 1, MAX_ID + 2) | st.just(-1)
+
+
+@given(_ENDS, st.lists(st.tuples(_ENDS, _ENDS), max_size=3), st.sampled_from(["%d", "0%d", " %d"]))
+def test_the_fast_reader_believes_what_the_model_believes(
+    first: int, ranges: list[tuple[int, int]], form: str
+) -> None:
+    """Whatever the numbers are: it takes no reply that the model refuses."""
+    pairs = ",".join(f"[{form % left},{right}]" for left, right in ranges)
+    body = f'{{"resp_code":0,"msg":"success","id":{first},"ranges":[{pairs}]}}'.encode()
+    try:
+        believed = parse_alloc_reply(body)
+    except InvalidMessageError:
+        assert read_alloc_success(body) is None
+        return
+    assert isinstance(believed, AllocReply)
+    assert read_alloc_success(body) in (believed.ranges, None)
+
+
+@given(app_tags | texts | st.text(max_size=40))
+def test_a_tag_is_one_with_and_without_the_model(text: str) -> None:
+    """The short check of a name and the model's agree."""
+    try:
+        AllocRequest(app_tag=text)
+    except ValidationError:
+        assert not is_app_tag(text)
+    else:
+        assert is_app_tag(text)
 
 
 @given(st.integers(max_value=-1), texts, st.none() | naturals)

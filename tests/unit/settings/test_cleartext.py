@@ -9,8 +9,8 @@ from idalloc_client import AsyncIdClient, IdClient
 from idalloc_client.amqp import _cleartext
 from idalloc_worker.cli._main import run
 from idalloc_worker.mysql._url import MySqlAddress
-from idalloc_worker.settings._cleartext import broker_warnings, database_warnings
-from idalloc_worker.settings._settings import load_settings
+from idalloc_worker.settings._caller import broker_warnings
+from idalloc_worker.settings._cleartext import database_warnings
 
 SECRET = "s3cret"
 REMOTE = f"amqp://me:{SECRET}@192.0.2.1:5673/%2F"
@@ -52,7 +52,7 @@ def test_a_client_warns_once_for_a_broker(caplog: pytest.LogCaptureFixture) -> N
 )
 def test_what_nobody_can_read_is_not_warned_of(url: str) -> None:
     """With TLS, or on this machine."""
-    assert broker_warnings(load_settings(None, {"amqp_url": url}, {})) == []
+    assert broker_warnings(url) == []
 
 
 TOLD = "gets the password without TLS (ssl=disabled)"

@@ -9,8 +9,9 @@ import pytest
 from pika import PlainCredentials
 
 from idalloc_client.amqp import connection_parameters, text_of
+from idalloc_worker.settings._errors import SettingsError
 from idalloc_worker.settings._private_files import exposed
-from idalloc_worker.settings._settings import Settings, SettingsError, load_settings
+from idalloc_worker.settings._settings import Settings, load_settings
 
 SECRET = "s3cret"
 

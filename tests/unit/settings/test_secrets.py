@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from idalloc_worker.cli._main import run
+from idalloc_worker.settings._errors import SettingsError
 from idalloc_worker.settings._redaction import redacted
-from idalloc_worker.settings._settings import Settings, SettingsError, load_settings
+from idalloc_worker.settings._settings import Settings, load_settings
 
 SECRET = "hunter2"
 URLS = (

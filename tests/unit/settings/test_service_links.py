@@ -2,8 +2,9 @@
 
 import pytest
 
+from idalloc_worker.settings._errors import SettingsError
 from idalloc_worker.settings._service_links import is_service_link, service_link_warnings
-from idalloc_worker.settings._settings import SettingsError, load_settings
+from idalloc_worker.settings._settings import load_settings
 
 OF_A_SERVICE = {  # called idalloc-metrics, with the port 9464, as Kubernetes writes it
     "IDALLOC_METRICS_SERVICE_HOST": "10.0.0.11",

@@ -8,7 +8,8 @@ import pydantic
 import pytest
 
 from idalloc_worker.mysql._url import MySqlAddress
-from idalloc_worker.settings._settings import Settings, SettingsError, load_settings
+from idalloc_worker.settings._errors import SettingsError
+from idalloc_worker.settings._settings import Settings, load_settings
 
 MYSQL_URL = "mysql://me:s3cret@db/ids"
 AMQP_FORM = "amqp://user:password@host:port/vhost"

@@ -10,14 +10,12 @@ from typing import Final
 import click
 
 from idalloc_schemas import MAX_ID
+from idalloc_worker.cli._databases import database_of, other_database, url_option
 from idalloc_worker.cli._options import (
     UndecidedError,
     app_tag_name,
     config_option,
-    database_of,
-    other_database,
     settings_of_command,
-    url_option,
 )
 from idalloc_worker.store import AdminSession, Comparison, IdColumn, TagAdmin, Verdict, compare
 from idalloc_worker.tags import StoreError

@@ -1,14 +1,18 @@
 """The commands `idalloc next` and `idalloc health`, which ask a worker as any caller does."""
 
 import json
+from typing import TYPE_CHECKING
 
 import click
 
 from idalloc_client import IdClient, PeriodError
 from idalloc_client.amqp import MAX_TIMEOUT
-from idalloc_schemas import HealthReply, TagHealth
-from idalloc_worker.cli._options import app_tag_name, client_of_command, config_option
-from idalloc_worker.cli._top_text import duration
+from idalloc_worker.cli._clients import client_of_command
+from idalloc_worker.cli._options import app_tag_name, config_option
+from idalloc_worker.cli._text_table import duration
+
+if TYPE_CHECKING:  # it loads pydantic, which `next` does without
+    from idalloc_schemas import HealthReply, TagHealth
 
 _timeout = click.option(
     "--timeout",
@@ -91,12 +95,12 @@ def health(app_tag: str | None, timeout: float, *, fleet: bool, as_json: bool) -
         click.get_current_context().exit(1)
 
 
-def _healthy(reply: HealthReply) -> bool:
+def _healthy(reply: "HealthReply") -> bool:
     without_ids = reply.database is False and reply.left == 0
     return all(tag.healthy for tag in reply.tags) and not without_ids
 
 
-def _print_health(reply: HealthReply) -> None:
+def _print_health(reply: "HealthReply") -> None:
     click.echo(f"worker  {reply.worker}")
     click.echo(f"left    {reply.left}")
     if reply.protected is False:
@@ -111,7 +115,7 @@ def _print_health(reply: HealthReply) -> None:
         click.echo(f"and {reply.tags_total - len(reply.tags)} more tags")
 
 
-def _line(tag: TagHealth) -> str:
+def _line(tag: "TagHealth") -> str:
     words = [f"{tag.app_tag:<32}", f"{tag.state:<10}", f"left {tag.left}", f"step {tag.step}"]
     if tag.cover is not None:
         words.append(f"rate {tag.rate:.1f}/s  cover {duration(tag.cover)}")

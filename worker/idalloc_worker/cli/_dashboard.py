@@ -7,7 +7,8 @@ import click
 
 from idalloc_client import AsyncIdClient
 from idalloc_client.amqp import MAX_TIMEOUT
-from idalloc_worker.cli._options import client_of_command, config_option
+from idalloc_worker.cli._clients import client_of_command
+from idalloc_worker.cli._options import config_option
 
 _HOST_AND_PORT = re.compile(r"(?:\[([\da-fA-F:.%\w]+)\]|([^:\[\]]+)):(\d{1,5})")
 

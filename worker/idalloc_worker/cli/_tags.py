@@ -9,13 +9,11 @@ from datetime import date
 import click
 
 from idalloc_schemas import MAX_ID
+from idalloc_worker.cli._databases import database_of, other_database, url_option
 from idalloc_worker.cli._options import (
     app_tag_name,
     config_option,
-    database_of,
-    other_database,
     settings_of_command,
-    url_option,
 )
 from idalloc_worker.cli._tag_options import settings_options, values_of
 from idalloc_worker.cli._text_table import lined_up

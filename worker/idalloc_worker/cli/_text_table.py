@@ -1,6 +1,9 @@
-"""Writes rows as a table of plain text, its columns lined up."""
+"""Writes rows as a table of plain text, its columns lined up, and times as short as can be."""
 
 from collections.abc import Collection, Sequence
+from typing import Final
+
+_DAY: Final = 86_400
 
 
 def lined_up(rows: Sequence[Sequence[str]], right: Collection[int]) -> list[str]:
@@ -13,3 +16,15 @@ def lined_up(rows: Sequence[Sequence[str]], right: Collection[int]) -> list[str]
         ).rstrip()
         for row in rows
     ]
+
+
+def duration(seconds: float | None) -> str:
+    """Write seconds in one or two units, as short as can be."""
+    if seconds is None:
+        return "-"
+    whole = int(seconds)
+    if whole >= _DAY:
+        return f"{whole // _DAY}d" if whole < 1000 * _DAY else ">999d"
+    if whole >= 3600:
+        return f"{whole // 3600}h{whole % 3600 // 60:02}m"
+    return f"{whole // 60}m{whole % 60:02}s" if whole >= 60 else f"{whole}s"

@@ -9,7 +9,8 @@ import click
 
 from idalloc_client import AsyncIdClient
 from idalloc_client.amqp import MAX_TIMEOUT
-from idalloc_worker.cli._options import client_of_command, config_option
+from idalloc_worker.cli._clients import client_of_command
+from idalloc_worker.cli._options import config_option
 from idalloc_worker.cli._top_screen import Screen
 from idalloc_worker.cli._top_text import Line, picture, write
 from idalloc_worker.survey import look_once, watch

@@ -4,12 +4,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from idalloc_worker.cli._text_table import lined_up
+from idalloc_worker.cli._text_table import duration, lined_up
 from idalloc_worker.survey import Table, TagRow, WorkerRow
 
 _HINT: Final = "q quits"
 _LEAST_TAG_ROWS: Final = 3
-_DAY: Final = 86_400
 
 _TAG_HEADS: Final = (
     *("ids/s", "left", "cover", "waiters", "workers", "refills/s"),
@@ -61,18 +60,6 @@ def _tags(table: Table) -> list[Line]:
 def _workers(table: Table) -> list[Line]:
     body = [(_worker_cells(one), one.gone or one.database is False) for one in table.workers]
     return _block(("worker", *_WORKER_HEADS), body)
-
-
-def duration(seconds: float | None) -> str:
-    """Write seconds in one or two units, as short as can be."""
-    if seconds is None:
-        return "-"
-    whole = int(seconds)
-    if whole >= _DAY:
-        return f"{whole // _DAY}d" if whole < 1000 * _DAY else ">999d"
-    if whole >= 3600:
-        return f"{whole // 3600}h{whole % 3600 // 60:02}m"
-    return f"{whole // 60}m{whole % 60:02}s" if whole >= 60 else f"{whole}s"
 
 
 def _totals(table: Table) -> Line:

@@ -7,11 +7,12 @@ from functools import partial
 
 import click
 
+from idalloc_worker import metrics
 from idalloc_worker._probe import PROBES
 from idalloc_worker._probe import probe as ask_worker
 from idalloc_worker._vitals import Vitals
 from idalloc_worker.cli._options import config_option, settings_of_command
-from idalloc_worker.metrics import AskForSnapshot, MetricsServer, OwnProcess
+from idalloc_worker.metrics import AskForSnapshot, OwnProcess
 from idalloc_worker.process import (
     Notifier,
     Parts,
@@ -76,7 +77,7 @@ def serve(
     """
     configure_logging(settings.log_level, settings.log_format)
     logging.getLogger("idalloc").debug("Settings: %r", settings)
-    for warning in (*service_link_warnings(), *broker_warnings(settings), *warnings):
+    for warning in (*service_link_warnings(), *broker_warnings(settings.broker_url()), *warnings):
         logging.getLogger("idalloc.worker").warning("%s", warning)
     ensure_descriptors(settings)
     vitals = make_vitals(settings)
@@ -98,7 +99,7 @@ def _probe(which: str, settings: Settings) -> int:
 def _runner(
     settings: Settings, vitals: Vitals, load: Callable[[], Settings], parts: Parts | None
 ) -> Callable[[], int]:
-    server = MetricsServer.listen(settings, vitals)
+    server = metrics.MetricsServer.listen(settings, vitals) if settings.metrics_port else None
     show_stacks_on_sigquit()
     if settings.processes > 1:
         return Supervisor(settings, vitals, server, load).run

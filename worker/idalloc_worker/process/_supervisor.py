@@ -10,10 +10,11 @@ import time
 from collections.abc import Callable
 from enum import Enum, auto
 from math import inf
+from typing import TYPE_CHECKING
 
 from idalloc_client.amqp import Backoff
 from idalloc_worker._vitals import Vitals
-from idalloc_worker.metrics import Children, MetricsServer
+from idalloc_worker.metrics import Children
 from idalloc_worker.process._notifier import Notifier
 from idalloc_worker.process._reload import Reload
 from idalloc_worker.process._signals import (
@@ -24,6 +25,9 @@ from idalloc_worker.process._signals import (
 )
 from idalloc_worker.process._starter import Starter
 from idalloc_worker.settings import Settings
+
+if TYPE_CHECKING:  # it loads Prometheus' client, which only a worker with a port needs
+    from idalloc_worker.metrics import MetricsServer
 
 _log = logging.getLogger("idalloc.supervisor")
 
@@ -63,7 +67,7 @@ class Supervisor:
         self,
         settings: Settings,
         vitals: Vitals,
-        metrics: MetricsServer | None = None,
+        metrics: "MetricsServer | None" = None,
         reload: Callable[[], Settings] | None = None,
         popen: Popen = subprocess.Popen,
     ) -> None:

@@ -1,20 +1,7 @@
-"""Says which passwords of the settings go over a network unprotected, or will be withheld."""
+"""Says which passwords go over a network to the database unprotected, or will be withheld."""
 
-from idalloc_client.amqp import (
-    cleartext_warning,
-    connection_parameters,
-    is_local,
-    unencrypted_logins,
-)
+from idalloc_client.amqp import is_local
 from idalloc_worker.mysql import MySqlAddress
-from idalloc_worker.settings._settings import Settings
-
-
-def broker_warnings(settings: Settings) -> list[str]:
-    """Warn of a connection to the broker without TLS."""
-    brokers = connection_parameters(settings.broker_url(), "")
-    warnings = map(cleartext_warning, unencrypted_logins(brokers))
-    return [warning for warning in warnings if warning is not None]
 
 
 def database_warnings(address: MySqlAddress) -> list[str]:

@@ -19,24 +19,22 @@ from pydantic import (
     ValidationError,
 )
 
-from idalloc_client.amqp import (
-    UrlSource,
-    checked_exchange,
-    connection_parameters,
-    login_apart,
-    split_server_urls,
-    with_password,
-)
-from idalloc_worker._errors import IdAllocWorkerError
+from idalloc_client.amqp import UrlSource, checked_exchange
 from idalloc_worker.mysql import MySqlAddress, check_table_name
+from idalloc_worker.settings._caller import (
+    DEFAULT_AMQP_URL,
+    PREFIX,
+    checked_amqp_url,
+    checked_user,
+    names_in,
+)
+from idalloc_worker.settings._errors import SettingsError
 from idalloc_worker.settings._redaction import HIDDEN, may_hold_password, shown
 from idalloc_worker.settings._secret_files import given_twice, unusable, url_of
 from idalloc_worker.settings._service_links import is_service_link
 
-PREFIX: Final = "IDALLOC_"
 LONGEST_SECONDS: Final = 3600
 _LONGEST_SHOWN: Final = 40
-_LONGEST_USER: Final = 255  # bytes: AMQP's limit for a property
 _PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {".toml": tomllib.loads, ".json": json.loads}
 _URL_FORMS: Final[Mapping[str, str]] = {
     "amqp_url": "amqp://user:password@host:port/vhost",
@@ -46,25 +44,8 @@ _URL_FORMS: Final[Mapping[str, str]] = {
 _PASSWORDS: Final = frozenset({"amqp_password", "mysql_password"})
 
 
-class SettingsError(IdAllocWorkerError):
-    """The configuration cannot be used; each of `problems` is one line for the user."""
-
-    def __init__(self, problems: tuple[str, ...]) -> None:
-        super().__init__("; ".join(problems))
-        self.problems = problems
-
-    def __reduce__(self) -> tuple[type["SettingsError"], tuple[tuple[str, ...]]]:
-        return type(self), (self.problems,)
-
-
 def _amqp_url(secret: SecretStr) -> SecretStr:
-    url = secret.get_secret_value()
-    if not all(parts.host for parts in split_server_urls(url, ("amqp", "amqps"))):
-        raise ValueError("names no host")
-    login = login_apart(url)[0]
-    if login and ":" not in login:  # it may be given apart, which is looked at later
-        url = with_password(url, "x")
-    connection_parameters(url, "")  # all that pika has against it, before anything starts
+    checked_amqp_url(secret.get_secret_value())
     return secret
 
 
@@ -98,22 +79,11 @@ def _lower(value: object) -> object:
 
 def _names(value: object) -> object:
     """Take a list as a file may have it, or names with commas between them."""
-    if isinstance(value, str):
-        names = value.strip(" ,")
-        return tuple(name.strip() for name in names.split(",")) if names else ()
-    return value
-
-
-def _user_name(value: str) -> str:
-    if not 1 <= len(value.encode()) <= _LONGEST_USER or ":/" in value:
-        raise ValueError(
-            f"must be names of 1 to {_LONGEST_USER} bytes, no URLs, with commas between them"
-        )
-    return value
+    return names_in(value) if isinstance(value, str) else value
 
 
 File = Annotated[Path, AfterValidator(_file)]
-UserName = Annotated[str, AfterValidator(_user_name)]
+UserName = Annotated[str, AfterValidator(checked_user)]
 Seconds = Annotated[
     float, BeforeValidator(_no_boolean), Field(gt=0, le=LONGEST_SECONDS, allow_inf_nan=False)
 ]
@@ -130,7 +100,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     amqp_url: Annotated[SecretStr, AfterValidator(_amqp_url)] = Field(
-        default=SecretStr("amqp://guest:guest@127.0.0.1:5672/"),
+        default=SecretStr(DEFAULT_AMQP_URL),
         description="where the broker is; amqps:// for TLS",
     )
     amqp_url_file: File | None = Field(

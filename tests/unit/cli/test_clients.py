@@ -7,7 +7,7 @@ import click
 import pytest
 
 from idalloc_client import AsyncIdClient, IdClient
-from idalloc_worker.cli._options import client_of_command
+from idalloc_worker.cli._clients import client_of_command
 
 
 @pytest.fixture(autouse=True)
