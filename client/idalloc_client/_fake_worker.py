@@ -128,11 +128,11 @@ class FakeWorker:
         return ids[0]
 
     def _split(self, app_tag: str) -> tuple[str, Period | None]:
-        """Give the tag and the period to draw from: the current one, or one that is named."""
+        """Give the tag and the period to draw from: the current one, or an earlier, named one."""
         if app_tag not in self._periods:
             base, named = Period.of_row(app_tag) or (app_tag, None)
             now = self._periods.get(base)
-            if named is None or now is None or named.kind != now.kind:
+            if named is None or now is None or named.kind != now.kind or named > now:
                 return app_tag, None
             return base, named
         return app_tag, self._periods[app_tag]
