@@ -40,6 +40,18 @@ def test_a_reply_as_it_came_is_a_record() -> None:
     assert read(reply + error, "order") == [Record("order", [(1, 3)])]
 
 
+def test_numbers_of_a_period_are_those_of_its_row() -> None:
+    """Number 1 comes in each month; a late booking names the row itself."""
+    text = line(app_tag="a", id=1, period="2026-11") + line(app_tag="a", id=1, period="2026-12")
+    assert read(text) == [Record("a@2026-11", [(1, 1)]), Record("a@2026-12", [(1, 1)])]
+    named = line(app_tag="a@2026-11", id=2, period="2026-11")
+    assert read(named) == [Record("a@2026-11", [(2, 2)])]
+    assert read("app_tag,id,period\na,1,2026\nb,1,\n") == [
+        Record("a@2026", [(1, 1)]),
+        Record("b", [(1, 1)]),
+    ]
+
+
 def test_times_and_the_worker_are_kept() -> None:
     """Both times, or none."""
     both = line(id=1, worker="w", sent_at=1, received_at="2.5")

@@ -121,6 +121,9 @@ def _record(fields: dict[str, Any], app_tag: str) -> Record:
     tag = next((fields[name] for name in _TAG_NAMES if name in fields), app_tag)
     if not isinstance(tag, str) or not tag.isprintable():
         raise TypeError("app_tag is no printable text")
+    period = fields.get("period")
+    if period not in _NONE and not tag.endswith(f"@{period}"):
+        tag = f"{tag}@{period}"  # the row in which the number is unique
     sent_at, received_at = _time(fields, "sent_at"), _time(fields, "received_at")
     if sent_at is None or received_at is None:
         sent_at = received_at = None
