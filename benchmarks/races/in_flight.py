@@ -15,7 +15,7 @@ from benchmarks.harness.command import main
 from benchmarks.harness.runner import Bar, Contender, Plan, Race, Report, judge, run
 from benchmarks.harness.site import TAG, one_worker
 from idalloc_client import AsyncIdClient, IdClient
-from idalloc_client._batching import _batcher
+from idalloc_client._batching import _pace
 
 TITLE = "Requests in flight"
 DEFAULT = Plan(rounds=5, seconds=1.0, budget=120.0)
@@ -23,7 +23,7 @@ VALUES = (1, 2, 3, 4, 6, 8)
 THREADS = 64
 
 _TASKS, _THREADS = f"{_tasks.TASKS} tasks", f"{THREADS} threads"
-_AS_SHIPPED = _batcher.REQUESTS_IN_FLIGHT
+_AS_SHIPPED = _pace.REQUESTS_IN_FLIGHT
 
 
 def measure(plan: Plan) -> Report:
@@ -69,11 +69,11 @@ def best(report: Report) -> Report:
 
 
 def _with_value(value: int, rate: Callable[[float], float], seconds: float) -> float:
-    before, _batcher.REQUESTS_IN_FLIGHT = _batcher.REQUESTS_IN_FLIGHT, value
+    before, _pace.REQUESTS_IN_FLIGHT = _pace.REQUESTS_IN_FLIGHT, value
     try:
         return rate(seconds)
     finally:
-        _batcher.REQUESTS_IN_FLIGHT = before
+        _pace.REQUESTS_IN_FLIGHT = before
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ from typing import Final
 from tests.mutations._rule import Rule
 
 _PENDING = "client/idalloc_client/_rpc/_pending_calls.py"
+_PACE = "client/idalloc_client/_batching/_pace.py"
+_PACE_TESTS = "tests/unit/batching/test_pace.py"
 _TAG_QUEUE = "client/idalloc_client/_batching/_tag_queue.py"
 _BATCHER = "client/idalloc_client/_batching/_batcher.py"
 _REFUSED = "client/idalloc_client/_batching/_refused_callers.py"
@@ -411,6 +413,40 @@ CLIENT: Final = (
         "locked",
         (_MEMORY_TESTS,),
     ),
+    # How many requests are on their way
+    Rule(
+        "On a long way requests of a tag leave apart.",
+        _PACE,
+        "self.gap = _SPREAD * self._shortest / FAR if far else 0.0",
+        "self.gap = 1e-9 if far else 0.0",
+        (_PACE_TESTS,),
+    ),
+    Rule(
+        "What waits in queues is not taken for distance.",
+        _PACE,
+        "self._shortest = shortest + (seconds - shortest) / _FORGET",
+        "self._shortest = seconds",
+        (_PACE_TESTS,),
+    ),
+    Rule(
+        "All tags together have no more requests on a long way than their answers' work allows.",
+        _PACE,
+        "crowded = on_the_way * self._work > _SHARE * self._shortest",
+        "crowded = False",
+        (_PACE_TESTS,),
+    ),
+    Rule(
+        "A queue that was held back is let go.",
+        _BATCHER,
+        """\
+        queue.held_back = False
+        self._flush(queue)
+""",
+        """\
+        self._flush(queue)
+""",
+        (_PACE_TESTS,),
+    ),
     # What a fault leaves behind
     Rule(
         "A tag is not left full by a fault while requests leave.",
@@ -418,7 +454,7 @@ CLIENT: Final = (
         """\
         finally:
             queue.flush_pending = queue.flushing = False
-            queue.full = queue.in_flight >= REQUESTS_IN_FLIGHT
+            queue.full = queue.held_back or self._wait(queue) == inf
             queue.eager = not queue.full
 """,
         """\
@@ -426,7 +462,7 @@ CLIENT: Final = (
             raise
         else:
             queue.flush_pending = queue.flushing = False
-            queue.full = queue.in_flight >= REQUESTS_IN_FLIGHT
+            queue.full = queue.held_back or self._wait(queue) == inf
             queue.eager = not queue.full
 """,
         (_BATCHER_TESTS,),

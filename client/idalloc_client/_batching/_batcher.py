@@ -5,12 +5,14 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice
-from math import frexp
+from math import frexp, inf
 from weakref import WeakKeyDictionary
 
 from idalloc_client._batch import IdBatch, PeriodError
 from idalloc_client._batching._batch_request import BatchRequest
+from idalloc_client._batching._pace import Pace
 from idalloc_client._batching._promise import Promise
 from idalloc_client._batching._refused_callers import RefusedCallers
 from idalloc_client._batching._resting import Resting
@@ -22,10 +24,6 @@ from idalloc_client._traces import CallTrace, Carrier
 from idalloc_schemas import ALLOC_QUEUE
 
 _log = logging.getLogger("idalloc.client")
-
-REQUESTS_IN_FLIGHT = 2
-"""Requests of one tag on their way before later calls gather: while one is answered, the callers of
-the one before are served and ask again. Measured by `benchmarks/races/in_flight.py`."""
 
 CROWD = 64
 """Callers who are served in one turn of the loop, before further replies wait for the next one.
@@ -79,6 +77,7 @@ class Batcher:
         self._outcomes: deque[tuple[BatchRequest, RawReply]] = deque()
         self._served = 0
         """Callers who were served in this turn of the loop."""
+        self._pace = Pace()
         self._watching = False
         self.counters: ClientCounters = pending.counters
         self._traces: WeakKeyDictionary[Promise, CallTrace] = WeakKeyDictionary()
@@ -96,8 +95,6 @@ class Batcher:
     @property
     def calls(self) -> int:
         return self._call_limit.calls
-
-    # Callers
 
     def queues(self, timeout: float, *, lease: bool = False) -> TagQueues:
         """Return the queues of callers who have about so many seconds, by tag.
@@ -224,18 +221,33 @@ class Batcher:
                 pass
         finally:
             queue.flush_pending = queue.flushing = False
-            queue.full = queue.in_flight >= REQUESTS_IN_FLIGHT
+            queue.full = queue.held_back or self._wait(queue) == inf
             queue.eager = not queue.full
 
     def _send_next(self, queue: TagQueue) -> bool:
         """Let the first ones of a queue go; False if they have to wait."""
-        wanted, places = queue.wanted, REQUESTS_IN_FLIGHT - queue.in_flight
-        if places <= 0 and wanted < queue.request_size.limit:
+        wanted = queue.wanted
+        if wanted < queue.request_size.limit and (wait := self._wait(queue)):
+            self._hold_back(queue, wait)
             return False
-        batch = self._gather(queue, queue.request_size.piece(wanted, places))
+        pieces = self._pace.pieces(queue, len(self._in_flight))
+        batch = self._gather(queue, queue.request_size.piece(wanted, pieces))
         if batch.waiters:
             self._send_for(queue, batch, [])
         return True
+
+    def _wait(self, queue: TagQueue) -> float:
+        return self._pace.wait(queue, len(self._in_flight), self._clock())
+
+    def _hold_back(self, queue: TagQueue, wait: float) -> None:
+        """Let those who wait go after a gap, or with the next answer."""
+        if wait < inf and not queue.held_back:
+            queue.held_back = True
+            self._call_later(wait, partial(self._let_go, queue))
+
+    def _let_go(self, queue: TagQueue) -> None:
+        queue.held_back = False
+        self._flush(queue)
 
     def _gather(self, queue: TagQueue, limit: int) -> Batch:
         before = len(queue.waiting)
@@ -266,6 +278,7 @@ class Batcher:
             request.carrier = self._carrier_for(batch)
         request.holds_place = batch.size < queue.request_size.limit
         queue.in_flight += request.holds_place
+        queue.left_at = request.sent_at
         self._in_flight.add(request)
         self.counters.requests += 1
         self.counters.gathered += len(batch.waiters)
@@ -319,12 +332,16 @@ class Batcher:
             self._outcomes.append((request, outcome))
 
     def _share_out(self, request: BatchRequest, outcome: RawReply) -> None:
-        if not self._served:
-            self._call_soon(self._after_turn)
+        first_of_turn, began = not self._served, self._clock()
         self._served += len(request.batch.waiters) or 1
         self._finish(request, outcome)
+        # Behind the callers who were just woken: what they ask for leaves in the same turn.
+        self._on_wanted(request.tag_queue)
+        if first_of_turn:
+            self._call_soon(partial(self._after_turn, began))
 
-    def _after_turn(self) -> None:
+    def _after_turn(self, began: float) -> None:
+        self._pace.served(self._clock() - began)
         self._served = 0
         while self._outcomes and self._served < CROWD:
             self._share_out(*self._outcomes.popleft())
@@ -340,6 +357,7 @@ class Batcher:
                 seconds = self._clock() - request.sent_at
                 self.counters.round_trip.observe(seconds)
                 self._pending.round_trip.observe(seconds)
+                self._pace.came_back(seconds)
             self._conclude(request, outcome)
         except Exception as error:  # noqa: BLE001  # told to those who wait
             _log.exception("An answer could not be divided among its calls")

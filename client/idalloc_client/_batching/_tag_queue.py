@@ -84,7 +84,9 @@ class TagQueue:
         "flush_pending",
         "flushing",
         "full",
+        "held_back",
         "in_flight",
+        "left_at",
         "request_size",
         "retry",
         "single",
@@ -113,6 +115,10 @@ class TagQueue:
         self.extra = 0
         """Ids wanted beyond one for each who waits."""
         self.in_flight = 0
+        self.left_at = 0.0
+        """When its last request left."""
+        self.held_back = False
+        """Whether a timer lets the next request go."""
         self.eager = True
         """Whether the next caller makes a request leave."""
         self.full = False
