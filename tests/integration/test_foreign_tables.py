@@ -266,6 +266,10 @@ def test_settings_of_any_type_can_be_looked_at(database: Database, cli: Cli) -> 
         "max_count": None,  # the table has no such column
         "user_rate": None,
         "allowed_users": ["0xff00"],
+        "new_per_minute": None,
+        "period": None,
+        "time_zone": None,
+        "keep_periods": None,
     }
 
 

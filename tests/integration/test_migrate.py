@@ -47,7 +47,7 @@ def test_what_is_there_already_is_left_alone(database: Database) -> None:
     """A table with some of the columns, by whatever case, gets the others."""
     remake_table(database, f"{FOUR_COLUMNS}, CEILING INT, ordered TINYINT(1)")
     added = migrate(address_of(database), TABLE).added
-    assert added == ("max_step", "target_cover", "allowed_users", "max_count", "user_rate")
+    assert added == tuple(name for name in DEFAULTS if name not in {"ceiling", "ordered"})
     assert ("CEILING", "int") in [(row[0], str(row[1])[:3]) for row in columns_of(database)]
 
 

@@ -31,6 +31,7 @@ ALL = (
     *("--max-step", "5000", "--target-cover", "60", "--ceiling", "9007199254740991"),
     *("--allowed-users", " shop  billing ", "--ordered", "yes"),
     *("--max-count", "5000", "--user-rate", "200"),
+    *("--period", "day", "--time-zone", "Europe/Berlin", "--keep-periods", "30"),
 )
 
 
@@ -52,6 +53,10 @@ def test_every_setting_can_be_written_and_set_back(
         "ordered": True,
         "max_count": 5000,
         "user_rate": 200,
+        "new_per_minute": None,
+        "period": "day",
+        "time_zone": "Europe/Berlin",
+        "keep_periods": 30,
     }
     back = [word if word.startswith("--") else "default" for word in ALL]
     idalloc.ok("tags", "set", "order", *back)
@@ -61,11 +66,60 @@ def test_every_setting_can_be_written_and_set_back(
 def test_a_setting_that_is_not_given_stays(database: Database, idalloc: Idalloc) -> None:
     """`tags set` writes the columns of its options only."""
     add_tag(database, "order", max_id=7, step=10)
-    idalloc.ok("tags", "set", "order", *ALL)
+    idalloc.ok("tags", "set", "order", "--allow-duplicates", *ALL)
     idalloc.ok("tags", "set", "order", "--target-cover", "0", "--ordered", "no")
     assert shown(idalloc)["max_step"] == 5000
     assert (shown(idalloc)["target_cover"], shown(idalloc)["ordered"]) == (0, False)
     assert database.query(f"SELECT max_id, step FROM {TABLE} WHERE app_tag = 'order'") == [(7, 10)]
+
+
+def test_a_pattern_is_written_under_its_name_only(database: Database, idalloc: Idalloc) -> None:
+    """A tag that says it is one would hand out nothing any more."""
+    idalloc.ok("tags", "add", "tenant-*", "--step", "10", "--new-per-minute", "60")
+    assert shown(idalloc, "tenant-*")["new_per_minute"] == 60
+    add_tag(database, "order")
+    for command in ("set", "order"), ("add", "other", "--step", "10"):
+        refused = idalloc("tags", *command, "--new-per-minute", "60")
+        assert refused.returncode == 2
+        assert "for patterns, whose names end in *" in refused.stderr
+
+
+def test_a_tag_that_was_used_gets_no_periods_by_mistake(
+    database: Database, idalloc: Idalloc
+) -> None:
+    """Its ids would come again, with nothing in the callers' tables to tell them apart."""
+    add_tag(database, "order", max_id=7)
+    refused = idalloc("tags", "set", "order", "--period", "month")
+    assert refused.returncode == 1
+    assert "7" in refused.stderr
+    assert "--allow-duplicates" in refused.stderr
+    assert shown(idalloc)["period"] is None
+    idalloc.ok("tags", "set", "order", "--period", "month", "--allow-duplicates")
+    idalloc.ok("tags", "set", "order", "--period", "year")
+    for name in ("x" * 22, "x" * 28):
+        long = idalloc("tags", "add", name, "--step", "5", "--period", "day")
+        assert long.returncode == 2
+        assert "at most 21 characters" in long.stderr
+
+
+def test_changes_reach_the_rows_of_the_periods(database: Database, idalloc: Idalloc) -> None:
+    """Those of this tag only, and only what they have of it."""
+    idalloc.ok("tags", "add", "inv", "--step", "5", "--period", "day")
+    for name, period in (("inv@2026-11-26", "2026-11-26"), ("invoice@2026", "2026")):
+        idalloc.ok("tags", "add", name, "--step", "5")
+        database.query(f"UPDATE {TABLE} SET period = %s WHERE app_tag = %s", period, name)
+    idalloc.ok("tags", "add", "inv@2026-11-25", "--step", "5")
+    idalloc.ok("tags", "set", "inv", "--ceiling", "999", "--time-zone", "Asia/Tokyo", "--step", "9")
+    rows = database.query(
+        f"SELECT app_tag, step, ceiling, period, time_zone FROM {TABLE} WHERE app_tag LIKE 'inv%%' "
+        "ORDER BY app_tag"
+    )
+    assert rows == [
+        ("inv", 9, 999, "day", "Asia/Tokyo"),
+        ("inv@2026-11-25", 5, None, None, None),
+        ("inv@2026-11-26", 9, 999, "2026-11-26", None),
+        ("invoice@2026", 5, None, "2026", None),
+    ]
 
 
 def test_the_table_shows_the_columns_in_use(database: Database, idalloc: Idalloc) -> None:
@@ -121,4 +175,4 @@ def test_migrate_and_repeat(database: Database, idalloc: Idalloc) -> None:
     assert "nothing to add" in idalloc.ok("migrate")
     rows = database.query(f"SELECT app_tag, max_id, step, YEAR(update_time) FROM {TABLE}")
     assert rows == [("order", 500, 10, 2001)]
-    idalloc.ok("tags", "set", "order", *ALL)
+    idalloc.ok("tags", "set", "order", "--allow-duplicates", *ALL)

@@ -15,6 +15,12 @@ REQUESTS_IN_FLIGHT = 2
 """Of one tag, before later calls gather: while one is answered, the callers of the one before are
 served and ask again. Measured by `benchmarks/races/in_flight.py`."""
 
+CROWD: Final = 64
+"""Callers who are served in one turn of the loop, before further replies wait for the next one.
+
+Where each asks for another tag, their next requests so leave in one write. With 1 instead, 100
+such tasks got 0.6 of the ids, and cost the broker 1.7 times the CPU time."""
+
 FAR: Final = 4
 """Of one tag, on a long way: on average a caller waits for an eighth of a round trip to leave."""
 
@@ -36,7 +42,7 @@ class Pace:
         self._work = 0.0
 
     def came_back(self, seconds: float) -> None:
-        """Take the round trip of a request."""
+        """Take the round trip of a request that brought ids."""
         shortest = self._shortest
         if seconds < shortest:
             self._shortest = seconds

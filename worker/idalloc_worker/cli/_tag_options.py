@@ -5,8 +5,9 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from idalloc_schemas import PeriodKind
 from idalloc_worker.store import Values
-from idalloc_worker.tags import COLUMNS, Column, Names, Number, Word, YesNo
+from idalloc_worker.tags import COLUMNS, Column, Names, Number, Word, YesNo, is_kind
 
 DEFAULT: Final = "default"
 """The word that sets an option back."""
@@ -36,6 +37,16 @@ def values_of(options: Mapping[str, Any]) -> Values:
         for name, value in options.items()
         if value is not None
     }
+
+
+def check_name(app_tag: str, values: Values) -> None:
+    """Raise UsageError for settings that a tag of this name cannot have."""
+    if values.get("new_per_minute") is not None and not app_tag.endswith("*"):
+        raise click.UsageError("--new-per-minute is for patterns, whose names end in *: 'tenant-*'")
+    period = values.get("period")
+    most = PeriodKind(str(period)).longest_tag if is_kind(period) else len(app_tag)
+    if len(app_tag) > most:
+        raise click.UsageError(f"with --period {period} a TAG has at most {most} characters")
 
 
 def _or_default(column: Column) -> Callable[[str], Any]:

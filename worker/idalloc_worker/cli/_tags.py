@@ -15,7 +15,7 @@ from idalloc_worker.cli._options import (
     config_option,
     settings_of_command,
 )
-from idalloc_worker.cli._tag_options import settings_options, values_of
+from idalloc_worker.cli._tag_options import check_name, settings_options, values_of
 from idalloc_worker.cli._text_table import lined_up
 from idalloc_worker.store import (
     AdminSession,
@@ -150,8 +150,10 @@ def add(app_tag: str, step: int, start: int, **settings: object) -> None:
     gaps when a worker crashes: it leaves up to two segments of each tag unused. One that is stopped
     returns them, unless another one has reserved since.
     """
+    values = values_of(settings)
+    check_name(app_tag, values)
     with _admin() as admin:
-        _print_table([admin.add(app_tag, step, start, values_of(settings))])
+        _print_table([admin.add(app_tag, step, start, values)])
 
 
 @tags.command(
@@ -167,7 +169,9 @@ Example:
 @click.option("--step", type=_STEP, help="Ids that a worker reserves at a time, at least.")
 @click.option("--max-id", type=_MARK, help="Where the next segment begins.")
 @click.option(
-    "--allow-duplicates", is_flag=True, help="Lower max_id, although ids then go out twice."
+    "--allow-duplicates",
+    is_flag=True,
+    help="Lower max_id, or give periods to a tag that was used, although ids then go out twice.",
 )
 @settings_options
 @config_option
@@ -189,6 +193,7 @@ def set_tag(
     values = values_of({"step": step, "max_id": max_id, **settings})
     if not values:
         raise click.UsageError("nothing to change: give --step or --max-id or another option")
+    check_name(app_tag, values)
     with _admin() as admin:
         row = admin.set(app_tag, values=values, allow_duplicates=allow_duplicates)
     _print_table([row])

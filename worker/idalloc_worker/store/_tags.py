@@ -58,6 +58,18 @@ class LoweringRefusedError(TagError):
         self.wanted = wanted
 
 
+class PeriodsRefusedError(TagError):
+    """A tag that was used is to start anew in each period; nothing was changed."""
+
+    def __init__(self, app_tag: str, max_id: int) -> None:
+        super().__init__(
+            app_tag,
+            f"ids of {app_tag!r} below {max_id} were handed out; with periods they come again, and "
+            "callers that ignore the period take them for new ones. If that is what you want, "
+            "repeat this with --allow-duplicates",
+        )
+
+
 class NotKeptError(TagError):
     """A column does not hold what was written to it; `column` is the first of them."""
 
@@ -158,7 +170,15 @@ class TagAdmin:
         values: Values,
         allow_duplicates: bool = False,
     ) -> TagRow:
-        """Change a tag's columns. A lower `max_id` is refused unless duplicates are allowed."""
+        """Change a tag's columns.
+
+        Unless duplicates are allowed, a lower `max_id` is refused, and so are periods for a tag
+        that was used without.
+        """
+        if is_kind(values.get("period")) and not allow_duplicates:
+            row = self.show(app_tag)
+            if row.max_id and not is_kind(row.settings["period"]):
+                raise PeriodsRefusedError(app_tag, row.max_id)
         max_id = values.get("max_id")
         limit = max_id if isinstance(max_id, int) and not allow_duplicates else None
         changed = self._write(CHANGE_TAG, values, {"app_tag": app_tag, "limit": limit})
