@@ -161,7 +161,8 @@ ADD_FROM_PATTERN: Final = Statement(
     "that still is one. One statement, which does nothing where somebody else has made it.",
     "INSERT INTO <table> (app_tag, max_id, <columns>) "
     "SELECT %(app_tag)s, 0, <copied> FROM <table> AS template "
-    "WHERE CAST(template.app_tag AS BINARY) = CAST(%(template)s AS BINARY) "
+    "WHERE template.app_tag = %(template)s "
+    "AND CAST(template.app_tag AS BINARY) = CAST(%(template)s AS BINARY) "
     "AND template.new_per_minute >= 1 "
     "ON DUPLICATE KEY UPDATE max_id = <table>.max_id",
 )
@@ -171,7 +172,8 @@ ADD_PERIOD: Final = Statement(
     "database's clock. One statement, which does nothing where somebody else has made it.",
     "INSERT INTO <table> (app_tag, max_id, period, <columns>) "
     "SELECT %(app_tag)s, 0, %(period)s, <copied> FROM <table> AS template "
-    "WHERE CAST(template.app_tag AS BINARY) = CAST(%(template)s AS BINARY) "
+    "WHERE template.app_tag = %(template)s "
+    "AND CAST(template.app_tag AS BINARY) = CAST(%(template)s AS BINARY) "
     "AND template.period = %(kind)s "
     "AND UTC_TIMESTAMP(6) >= %(begins)s AND UTC_TIMESTAMP(6) < %(until)s "
     "ON DUPLICATE KEY UPDATE max_id = <table>.max_id",
