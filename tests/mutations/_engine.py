@@ -172,8 +172,8 @@ ENGINE: Final = (
     Rule(
         "However many wait of one user, others may wait too.",
         _ENGINE,
-        "        if not self.places.admits_now(user, now):\n            return False\n",
-        "",
+        "        return self.places.admits_now(user, now) and (known or",
+        "        return (known or",
         (_SHARES,),
     ),
     Rule(
@@ -260,9 +260,9 @@ ENGINE: Final = (
     ),
     Rule(
         "A deleted tag is not served on.",
-        _ENGINE,
-        "            pool.drop_all()  # a deleted tag is not served on\n",
-        "",
+        _POOL,
+        "        self.drop_all()\n        self.allowed_users = None",
+        "        self.allowed_users = None",
         (_FAILURES,),
     ),
     Rule(

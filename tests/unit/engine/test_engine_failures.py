@@ -3,7 +3,7 @@
 import pytest
 
 from idalloc_schemas import RespCode, TagState
-from idalloc_worker.engine._effects import Refused
+from idalloc_worker.engine._effects import TO_PERIOD, Personal, Refused
 from idalloc_worker.engine._engine import EngineLimits
 from tests.engine_driver import EXHAUSTED, NOT_FOUND, Driver, Row
 
@@ -283,6 +283,37 @@ def test_an_unknown_tag_is_remembered_for_a_short_time() -> None:
     d.advance(0.1)
     d.rows["nope"] = Row(10)
     assert d.get("nope").id == 1
+
+
+NOT_THEIRS = Personal(RespCode.APP_TAG_NOT_FOUND, "app_tag not found")
+
+
+def test_who_may_not_have_a_tag_made_keeps_it_from_nobody() -> None:
+    """Whether another one asks later, or waits already: each has its own answer."""
+    d = Driver()
+    eve, shop = d.ask("new", user="eve"), d.ask("new", user="shop")
+    d.refuse(NOT_THEIRS)
+    assert eve.code is RespCode.APP_TAG_NOT_FOUND
+    assert shop.waiting
+    assert d.refills[0].users == frozenset({"shop"})
+    assert d.ask("new", user="eve").code is RespCode.APP_TAG_NOT_FOUND
+    d.refuse(NOT_THEIRS)
+    assert shop.code is RespCode.APP_TAG_NOT_FOUND
+    assert list(d.engine.by_tag) == []
+    assert len(d.started) == 2
+    d.rows["new"] = Row(10)
+    assert d.get("new", user="bob").id == 1
+
+
+def test_a_tag_of_a_period_that_has_not_begun_is_forgotten() -> None:
+    """Anybody may ask for any of them."""
+    d = Driver()
+    for number in range(100):
+        d.ask(f"invoice@{2030 + number}")
+        d.engine.redirect(f"invoice@{2030 + number}", d.now, TO_PERIOD)
+        d.fail()
+    assert list(d.engine.by_tag) == []
+    assert len(d.engine._strangers) == 0
 
 
 def test_fifty_thousand_unknown_tags_leave_bounded_state() -> None:

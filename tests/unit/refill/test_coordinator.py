@@ -290,13 +290,16 @@ class TestNoRow:
         bench.answer(TagNotFoundError("order"))
         assert isinstance(bench.records[0].result, TagNotFoundError)
 
-    def test_nothing_is_made_for_nobody(self) -> None:
-        """Nobody waits, or whoever does may not draw: a refill ahead, a look at the rights."""
+    def test_no_pattern_is_for_nobody(self) -> None:
+        """Nobody waits, or whoever does may not draw: a refill ahead, a look at the rights.
+
+        A period whose row a failover has lost is made again.
+        """
         for users in (None, frozenset[str | None]()):
             bench = Bench()
             bench.refills.start(replace(REFILL, users=users))
             bench.answer(TagNotFoundError("order"))
-            assert not bench.new_tags.asked
+            assert bench.new_tags.asked == [("order", frozenset())]
             assert bench.records
 
     def test_an_attempt_that_was_abandoned_meanwhile_is_recorded_once(self, bench: Bench) -> None:

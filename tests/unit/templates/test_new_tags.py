@@ -9,6 +9,7 @@ from idalloc_worker.counters._registry import Event
 from idalloc_worker.store._new_rows import NewRow, Templates
 from idalloc_worker.store._threads import Job
 from idalloc_worker.tags._errors import (
+    NewTagForbiddenError,
     StoreReason,
     StoreUnavailableError,
     TagNotFoundError,
@@ -94,6 +95,13 @@ def test_one_that_somebody_else_made_is_as_good(bench: Bench) -> None:
 def test_a_name_without_a_pattern_costs_the_database_nothing(bench: Bench) -> None:
     bench.make("order")
     assert isinstance(bench.ended[0], TagNotFoundError)
+    assert not bench.jobs
+
+
+def test_nobody_has_no_tag_made(bench: Bench) -> None:
+    """A refill ahead; somebody who asks may."""
+    bench.new_tags.make("tenant-1", (), lambda: None, bench.ended.append)
+    assert isinstance(bench.ended[0], NewTagForbiddenError)
     assert not bench.jobs
 
 

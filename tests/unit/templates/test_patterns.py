@@ -1,5 +1,7 @@
 """Which pattern a tag is made from, and for whom."""
 
+from dataclasses import replace
+
 import pytest
 
 from idalloc_worker.tags._errors import TagNotFoundError, TooManyNewTagsError
@@ -29,12 +31,23 @@ def use_up(found: Patterns, user: str) -> float:
 
 @pytest.mark.parametrize(
     ("app_tag", "pattern"),
-    [("tenant-1", "tenant-*"), ("tenant-", "tenant-*"), ("tenant", "*"), ("tenant-*", "*")],
+    [("tenant-1", "tenant-*"), ("tenant-", "tenant-*"), ("tenant", "*")],
 )
 def test_the_longest_name_counts(app_tag: str, pattern: str) -> None:
-    """A pattern is never made from itself."""
     found = patterns(**{"all": SHOP, "tenant-": SHOP}).choose(app_tag, ["shop"], 0.0)
     assert found == Choice(pattern, "shop")
+
+
+@pytest.mark.parametrize(
+    "app_tag", ["tenant-*", "t*", "tenant-1@2026-11", "t@2026", "t@9999-12-31", "x" * 25]
+)
+def test_names_that_mean_something_else_are_not_made(app_tag: str) -> None:
+    """Whoever makes the row of a period first says what its settings are; long ones have none."""
+    month = replace(SHOP, period="month")
+    found = patterns(**{"all": month, "tenant-": month})
+    with pytest.raises(TagNotFoundError):
+        found.choose(app_tag, ["shop"], 0.0)
+    assert found.choose("x" * 24, ["shop"], 0.0).pattern == "*"
 
 
 def test_other_rows_are_no_patterns() -> None:

@@ -29,7 +29,12 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
-class OverShare(Refused):
+class Personal(Refused):
+    """What is refused to the users who asked, and may be given to others."""
+
+
+@dataclass(frozen=True, slots=True)
+class OverShare(Personal):
     """BUSY because of what its user asks for: others are served."""
 
 

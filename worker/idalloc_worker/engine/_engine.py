@@ -18,19 +18,20 @@ from idalloc_worker.engine._effects import (
     Denial,
     Effect,
     Expired,
+    Personal,
     Redirected,
     Refused,
     StartRefill,
 )
 from idalloc_worker.engine._fair_share import WaitingPlaces
 from idalloc_worker.engine._limits import EngineLimits
-from idalloc_worker.engine._pool import TagPool, Waiter
+from idalloc_worker.engine._pool import NOBODY, TagPool, Waiter
 from idalloc_worker.engine._refusal_memory import RefusalMemory
 from idalloc_worker.engine._refusals import SHUTTING_DOWN, forbidden, over_share, too_many
 from idalloc_worker.engine._strangers import Strangers
-from idalloc_worker.engine._tag_health import describe, describe_unknown, refusal_in_force
+from idalloc_worker.engine._tag_health import health_of
 from idalloc_worker.engine._timers import Timers
-from idalloc_worker.engine._why_not import no_available_id, no_reason_to_wait, over_limit
+from idalloc_worker.engine._why_not import below, no_available_id, no_reason_to_wait, over_limit
 from idalloc_worker.tags import Segment, TagSettings
 
 __all__ = ["Engine", "EngineLimits"]
@@ -52,8 +53,7 @@ class Engine:
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._limits, self._max_count = limits, limits.max_count
-        self.places = WaitingPlaces(limits.max_waiting)
-        self._strangers = Strangers()
+        self.places, self._strangers = WaitingPlaces(limits.max_waiting), Strangers()
         self._ordered, self._jitter = ordered, jitter
         self._pools: dict[str, TagPool] = {}
         self._refilling: dict[int, TagPool] = {}  # by attempt, until its report
@@ -97,11 +97,7 @@ class Engine:
 
     def health(self, now: float, app_tag: str) -> TagHealth | Refused:
         """Describe how it stands with a tag, or tell that there is no row for it."""
-        pool = self._pools.get(app_tag)
-        refusal = refusal_in_force(pool, now) if pool else self._refusals.in_force(app_tag, now)
-        if isinstance(refusal, Refused) and refusal.code is RespCode.APP_TAG_NOT_FOUND:
-            return refusal
-        return describe(pool, now) if pool else describe_unknown(app_tag, refusal)
+        return health_of(app_tag, self._pools.get(app_tag), self._refusals, now)
 
     def effects(self) -> list[Effect]:
         """Hand over what is to be done; each effect once."""
@@ -129,8 +125,9 @@ class Engine:
         if (pool := self._pools.get(app_tag)) is not None:
             pool.drop_all()
             pool.attempt = pool.retry_timer_at = None  # a segment that arrives now is too late
-            self._strangers.settle(app_tag)
             self._refuse_waiters(pool, to, now)
+            if not pool.known:  # anybody may send any name
+                self._drop(pool)
 
     def forget(self, app_tag: str) -> None:
         """Keep nothing of a tag that is not used any more; what is in memory of it is lost."""
@@ -138,7 +135,7 @@ class Engine:
         if pool is not None and not pool.waiters and pool.attempt is None:
             pool.drop_all()
             pool.retry_timer_at = None
-            del self._pools[app_tag]
+            self._drop(pool)
 
     def void(self) -> None:
         """Lose all that is in memory: the one who was to hand it out is no longer the owner.
@@ -166,9 +163,7 @@ class Engine:
             return False
         if segment.left < pool.mark:
             self._lose(pool, segment.right - segment.left)
-            span = f"[{segment.left}, {segment.right})"
-            reason = f"segment {span} begins below an id that was handed out already ({pool.mark})"
-            self._fail(pool, reason, now, costly=True)
+            self._fail(pool, below(segment, pool.mark), now, costly=True)
             return False
         pool.recovered()
         pool.put(segment)
@@ -206,6 +201,15 @@ class Engine:
         pool, current = self._end_attempt(attempt)
         if not current:
             return
+        if isinstance(refusal, Personal):  # others may have its row made
+            pool.drop_row()
+            self._refusals.remember_for(pool, refusal, now + self._limits.refusal_ttl)
+            self._effects += [Answered(one.token, refusal) for one in pool.dismiss_of_attempt()]
+            if pool.waiters:
+                self._refill_if_wanted(pool, now)
+            elif not pool.known:
+                self._drop(pool)
+            return
         if settings is not None:
             self._adopt(pool, settings, now)
         pool.failures = 0
@@ -215,8 +219,7 @@ class Engine:
         if isinstance(refusal, Redirected):
             pool.drop_all()
         elif refusal.code is RespCode.APP_TAG_NOT_FOUND:
-            pool.drop_all()  # a deleted tag is not served on
-            pool.allowed_users = None  # whoever adds it again says anew who may draw
+            pool.drop_row()
         self._refuse_waiters(pool, refusal, now)
         if not pool.known:
             self._forget(pool, refusal)
@@ -240,7 +243,7 @@ class Engine:
     def _take_slowly(self, app_tag: str, request: Waiter, now: float) -> Answer | None:
         if request.count > self._max_count:
             return too_many(self._max_count, "on this worker")
-        if refusal := self._refusals.in_force(app_tag, now):
+        if refusal := self._refusals.in_force_for(app_tag, request.user, now):
             return refusal
         pool = self._pools.get(app_tag)
         if pool is not None:
@@ -264,18 +267,15 @@ class Engine:
         return pool
 
     def _has_place(self, app_tag: str, user: str | None, now: float) -> bool:
-        if not self.places.admits_now(user, now):
-            return False
-        return app_tag in self._pools or self._strangers.admit(app_tag, user)
+        known = app_tag in self._pools
+        return self.places.admits_now(user, now) and (known or self._strangers.admit(app_tag, user))
 
     def _wait(self, pool: TagPool, waiter: Waiter, now: float) -> None:
         """Let it wait, and tell it before its deadline, so that it learns why."""
-        margin = min(self._limits.answer_margin, (waiter.deadline - now) / 10)
-        until = min(now + self._limits.wait_timeout, waiter.deadline - margin)
         waiter.places = self.places
         self.places.take(waiter.user)
         pool.enqueue(waiter)
-        self._timers.set(until, (waiter, pool))
+        self._timers.set(self._limits.wait_until(waiter.deadline, now), (waiter, pool))
 
     def _end_wait(self, pool: TagPool, waiter: Waiter, now: float) -> None:
         if not waiter.waiting:
@@ -340,6 +340,7 @@ class Engine:
         self, pool: TagPool, now: float, users: frozenset[str | None] | None
     ) -> None:
         attempt = pool.attempt = next(self._attempts)
+        pool.asked_by = users or NOBODY
         self._refilling[attempt] = pool
         want = max(1, min(pool.shortage, self._limits.max_count))
         demand = pool.measure(now)
@@ -386,9 +387,12 @@ class Engine:
 
     def _forget(self, pool: TagPool, refusal: Denial) -> None:
         """Keep of a tag that never had a segment only why it was refused, and that not for long."""
+        self._drop(pool)
+        self._refusals.remember(pool.app_tag, refusal, pool.retry_at, pool.failures)
+
+    def _drop(self, pool: TagPool) -> None:
         del self._pools[pool.app_tag]
         self._strangers.settle(pool.app_tag)
-        self._refusals.remember(pool.app_tag, refusal, pool.retry_at, pool.failures)
 
     @property
     def by_tag(self) -> Mapping[str, TagPool]:

@@ -27,6 +27,11 @@ class EngineLimits:
     answer_margin: float = 0.1
     """A request is told this long (or a tenth of its time) before its caller stops listening."""
 
+    def wait_until(self, deadline: float, now: float) -> float:
+        """Tell how long a request may wait that has this deadline."""
+        margin = min(self.answer_margin, (deadline - now) / 10)
+        return min(now + self.wait_timeout, deadline - margin)
+
     def backoff(self, failures: int, jitter: float) -> float:
         """Tell how long to wait after so many failures in a row; `jitter` is from [0, 1)."""
         doubled = self.backoff_base * (1 << min(failures - 1, 16))

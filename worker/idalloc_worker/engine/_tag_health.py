@@ -7,6 +7,7 @@ from typing import Final
 from idalloc_schemas import RespCode, TagHealth, TagState
 from idalloc_worker.engine._effects import Denial, Refused
 from idalloc_worker.engine._pool import TagPool
+from idalloc_worker.engine._refusal_memory import RefusalMemory
 
 _DIGITS: Final = 3
 """A tag that is asked for less than one id in half an hour counts as unused."""
@@ -55,6 +56,16 @@ def describe(pool: TagPool, now: float) -> TagHealth:
         cover=round(pool.cover(now), _DIGITS) if rate else None,
         last_error=pool.last_error,
     )
+
+
+def health_of(
+    app_tag: str, pool: TagPool | None, refusals: RefusalMemory, now: float
+) -> TagHealth | Refused:
+    """Describe how it stands with a tag, or tell that there is no row for it."""
+    refusal = refusal_in_force(pool, now) if pool else refusals.in_force(app_tag, now)
+    if isinstance(refusal, Refused) and refusal.code is RespCode.APP_TAG_NOT_FOUND:
+        return refusal
+    return describe(pool, now) if pool else describe_unknown(app_tag, refusal)
 
 
 def describe_unknown(app_tag: str, refusal: Denial | None) -> TagHealth:

@@ -7,9 +7,16 @@ from idalloc_worker.engine._effects import Denial, Refused
 from idalloc_worker.engine._limits import EngineLimits
 from idalloc_worker.engine._pool import TagPool, Waiter
 from idalloc_worker.engine._refusals import busy, forbidden, over_share, too_many
+from idalloc_worker.tags import Segment
 
 OVER_RATE: Final = "this user draws more ids from this app_tag than it may"
 _NEXT_MS: Final = 0.001  # seconds, so that a retry does not come a moment too early
+
+
+def below(segment: Segment, mark: int) -> str:
+    """Say why a segment is not taken in."""
+    span = f"[{segment.left}, {segment.right})"
+    return f"segment {span} begins below an id that was handed out already ({mark})"
 
 
 def over_limit(pool: TagPool, request: Waiter, now: float) -> Refused | None:

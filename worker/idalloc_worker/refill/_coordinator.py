@@ -183,8 +183,7 @@ class RefillCoordinator:
 
     def _failed(self, attempt: _Attempt, error: Exception) -> None:
         """End it, but where there is no row see first whether one can be made."""
-        users = attempt.refill.users
-        if not isinstance(error, TagNotFoundError) or attempt.made or not users:
+        if not isinstance(error, TagNotFoundError) or attempt.made:
             self._end(attempt, error)
             return
         attempt.made = True
@@ -196,7 +195,9 @@ class RefillCoordinator:
             if not attempt.abandoned:
                 self._end(attempt, error)
 
-        self._new_tags.make(attempt.refill.app_tag, users, on_made, on_failed)
+        self._new_tags.make(
+            attempt.refill.app_tag, attempt.refill.users or frozenset(), on_made, on_failed
+        )
 
     def when_idle(self, on_idle: Callable[[], None]) -> None:
         """Call back once no attempt is under way."""

@@ -10,6 +10,7 @@ from idalloc_worker.engine import (
     TO_PERIOD,
     Denial,
     Engine,
+    Personal,
     Refused,
     StartRefill,
     over_share,
@@ -19,6 +20,7 @@ from idalloc_worker.tags import (
     InvalidRowError,
     MarkImplausibleError,
     MarksNotVouchedError,
+    NewTagForbiddenError,
     OutcomeUnknownError,
     PeriodNotBegunError,
     SegmentContestedError,
@@ -113,6 +115,8 @@ def _warn_of_the_end(engine: Engine, app_tag: str) -> None:
 def _refusal(error: TagError) -> Denial:
     refusal: Denial = Refused(RespCode.INTERNAL, INTERNAL.msg, detail=str(error))
     match error:
+        case NewTagForbiddenError():
+            refusal = Personal(RespCode.APP_TAG_NOT_FOUND, "app_tag not found")
         case TagNotFoundError():
             refusal = Refused(RespCode.APP_TAG_NOT_FOUND, "app_tag not found")
         case TooManyNewTagsError(retry_after=seconds):

@@ -6,6 +6,7 @@ from idalloc_worker.tags._consumption import Consumption
 from idalloc_worker.tags._errors import (
     InvalidRowError,
     MarksNotVouchedError,
+    NewTagForbiddenError,
     OutcomeUnknownError,
     PeriodNotBegunError,
     RewindSuspectedError,
@@ -69,6 +70,7 @@ __all__ = [
     "MarkImplausibleError",
     "MarksNotVouchedError",
     "Names",
+    "NewTagForbiddenError",
     "Number",
     "OutcomeUnknownError",
     "PeriodNotBegunError",

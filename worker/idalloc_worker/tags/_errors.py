@@ -44,6 +44,10 @@ class TagNotFoundError(TagError):
         super().__init__(app_tag, f"app_tag {app_tag!r} not found; idalloc tags add creates it")
 
 
+class NewTagForbiddenError(TagNotFoundError):
+    """The table has no row for this tag, and those who asked may not have one made."""
+
+
 class TooManyNewTagsError(TagError):
     """A user has had as many tags made as it may; `retry_after` seconds later it may again."""
 

@@ -3,7 +3,14 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from idalloc_worker.tags import Allowance, TagNotFoundError, TagSettings, TooManyNewTagsError
+from idalloc_schemas import Period
+from idalloc_worker.tags import (
+    Allowance,
+    NewTagForbiddenError,
+    TagNotFoundError,
+    TagSettings,
+    TooManyNewTagsError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +43,12 @@ class Patterns:
         Raises TagNotFoundError if no pattern is for any of them, and TooManyNewTagsError.
         """
         name = next((name for name in _names(app_tag) if name in self._patterns), None)
-        if name is None:
+        if name is None or not _may_be_called(app_tag, self._patterns[name]):
             raise TagNotFoundError(app_tag)
         allowance = self._allowances[name]
         debts = {user: allowance.debt(user, 1, now) for user in users if self._allows(name, user)}
         if not debts:
-            raise TagNotFoundError(app_tag)
+            raise NewTagForbiddenError(app_tag)
         user = min(debts, key=debts.__getitem__)
         if debts[user]:
             raise TooManyNewTagsError(app_tag, debts[user])
@@ -50,6 +57,16 @@ class Patterns:
 
     def _allows(self, pattern: str, user: str | None) -> bool:
         return self._patterns[pattern].allows(user)
+
+
+def _may_be_called(app_tag: str, pattern: TagSettings) -> bool:
+    """Whether no row of another meaning would have this name, now or some day.
+
+    Whoever made the row of a period, before anybody else does, would say what is in it.
+    """
+    kind = pattern.starts_anew
+    fits = kind is None or len(app_tag) <= kind.longest_tag
+    return fits and not app_tag.endswith("*") and Period.of_row(app_tag) is None
 
 
 def _names(app_tag: str) -> Iterable[str]:
