@@ -107,6 +107,16 @@ class Period:
         """Give the period before it."""
         return type(self)(self.kind.first_of(self.first - timedelta(days=1)), self.kind)
 
+    def earlier(self, count: int) -> Self | None:
+        """Give the period so many before it; None if that is before all dates."""
+        period = self
+        try:
+            for _ in range(count):
+                period = period.previous()
+        except OverflowError:
+            return None
+        return period
+
     def row_of(self, app_tag: str) -> str:
         """Name the row from which a tag's numbers of this period are drawn."""
         return f"{app_tag}{_SEPARATOR}{self}"

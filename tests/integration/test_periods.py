@@ -21,9 +21,10 @@ from devstack.workers import Fleet, through
 from idalloc_schemas import Period, PeriodKind
 from idalloc_worker.store._new_rows import NewRow
 from idalloc_worker.tags._errors import PeriodNotBegunError
+from idalloc_worker.tags._partitions import partition_of
 from tests.foreign import ForeignClient
 from tests.integration.stores import TABLE, address_of, mark_of, opened
-from tests.integration.test_worker import ask
+from tests.integration.test_worker import Reply, ask
 
 CLOCK = b"UTC_TIMESTAMP(6)"
 OURS = b"test_clock_now()"
@@ -162,6 +163,44 @@ def test_a_clock_that_is_set_back_brings_no_period_back(
     assert draw(caller, "slip") == ("2026-11-27", 2)
 
 
+def test_a_failover_that_loses_the_row_of_a_period_whose_beginning_is_yet_to_come(
+    fleet: Fleet, caller: ForeignClient, database: Database, clock: Clock
+) -> None:
+    """Nobody waits for ever; once it has begun there too, its numbers go on above the others."""
+    clock.set(midnight(27))
+    add(database, "slip", "day", step=2)
+    fleet.start()
+    assert draw(caller, "slip") == ("2026-11-27", 1)
+    clock.set(midnight(27) - timedelta(seconds=30))
+    database.query(f"DELETE FROM {TABLE} WHERE app_tag = 'slip@2026-11-27'")
+    replies: list[Reply] = []
+    while not replies or replies[-1]["resp_code"] == 0:
+        replies.append(ask(caller, b'{"app_tag":"slip"}'))
+        assert len(replies) < 20
+    assert replies.pop()["resp_code"] == -1
+    last = max((reply["id"] for reply in replies), default=1)
+    clock.set(midnight(27) + timedelta(seconds=1))
+    time.sleep(1.5)  # so that its worker has looked at the clock, and forgotten the refusal
+    period, number = draw(caller, "slip")
+    assert period == "2026-11-27"
+    assert number > last
+
+
+def test_the_partition_of_an_ordered_period_is_that_of_its_tag(
+    fleet: Fleet, caller: ForeignClient, database: Database, clock: Clock
+) -> None:
+    """Its owner draws from the rows of all periods, and health says so."""
+    clock.set(midnight(27))
+    add(database, "ordered", "day", ordered=1)
+    fleet.start()
+    draw(caller, "ordered")
+    assert partition_of("ordered@2026-11-27") != partition_of("ordered")
+    for about in ('{"app_tag":"ordered"}', "{}"):
+        tags = ask(caller, about.encode(), "id.health")["tags"]
+        (found,) = [tag for tag in tags if tag["app_tag"] == "ordered@2026-11-27"]
+        assert found["partition"] == partition_of("ordered")
+
+
 def test_a_period_by_its_name(
     fleet: Fleet, caller: ForeignClient, database: Database, clock: Clock
 ) -> None:
@@ -179,6 +218,25 @@ def test_a_period_by_its_name(
     reply = ask(caller, b'{"app_tag":"ordered@2026-11-26"}')
     assert reply["resp_code"] == -2
     assert periods(database, "invoice") == ["invoice@2026-11-26"]
+
+
+def test_names_where_the_calendar_ends(
+    fleet: Fleet, caller: ForeignClient, database: Database, clock: Clock
+) -> None:
+    """Anybody may send them; they disturb nobody."""
+    clock.set(midnight(26))
+    add(database, "invoice", "day", time_zone="Asia/Tokyo")
+    add(database, "long", "year", keep_periods=5000)
+    (worker,) = fleet.start()
+    draw(caller, "invoice")
+    draw(caller, "long")
+    connected = worker.log.read_text().count("Serving")
+    for name in ("invoice@9999-12-31", "invoice@0001-01-01", "invoice@9999", "long@9999"):
+        reply = ask(caller, json.dumps({"app_tag": name}).encode())
+        assert reply["resp_code"] == -3, (name, reply)
+    assert worker.log.read_text().count("Serving") == connected
+    assert draw(caller, "invoice") == ("2026-11-26", 2)
+    assert "Traceback" not in worker.log.read_text()
 
 
 def test_old_periods_are_removed(

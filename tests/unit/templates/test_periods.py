@@ -1,6 +1,7 @@
 """Which row a request for a tag that starts anew is drawn from."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 
 from idalloc_worker.store._new_rows import Templates
 from idalloc_worker.store._threads import Job
-from idalloc_worker.tags._errors import StoreReason, StoreUnavailableError
+from idalloc_worker.tags._errors import StoreReason, StoreUnavailableError, TagNotFoundError
 from idalloc_worker.tags._settings import TagSettings
 from idalloc_worker.templates._periods import CLOCK_INTERVAL, Course, PeriodTags
 from idalloc_worker.templates._watch import TemplateWatch
@@ -87,6 +88,55 @@ def test_a_period_by_its_name(bench: Bench) -> None:
         "invoice@2026-10-01",
         "2026-10-01",
     )
+
+
+ENDS = ("9999-12-31", "9999-12", "9999", "0001-01-01", "0001-01", "0001", "2026-11", "2026")
+
+
+@pytest.mark.parametrize("name", [f"invoice@{end}" for end in ENDS])
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/New_York"])
+def test_names_that_somebody_makes_up_cost_the_database_nothing(
+    bench: Bench, name: str, zone: str
+) -> None:
+    """Nor the worker, also where the calendar ends."""
+    bench.rows["invoice"] = TagSettings(step=5, period="day", time_zone=zone)
+    bench.look_at_table()
+    with pytest.raises(TagNotFoundError):
+        bench.periods.new_row(name, bench.now)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "made"),
+    [
+        (-1, {"25", "26"}),
+        (-30, {"25"}),
+        (30, {"25", "26"}),
+        (120, {"26"}),
+    ],
+)
+def test_rows_are_made_of_periods_that_may_just_have_begun_or_ended(
+    bench: Bench, seconds: int, made: set[str]
+) -> None:
+    """The database says which; whoever waited over midnight still has the row of its period."""
+    bench.utc = MIDNIGHT + timedelta(seconds=seconds)
+    bench.look_at_clock()
+    found = set()
+    for day in ("24", "25", "26", "27"):
+        with suppress(TagNotFoundError):
+            row = bench.periods.new_row(f"invoice@2026-11-{day}", bench.now)
+            assert row is not None
+            assert row.template == "invoice"
+            found.add(day)
+    assert found == made
+    assert bench.periods.new_row("order@2026-11-26", bench.now) is None
+
+
+def test_a_period_that_has_begun_is_made_though_the_clock_is_behind(bench: Bench) -> None:
+    """After a failover that lost its row: the database has to say that it has not begun there."""
+    bench.utc -= timedelta(seconds=20)
+    bench.look_at_clock()
+    bench.periods.reserved("invoice@2026-11-26")
+    assert bench.periods.new_row("invoice@2026-11-26", bench.now) is not None
 
 
 def test_the_databases_clock_is_looked_at_again(bench: Bench) -> None:

@@ -268,7 +268,7 @@ class OrderedTags:
     def _switch(self, tags: frozenset[str], now: float) -> None:
         before, self.known = self.known, tags
         for app_tag in tags - before:
-            _log.info("%s is ordered (partition %d)", app_tag, partition_of(app_tag))
+            _log.info("%s is ordered (partition %d)", app_tag, self._partition_of(app_tag))
             self._unordered.redirect(app_tag, now)
         for app_tag in before - tags:
             _log.info("%s is not ordered any more", app_tag)
@@ -319,8 +319,13 @@ class OrderedTags:
         tag = self._placed(describe(ordered, now))
         return tag if unordered is None else _sum(tag, describe(unordered, now))
 
+    def _partition_of(self, row: str) -> int:
+        """Tell whose a row is: that of a period is drawn from by the owner of its tag."""
+        found = self._periods.period_of(row)
+        return partition_of(row if found is None else row.removesuffix(found[1].row_of("")))
+
     def _placed(self, tag: TagHealth) -> TagHealth:
-        partition = partition_of(tag.app_tag)
+        partition = self._partition_of(tag.app_tag)
         owned = partition in self._partition_owner.delivered_to
         state = tag.state if owned else TagState.STANDBY
         return tag.model_copy(update={"partition": partition, "state": state})

@@ -28,6 +28,12 @@ _WHICH_PERIOD: Final = Refused(
     RespCode.NO_AVAILABLE_ID, "no available id: it is not known which period it is", 1.0
 )
 
+_LOOK_AGAIN: Final = 0.1
+"""Seconds until the database is asked again for a period that has not begun there."""
+
+_PATIENCE: Final = 2.0
+"""Seconds for which it is: a failover may lead to a server whose clock is behind."""
+
 _log = logging.getLogger("idalloc.worker")
 
 
@@ -55,6 +61,7 @@ class Requests:
         self._turns = turns
         self._events = runtime.counters.events
         self._clock = runtime.clock
+        self._call_later = runtime.link.call_later
         self._traces = runtime.traces
         self._last_user: bytes | None = None
         self._last_name: str | None = None
@@ -113,11 +120,13 @@ class Requests:
 
     def to_period(self, delivery: Delivery) -> None:
         """Find out which period it is, and draw from that."""
-        app_tag = delivery.request.app_tag
+        app_tag, tried = delivery.request.app_tag, delivery.period
 
         def on_known(course: Course | None, error: Exception | None) -> None:
-            if course is not None:
+            if course is not None and course.period != tried:
                 self._again(delivery)
+            elif course is not None and self._clock() < (delivery.since or 0.0) + _PATIENCE:
+                self._call_later(_LOOK_AGAIN, lambda: self._again(delivery))
             elif error is None and self._periods.period_of(app_tag):
                 self._responder.refuse(delivery, _NOT_BEGUN)
             else:

@@ -89,11 +89,8 @@ class NewTags:
     def _row(self, wanted: _Wanted) -> NewRow:
         """Say what the row is to be made from. Raises TagError, and what is known to fail."""
         now = self._clock()
-        found = self._periods.period_of(wanted.app_tag)
-        if found is not None:
-            course, period = found
-            row = NewRow.of_period(wanted.app_tag, period, course.settings)
-        else:
+        row = self._periods.new_row(wanted.app_tag, now)
+        if row is None:
             choice = self._patterns.choose(wanted.app_tag, wanted.users, now)
             row = NewRow(wanted.app_tag, choice.pattern)
         if self._forbidden is not None and now < self._forbidden_until:
@@ -116,9 +113,10 @@ class NewTags:
         course = self._periods.known.get(row.template)
         if row.period is None or course is None or course.settings.keep_periods is None:
             return
-        oldest, template = row.period, row.template
-        for _ in range(course.settings.keep_periods):
-            oldest = oldest.previous()
+        template = row.template
+        oldest = row.period.earlier(course.settings.keep_periods)
+        if oldest is None:
+            return
 
         def report(removed: Any) -> None:
             self._post(lambda: _tell_removed(template, removed))

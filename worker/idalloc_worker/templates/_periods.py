@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from idalloc_schemas import Period, PeriodKind
 from idalloc_worker._runtime import Runtime
-from idalloc_worker.store import Job, Templates
-from idalloc_worker.tags import TagSettings
+from idalloc_worker.store import Job, NewRow, Templates
+from idalloc_worker.tags import TagNotFoundError, TagSettings
 from idalloc_worker.templates._clock import DatabaseClock
 from idalloc_worker.templates._watch import TemplateWatch
 
@@ -24,11 +24,17 @@ CLOCK_INTERVAL: Final = 1.0
 _LINGER: Final = 60.0
 """Seconds for which ids of a period that has ended are kept: a request may have waited."""
 
+_EARLY: Final = 5.0
+"""Seconds before its beginning, by this worker's idea of it, that a period may have begun."""
+
 
 class Course:
     """One tag's way through its periods."""
 
-    __slots__ = ("_app_tag", "_begun", "_kind", "period", "row", "settings", "until")
+    __slots__ = (
+        *("_app_tag", "_begun", "_current", "_kind", "_since"),
+        *("period", "row", "settings", "until"),
+    )
 
     def __init__(self, app_tag: str, kind: PeriodKind, settings: TagSettings) -> None:
         self.settings = settings
@@ -41,6 +47,8 @@ class Course:
         self._app_tag = app_tag
         self._kind = kind
         self._begun: Period | None = None
+        self._current: Period | None = None
+        self._since = -inf
 
     def begun(self, period: Period) -> None:
         """Note that somebody draws from this period: none before it goes on."""
@@ -54,7 +62,20 @@ class Course:
         if self._begun is not None and period < self._begun:
             period = self._begun
         self.row, self.period = period.row_of(self._app_tag), str(period)
+        self._current, self._since = period, clock.when(period.begins(zone))
         self.until = clock.when(period.ends(zone))
+
+    def may_begin(self, period: Period, now: float) -> bool:
+        """Whether the database may make the row of a period about now.
+
+        It decides; but anybody may send any name, and those made up cost it nothing.
+        """
+        current = self._current
+        if current is None or period.kind is not current.kind:
+            return False
+        if period < current:
+            return period == current.previous() and now < self._since + _LINGER
+        return period == current or (period == current.next() and now >= self.until - _EARLY)
 
 
 class PeriodTags:
@@ -99,6 +120,20 @@ class PeriodTags:
         if tag_and_period is None or tag_and_period[0] not in self.known:
             return None
         return self.known[tag_and_period[0]], tag_and_period[1]
+
+    def new_row(self, app_tag: str, now: float) -> NewRow | None:
+        """Say what the row of a period is made from; None: it is none of a period.
+
+        Raises TagNotFoundError if that period is not about to be begun.
+        """
+        found = self.period_of(app_tag)
+        if found is None:
+            return None
+        tag, period = app_tag.removesuffix(found[1].row_of("")), found[1]
+        course = self.course(tag, now)
+        if course is None or not course.may_begin(period, now):
+            raise TagNotFoundError(app_tag)
+        return NewRow.of_period(app_tag, period, course.settings)
 
     def by_its_tag_only(self, app_tag: str) -> bool:
         """Whether a request names one period of an ordered tag.
