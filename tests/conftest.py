@@ -1,5 +1,6 @@
 """Gives every test its servers: one stack per run, a database and a vhost of its own per test."""
 
+import logging
 import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -42,6 +43,16 @@ def pytest_configure_node(node: Any) -> None:
         config.stash[_ADDRESS] = held.enter_context(stack_on_demand())
         config.add_cleanup(held.close)
     node.workerinput["stack"] = config.stash[_ADDRESS]
+
+
+@pytest.fixture(autouse=True)
+def loggers_as_they_were() -> Iterator[None]:
+    """Let the tests that follow see what is logged: commands quieten it for their whole process."""
+    loggers = [logging.getLogger(name) for name in ("", "idalloc", "pika")]
+    levels = [logger.level for logger in loggers]
+    yield
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -96,7 +96,7 @@ def fill_one(fleet: Fleet, database: Database, full: list[Worker]) -> Worker:
     with ForeignClient(fleet.amqp_url) as caller, _locked(database, "order"):
         answer = None
         while answer is None:  # it may be too late before a worker gets it
-            answer = caller.call("id.alloc", b'{"app_tag":"order"}', expiration="500", timeout=3)
+            answer = caller.call("id.alloc", b'{"app_tag":"order"}', expiration="2000", timeout=20)
     assert json.loads(answer[0])["resp_code"] == -1
     wait_until_full(fleet)
     holders = {reply.worker for reply in whole_fleet(fleet) if reply.tags}

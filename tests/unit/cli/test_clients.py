@@ -1,23 +1,10 @@
 """What commands that ask workers share."""
 
-import logging
-from collections.abc import Iterator
-
 import click
 import pytest
 
 from idalloc_client import AsyncIdClient, IdClient
 from idalloc_worker.cli._clients import client_of_command
-
-
-@pytest.fixture(autouse=True)
-def _loggers_as_they_were() -> Iterator[None]:
-    """Commands quieten them: what later tests look for in the log would not be there."""
-    loggers = [logging.getLogger(name) for name in ("idalloc", "pika")]
-    levels = [logger.level for logger in loggers]
-    yield
-    for logger, level in zip(loggers, levels, strict=True):
-        logger.setLevel(level)
 
 
 def test_commands_believe_workers_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,14 +18,10 @@ REMOTE = f"amqp://me:{SECRET}@192.0.2.1:5673/%2F"
 
 @pytest.fixture(autouse=True)
 def _nothing_warned_of() -> Iterator[None]:
-    """Begin anew, and leave the loggers as they were: commands quieten them."""
-    loggers = [logging.getLogger(name) for name in ("idalloc", "pika")]
-    levels = [logger.level for logger in loggers]
+    """Begin anew."""
     _cleartext._warned.clear()
     yield
     _cleartext._warned.clear()
-    for logger, level in zip(loggers, levels, strict=True):
-        logger.setLevel(level)
 
 
 def test_a_client_warns_once_for_a_broker(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,9 +1,7 @@
 """A password is not told, wherever a user has put the URL that holds it."""
 
 import json
-import logging
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,16 +26,11 @@ NAMES = [*Settings.model_fields, "amqp", "mysql", "amqpurl", "tables"]
 
 
 @pytest.fixture(autouse=True)
-def nothing_set(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Keep the settings of whoever runs the tests out, and what commands do to logging in."""
+def nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the settings of whoever runs the tests out."""
     for name in [name for name in os.environ if name.startswith("IDALLOC_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("IDALLOC_AMQP_URL", "amqp://127.0.0.1:1")
-    loggers = [logging.getLogger(name) for name in ("idalloc", "pika")]
-    levels = [logger.level for logger in loggers]
-    yield
-    for logger, level in zip(loggers, levels, strict=True):
-        logger.setLevel(level)
 
 
 @pytest.mark.parametrize("url", URLS)
