@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,20 @@ def test_ordered_tags_rise_across_callers(dev: Dev, vhost: str) -> None:
         health = one.health("order")
         assert health.database is not False
         assert [tag.state for tag in health.tags] == [TagState.READY]
+
+
+def test_numbers_per_period_and_tags_on_first_use(dev: Dev, vhost: str) -> None:
+    """For callers in any language: the reply tells the period, by this machine's clock."""
+    dev("--tag", "invoice:period=year,step=5", "--tag", "tenant-*:new_per_minute=60")
+    with IdClient(vhost, retry=False) as client:
+        years = {datetime.now(UTC).year}
+        first = client.next_number("invoice")
+        years.add(datetime.now(UTC).year)  # it may have been the last moment of one
+        assert first.period.first.year in years
+        assert first.id == 1
+        assert [client.next_id("tenant-1"), client.next_id("tenant-2")] == [1, 1]
+        with pytest.raises(AppTagNotFoundError):
+            client.next_id("other")
 
 
 def test_it_says_what_it_is_and_stands_alone(dev: Dev, vhost: str, tmp_path: Path) -> None:

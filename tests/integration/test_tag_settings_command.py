@@ -100,6 +100,10 @@ def test_a_tag_that_was_used_gets_no_periods_by_mistake(
         long = idalloc("tags", "add", name, "--step", "5", "--period", "day")
         assert long.returncode == 2
         assert "at most 21 characters" in long.stderr
+    odd = idalloc("tags", "add", "inv@2026-11", "--step", "5", "--period", "month")
+    assert (odd.returncode, "the name of a period" in odd.stderr) == (2, True)
+    late = idalloc("tags", "add", "inv", "--step", "5", "--period", "month", "--start", "9")
+    assert (late.returncode, "begin with 1" in late.stderr) == (2, True)
 
 
 def test_changes_reach_the_rows_of_the_periods(database: Database, idalloc: Idalloc) -> None:
@@ -114,6 +118,8 @@ def test_changes_reach_the_rows_of_the_periods(database: Database, idalloc: Idal
         f"SELECT app_tag, step, ceiling, period, time_zone FROM {TABLE} WHERE app_tag LIKE 'inv%%' "
         "ORDER BY app_tag"
     )
+    told = idalloc.ok("tags", "remove", "inv", "--yes")
+    assert "the rows of its periods are still there" in told
     assert rows == [
         ("inv", 9, 999, "day", "Asia/Tokyo"),
         ("inv@2026-11-25", 5, None, None, None),

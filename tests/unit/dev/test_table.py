@@ -4,11 +4,13 @@ import threading
 
 import pytest
 
-from idalloc_schemas import MAX_ID
+from idalloc_schemas import MAX_ID, Period, PeriodKind
 from idalloc_worker.dev._table import MemoryTable, Tag
 from idalloc_worker.engine import ReservationRequest
+from idalloc_worker.store import NewRow
 from idalloc_worker.tags import (
     InvalidRowError,
+    PeriodNotBegunError,
     TagExhaustedError,
     TagIsOrderedError,
     TagNotFoundError,
@@ -101,3 +103,27 @@ def test_the_columns_count() -> None:
     assert [reserve(limited), limited.read_marks(["order"])["order"]] == [(0, 10), 15]
     with pytest.raises(InvalidRowError):
         table(step=0)
+
+
+def test_rows_that_others_are_made_from() -> None:
+    """Patterns and tags with periods, as in MySQL; a new row has the settings of the other."""
+    rows = table(step=10, new_per_minute=60, ceiling=99, max_id=50)
+    assert rows.templates().rows["order"].is_pattern
+    new = NewRow("order-1", "order")
+    assert (rows.add_row(new), rows.add_row(new)) == (True, False)
+    assert reserve(rows, request("order-1")) == (0, 10)
+    assert list(rows.templates().rows) == ["order"]
+    with pytest.raises(TagNotFoundError):
+        rows.add_row(NewRow("a-1", "a-*"))
+
+
+def test_periods_begin_by_this_machines_clock() -> None:
+    rows = table(period="day", step=10)
+    settings = rows.templates().rows["order"]
+    today = Period.at(PeriodKind.DAY, rows.read_clock(), settings.zone)
+    tomorrow = today.next()
+    assert rows.add_row(NewRow.of_period(today.row_of("order"), today, settings))
+    assert reserve(rows, request(today.row_of("order"))) == (0, 10)
+    with pytest.raises(PeriodNotBegunError):
+        rows.add_row(NewRow.of_period(tomorrow.row_of("order"), tomorrow, settings))
+    assert rows.remove_periods("order", today) == []

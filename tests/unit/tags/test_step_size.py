@@ -46,6 +46,9 @@ def test_a_size_is_whole_steps_between_step_and_cap(tag: TagSettings, demand: De
 
 
 @given(tag=tags, demand=demands)
+@example(
+    tag=TagSettings(step=1, max_step=2**54 - 7, target_cover=1), demand=Demand(inf, 2**55 - 14)
+)
 def test_a_size_moves_in_bounded_leaps(tag: TagSettings, demand: Demand) -> None:
     """It is never more than 8 times the one before, and above a lower cap never less than half."""
     if not tag.target_cover:

@@ -5,7 +5,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from idalloc_schemas import PeriodKind
+from idalloc_schemas import Period, PeriodKind
 from idalloc_worker.store import Values
 from idalloc_worker.tags import COLUMNS, Column, Names, Number, Word, YesNo, is_kind
 
@@ -44,6 +44,8 @@ def check_name(app_tag: str, values: Values) -> None:
     if values.get("new_per_minute") is not None and not app_tag.endswith("*"):
         raise click.UsageError("--new-per-minute is for patterns, whose names end in *: 'tenant-*'")
     period = values.get("period")
+    if is_kind(period) and Period.of_row(app_tag) is not None:
+        raise click.UsageError(f"{app_tag} is the name of a period; --period is for its tag")
     most = PeriodKind(str(period)).longest_tag if is_kind(period) else len(app_tag)
     if len(app_tag) > most:
         raise click.UsageError(f"with --period {period} a TAG has at most {most} characters")

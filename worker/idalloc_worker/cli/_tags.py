@@ -30,7 +30,7 @@ from idalloc_worker.store import (
     take_over,
 )
 from idalloc_worker.store import migrate as migrate_table
-from idalloc_worker.tags import COLUMNS
+from idalloc_worker.tags import COLUMNS, is_kind
 
 _app_tag = click.argument("app_tag", metavar="TAG", type=app_tag_name)
 _json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON.")
@@ -152,6 +152,8 @@ def add(app_tag: str, step: int, start: int, **settings: object) -> None:
     """
     values = values_of(settings)
     check_name(app_tag, values)
+    if start and values.get("period"):
+        raise click.UsageError("numbers of a period begin with 1: leave --start or --period out")
     with _admin() as admin:
         _print_table([admin.add(app_tag, step, start, values)])
 
@@ -242,7 +244,11 @@ def remove(app_tag: str, *, yes: bool) -> None:
         if not yes and not click.confirm(question, err=True):
             raise click.ClickException("nothing was removed")
         row = admin.remove(app_tag)
-    click.echo(f"removed {app_tag}; to add it again without duplicates: --start {row.max_id}")
+    if is_kind(row.settings["period"]):
+        advice = "the rows of its periods are still there, and go on if you add it again"
+    else:
+        advice = f"to add it again without duplicates: --start {row.max_id}"
+    click.echo(f"removed {app_tag}; {advice}")
 
 
 @tags.command(

@@ -12,7 +12,7 @@ from typing import Final
 from idalloc_schemas import Period
 from idalloc_worker.engine import ReservationRequest
 from idalloc_worker.store import NewRow, Reservation, Row, Templates, plan_for
-from idalloc_worker.tags import TagNotFoundError, TagSettings
+from idalloc_worker.tags import PeriodNotBegunError, TagNotFoundError, TagSettings
 
 _STEP: Final = 1000
 
@@ -78,15 +78,30 @@ class MemoryTable:
             return frozenset(tag for tag in app_tags if self._any_tag or tag in self._rows)
 
     def templates(self) -> Templates:
-        """Tell which rows others are made from: none."""
-        return Templates({})
+        """Tell which rows others are made from, and what time it is."""
+        with self._lock:
+            rows = {tag: row.settings for tag, row in self._rows.items()}
+        made = {tag: one for tag, one in rows.items() if one.is_pattern or one.starts_anew}
+        return Templates(made, self.read_clock())
 
     def add_row(self, row: NewRow) -> bool:
-        """Make no row."""
-        raise TagNotFoundError(row.app_tag)
+        """Make a row; False if there is one. Raises TagNotFoundError and PeriodNotBegunError."""
+        if row.begins is not None and self.read_clock() < row.begins:
+            raise PeriodNotBegunError(row.app_tag)
+        with self._lock:
+            template = self._rows.get(row.template)
+            if template is None:
+                raise TagNotFoundError(row.app_tag)
+            if row.app_tag in self._rows:
+                return False
+            settings = replace(template.settings, new_per_minute=None)
+            if row.period is not None:
+                settings = replace(settings, period=str(row.period), time_zone=None)
+            self._rows[row.app_tag] = replace(template, max_id=0, settings=settings)
+            return True
 
     def remove_periods(self, app_tag: str, before: Period) -> list[str]:
-        """Remove none."""
+        """Remove none: what is in memory goes with the process."""
         del app_tag, before
         return []
 

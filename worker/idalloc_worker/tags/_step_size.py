@@ -65,9 +65,11 @@ def step_size(settings: TagSettings, demand: Demand) -> int:
         return step
     cap = max(_cap(settings), step)
     previous = max(demand.previous, step)
-    size = demand.rate * settings.target_cover / _SEGMENTS
-    size = min(max(size, previous / SHRINKAGE), previous * GROWTH, cap)
-    return min(max(ceil(size / step), 1), cap // step) * step
+    most = min(previous * GROWTH, cap)
+    # As a whole number from here on: a float would lose the last digits of a large one.
+    wanted = ceil(min(demand.rate * settings.target_cover / _SEGMENTS, most))
+    size = min(max(wanted, -(-previous // SHRINKAGE)), most)
+    return min(-(-size // step), cap // step) * step
 
 
 def reservation_size(settings: TagSettings, demand: Demand, want: int, space: int) -> int:
