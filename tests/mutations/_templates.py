@@ -158,4 +158,14 @@ TEMPLATES: Final = (
         "            if course is not None:\n",
         (_PERIOD_TESTS,),
     ),
+    Rule(
+        "A row is made without a lock on any other tag's.",
+        _SQL,
+        '"WHERE template.app_tag = %(template)s "\n'
+        '    "AND CAST(template.app_tag AS BINARY) = CAST(%(template)s AS BINARY) "\n'
+        '    "AND template.period',
+        '"WHERE CAST(template.app_tag AS BINARY) = CAST(%(template)s AS BINARY) "\n'
+        '    "AND template.period',
+        (_FIRST_USE,),
+    ),
 )
