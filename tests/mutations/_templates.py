@@ -168,4 +168,18 @@ TEMPLATES: Final = (
         '    "AND template.period',
         (_FIRST_USE,),
     ),
+    Rule(
+        "A period that was reserved from before a worker knew its tag has begun.",
+        _PERIODS,
+        "            self.begun(ahead)\n",
+        "            pass\n",
+        (_UNIT,),
+    ),
+    Rule(
+        "A period far ahead was begun by a clock that was wrong, and has not begun.",
+        _PERIODS,
+        "            self._begun = None\n",
+        "            pass\n",
+        (_UNIT,),
+    ),
 )
