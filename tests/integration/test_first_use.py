@@ -113,9 +113,35 @@ def test_only_users_of_the_pattern(
     fleet.start()
     assert draw(caller, "tenant-1")["resp_code"] == NOT_FOUND
     assert made(database) == []
-    time.sleep(1.1)  # for as long a refusal is remembered
     assert draw(caller, "tenant-1", user_id=user)["id"] == 1
+    time.sleep(1.1)  # for as long a refusal is remembered
     assert draw(caller, "tenant-1")["resp_code"] == -5
+
+
+def test_who_may_not_have_a_tag_made_keeps_it_from_nobody(
+    fleet: Fleet, caller: ForeignClient, database: Database, user: str
+) -> None:
+    """Asking for it all the time, before it is there."""
+    pattern(database, allowed_users=user)
+    fleet.start()
+    refused, enough = threading.Event(), threading.Event()
+    codes: set[int] = set()
+
+    def flood() -> None:
+        with ForeignClient(fleet.amqp_url) as eve:
+            while not enough.is_set():
+                codes.add(draw(eve, "tenant-1")["resp_code"])
+                refused.set()
+
+    eve = threading.Thread(target=flood)
+    eve.start()
+    try:
+        assert refused.wait(60)
+        assert draw(caller, "tenant-1", user_id=user)["id"] == 1
+    finally:
+        enough.set()
+        eve.join()
+    assert codes <= {NOT_FOUND, -5}
 
 
 @pytest.mark.usefixtures("database")
