@@ -32,4 +32,4 @@ def no_periods() -> PeriodTags:
     """Where no tag starts anew."""
     threads = SimpleNamespace(run=lambda _job: None)
     around = runtime(refill_threads=threads)
-    return PeriodTags(around, TemplateWatch(around), lambda _row: None)
+    return PeriodTags(around, TemplateWatch(around), lambda _row: None, lambda _row: 0)

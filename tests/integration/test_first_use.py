@@ -9,9 +9,10 @@ import pytest
 from devstack import Database
 from devstack.workers import Fleet
 from idalloc_client import IdClient
+from idalloc_schemas import Period, PeriodKind
 from idalloc_worker.store._new_rows import NewRow
 from tests.foreign import ForeignClient
-from tests.integration.stores import TABLE, address_of, mark_of, opened
+from tests.integration.stores import TABLE, address_of, mark_of, opened, run, session
 from tests.integration.test_database_rights import Users, users
 from tests.integration.test_worker import Reply, ask
 from tests.integration.test_worker_settings import caller, user
@@ -112,9 +113,35 @@ def test_only_users_of_the_pattern(
     fleet.start()
     assert draw(caller, "tenant-1")["resp_code"] == NOT_FOUND
     assert made(database) == []
-    time.sleep(1.1)  # for as long a refusal is remembered
     assert draw(caller, "tenant-1", user_id=user)["id"] == 1
+    time.sleep(1.1)  # for as long a refusal is remembered
     assert draw(caller, "tenant-1")["resp_code"] == -5
+
+
+def test_who_may_not_have_a_tag_made_keeps_it_from_nobody(
+    fleet: Fleet, caller: ForeignClient, database: Database, user: str
+) -> None:
+    """Asking for it all the time, before it is there."""
+    pattern(database, allowed_users=user)
+    fleet.start()
+    refused, enough = threading.Event(), threading.Event()
+    codes: set[int] = set()
+
+    def flood() -> None:
+        with ForeignClient(fleet.amqp_url) as eve:
+            while not enough.is_set():
+                codes.add(draw(eve, "tenant-1")["resp_code"])
+                refused.set()
+
+    eve = threading.Thread(target=flood)
+    eve.start()
+    try:
+        assert refused.wait(60)
+        assert draw(caller, "tenant-1", user_id=user)["id"] == 1
+    finally:
+        enough.set()
+        eve.join()
+    assert codes <= {NOT_FOUND, -5}
 
 
 @pytest.mark.usefixtures("database")
@@ -140,3 +167,19 @@ def test_a_row_that_somebody_else_has_made_meanwhile(database: Database) -> None
         database.query(f"UPDATE {TABLE} SET max_id = 70 WHERE app_tag = 'tenant-1'")
         assert store.add_row(row) is False
     assert mark_of(database, "tenant-1") == 70
+
+
+def test_other_rows_are_in_nobodys_way(database: Database) -> None:
+    """Somebody holds one, whatever for: a row is made from its pattern, and nothing else is read.
+
+    The same with the row of a period.
+    """
+    pattern(database)
+    database.query(f"INSERT INTO {TABLE} (app_tag, step, period) VALUES ('slip', 1, 'year')")
+    with session(database) as other, opened(address_of(database)) as store:
+        run(other, "BEGIN")
+        run(other, f"SELECT * FROM {TABLE} WHERE app_tag = 'test_business' FOR UPDATE")
+        assert store.add_row(NewRow("tenant-1", "tenant-*")) is True
+        settings = store.templates().rows["slip"]
+        year = Period.at(PeriodKind.YEAR, store.read_clock(), settings.zone)
+        assert store.add_row(NewRow.of_period(year.row_of("slip"), year, settings)) is True

@@ -158,4 +158,28 @@ TEMPLATES: Final = (
         "            if course is not None:\n",
         (_PERIOD_TESTS,),
     ),
+    Rule(
+        "A row is made without a lock on any other tag's.",
+        _SQL,
+        '"WHERE template.app_tag = %(template)s "\n'
+        '    "AND CAST(template.app_tag AS BINARY) = CAST(%(template)s AS BINARY) "\n'
+        '    "AND template.period',
+        '"WHERE CAST(template.app_tag AS BINARY) = CAST(%(template)s AS BINARY) "\n'
+        '    "AND template.period',
+        (_FIRST_USE,),
+    ),
+    Rule(
+        "A period that was reserved from before a worker knew its tag has begun.",
+        _PERIODS,
+        "            self.begun(ahead)\n",
+        "            pass\n",
+        (_UNIT,),
+    ),
+    Rule(
+        "A period far ahead was begun by a clock that was wrong, and has not begun.",
+        _PERIODS,
+        "            self._begun = None\n",
+        "            pass\n",
+        (_UNIT,),
+    ),
 )

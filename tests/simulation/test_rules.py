@@ -342,5 +342,5 @@ def test_a_period_from_which_another_worker_reserves_has_begun(bench: Bench) -> 
     on_reserved = fleet_of(worker).marks.on_reserved
     assert on_reserved is not None
     on_reserved("slip@2026-11-27", 10)
-    course.advance(DatabaseClock(datetime(2026, 11, 26, 23, 59, tzinfo=UTC), 0.0), 0.0)
+    course.advance(DatabaseClock(datetime(2026, 11, 26, 23, 59, tzinfo=UTC), 0.0), 0.0, lambda _: 0)
     assert course.row == "slip@2026-11-27"

@@ -38,7 +38,7 @@ class Bench:
         around = runtime(link=self, refill_threads=self)
         self.counters = around.counters.events
         watch = TemplateWatch(around)
-        self.periods = PeriodTags(around, watch, lambda _row: None)
+        self.periods = PeriodTags(around, watch, lambda _row: None, lambda _row: 0)
         self.new_tags = NewTags(around, watch, self.periods)
 
     def run(self, job: Job) -> None:

@@ -30,7 +30,9 @@ class Bench:
         self.later: list[tuple[float, Callable[[], None]]] = []
         self.ended: list[str] = []
         around = runtime(link=self, refill_threads=self, clock=lambda: self.now)
-        self.periods = PeriodTags(around, TemplateWatch(around), self.ended.append)
+        self.marks: dict[str, int] = {}
+        mark_of: Callable[[str], int] = lambda row: self.marks.get(row, 0)  # noqa: E731
+        self.periods = PeriodTags(around, TemplateWatch(around), self.ended.append, mark_of)
         self.work()
 
     def run(self, job: Job) -> None:
@@ -160,6 +162,28 @@ def test_a_period_that_somebody_draws_from_has_begun_for_all(bench: Bench) -> No
     bench.periods.reserved("invoice@2026-12")
     bench.periods.reserved("order@2026-11-29")
     bench.look_at_table()
+    assert bench.row() == "invoice@2026-11-26"
+
+
+def test_what_was_heard_before_the_tag_was_known_counts(bench: Bench) -> None:
+    """A worker that has just started, or a tag that is new: its marks came first."""
+    bench.rows["slip"] = TagSettings(step=5, period="day")
+    bench.marks["slip@2026-11-26"] = 10
+    bench.look_at_table()
+    assert bench.row("slip") == "slip@2026-11-26"
+    assert bench.row() == "invoice@2026-11-25"
+
+
+def test_a_period_that_a_wrong_clock_began_has_not_begun(bench: Bench) -> None:
+    """Once the clock is set, all go on in the present, whatever was heard of the future."""
+    bench.rows["slip"] = TagSettings(step=5, period="month")
+    bench.look_at_table()
+    bench.marks["slip@2026-12"] = 10
+    for row in ("invoice@2027-03-01", "slip@2026-12", "invoice@2026-11-26"):
+        bench.periods.reserved(row)
+    assert bench.row("slip") == "slip@2026-11"
+    assert bench.row() == "invoice@2026-11-25"
+    bench.periods.reserved("invoice@2026-11-26")
     assert bench.row() == "invoice@2026-11-26"
 
 

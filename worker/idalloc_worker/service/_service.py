@@ -110,7 +110,7 @@ class WorkerService:
         )
         responder = self._responder = Responder(runtime, self._side, self._redirect)
         watch = TemplateWatch(runtime)
-        periods = self._periods = PeriodTags(runtime, watch, self._forget)
+        periods = self._periods = PeriodTags(runtime, watch, self._forget, self._mark_of)
         self._ordered = new_ordered_tags(
             ordered_engine, engine, name, runtime, responder, self._run_effects, users, periods
         )
@@ -168,6 +168,9 @@ class WorkerService:
             self._requests.to_period(delivery)
         else:
             self._ordered.redirect(delivery)
+
+    def _mark_of(self, row: str) -> int:
+        return self._fleet.marks.mark(row)
 
     def _forget(self, row: str) -> None:
         for engine in self._engines:

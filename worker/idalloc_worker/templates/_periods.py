@@ -6,7 +6,7 @@ when the owner of its partition does.
 """
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from math import inf
 from typing import Any, Final
 
@@ -23,6 +23,10 @@ CLOCK_INTERVAL: Final = 1.0
 
 _LINGER: Final = 60.0
 """Seconds for which ids of a period that has ended are kept: a request may have waited."""
+
+_APART: Final = timedelta(hours=1)
+"""What the clocks of two servers are never apart: a period further ahead was begun by a clock that
+was wrong, and is set by now."""
 
 _EARLY: Final = 5.0
 """Seconds before its beginning, by this worker's idea of it, that a period may have begun."""
@@ -55,10 +59,15 @@ class Course:
         if period.kind is self._kind and (self._begun is None or period > self._begun):
             self._begun, self.until = period, -inf
 
-    def advance(self, clock: DatabaseClock, now: float) -> None:
+    def advance(self, clock: DatabaseClock, now: float, mark_of: Callable[[str], int]) -> None:
         """Go by the clock, but never back: it may be another server's by now."""
-        zone = self.settings.zone
-        period = Period.at(self._kind, clock.at(now), zone)
+        zone, utc = self.settings.zone, clock.at(now)
+        period = Period.at(self._kind, utc, zone)
+        ahead = period.next()
+        if mark_of(ahead.row_of(self._app_tag)):  # perhaps heard before this worker knew the tag
+            self.begun(ahead)
+        if self._begun is not None and self._begun.begins(zone) - utc > _APART:
+            self._begun = None
         if self._begun is not None and period < self._begun:
             period = self._begun
         self.row, self.period = period.row_of(self._app_tag), str(period)
@@ -79,14 +88,23 @@ class Course:
 
 
 class PeriodTags:
-    """Owned by the link's thread. `on_ended` hears of rows that nobody draws from any more."""
+    """Owned by the link's thread.
+
+    `on_ended` hears of rows that nobody draws from any more; `mark_of` tells how far the fleet is
+    known to have reserved one.
+    """
 
     def __init__(
-        self, runtime: Runtime, watch: TemplateWatch, on_ended: Callable[[str], None]
+        self,
+        runtime: Runtime,
+        watch: TemplateWatch,
+        on_ended: Callable[[str], None],
+        mark_of: Callable[[str], int],
     ) -> None:
         self.known: dict[str, Course] = {}
         """The tags that start anew."""
         self._on_ended = on_ended
+        self._mark_of = mark_of
         self._refill_threads = runtime.refill_threads
         self._post = runtime.post
         self._call_later = runtime.link.call_later
@@ -101,7 +119,7 @@ class PeriodTags:
         course = self.known.get(app_tag)
         if course is not None and now >= course.until and self._clock is not None:
             before = course.row
-            course.advance(self._clock, now)
+            course.advance(self._clock, now, self._mark_of)
             if before and before != course.row:
                 self._call_later(_LINGER, lambda: self._on_ended(before))
         return course
