@@ -91,8 +91,7 @@ class Period:
 
     def begins(self, zone: "ZoneInfo") -> datetime:
         """Give the time in UTC at which it begins: its first midnight in the time zone."""
-        # Where clocks leap over midnight, Python reads it as if they had not: about the leap.
-        return datetime.combine(self.first, time(), zone).astimezone(UTC)
+        return _midnight(self.first, zone)
 
     def ends(self, zone: "ZoneInfo") -> datetime:
         """Give the time in UTC at which the next one begins."""
@@ -126,6 +125,12 @@ class Period:
 
     def __repr__(self) -> str:
         return f"Period.parse({str(self)!r})"
+
+
+@lru_cache(maxsize=1024)  # many tags have the same zone, and each looks every second
+def _midnight(day: date, zone: "ZoneInfo") -> datetime:
+    # Where clocks leap over midnight, Python reads it as if they had not: about the leap.
+    return datetime.combine(day, time(), zone).astimezone(UTC)
 
 
 _SURELY_IN_NEXT: Final = {PeriodKind.DAY: 1, PeriodKind.MONTH: 31, PeriodKind.YEAR: 366}

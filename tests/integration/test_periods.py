@@ -163,6 +163,7 @@ def test_a_clock_that_is_set_back_brings_no_period_back(
     assert draw(caller, "slip") == ("2026-11-27", 2)
 
 
+@pytest.mark.long
 def test_a_failover_that_loses_the_row_of_a_period_whose_beginning_is_yet_to_come(
     fleet: Fleet, caller: ForeignClient, database: Database, clock: Clock
 ) -> None:

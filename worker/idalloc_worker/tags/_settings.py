@@ -14,9 +14,12 @@ DEFAULT_TARGET_COVER: Final = 600.0
 """Seconds that the ids in memory are to last."""
 
 
+_KINDS: Final = frozenset(PeriodKind)
+
+
 def is_kind(period: object) -> bool:
     """Tell a tag that starts anew by its column `period` from the row of one of its periods."""
-    return period in set(PeriodKind)
+    return period in _KINDS
 
 
 def _check_period(text: str) -> None:
