@@ -161,11 +161,8 @@ TEMPLATES: Final = (
     Rule(
         "A row is made without a lock on any other tag's.",
         _SQL,
-        '"WHERE template.app_tag = %(template)s "\n'
-        '    "AND CAST(template.app_tag AS BINARY) = CAST(%(template)s AS BINARY) "\n'
-        '    "AND template.period',
-        '"WHERE CAST(template.app_tag AS BINARY) = CAST(%(template)s AS BINARY) "\n'
-        '    "AND template.period',
+        '"template.app_tag = %(template)s "\n    "AND CAST(',
+        '"CAST(',
         (_FIRST_USE,),
     ),
     Rule(

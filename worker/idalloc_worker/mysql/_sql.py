@@ -14,6 +14,11 @@ _TABLE_NAME: Final = re.compile(r"[A-Za-z0-9_$]{1,64}")
 # collation says they are. CAST, because MySQL 8 and later warn that the BINARY operator will go.
 _THIS_TAG: Final = "app_tag = %(app_tag)s AND CAST(app_tag AS BINARY) = CAST(%(app_tag)s AS BINARY)"
 
+_THE_TEMPLATE: Final = (
+    "template.app_tag = %(template)s "
+    "AND CAST(template.app_tag AS BINARY) = CAST(%(template)s AS BINARY)"
+)
+"""The same of the row that another one is made from."""
 
 _DEFINED: Final = {name: f"{name} {column.sql_type}" for name, column in COLUMNS.items()}
 
@@ -33,6 +38,7 @@ class Statement:
         names = settings_columns(columns)
         parts = {
             "<this tag>": _THIS_TAG,
+            "<the template>": _THE_TEMPLATE,
             "<table>": quoted(check_table_name(table)),
             "<columns>": ", ".join(names),
             "<copied>": ", ".join(f"template.{name}" for name in names),
@@ -161,8 +167,7 @@ ADD_FROM_PATTERN: Final = Statement(
     "that still is one. One statement, which does nothing where somebody else has made it.",
     "INSERT INTO <table> (app_tag, max_id, <columns>) "
     "SELECT %(app_tag)s, 0, <copied> FROM <table> AS template "
-    "WHERE template.app_tag = %(template)s "
-    "AND CAST(template.app_tag AS BINARY) = CAST(%(template)s AS BINARY) "
+    "WHERE <the template> "
     "AND template.new_per_minute >= 1 "
     "ON DUPLICATE KEY UPDATE max_id = <table>.max_id",
 )
@@ -172,8 +177,7 @@ ADD_PERIOD: Final = Statement(
     "database's clock. One statement, which does nothing where somebody else has made it.",
     "INSERT INTO <table> (app_tag, max_id, period, <columns>) "
     "SELECT %(app_tag)s, 0, %(period)s, <copied> FROM <table> AS template "
-    "WHERE template.app_tag = %(template)s "
-    "AND CAST(template.app_tag AS BINARY) = CAST(%(template)s AS BINARY) "
+    "WHERE <the template> "
     "AND template.period = %(kind)s "
     "AND UTC_TIMESTAMP(6) >= %(begins)s AND UTC_TIMESTAMP(6) < %(until)s "
     "ON DUPLICATE KEY UPDATE max_id = <table>.max_id",

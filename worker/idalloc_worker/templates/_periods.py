@@ -20,7 +20,6 @@ from idalloc_worker.templates._watch import TemplateWatch
 CLOCK_INTERVAL: Final = 1.0
 """Seconds between two looks at the database's clock, where there are such tags."""
 
-
 _LINGER: Final = 60.0
 """Seconds for which ids of a period that has ended are kept: a request may have waited."""
 
