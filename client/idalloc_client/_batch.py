@@ -29,7 +29,7 @@ class IdBatch(Sequence[int]):
     ids of an ordinary tag, which never come twice.
     """
 
-    __slots__ = ("_ends", "_ranges", "app_tag", "period", "worker")
+    __slots__ = ("_ends", "_ranges", "app_tag", "period", "shortcut", "worker")
 
     def __init__(
         self,
@@ -41,6 +41,8 @@ class IdBatch(Sequence[int]):
         self.worker = worker
         self.period = period
         self.app_tag = app_tag
+        self.shortcut: str | None = None
+        """The queue of the tag's owner, if the worker named it; further requests may go there."""
         # A list is faster than a generator: one of these is made for each reply.
         self._ranges = tuple([range(start, end) for start, end in ranges])
         self._ends = tuple(accumulate(map(len, self._ranges)))

@@ -10,7 +10,7 @@ from devstack.attacks.floods import ALLOC, HEALTH
 from devstack.attacks.honest import ORDERED_TAG, PLAIN_TAG
 from devstack.attacks.intruder import Intruder
 from devstack.attacks.wire import DIRECT_REPLY_TO, message
-from idalloc_schemas import MARKS_STREAM
+from idalloc_schemas import ALLOC_REQUEST_TYPE, MARKS_STREAM
 from idalloc_worker.ordered._bundles import BUNDLE_TYPE
 from idalloc_worker.tags._partitions import QUEUES, partition_of
 
@@ -65,6 +65,28 @@ def large_bundles(intruder: Intruder) -> None:
 def flood_of_ordered(intruder: Intruder) -> None:
     """Fill the queue of a partition with anything, as fast as a socket takes it."""
     intruder.flood_with(_prepared(QUEUES[partition_of(ORDERED_TAG)], b"{}"))
+
+
+def _to_owner(intruder: Intruder, app_tag: str, at: str, ids: int = 1) -> None:
+    queue = QUEUES[partition_of(at)]
+    body = json.dumps({"app_tag": app_tag, "count": ids}).encode()
+    intruder.flood(queue, body, type=ALLOC_REQUEST_TYPE, reply_to=DIRECT_REPLY_TO)
+    intruder.asks(app_tag, ids * intruder.deeds.messages)
+
+
+def singles_to_an_owner(intruder: Intruder) -> None:
+    """Ask an ordered tag's owner for one id, as fast as a socket takes it."""
+    _to_owner(intruder, ORDERED_TAG, ORDERED_TAG)
+
+
+def exhaustion_at_an_owner(intruder: Intruder) -> None:
+    """Ask an owner for a million ids at a time of a tag that has 2^31."""
+    _to_owner(intruder, ORDERED_VICTIM, ORDERED_VICTIM, 10**6)
+
+
+def singles_to_another_owner(intruder: Intruder) -> None:
+    """Ask an owner for a tag of another partition."""
+    _to_owner(intruder, ORDERED_VICTIM, ORDERED_TAG)
 
 
 def _fleet_bodies() -> list[bytes]:

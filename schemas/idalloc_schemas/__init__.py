@@ -20,6 +20,7 @@ from idalloc_schemas._names import (
     HEALTH_REQUEST_TYPE,
     LOCAL_EXCHANGE,
     MARKS_STREAM,
+    ORDERED_QUEUE_PREFIX,
     REQUEST_EXCHANGE,
 )
 from idalloc_schemas._period import Period, PeriodKind
@@ -75,6 +76,7 @@ __all__ = [
     "MARKS_STREAM",
     "MAX_APP_TAG_LENGTH",
     "MAX_ID",
+    "ORDERED_QUEUE_PREFIX",
     "REQUEST_EXCHANGE",
     "Alive",
     "AllocReply",

@@ -4,7 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from idalloc_schemas._fields import AppTag, Count, Id, IdRange, PeriodText, SuccessCode
+from idalloc_schemas._fields import AppTag, Count, Id, IdRange, PeriodText, QueueName, SuccessCode
 from idalloc_schemas._period import Period
 
 
@@ -28,6 +28,8 @@ class AllocReply(BaseModel):
     ranges: Annotated[list[IdRange], Field(min_length=1)]
     period: PeriodText | None = None
     """The day, month or year in which all of the ids are unique, for a tag that has such."""
+    queue: QueueName | None = None
+    """Where the owner of an ordered tag takes requests for it: one there saves the way to it."""
 
     @model_validator(mode="after")
     def _check_order(self) -> Self:
@@ -48,5 +50,5 @@ class AllocReply(BaseModel):
         return sum([right - left for left, right in self.ranges])
 
     def encode(self) -> bytes:
-        """Write the reply as JSON, without a period where there is none."""
+        """Write the reply as JSON, without what there is none of."""
         return self.model_dump_json(exclude_none=True).encode()

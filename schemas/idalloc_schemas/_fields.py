@@ -27,6 +27,8 @@ PeriodText = Annotated[
 ]
 """A period as it is written: `2026-11-26`, `2026-11` or `2026`."""
 
+QueueName = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=255)]
+
 Natural = Annotated[StrictInt, Field(ge=0, json_schema_extra=_INT64)]
 """How many there are of something."""
 

@@ -13,6 +13,8 @@ LOCAL_EXCHANGE: Final = "id.local"
 """Of the type `x-local-random` (RabbitMQ 4): gives a request for ids to a worker that is connected
 to the same node as its caller. Workers have a queue each, named with this, a dot and a random word.
 """
+ORDERED_QUEUE_PREFIX: Final = "id.ordered."
+"""A queue for each partition of the ordered tags, named with this and the partition's number."""
 FLEET_EXCHANGE: Final = "id.fleet"
 """Fanout among workers; each has a queue of its own, named with this, a dot and a random word."""
 FLEET_HEALTH_EXCHANGE: Final = "id.fleet.health"

@@ -11,6 +11,7 @@ import pytest
 from devstack import Database, Management
 from devstack.ordered import Owners, WorkerUser, add_ordered_tag, make_columns
 from devstack.workers import Fleet, blocking_connection
+from idalloc_client import IdClient
 from idalloc_schemas import AllocRequest
 from idalloc_worker.ordered._bundles import OrderedRequest, encode_bundle
 from idalloc_worker.tags._partitions import (
@@ -256,6 +257,55 @@ def test_an_owner_that_stops_gives_back_what_it_holds(
     assert database.query("SELECT max_id FROM segments WHERE app_tag = 'order'") == [(8,)]
     fleet.start()
     assert ask(caller, "order")[0]["id"] == 8
+
+
+def test_a_caller_goes_on_with_the_owner_itself(fleet: Fleet, database: Database) -> None:
+    """Whoever gets the first request, the others save the way through it; the ids have no gap."""
+    add_ordered_tag(database, "order", step=10)
+    fleet.start(3)
+    with IdClient(fleet.amqp_url) as client:
+        assert [client.next_id("order") for _ in range(50)] == list(range(1, 51))
+        counters = [health.counters for health in client.fleet_health()]
+    assert sum(each.get("forwarded", 0) for each in counters) == 1
+    assert sum(each.get("owned", 0) for each in counters) == 50
+
+
+def test_a_caller_whose_owners_queue_is_deleted(fleet: Fleet, database: Database) -> None:
+    """Its request comes back from the broker, and goes to any worker."""
+    add_ordered_tag(database, "order", step=100)
+    fleet.start()
+    with IdClient(fleet.amqp_url, timeout=30.0) as client:
+        assert [client.next_id("order") for _ in range(2)] == [1, 2]
+        with blocking_connection(fleet.amqp_url) as connection:
+            connection.channel().queue_delete(QUEUES[partition_of("order")])
+        assert client.next_id("order") >= 200
+
+
+def test_a_request_at_an_owners_queue_is_like_one_at_id_alloc(
+    fleet: Fleet, database: Database, caller: ForeignClient, amqp_url: str
+) -> None:
+    """It has the same checks and errors; what does not belong there is answered as well."""
+    user = urlsplit(amqp_url).username
+    add_ordered_tag(database, "order", users=f"somebody {user}")
+    fleet.start(2)
+    queue = QUEUES[partition_of("order")]
+
+    def direct(body: bytes, where: str = queue, **properties: Any) -> Reply:
+        answer = caller.call(where, body, type="id.alloc.request", **properties)
+        assert answer is not None
+        reply: Reply = json.loads(answer[0])
+        return reply
+
+    first = direct(b'{"app_tag":"order"}', user_id=user)
+    assert (first["ranges"], first["queue"]) == ([[1, 2]], queue)
+    assert direct(b'{"app_tag":"order"}')["resp_code"] == -5
+    assert direct(b'{"app_tag":"order","count":0}')["resp_code"] == -2
+    assert direct(b'{"app_tag":"missing"}')["resp_code"] == -3
+    ordinary = direct(b'{"app_tag":"%s"}' % TAG.encode())
+    assert ordinary["resp_code"] == 0
+    assert "queue" not in ordinary
+    elsewhere = QUEUES[(partition_of("order") + 1) % 8]
+    assert direct(b'{"app_tag":"order"}', elsewhere, user_id=user)["resp_code"] == -2
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"requests":[["made-up",0,"r",null,null]]}'])

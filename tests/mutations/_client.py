@@ -585,4 +585,25 @@ CLIENT: Final = (
         "        if not number:\n",
         ("tests/unit/text/test_number.py",),
     ),
+    Rule(
+        "What is sent again goes to any worker, not to an owner that may not read it.",
+        _PENDING,
+        "            if again:\n                self._route.owner_missed(now)",
+        "            if False:\n                self._route.owner_missed(now)",
+        (_PENDING_TESTS,),
+    ),
+    Rule(
+        "Who may write to one exchange only writes to no owner's queue.",
+        "client/idalloc_client/_rpc/_route.py",
+        "None if self.exchange or now < self._no_owner_until else shortcut",
+        "None if now < self._no_owner_until else shortcut",
+        (_PENDING_TESTS,),
+    ),
+    Rule(
+        "A request that its owner's queue did not take goes to any worker.",
+        _PENDING,
+        "if call is not None and not self._sent_around_owner(correlation_id, call):",
+        "if call is not None:",
+        (_PENDING_TESTS,),
+    ),
 )

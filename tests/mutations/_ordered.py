@@ -47,8 +47,8 @@ ORDERED: Final = (
     Rule(
         "What comes on a channel that is being closed is not served.",
         _OWNER,
-        "        if delivery.session is not self._session:\n            return",
-        "        if False:\n            return",
+        "if session is None or delivery.session is not session:",
+        "if session is None:",
         ("tests/unit/ordered/test_partition_owner.py",),
     ),
     Rule(
@@ -341,5 +341,47 @@ ORDERED: Final = (
         "        if self.silent:\n",
         "        if False:\n",
         ("tests/unit/ordered/test_partition_owner.py",),
+    ),
+    Rule(
+        "A caller's request is the owner's only behind the fence, and if nobody had it before.",
+        _FENCES,
+        "return partition.fence is not None and not delivery.redelivered",
+        "return True",
+        (_FENCES_TESTS,),
+    ),
+    Rule(
+        "A caller's request is answered by the generation that it came to, or passed on.",
+        _OWNER,
+        "return request.admitted and request.session is self._session",
+        "return request.admitted",
+        ("tests/unit/ordered/test_partition_owner.py",),
+    ),
+    Rule(
+        "A caller cannot fill a partition's queue faster than it is emptied.",
+        _OWNER,
+        "return self._of_turn[delivery.user] > _MOST_OF_TURN",
+        "return False",
+        ("tests/unit/ordered/test_partition_owner.py",),
+    ),
+    Rule(
+        "An owner gives no ids of another partition's tag, whoever asks it for them.",
+        _ORDERED,
+        "elif not _belongs_to(delivery):",
+        "elif False:",
+        (_TAGS_TESTS,),
+    ),
+    Rule(
+        "What waited for its period is drawn for a channel that lives.",
+        "worker/idalloc_worker/service/_requests.py",
+        "if not delivery.session.usable:",
+        "if False:",
+        ("tests/unit/service/test_requests.py",),
+    ),
+    Rule(
+        "A caller's request that was taken singly is answered, and not put back unsigned.",
+        "worker/idalloc_worker/requests/_quarantine.py",
+        "bundle = group.kind == ORDERED and properties.type != _REQUEST",
+        "bundle = group.kind == ORDERED",
+        ("tests/unit/requests/test_quarantine.py",),
     ),
 )

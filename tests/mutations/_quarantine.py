@@ -61,7 +61,7 @@ QUARANTINE: Final = (
     Rule(
         "A bundle is for the owner of its partition.",
         _QUARANTINE,
-        "        if group.kind == ORDERED:\n            self._put_back",
+        "        if bundle:\n            self._put_back",
         "        if False:\n            self._put_back",
         (_UNIT,),
     ),

@@ -10,8 +10,9 @@ from enum import Enum, auto
 from itertools import count
 
 from idalloc_client.amqp._io._frames import Properties
-from idalloc_schemas import ALLOC_QUEUE, encode_alloc_request
+from idalloc_schemas import ALLOC_QUEUE, ALLOC_REQUEST_TYPE, encode_alloc_request
 from idalloc_worker.counters._registry import Event
+from idalloc_worker.tags import QUEUES, partition_of
 from tests.simulation._broker import Message
 from tests.simulation._choices import Choices, Step
 from tests.simulation._clock import WAIT
@@ -192,9 +193,21 @@ class Simulation:
     def _ask(self) -> None:
         tag = self._tags[self._choices.below(len(self._tags))]
         number = self.world.judge.asked(tag)
-        properties = Properties(reply_to=b"caller", correlation_id=b"%d" % number)
+        properties = Properties(
+            type=ALLOC_REQUEST_TYPE.encode(), reply_to=b"caller", correlation_id=b"%d" % number
+        )
         body = encode_alloc_request(tag, 1 + self._choices.below(2))
-        self.world.broker.queues[ALLOC_QUEUE].push(Message("", ALLOC_QUEUE, body, properties))
+        queue = self._queue_for(tag)
+        self.world.broker.queues[queue].push(Message("", queue, body, properties))
+
+    def _queue_for(self, tag: str) -> str:
+        """Choose the way to any worker, or to an ordered tag's owner, if there is its queue."""
+        queue = QUEUES[partition_of(tag)]
+        to_owner = tag in self._weather.ordered and queue in self.world.broker.queues
+        if not to_owner or self._choices.below(2):
+            return ALLOC_QUEUE
+        self.world.judge.counts["direct"] += 1
+        return queue
 
     # Faults
 

@@ -24,6 +24,7 @@ class BatchRequest:
         "holds_place",
         "rest",
         "sent_at",
+        "shortcut",
         "spec",
         "tag_queue",
     )
@@ -40,6 +41,7 @@ class BatchRequest:
         self._on_finished: OnFinished | None = on_finished
         self.carrier: Carrier | None = None
         self.correlation_id = b""
+        self.shortcut = tag_queue.shortcut
         self.holds_place = False  # one of its queue's few, which full requests do not need
         self.tag_queue = tag_queue
         self.batch = batch

@@ -366,6 +366,7 @@ class Batcher:
 
     def _conclude(self, request: BatchRequest, outcome: RawReply | IdAllocError) -> None:
         ids = request.read(outcome)
+        request.tag_queue.shortcut = ids.shortcut if isinstance(ids, IdBatch) else None
         if request.carrier is not None:
             request.carrier.finished(ids if isinstance(ids, IdAllocError) else None)
         if not isinstance(ids, IdBatch):

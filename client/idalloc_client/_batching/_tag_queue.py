@@ -89,6 +89,7 @@ class TagQueue:
         "left_at",
         "request_size",
         "retry",
+        "shortcut",
         "single",
         "waiting",
     )
@@ -119,6 +120,8 @@ class TagQueue:
         """When its last request left."""
         self.held_back = False
         """Whether a timer lets the next request go."""
+        self.shortcut: str | None = None
+        """The queue of the tag's owner, if the last answer named it: a request may go there."""
         self.eager = True
         """Whether the next caller makes a request leave."""
         self.full = False

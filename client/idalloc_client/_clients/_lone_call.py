@@ -32,6 +32,7 @@ class LoneCall:
     clock: Callable[[], float] = time.monotonic
     correlation_id: bytes = b""
     refusals: Refusals | None = None
+    shortcut: str | None = None
 
     def ask(self) -> None:
         self.correlation_id = self.pending.add(self)

@@ -31,6 +31,7 @@ class FleetReplies:
         self.spec = spec
         self.deadline = deadline
         self.carrier: Carrier | None = None
+        self.shortcut: str | None = None
         self.replies: dict[str, RawReply] = {}
         """The last one of each worker: a request that was sent again is answered again."""
         self.error: IdAllocError | None = None

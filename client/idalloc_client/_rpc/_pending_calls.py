@@ -47,6 +47,8 @@ _log = logging.getLogger("idalloc.client")
 _REPLY_TO = b"amq.rabbitmq.reply-to"
 _CONSUMER_TAG = "replies"
 _CONTENT_TYPE = CONTENT_TYPE.encode()
+_OWNERS_PATIENCE = 0.2
+"""Seconds before a request that went to its tag's owner, and is doubted, goes to any worker."""
 _MAX_EXPIRATION_MS = 2**32 - 1  # the broker refuses a longer one
 
 
@@ -58,6 +60,8 @@ class PendingCall(Protocol):
     """On the clock of `PendingCalls`."""
     carrier: Carrier | None
     """What takes its callers' trace context along, if any of them has one."""
+    shortcut: str | None
+    """The queue of its tag's owner, while it is to go there first."""
 
     def finish(self, outcome: RawReply | IdAllocError) -> None:
         """End the call; may come twice, and the first outcome stands."""
@@ -184,7 +188,10 @@ class PendingCalls:
             self._copies.begin(self._calls, correlation_id, now)
             self._silence.begin(now)
             channel.confirm(self._on_confirm)
-        if self._copies.wants(correlation_id, now, self.round_trip.patience):
+        patience = self.round_trip.patience
+        if call.shortcut is not None:  # there is another way
+            patience = min(patience, _OWNERS_PATIENCE)
+        if self._copies.wants(correlation_id, now, patience):
             self.counters.resent += 1
             self._send(correlation_id, call, again=True)
         elif self._silence.given_up(now):
@@ -292,6 +299,10 @@ class PendingCalls:
         if channel is None or not channel.is_open or self._blocked or remaining_ms <= 0:
             return
         spec = call.spec
+        if call.shortcut is not None:
+            if again:
+                self._route.owner_missed(now)
+            call.shortcut = self._route.to_owner(call.shortcut, now)
         properties = Properties(
             content_type=_CONTENT_TYPE,
             correlation_id=correlation_id,
@@ -303,13 +314,14 @@ class PendingCalls:
         carrier = call.carrier
         if carrier is not None:
             properties.headers = carrier.headers
-        queue, other = spec.queue.encode(), self._route.other(spec.queue, now, again=again)
+        queue, other = call.shortcut or spec.queue, self._route.other(spec.queue, now, again=again)
+        key = queue.encode()
         try:
-            channel.publish(queue, properties, spec.body, mandatory=True, exchange=other)
+            channel.publish(key, properties, spec.body, mandatory=True, exchange=other)
         except ValueError as error:  # a trace context that is no text, or fits into no frame
             _log.debug("A request goes without its trace context: %s", error)
             properties.headers = None
-            channel.publish(queue, properties, spec.body, mandatory=True, exchange=other)
+            channel.publish(key, properties, spec.body, mandatory=True, exchange=other)
         if carrier is not None:
             carrier.headers = properties.headers
             exchange = channel.exchange if other is None else other
@@ -345,8 +357,17 @@ class PendingCalls:
         for correlation_id in self._unconfirmed.settle(number, multiple=multiple).values():
             if self._copies.told(correlation_id, now, taken=taken) or taken:
                 continue
-            if (call := self._calls.pop(correlation_id, None)) is not None:
+            call = self._calls.get(correlation_id)
+            if call is not None and not self._sent_around_owner(correlation_id, call):
+                del self._calls[correlation_id]
                 call.finish(QueueFullError())
+
+    def _sent_around_owner(self, correlation_id: bytes, call: PendingCall) -> bool:
+        """Send a request to any worker that its owner's queue did not take."""
+        if call.shortcut is None:
+            return False
+        self._send(correlation_id, call, again=True)
+        return True
 
     def _on_return(
         self, _channel: Channel, method: Basic.Return, properties: BasicProperties, _body: bytes
@@ -354,6 +375,8 @@ class PendingCalls:
         correlation_id = str(properties.correlation_id).encode()
         call = self._calls.get(correlation_id)
         if call is None:
+            return
+        if method.routing_key == call.shortcut and self._sent_around_owner(correlation_id, call):
             return
         if self._route.returned(str(method.exchange), self._clock()):
             self._send(correlation_id, call)

@@ -36,15 +36,20 @@ def alloc_request(app_tag: str, count: int) -> RequestSpec[IdBatch]:
     """Ask for `count` ids of a tag; both have passed `check_draw`, or are sums of what has."""
 
     def read(raw: RawReply) -> IdBatch:
-        period, ranges = None, contract.read_alloc_success(raw.body)
-        if ranges is None:
+        period, usual = None, contract.read_alloc_success(raw.body)
+        if usual is not None:
+            ranges, queue = usual
+        else:
             reply = _checked(contract.parse_alloc_reply, raw.body, app_tag)
-            ranges = reply.ranges
+            ranges, queue = reply.ranges, reply.queue
             period = None if reply.period is None else contract.Period.parse(reply.period)
         got = sum(right - left for left, right in ranges)
         if got != count:
             raise BadReplyError(f"asked for {count} ids of {app_tag!r}, got {got}")
-        return IdBatch(ranges, raw.worker, period, app_tag)
+        ids = IdBatch(ranges, raw.worker, period, app_tag)
+        if queue is not None and queue.startswith(contract.ORDERED_QUEUE_PREFIX):
+            ids.shortcut = queue
+        return ids
 
     body = contract.encode_alloc_request(app_tag, count)
     return RequestSpec(contract.ALLOC_QUEUE, contract.ALLOC_REQUEST_TYPE, body, read)

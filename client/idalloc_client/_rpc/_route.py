@@ -8,6 +8,10 @@ from idalloc_schemas import ALLOC_QUEUE, LOCAL_EXCHANGE
 NO_WORKER_HERE: Final = 5.0
 """Seconds for which requests go around the exchange after one came back: no worker is there."""
 
+NO_OWNER: Final = 60.0
+"""Seconds for which requests for ordered tags go to any worker, after one came to nothing at its
+owner's queue: that may be full, or have an owner of an earlier version, which does not read it."""
+
 NO_EXCHANGE: Final = 60.0
 """Seconds for which they do after the broker has refused the exchange: each try costs a channel."""
 
@@ -27,6 +31,15 @@ class Route:
         """What requests are sent through unless `other` says otherwise."""
         self._local = exchange == LOCAL_EXCHANGE
         self._around_until = -inf
+        self._no_owner_until = -inf
+
+    def to_owner(self, shortcut: str | None, now: float) -> str | None:
+        """Name the owner's queue for a request, unless an operator chose an exchange for it."""
+        return None if self.exchange or now < self._no_owner_until else shortcut
+
+    def owner_missed(self, now: float) -> None:
+        """Hear that a request came to nothing in the queue of its tag's owner."""
+        self._no_owner_until = now + NO_OWNER
 
     def other(self, queue: str, now: float, *, again: bool) -> bytes | None:
         """Name another exchange for a request; None if it goes the usual way."""

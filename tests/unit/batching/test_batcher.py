@@ -29,7 +29,7 @@ from idalloc_client._batching._tag_queue import Batch
 from idalloc_client._rpc._copies import RoundTrip
 from idalloc_client._rpc._request_spec import RawReply, RequestSpec
 from idalloc_client._stats._counters import ClientCounters
-from idalloc_schemas import encode_alloc_success
+from idalloc_schemas import Period, encode_alloc_success
 
 
 class Timer:
@@ -703,3 +703,30 @@ def test_a_request_without_an_answer_is_doubted() -> None:
     assert world.doubted == []
     world.pass_time(SLOW)
     assert set(world.doubted) == {b"1"}
+
+
+def test_requests_go_to_the_owner_that_an_answer_named() -> None:
+    """Until one names none: the tag is not ordered any more, or its owner an earlier version."""
+    november = Period.parse("2026-11")
+    world = World()
+    for queue in ("id.ordered.5", None, "id.ordered.5", "orders"):
+        world.ask()
+        world.turn()
+        call = world.sent.pop()
+        call.finish(RawReply(encode_alloc_success([(1, 2)], None, queue), "w"))
+        world.turn()
+        world.ask()
+        world.turn()
+        assert world.sent[-1].shortcut == (queue if queue != "orders" else None)
+        world.answer(-1)
+    world.ask()
+    world.turn()
+    world.sent.pop().finish(RawReply(encode_alloc_success([(1, 2)], november, "id.ordered.5"), "w"))
+    world.ask()
+    world.turn()
+    assert world.sent[-1].shortcut == "id.ordered.5"
+    world.refuse(-6)
+    world.ask()
+    world.pass_time(1.0)
+    world.turn()
+    assert world.sent[-1].shortcut is None

@@ -180,3 +180,19 @@ def test_what_no_worker_sent_is_no_fence(bench: Bench) -> None:
     bench.own()
     assert bench.deliver(3, forged)
     assert bench.passed_over == 0
+
+
+def test_a_callers_request_is_the_owners_only_behind_the_fence(bench: Bench) -> None:
+    """And not if it was with somebody before: what is held may be lower than what that one gave."""
+    session: Any = bench
+
+    def admits(*, redelivered: bool = False) -> bool:
+        delivery = Delivery(session, 9, QUEUE, None, None, redelivered, user=b"alice")
+        return bench.fences.admits_direct(delivery)
+
+    assert not admits()
+    assert [key for key, _, _ in bench.sent] == [QUEUE.encode()], "it asks for its fence"
+    assert not bench.come_back(2)
+    assert admits()
+    assert not admits(redelivered=True)
+    assert bench.passed_over == 0

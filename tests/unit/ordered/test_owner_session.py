@@ -105,3 +105,19 @@ def test_what_is_left_goes_back_with_the_channel(bench: Bench) -> None:
     bench.session.hand_back(request)
     bench.session.reply(request, b"1", "t")
     assert bench.turn() == []
+
+
+def test_a_callers_request_is_finished_by_itself(bench: Bench) -> None:
+    """It is acknowledged, or handed back, unless its channel is about to be given up."""
+    message = Delivery(bench.session, 1, "id.ordered.0", b"q", b"c", redelivered=False, user=b"u")
+    request = bench.session.direct(message)
+    assert request.owner_queue is None
+    request.drawn = True
+    assert request.owner_queue == "id.ordered.0"
+    bench.session.reply(request, b"1", "t")
+    assert bench.turn() == [("reply", b"q", b"1"), ("ack", 1, False)]
+    for leaving, sent in ((False, [("reject", 2, True)]), (True, [])):
+        bench.session.leaving = leaving
+        again = Delivery(bench.session, 2, "id.ordered.0", None, None, redelivered=False)
+        bench.session.hand_back(bench.session.direct(again))
+        assert bench.turn() == sent

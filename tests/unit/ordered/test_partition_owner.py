@@ -10,7 +10,9 @@ from pika.exceptions import ChannelClosedByBroker
 from idalloc_client.amqp._io._delivery_reader import OnDelivery
 from idalloc_client.amqp._io._frames import Properties
 from idalloc_worker.ordered._fences import FENCE_TYPE
+from idalloc_worker.ordered._owner_session import DirectRequest
 from idalloc_worker.ordered._partition_owner import PartitionOwner
+from idalloc_worker.requests._session import Delivery
 from idalloc_worker.tags._partitions import (
     QUEUE_ARGUMENTS,
     QUEUES,
@@ -141,11 +143,13 @@ class Bench:
     def __init__(self) -> None:
         self.later: list[tuple[float, Callable[[], None]]] = []
         self.bundles: list[str] = []
+        self.requests: list[DirectRequest] = []
         self.ends = 0
+        self.soon: list[Callable[[], None]] = []
         self.owner = PartitionOwner(
             WORKER,
             SimpleNamespace(
-                call_soon=lambda callback: callback(),
+                call_soon=self.soon.append,
                 call_later=lambda delay, callback: self.later.append((delay, callback)),
                 message_channel=FakeMessageChannel,
             ),
@@ -155,10 +159,21 @@ class Bench:
             on_replied=lambda _since: None,
             on_end=self._on_end,
         )
+        self.owner.on_request = lambda delivery, _properties, _body: self._on_request(delivery)
         self.connection: Any = FakeConnection()
+
+    def _on_request(self, delivery: Delivery) -> None:
+        assert isinstance(delivery, DirectRequest)
+        self.requests.append(delivery)
 
     def _on_end(self) -> None:
         self.ends += 1
+
+    def end_turn(self) -> None:
+        """Run what is to follow all that was read."""
+        soon, self.soon[:] = list(self.soon), []
+        for callback in soon:
+            callback()
 
     def pass_time(self) -> None:
         """Run what is due, in the order in which it is."""
@@ -416,3 +431,51 @@ def test_an_owner_of_a_quorum_queue_leaves_with_all_that_it_has(
     assert (quorum.is_open, bench.ends) == (False, 0)  # nothing is void: what is left is given back
     bench.pass_time()
     assert bench.connection.last is quorum
+
+
+DIRECT = Properties(type=b"id.alloc.request", user_id=b"alice", reply_to=b"q")
+
+
+def test_a_callers_request_is_answered_by_the_generation_it_came_to(bench: Bench) -> None:
+    """Not by the next one, which knows nothing of what went out meanwhile."""
+    channel = bench.begin()
+    channel.deliver(QUEUES[3], properties=DIRECT)
+    (request,) = bench.requests
+    assert (request.queue, request.partition, request.user) == ("id.alloc", QUEUES[3], b"alice")
+    assert bench.owner.owns(request)
+    assert (bench.bundles, bench.owner.delivered_to) == ([], {3})
+    channel.close_by_broker(404)
+    assert not bench.owner.owns(request)
+    bench.pass_time()
+    bench.join()
+    assert not bench.owner.owns(request)
+    channel.deliver(QUEUES[3], properties=DIRECT)
+    assert len(bench.requests) == 1, "it came while the channel was being closed"
+
+
+def test_a_callers_request_at_a_quorum_queue_is_passed_on_before_the_fence(bench: Bench) -> None:
+    """Somebody else may have been the owner just now."""
+    bench.connection = FakeConnection("4.3.0")
+    channel = bench.begin()
+    channel.deliver(QUEUES[3], properties=DIRECT)
+    assert not bench.owner.owns(bench.requests[0])
+    assert not bench.owner.delivered_to
+    (key, fence, body), *_ = channel.published
+    assert (key, fence.type) == (QUEUES[3].encode(), FENCE_TYPE)
+    channel.deliver(QUEUES[3], 2, properties=fence, body=body)
+    channel.deliver(QUEUES[3], 3, properties=DIRECT)
+    assert bench.owner.owns(bench.requests[1])
+
+
+def test_one_user_cannot_fill_a_turn(bench: Bench) -> None:
+    """What it sends beyond a measure is dropped, in each turn; others are served beside it."""
+    channel = bench.begin()
+    greedy = Properties(type=b"id.alloc.request", user_id=b"greedy", reply_to=b"q")
+    for number in range(300):
+        channel.deliver(QUEUES[3], number + 1, properties=greedy)
+    channel.deliver(QUEUES[3], 301, properties=DIRECT)
+    assert [request.user for request in bench.requests] == [b"greedy"] * 64 + [b"alice"]
+    bench.end_turn()
+    assert len(channel.acks) == 300 - 64, "those have an outcome"
+    channel.deliver(QUEUES[3], 302, properties=greedy)
+    assert len(bench.requests) == 66

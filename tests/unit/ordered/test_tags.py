@@ -9,13 +9,13 @@ import pytest
 from pika.exceptions import ChannelClosedByBroker
 
 from idalloc_client.amqp._io._frames import Properties
-from idalloc_schemas import AllocRequest, Reserved
+from idalloc_schemas import AllocRequest, Reserved, RespCode
 from idalloc_worker.counters._counters import Counters
 from idalloc_worker.counters._registry import Event
 from idalloc_worker.engine._effects import Answer, Refused, StartRefill
 from idalloc_worker.engine._refusals import SHUTTING_DOWN
 from idalloc_worker.ordered._bundles import MAX_BYTES, OrderedRequest, encode_bundle
-from idalloc_worker.ordered._owner_session import OwnerSession
+from idalloc_worker.ordered._owner_session import DirectRequest, OwnerSession
 from idalloc_worker.ordered._tags import OrderedTags, Survey
 from idalloc_worker.requests._sample import SHOWN
 from idalloc_worker.requests._session import Delivery
@@ -305,3 +305,52 @@ def test_a_look_that_a_stop_cuts_off_is_nothing_to_complain_of(
     caplog.clear()
     bench.parts._on_survey(TimeoutError("cut off"), 1000.0)
     assert not caplog.records
+
+
+class DirectBench(BundleBench):
+    """The owner of a partition, and what it draws or passes on of what callers send to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.owned = True
+        self.jobs.clear()
+        self.parts._partition_owner = SimpleNamespace(owns=lambda _: self.owned, problem=None)
+
+    def take(self, app_tag: str, queue: str) -> DirectRequest:
+        request = self.session.direct(
+            Delivery(self.session, 1, queue, b"q", None, redelivered=False, user=b"alice")
+        )
+        request.request = AllocRequest(app_tag=app_tag)
+        self.ordered.take(request, 1000.0)
+        return request
+
+
+def test_an_owner_answers_what_callers_send_to_it() -> None:
+    """And says so, that they go on with it."""
+    bench = DirectBench()
+    request = bench.take("order", PARTITION)
+    assert (bench.asked, bench.jobs) == (["alice"], [])
+    assert request.owner_queue == PARTITION
+    assert bench.parts._counters.events[Event.OWNED] == 1
+
+
+def test_what_came_before_this_generation_is_passed_on() -> None:
+    """Unless its channel is closed: then the broker delivers it anew."""
+    bench = DirectBench()
+    bench.owned = False
+    request = bench.take("order", PARTITION)
+    assert (bench.asked, bench.jobs) == ([], [request])
+    assert request.owner_queue is None
+    channel: Any = bench.session._channel
+    channel.is_open = False
+    bench.take("order", PARTITION)
+    assert bench.jobs == [request]
+
+
+def test_a_tag_of_another_partition_is_not_asked_for_here() -> None:
+    """A flood of those would fill this queue until the broker has confirmed them in the other."""
+    bench = DirectBench()
+    refused: list[RespCode] = []
+    bench.parts._responder.refuse = lambda _, refusal: refused.append(refusal.code)
+    bench.take("order", QUEUES[(partition_of("order") + 1) % 8])
+    assert (refused, bench.asked, bench.jobs) == ([RespCode.INVALID_REQUEST], [], [])

@@ -95,7 +95,8 @@ class Bench:
             elif body == CULPRIT:
                 self.end(POISON)
             else:
-                sent = Properties(user_id=body, reply_to=b"x", expiration=b"2000")
+                kind = b"id.alloc.request" if body.startswith(b"direct") else None
+                sent = Properties(user_id=body, reply_to=b"x", expiration=b"2000", type=kind)
                 on_message(len(messages), sent, body)
 
         self.answer = answer
@@ -355,3 +356,13 @@ def test_an_end_waits_for_nothing_that_was_not_asked_for(bench: Bench) -> None:
     finished: list[int] = []
     bench.quarantine.finish(lambda: finished.append(1))
     assert (finished, bench.stops) == ([1], 1)
+
+
+def test_what_callers_have_sent_to_an_owner_is_like_other_requests(bench: Bench) -> None:
+    """It is passed on from here, under its sender's name; also what comes after the end."""
+    bench.queues[QUEUES[3]].extend([b"direct 1", CULPRIT, b"w", b"direct 2"])
+    bench.fail_twice()
+    bench.quarantine.begin(ordered=True)
+    bench.run()
+    assert bench.answered == [(ALLOC_QUEUE, b"direct 1"), (ALLOC_QUEUE, b"direct 2")]
+    assert list(bench.queues[QUEUES[3]]) == [b"w"]

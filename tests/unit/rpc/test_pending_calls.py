@@ -21,7 +21,7 @@ from idalloc_client._errors import (
 from idalloc_client._memory import MemoryRestoredError, after_restore
 from idalloc_client._rpc._pending_calls import PendingCalls
 from idalloc_client._rpc._request_spec import RawReply, RequestSpec, alloc_request
-from idalloc_client._rpc._route import NO_EXCHANGE, NO_WORKER_HERE
+from idalloc_client._rpc._route import NO_EXCHANGE, NO_OWNER, NO_WORKER_HERE
 from idalloc_client._rpc._silent_channel import FIRST
 from idalloc_client._stats._counters import ClientCounters
 from idalloc_client._traces import Carrier
@@ -35,6 +35,7 @@ class Call:
     deadline: float = 10.0
     spec: RequestSpec[Any] = field(default_factory=lambda: alloc_request("order", 1))
     carrier: Carrier | None = None
+    shortcut: str | None = None
     outcomes: list[RawReply | IdAllocError] = field(default_factory=list)
 
     def finish(self, outcome: RawReply | IdAllocError) -> None:
@@ -52,6 +53,7 @@ class FakeMessageChannel:
         self.sent: list[Properties] = []
         self.exchange = b""
         self.through: list[bytes] = []
+        self.keys: list[bytes] = []
         self.on_confirm: Callable[[int, bool, bool], None] | None = None
 
     def confirm(self, on_confirm: Callable[[int, bool, bool], None]) -> None:
@@ -78,7 +80,7 @@ class FakeMessageChannel:
 
     def publish(
         self,
-        _queue: bytes,
+        queue: bytes,
         properties: Properties,
         _body: bytes,
         *,
@@ -87,6 +89,7 @@ class FakeMessageChannel:
     ) -> None:
         assert mandatory
         self.sent.append(properties)
+        self.keys.append(queue)
         self.through.append(self.exchange if exchange is None else exchange)
 
     def answer(self, number: int, body: bytes) -> None:
@@ -97,7 +100,8 @@ class FakeMessageChannel:
         correlation_id = self.sent[number].correlation_id
         assert correlation_id is not None
         properties = SimpleNamespace(correlation_id=correlation_id.decode())
-        method = SimpleNamespace(routing_key="id.alloc", exchange=self.through[number].decode())
+        key, exchange = self.keys[number].decode(), self.through[number].decode()
+        method = SimpleNamespace(routing_key=key, exchange=exchange)
         self.on_return(self, method, properties, b"")
 
 
@@ -435,3 +439,57 @@ def test_a_context_that_cannot_travel_stays_behind(monkeypatch: pytest.MonkeyPat
     assert [sent.headers for sent in bench.channel.sent] == [None]
     assert carrier.headers is None
     assert len(carrier.ways) == 1
+
+
+OWNERS = "id.ordered.5"
+
+
+def test_a_request_may_go_to_its_tags_owner(bench: Bench) -> None:
+    """If that is known; what is sent again goes to any worker, as others do for a while."""
+    call = Call(deadline=100.0, shortcut=OWNERS)
+    (number,) = bench.add(call)
+    assert bench.channel.keys == [b"id.ordered.5"]
+    bench.now = 1.0
+    bench.calls.doubt(number)
+    assert bench.channel.keys == [b"id.ordered.5", b"id.alloc"]
+    bench.add(Call(deadline=100.0, shortcut=OWNERS))
+    bench.now += NO_OWNER
+    bench.add(Call(deadline=100.0, shortcut=OWNERS))
+    assert bench.channel.keys[2:] == [b"id.alloc", b"id.ordered.5"]
+    bench.channel.answer(1, b"the answer to either")
+    assert len(call.outcomes) == 1
+
+
+@pytest.mark.parametrize("exchange", ["id.requests", "id.local"])
+def test_an_operator_may_say_where_requests_go(exchange: str) -> None:
+    """A user who may write to one exchange only would lose its channel at another."""
+    bench = Bench(exchange=exchange)
+    bench.add(Call(shortcut=OWNERS))
+    assert (bench.channel.keys, bench.channel.through) == ([b"id.alloc"], [exchange.encode()])
+
+
+def test_an_owners_queue_may_have_gone(bench: Bench) -> None:
+    """What comes back goes to any worker; if that comes back too, its caller hears of it."""
+    call = Call(shortcut=OWNERS)
+    bench.add(call)
+    bench.channel.give_back(0)
+    assert (bench.channel.keys, call.outcomes) == ([b"id.ordered.5", b"id.alloc"], [])
+    bench.channel.give_back(1)
+    (error,) = call.outcomes
+    assert isinstance(error, NoRouteError)
+
+
+def test_an_owners_queue_may_be_full(bench: Bench) -> None:
+    """What it did not take goes to any worker, once."""
+    doubted, call = Call(deadline=100.0), Call(deadline=100.0, shortcut=OWNERS)
+    (number,) = bench.add(doubted)
+    bench.now = 1.0
+    bench.calls.doubt(number)
+    assert bench.channel.on_confirm is not None
+    bench.add(call)
+    assert bench.channel.keys[-1] == b"id.ordered.5"
+    bench.channel.on_confirm(2, False, False)  # noqa: FBT003  # the copy was the first
+    assert (bench.channel.keys[-1], call.outcomes) == (b"id.alloc", [])
+    bench.channel.on_confirm(3, False, False)  # noqa: FBT003
+    (error,) = call.outcomes
+    assert isinstance(error, QueueFullError)

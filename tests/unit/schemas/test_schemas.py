@@ -102,32 +102,37 @@ def test_a_health_request_survives_the_wire(app_tag: str | None) -> None:
     assert parse_health_request(request.encode()) == request
 
 
-@given(range_lists, st.none() | periods)
+queue_names = st.none() | st.integers(0, 7).map("id.ordered.{}".format)
+
+
+@given(range_lists, st.none() | periods, queue_names)
 def test_an_alloc_reply_survives_the_wire(
-    ranges: list[tuple[int, int]], period: Period | None
+    ranges: list[tuple[int, int]], period: Period | None, queue: str | None
 ) -> None:
     """Any valid ranges are read as they were written, and counted, with their period."""
     text = None if period is None else str(period)
-    reply = AllocReply(id=ranges[0][0], ranges=ranges, period=text)
+    reply = AllocReply(id=ranges[0][0], ranges=ranges, period=text, queue=queue)
     assert parse_alloc_reply(reply.encode()) == reply
     assert reply.count == sum(right - left for left, right in ranges)
 
 
-@given(range_lists, st.none() | periods)
+@given(range_lists, st.none() | periods, queue_names)
 def test_the_fast_encoder_writes_what_the_model_writes(
-    ranges: list[tuple[int, int]], period: Period | None
+    ranges: list[tuple[int, int]], period: Period | None, queue: str | None
 ) -> None:
     """The worker's short cut gives byte for byte the JSON of the model."""
     text = None if period is None else str(period)
-    reply = AllocReply(id=ranges[0][0], ranges=ranges, period=text)
-    assert encode_alloc_success(ranges, text) == reply.encode()
-    assert encode_alloc_success(ranges, period) == reply.encode()
+    reply = AllocReply(id=ranges[0][0], ranges=ranges, period=text, queue=queue)
+    assert encode_alloc_success(ranges, text, queue) == reply.encode()
+    assert encode_alloc_success(ranges, period, queue) == reply.encode()
 
 
-@given(range_lists)
-def test_the_fast_reader_reads_what_workers_write(ranges: list[tuple[int, int]]) -> None:
+@given(range_lists, queue_names)
+def test_the_fast_reader_reads_what_workers_write(
+    ranges: list[tuple[int, int]], queue: str | None
+) -> None:
     """No model is needed for a reply as a worker writes it."""
-    assert read_alloc_success(encode_alloc_success(ranges)) == ranges
+    assert read_alloc_success(encode_alloc_success(ranges, None, queue)) == (ranges, queue)
 
 
 _ENDS = st.integers(0, 5) | st.integers(MAX_ID - 1, MAX_ID + 2) | st.just(-1)
@@ -146,7 +151,7 @@ def test_the_fast_reader_believes_what_the_model_believes(
         assert read_alloc_success(body) is None
         return
     assert isinstance(believed, AllocReply)
-    assert read_alloc_success(body) in (believed.ranges, None)
+    assert read_alloc_success(body) in ((believed.ranges, None), None)
 
 
 @given(app_tags | texts | st.text(max_size=40))
@@ -189,6 +194,8 @@ def test_the_contract_by_example() -> None:
     of_november = body[:-1] + b',"period":"2026-11"}'
     assert encode_alloc_success([(1, 501)], "2026-11") == of_november
     assert parse_alloc_reply(of_november) == AllocReply(id=1, ranges=[(1, 501)], period="2026-11")
+    of_an_owner = body[:-1] + b',"queue":"id.ordered.5"}'
+    assert encode_alloc_success([(1, 501)], None, "id.ordered.5") == of_an_owner
     assert parse_alloc_request(b'{"app_tag":"order"}').count == 1
     assert parse_health_request(b"{}").app_tag is None
     assert HealthRequest().encode() == b"{}"

@@ -8,6 +8,7 @@ import pytest
 from idalloc_client.amqp._io._frames import Properties
 from idalloc_schemas import ALLOC_QUEUE
 from idalloc_worker.engine._engine import Engine, EngineLimits
+from idalloc_worker.ordered._owner_session import BundledRequest
 from idalloc_worker.requests._session import Delivery
 from idalloc_worker.requests._stalls import StallGuard
 from idalloc_worker.service._requests import Requests
@@ -51,6 +52,8 @@ class Bench:
             *(outside, outside, no_periods()),
         )
 
+        self.parts: Any = self.requests  # to play with what is inside
+
     def take(self, table: bytes | None, body: bytes = BODY) -> Delivery:
         session: Any = SimpleNamespace(addresses=SimpleNamespace(admitted={b"q"}))
         delivery = Delivery(session, 1, ALLOC_QUEUE, b"q", b"1", redelivered=False)
@@ -86,3 +89,15 @@ def test_a_request_that_is_none_is_refused_before_anybody_follows_it() -> None:
     bench.take(TABLE, b"{}")
     assert len(bench.refused) == 1
     assert not traces.begun
+
+
+def test_what_waited_for_its_period_is_not_answered_for_a_channel_that_has_ended() -> None:
+    """The worker may own its tag's partition no more, and the broker delivers it anew."""
+    bench = Bench(None)
+    drawn: list[Any] = []
+    bench.parts._ordered = SimpleNamespace(draw=lambda request, _now: drawn.append(request))
+    for usable in (False, True):
+        session: Any = SimpleNamespace(usable=usable)
+        request = BundledRequest(session, 1, ALLOC_QUEUE, b"q", None, redelivered=False)
+        bench.parts._again(request)
+        assert drawn == [request] * usable

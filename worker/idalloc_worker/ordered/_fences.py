@@ -97,6 +97,14 @@ class Fences:
             return False
         return True
 
+    def admits_direct(self, delivery: Delivery) -> bool:
+        """Whether this generation may answer what a caller sent here: it owns the partition.
+
+        What was delivered before says nothing here. It is passed on, and comes behind the fence.
+        """
+        partition = self._partitions.get(delivery.queue) or self._begin(delivery.queue)
+        return partition.fence is not None and not delivery.redelivered
+
     def _begin(self, queue: str) -> _Partition:
         partition = self._partitions[queue] = _Partition(queue)
         self._send(partition)

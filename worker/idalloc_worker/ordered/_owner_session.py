@@ -1,4 +1,4 @@
-"""The channel on which a worker owns partitions: a message on it holds many requests."""
+"""The channel on which a worker owns partitions: a message on it holds many requests, or is one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -30,6 +30,28 @@ class BundledRequest(Delivery):
         """Whether it may be handed back, which takes all of its bundle along."""
         return self.message is not None and not self.message.begun
 
+    @property
+    def owner_queue(self) -> str | None:
+        """The queue of its partition."""
+        return None if self.message is None else self.message.delivery.queue
+
+
+@dataclass(slots=True, eq=False)
+class DirectRequest(Delivery):
+    """One that its caller has sent straight to the queue of its tag's owner."""
+
+    partition: str = ""
+    """The queue that it came from; otherwise it is like one from `id.alloc`."""
+    admitted: bool = False
+    """Whether its session owned the partition when it came."""
+    drawn: bool = False
+    """Whether it is answered as the owner does, and not passed on, or for an ordinary tag."""
+
+    @property
+    def owner_queue(self) -> str | None:
+        """The queue of its partition, if that is where it belongs."""
+        return self.partition if self.drawn else None
+
 
 class OwnerSession(Session):
     """A session whose messages are bundles: acknowledged once all in them is answered."""
@@ -56,6 +78,19 @@ class OwnerSession(Session):
         ]
         return message.requests
 
+    def direct(self, delivery: Delivery) -> DirectRequest:
+        """Make a request of a message that is one."""
+        return DirectRequest(
+            self,
+            delivery.tag,
+            ALLOC_QUEUE,
+            delivery.reply_to,
+            delivery.correlation_id,
+            delivery.redelivered,
+            user=delivery.user,
+            partition=delivery.queue,
+        )
+
     def finish(self, delivery: Delivery) -> None:
         """Count a request as done, and its bundle with the last one."""
         message = delivery.message if isinstance(delivery, BundledRequest) else None
@@ -77,10 +112,7 @@ class OwnerSession(Session):
     def hand_back(self, delivery: Delivery) -> None:
         """Return a bundle to its queue, and with it every request in it."""
         message = delivery.message if isinstance(delivery, BundledRequest) else None
-        if message is None:
-            super().hand_back(delivery)
-            return
-        for request in message.requests:
+        for request in [] if message is None else message.requests:
             request.finished = True
         if not self.leaving:
-            super().hand_back(message.delivery)
+            super().hand_back(delivery if message is None else message.delivery)

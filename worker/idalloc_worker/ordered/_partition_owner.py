@@ -9,6 +9,7 @@ find out by itself (`Fences`). Either is the end of the generation, with all tha
 """
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, Final, Protocol
@@ -22,10 +23,11 @@ from idalloc_client.amqp import (
     ReopeningChannel,
     ReplyCode,
 )
+from idalloc_schemas import ALLOC_REQUEST_TYPE
 from idalloc_worker.counters import ThrottledLog
 from idalloc_worker.ordered._fences import Fences
 from idalloc_worker.ordered._forwarder import Loop
-from idalloc_worker.ordered._owner_session import OwnerSession
+from idalloc_worker.ordered._owner_session import DirectRequest, OwnerSession
 from idalloc_worker.ordered._queue_kind import KindOfQueues, is_about_arguments
 from idalloc_worker.requests import Delivery, OnDelivery, release_of
 from idalloc_worker.rights import FleetUsers
@@ -33,9 +35,16 @@ from idalloc_worker.tags import HIGHEST_PRECEDENCE, QUEUES, precedence
 
 _log = logging.getLogger("idalloc.ordered")
 
+_REQUEST: Final = ALLOC_REQUEST_TYPE.encode()
+
 _PREFETCH: Final = 256
 """Messages of each partition; each holds many requests. With fewer, a caller that writes to the
 queue itself fills it faster than it can be emptied."""
+
+_MOST_OF_TURN: Final = 64
+"""Requests of one user among callers in a turn of the loop. What comes beyond is dropped: the queue
+has to be emptied faster than anybody can fill it, as others' requests stand in it too. Who sent it
+without measure hears nothing, and others ask any worker again."""
 
 _SPREAD: Final = 0.3
 """Seconds over which a worker joins the partitions, those first that it wants most: workers that
@@ -63,9 +72,8 @@ class OwnerLoop(Loop, Protocol):
 class PartitionOwner:
     """Owned by the link's thread; between `start` and `stop` it keeps a generation going.
 
-    `on_bundle` takes what is delivered, and `on_replied` is told since when what was answered had
-    been here. `on_end` is called when a generation is over: what was
-    held for it is void.
+    `on_bundle` takes what workers send, and `on_replied` is told since when what was answered had
+    been here. `on_end` is called when a generation is over: what was held for it is void.
     """
 
     def __init__(  # noqa: PLR0913  # three are what it has to tell
@@ -84,6 +92,8 @@ class PartitionOwner:
         self._clock = clock
         self._users = users
         self._on_bundle = on_bundle
+        self.on_request: OnDelivery
+        """Takes what callers send; whoever that is has to be there before the first `start`."""
         self._on_replied = on_replied
         self._on_end = on_end
         self._throttled = ThrottledLog(_log)
@@ -100,6 +110,8 @@ class PartitionOwner:
         self._may_declare = True
         self._declaring = False
         self._to_join = 0
+        self._of_turn: Counter[bytes | None] = Counter()
+        """Requests of callers that were read in this turn, by user."""
         self._on_cancelled: Callable[[], None] | None = None
         self.problem: str | None = None
         """Why this worker, and most likely every other one, cannot be an owner."""
@@ -204,14 +216,34 @@ class PartitionOwner:
             _log.info("Ready for ordered tags")
 
     def _on_delivery(self, delivery: Delivery, properties: Properties, body: bytes) -> None:
-        if delivery.session is not self._session:
+        session, fences = self._session, self._fences
+        if session is None or delivery.session is not session:
             return  # it came while the channel was being closed: the generation is over
-        if self._fences is None or self._fences.admits(delivery, properties, body):
+        if properties.type == _REQUEST:
+            if self._too_many(delivery):
+                session.finish(delivery)
+                return
+            request = session.direct(delivery)
+            request.admitted = fences is None or fences.admits_direct(delivery)
+            if request.admitted:
+                self.delivered_to.add(QUEUES.index(delivery.queue))
+            self.on_request(request, properties, body)
+        elif fences is None or fences.admits(delivery, properties, body):
             self._take(delivery, properties, body)
+
+    def _too_many(self, delivery: Delivery) -> bool:
+        if not self._of_turn:
+            self._loop.call_soon(self._of_turn.clear)
+        self._of_turn[delivery.user] += 1
+        return self._of_turn[delivery.user] > _MOST_OF_TURN
 
     def _take(self, delivery: Delivery, properties: Properties, body: bytes) -> None:
         self.delivered_to.add(QUEUES.index(delivery.queue))
         self._on_bundle(delivery, properties, body)
+
+    def owns(self, request: DirectRequest) -> bool:
+        """Whether a request came to this generation, and as the owner's."""
+        return request.admitted and request.session is self._session
 
     # The end of a generation
 

@@ -15,9 +15,9 @@ from idalloc_worker.engine import SHUTTING_DOWN, Engine, Listing, Refused, TagPo
 from idalloc_worker.ordered._bundles import decode_bundle
 from idalloc_worker.ordered._forwarder import RETRY_AFTER, Forwarder
 from idalloc_worker.ordered._ordered_engine import OrderedEngine
-from idalloc_worker.ordered._owner_session import BundledRequest, OwnerSession
+from idalloc_worker.ordered._owner_session import BundledRequest, DirectRequest, OwnerSession
 from idalloc_worker.ordered._partition_owner import PartitionOwner
-from idalloc_worker.requests import Delivery, Responder, Sample, deadline_of
+from idalloc_worker.requests import Delivery, OnDelivery, Responder, Sample, deadline_of
 from idalloc_worker.rights import FleetUsers, Steps, Viewer, listing, named_users
 from idalloc_worker.store import Job, NotBegunError, Store
 from idalloc_worker.tags import QUEUES, partition_of
@@ -30,6 +30,10 @@ SURVEY_INTERVAL: Final = 5.0
 
 _SURVEY_SHARE: Final = 0.01  # of the time that a process may spend on these looks, if it can be
 _LONGEST_PAUSE: Final = 15.0  # seconds between two looks, also at a large table or a busy database
+
+_ELSEWHERE: Final = Refused(
+    RespCode.INVALID_REQUEST, "app_tag: its requests belong in another queue; send to id.alloc"
+)
 
 _ROWS_AT_A_TIME: Final = 5000  # a millisecond
 
@@ -99,6 +103,10 @@ class OrderedTags:
         )
         runtime.post(self._survey)
 
+    def hand_requests_to(self, on_request: OnDelivery) -> None:
+        """Say who takes what callers have sent to the queues of partitions, before any comes."""
+        self._partition_owner.on_request = on_request
+
     # The connection's life
 
     def on_ready(self, channel: Channel, *, own: bool = True) -> None:
@@ -140,6 +148,21 @@ class OrderedTags:
         self._partition_owner.flush()
 
     # As the worker that a request came to
+
+    def take(self, delivery: Delivery, now: float) -> None:
+        """Answer a request that its caller has sent to this worker as the owner, or pass it on."""
+        if not isinstance(delivery, DirectRequest):
+            self.forward(delivery)
+        elif not delivery.session.usable:
+            pass  # the broker delivers it anew
+        elif not _belongs_to(delivery):  # to pass it on would leave its queue full
+            self._responder.refuse(delivery, _ELSEWHERE)
+        elif self._partition_owner.owns(delivery):
+            delivery.drawn = True
+            self._counters.events[Event.OWNED] += 1
+            self.draw(delivery, now)
+        else:
+            self.forward(delivery)
 
     def forward(self, delivery: Delivery) -> None:
         """Pass a request on to the owner of its tag."""
@@ -207,7 +230,7 @@ class OrderedTags:
         )
         delivery.session.dead_letter(delivery)
 
-    def draw(self, request: BundledRequest, now: float) -> None:
+    def draw(self, request: BundledRequest | DirectRequest, now: float) -> None:
         """Answer a request, as its tag's owner, or let it wait."""
         wanted = request.request
         app_tag, request.period = self._periods.drawn_from(wanted.app_tag, now)
@@ -329,6 +352,10 @@ class OrderedTags:
         owned = partition in self._partition_owner.delivered_to
         state = tag.state if owned else TagState.STANDBY
         return tag.model_copy(update={"partition": partition, "state": state})
+
+
+def _belongs_to(request: DirectRequest) -> bool:
+    return QUEUES[partition_of(request.request.app_tag)] == request.partition
 
 
 def _sum(tag: TagHealth, earlier: TagHealth) -> TagHealth:

@@ -32,7 +32,7 @@ from idalloc_client.amqp import (
     ended_by_message,
     nothing,
 )
-from idalloc_schemas import ALLOC_QUEUE, HEALTH_QUEUE
+from idalloc_schemas import ALLOC_QUEUE, ALLOC_REQUEST_TYPE, HEALTH_QUEUE
 from idalloc_worker.counters import Event, Events, ThrottledLog
 from idalloc_worker.requests._taken import as_copy
 from idalloc_worker.rights import FleetUsers
@@ -44,6 +44,9 @@ ORDERED: Final = "id.ordered.*"
 """Stands for the queues of all partitions, which are consumed together or not at all."""
 
 _NAMES: Final = {ALLOC_QUEUE: (ALLOC_QUEUE,), HEALTH_QUEUE: (HEALTH_QUEUE,), ORDERED: QUEUES}
+
+_REQUEST: Final = ALLOC_REQUEST_TYPE.encode()
+"""The type of what a caller has sent to a partition's queue: it is like all other requests."""
 
 _SOON: Final = 60.0  # seconds within which a second loss shows that the same goes on
 _AT_LEAST: Final = 2.0
@@ -243,18 +246,20 @@ class Quarantine:
         self, channel: MessageChannel, queue: _Queue, left: int, properties: Properties, body: bytes
     ) -> None:
         group = queue.group
+        bundle = group.kind == ORDERED and properties.type != _REQUEST
+        name = ALLOC_QUEUE if group.kind == ORDERED else queue.name
         if channel is not self._channel:  # it was stopped meanwhile
-            if group.kind != ORDERED:
-                self._owner.on_single(queue.name, properties, body)
+            if not bundle:
+                self._owner.on_single(name, properties, body)
             return
         self._asked = None
         self._backoff.reset()
         group.innocent += 1
-        if group.kind == ORDERED:
+        if bundle:
             self._put_back(channel, queue, left, properties, body)
         else:
-            self._owner.on_single(queue.name, properties, body)
-            if group.innocent >= _ENOUGH and left >= _BACKLOG:
+            self._owner.on_single(name, properties, body)
+            if group.kind != ORDERED and group.innocent >= _ENOUGH and left >= _BACKLOG:
                 self._release(group)
         self._count(queue)
         self._next()

@@ -66,7 +66,8 @@ class Responder:
         """Tell a caller what the engine says, or have somebody else do it."""
         if isinstance(answer, tuple):
             self._outcomes[ALLOC_QUEUE][_GRANTED] += 1
-            self._reply(delivery, encode_alloc_success(answer, delivery.period), ALLOC_REPLY_TYPE)
+            body = encode_alloc_success(answer, delivery.period, delivery.owner_queue)
+            self._reply(delivery, body, ALLOC_REPLY_TYPE)
             if delivery.trace is not None:
                 delivery.trace.end(_GRANTED)
         elif isinstance(answer, Redirected):

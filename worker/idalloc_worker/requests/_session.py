@@ -59,6 +59,11 @@ class Delivery:
         return True
 
     @property
+    def owner_queue(self) -> str | None:
+        """Where the owner of its tag takes requests: it is the owner that answers this one."""
+        return None
+
+    @property
     def answerable(self) -> bool:
         """Whether there may be somebody to answer, and answering does no harm."""
         addresses = self.session.addresses

@@ -136,6 +136,8 @@ class Requests:
 
     def _again(self, delivery: Delivery) -> None:
         now = self._clock()
+        if not delivery.session.usable:
+            return  # the broker delivers it anew; as an owner, this worker may be none any more
         if delivery.deadline <= now:
             self._responder.expire(delivery)
         elif isinstance(delivery, BundledRequest):
@@ -151,7 +153,7 @@ class Requests:
             self._responder.refuse(delivery, _BY_ITS_TAG)
             return
         if app_tag in self._ordered.known:
-            self._ordered.forward(delivery)
+            self._ordered.take(delivery, now)
             return
         if periods.known:
             app_tag, delivery.period = periods.drawn_from(app_tag, now)

@@ -151,6 +151,7 @@ class WorkerService:
             self._turns,
             periods,
         )
+        self._ordered.hand_requests_to(self._requests.take)
         self._quarantine = Quarantine(
             self,
             lambda **given: link.beside(**given, what="(singly)", quiet=True),

@@ -8,9 +8,11 @@ partitions and the hash are constants, and no release may change them.
 from typing import Any, Final
 from zlib import crc32
 
+from idalloc_schemas import ORDERED_QUEUE_PREFIX
+
 PARTITIONS: Final = 8
 
-QUEUES: Final = tuple(f"id.ordered.{partition}" for partition in range(PARTITIONS))
+QUEUES: Final = tuple(f"{ORDERED_QUEUE_PREFIX}{partition}" for partition in range(PARTITIONS))
 """By partition."""
 
 SINGLE_ACTIVE: Final = {"x-single-active-consumer": True}
