@@ -37,9 +37,10 @@ _log = logging.getLogger("idalloc.ordered")
 
 _REQUEST: Final = ALLOC_REQUEST_TYPE.encode()
 
-_PREFETCH: Final = 256
-"""Messages of each partition; each holds many requests. With fewer, a caller that writes to the
-queue itself fills it faster than it can be emptied."""
+_PREFETCH: Final = 1000
+"""Messages of each partition. Each of a worker's holds many requests, and one of a caller's a single
+one, which may wait for a refill: other tags' stand behind it. With a few, a caller that writes to
+the queue without measure fills it faster than it can be emptied."""
 
 _MOST_OF_TURN: Final = 64
 """Requests of one user among callers in a turn of the loop. What comes beyond is dropped: the queue
