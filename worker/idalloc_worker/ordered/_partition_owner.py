@@ -38,7 +38,7 @@ _log = logging.getLogger("idalloc.ordered")
 _REQUEST: Final = ALLOC_REQUEST_TYPE.encode()
 
 _PREFETCH: Final = 1000
-"""Messages of each partition. Each of a worker's holds many requests, and one of a caller's a single
+"""Messages of each partition. Each of a worker holds many requests, and each of a caller a single
 one, which may wait for a refill: other tags' stand behind it. With a few, a caller that writes to
 the queue without measure fills it faster than it can be emptied."""
 
