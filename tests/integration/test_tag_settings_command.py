@@ -82,6 +82,8 @@ def test_a_pattern_is_written_under_its_name_only(database: Database, idalloc: I
         refused = idalloc("tags", *command, "--new-per-minute", "60")
         assert refused.returncode == 2
         assert "for patterns, whose names end in *" in refused.stderr
+    odd = idalloc("tags", "add", "odd-*", "--step", "10")
+    assert (odd.returncode, "odd-* is no pattern" in odd.stderr) == (0, True)
 
 
 def test_a_tag_that_was_used_gets_no_periods_by_mistake(
@@ -104,6 +106,12 @@ def test_a_tag_that_was_used_gets_no_periods_by_mistake(
     assert (odd.returncode, "the name of a period" in odd.stderr) == (2, True)
     late = idalloc("tags", "add", "inv", "--step", "5", "--period", "month", "--start", "9")
     assert (late.returncode, "begin with 1" in late.stderr) == (2, True)
+    for option in ("--time-zone", "Europe/Berlin"), ("--keep-periods", "3"):
+        idle = idalloc("tags", "add", "inv", "--step", "5", *option)
+        assert (idle.returncode, f"{option[0]} is for tags with --period" in idle.stderr) == (
+            2,
+            True,
+        )
 
 
 def test_changes_reach_the_rows_of_the_periods(database: Database, idalloc: Idalloc) -> None:

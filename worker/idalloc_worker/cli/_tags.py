@@ -154,6 +154,11 @@ def add(app_tag: str, step: int, start: int, **settings: object) -> None:
     check_name(app_tag, values)
     if start and values.get("period"):
         raise click.UsageError("numbers of a period begin with 1: leave --start or --period out")
+    for of_period in ("time_zone", "keep_periods"):
+        if values.get(of_period) is not None and not values.get("period"):
+            raise click.UsageError(f"--{of_period.replace('_', '-')} is for tags with --period")
+    if app_tag.endswith("*") and values.get("new_per_minute") is None:
+        click.echo(f"{app_tag} is no pattern, but a tag: patterns have --new-per-minute", err=True)
     with _admin() as admin:
         _print_table([admin.add(app_tag, step, start, values)])
 
