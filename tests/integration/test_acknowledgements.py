@@ -15,6 +15,9 @@ from idalloc_worker.requests._acks import HELD_FOR
 from tests.waiting import wait_until
 
 CALLS = 300
+MOST_HELD = 64
+OTHERS = 10
+"""What a worker acknowledges besides: what it hears of itself and of others."""
 
 
 def test_lone_calls_share_acknowledgements(fleet: Fleet, proxy: TcpProxy) -> None:
@@ -35,7 +38,7 @@ def test_lone_calls_share_acknowledgements(fleet: Fleet, proxy: TcpProxy) -> Non
         for _ in range(CALLS):
             client.next_id("test_business")
         took = time.monotonic() - began
-    assert 0 < acknowledgements <= took / HELD_FOR + 2
+    assert 0 < acknowledgements <= _most(took)
 
 
 def test_a_worker_that_dies_with_acknowledgements_costs_ids_only(
@@ -83,7 +86,12 @@ def test_a_quorum_queue_gets_one_command_for_a_request(
         for _ in range(CALLS):
             client.next_id("test_business")
         took = time.monotonic() - began
-        assert CALLS <= _commands(own_rabbitmq) - before <= CALLS + took / HELD_FOR + 2
+        assert CALLS <= _commands(own_rabbitmq) - before <= CALLS + _most(took)
+
+
+def _most(took: float) -> float:
+    """Tell how many acknowledgements there may be in a time, fewer than there are calls in it."""
+    return took / HELD_FOR + CALLS / MOST_HELD + OTHERS
 
 
 def _commands(broker: PrivateRabbitMq) -> int:
