@@ -15,8 +15,8 @@ HELD_FOR: Final = 0.01
 """Seconds for which an acknowledgement is held back, at most; measured: 0.05 saves no more."""
 
 _MOST_HELD: Final = 64
-"""Measured: 256 save no more. So many ids are wasted at most, beyond those of the turn, if the
-channel ends in that time: its requests are answered once more."""
+"""Measured: 256 save no more. If the channel ends in that time, fewer requests than this, and those
+of the turn, are answered once more by somebody else, which wastes their ids."""
 
 _OF_PREFETCH: Final = 8
 """What is held back takes places of the prefetch, and may have one in so many."""
@@ -24,7 +24,7 @@ _OF_PREFETCH: Final = 8
 
 @dataclass(frozen=True)
 class Holding:
-    """How many acknowledgements may be held back; `call_later` wakes whoever holds them."""
+    """`most` are sent at once, fewer may wait; `call_later` wakes whoever holds them back."""
 
     most: int
     call_later: Callable[[float, Callable[[], None]], object]
