@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -61,11 +61,14 @@ class Site:
 
 
 @contextmanager
-def fleet_site() -> Iterator[tuple[Fleet, Database, Stack]]:
-    """Have a virtual host and a database for workers that are still to be started."""
+def fleet_site(servers: Stack | None = None) -> Iterator[tuple[Fleet, Database, Stack]]:
+    """Have a virtual host and a database for workers that are still to be started.
+
+    `servers` are those that run already, if there are any.
+    """
     name = f"idalloc-benchmark-{secrets.token_hex(6)}"
     with (
-        running_stack() as stack,
+        running_stack() if servers is None else nullcontext(servers) as stack,
         scratch_vhost(stack.amqp_url, stack.management_url, name) as vhost,
         scratch_database(stack.mysql_url) as database,
         Fleet(vhost, database.url) as fleet,
@@ -75,14 +78,16 @@ def fleet_site() -> Iterator[tuple[Fleet, Database, Stack]]:
 
 @contextmanager
 def one_worker(
-    prepare: Callable[[str], None] = lambda _amqp_url: None, **settings: object
+    prepare: Callable[[str], None] = lambda _amqp_url: None,
+    servers: Stack | None = None,
+    **settings: object,
 ) -> Iterator[Site]:
     """Have one worker run, on a virtual host and a database of its own.
 
     It is one process with the settings of its command, unless these say otherwise. `prepare` is
-    given the virtual host before that.
+    given the virtual host before that. For `servers` see `fleet_site`.
     """
-    with fleet_site() as (fleet, database, stack):
+    with fleet_site(servers) as (fleet, database, stack):
         prepare(fleet.amqp_url)
         add_ordered_tag(database, ORDERED_TAG, step=100_000)
         [worker] = fleet.start(1, ready=True, **settings)

@@ -420,6 +420,33 @@ def test_an_owner_that_was_passed_over_starts_anew(bench: Bench, quorum: FakeCha
     assert bench.connection.last is not quorum
 
 
+def finished(bench: Bench, channel: FakeChannel, tag: int) -> list[tuple[int, bool]]:
+    """Finish a message of the present generation; tell what is acknowledged in that turn."""
+    session = bench.owner._session
+    assert session
+    before = len(channel.acks)
+    session.finish(Delivery(session, tag, QUEUES[3], None, None, redelivered=False))
+    return channel.acks[before:]
+
+
+def test_an_owner_of_a_quorum_queue_holds_acknowledgements_back(
+    bench: Bench, quorum: FakeChannel
+) -> None:
+    """For a moment: the next message would wait until the one before is deleted on disk."""
+    assert finished(bench, quorum, 1) == []
+    bench.pass_time()
+    assert quorum.acks == [(1, False)]
+    finished(bench, quorum, 2)
+    bench.owner.cancel(lambda: None)
+    bench.owner.flush()
+    assert quorum.acks == [(1, False), (2, False)]
+
+
+def test_an_owner_of_a_classic_queue_acknowledges_at_once(bench: Bench) -> None:
+    """There it saves nothing."""
+    assert finished(bench, bench.begin(), 1) == [(1, False)]
+
+
 def test_an_owner_of_a_quorum_queue_leaves_with_all_that_it_has(
     bench: Bench, quorum: FakeChannel
 ) -> None:

@@ -29,7 +29,7 @@ from idalloc_worker.ordered._fences import Fences
 from idalloc_worker.ordered._forwarder import Loop
 from idalloc_worker.ordered._owner_session import DirectRequest, OwnerSession
 from idalloc_worker.ordered._queue_kind import KindOfQueues, is_about_arguments
-from idalloc_worker.requests import Delivery, OnDelivery, release_of
+from idalloc_worker.requests import Delivery, Holding, OnDelivery, release_of
 from idalloc_worker.rights import FleetUsers
 from idalloc_worker.tags import HIGHEST_PRECEDENCE, QUEUES, precedence
 
@@ -180,8 +180,13 @@ class PartitionOwner:
         if channel is not self._channels.channel:
             return
         parts = (self._loop.message_channel(channel), self._worker, self._loop.call_soon)
-        session = self._session = OwnerSession(*parts, self._on_replied, users=self._users)
-        self._fences = self._new_fences(parts[0]) if self._queues.kind.silent else None
+        quorum = self._queues.kind.silent
+        # On a quorum queue the next bundle waits for what the broker writes of the last one.
+        holding = Holding.within(_PREFETCH, self._loop.call_later) if quorum else None
+        session = self._session = OwnerSession(
+            *parts, self._on_replied, users=self._users, holding=holding
+        )
+        self._fences = self._new_fences(parts[0]) if quorum else None
         self._to_join = len(QUEUES)
         for partition in range(len(QUEUES)):
             delay = _SPREAD * (1 - precedence(self._worker, partition) / HIGHEST_PRECEDENCE)

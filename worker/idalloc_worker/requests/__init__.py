@@ -1,5 +1,6 @@
 """A request from its delivery to its reply."""
 
+from idalloc_worker.requests._acks import Holding
 from idalloc_worker.requests._channel_budget import (
     ADVICE,
     FOR_ALL,
@@ -27,6 +28,7 @@ __all__ = [
     "ORDERED",
     "ChannelBudget",
     "Delivery",
+    "Holding",
     "OnDelivery",
     "Quarantine",
     "Responder",

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from idalloc_client.amqp import AMQPError, Connection, Envelope, MessageChannel, Properties
 from idalloc_schemas import CONTENT_TYPE, HEALTH_REPLY_TYPE, AllocRequest
-from idalloc_worker.requests._acks import Acknowledgements
+from idalloc_worker.requests._acks import Acknowledgements, Holding
 from idalloc_worker.requests._reply_address import ReplyAddresses, release_of
 from idalloc_worker.rights import FleetUsers
 from idalloc_worker.traces import RequestTrace
@@ -92,10 +92,10 @@ class Session:
     """Owned by the link's thread, for as long as its channel is open.
 
     Replies carry the name of `users`, so that a caller can tell them from forged ones. For
-    `call_soon` and `on_replied` see `Acknowledgements`.
+    `call_soon`, `on_replied` and `holding` see `Acknowledgements`.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what it writes, and when
         self,
         channel: MessageChannel,
         worker: str,
@@ -103,12 +103,13 @@ class Session:
         on_replied: Callable[[list[float]], None],
         *,
         users: FleetUsers,
+        holding: Holding | None = None,
     ) -> None:
         self._channel = channel
         self._pika_channel = channel.pika_channel
         self._worker = worker.encode()
         self._users = users
-        self._acks = Acknowledgements(channel, call_soon, on_replied)
+        self._acks = Acknowledgements(channel, call_soon, on_replied, holding)
         self.flush = self._acks.flush
         self._cancelling = 0
         self._envelopes: dict[str, Envelope] = {}

@@ -25,6 +25,7 @@ from idalloc_worker.requests import (
     ORDERED,
     ChannelBudget,
     Delivery,
+    Holding,
     Quarantine,
     Responder,
     Session,
@@ -47,8 +48,7 @@ from idalloc_worker.traces import NewTraces, no_traces
 _log = logging.getLogger("idalloc.worker")
 
 _HEALTH_PREFETCH = 20
-"""Health requests at a time: their answers may be some hundred kilobytes each, and those to
-requests for ids have to wait for them."""
+"""Health requests at a time: their answers may take 100 kB, and answers with ids wait for them."""
 
 
 class WorkerService:
@@ -82,9 +82,7 @@ class WorkerService:
         runtime = Runtime(link, thread.post, refill_threads, counters, clock, traces)
         users = self._users = users or FleetUsers()
         self._engines = (engine, ordered_engine)
-        self._name = name
-        self._prefetch = prefetch
-        self._clock = clock
+        self._name, self._prefetch, self._clock = name, prefetch, clock
         self._others = OtherOwners(
             self._engines,
             counters,
@@ -207,13 +205,13 @@ class WorkerService:
         pika_channel = channel.pika_channel
         self._users.log_in(pika_channel.connection)
         parts = (channel, self._name, self._link.call_soon, self._responder.on_replied)
-        self._session = Session(*parts, users=self._users)
+        holding = Holding.within(self._prefetch, self._link.call_later)
+        session = self._session = Session(*parts, users=self._users, holding=holding)
         self._taken = TakenSession(*parts, users=self._users)
         pika_channel.add_on_cancel_callback(
             lambda _frame: self._on_cancelled_by_broker(pika_channel)
         )
         self._queues.declare_if_missing(pika_channel)
-        session = self._session
         self._budget.begin(pika_channel.connection)
         self._tell_of_budget(session)
 
@@ -264,6 +262,7 @@ class WorkerService:
     def _try_all(self, session: Session) -> None:
         if session is self._session and not self._draining:
             self._budget.forget()
+            session.flush()
             self._link.reset_channel(ConnectionResetError("trying for more channels"))
 
     def _consume(self, session: Session, queue: str, on_consuming: Callable[[], None]) -> None:
@@ -312,6 +311,7 @@ class WorkerService:
     def _on_cancelled_by_broker(self, channel: Channel) -> None:
         if self._session is not None and channel.is_open and not self._draining:
             _log.warning("The broker cancelled a consumer (queue deleted or moved); starting anew")
+            self._session.flush()
             self._link.reset_channel(ConnectionResetError("consumer cancelled by the broker"))
 
     # Requests that are taken singly
@@ -390,7 +390,6 @@ class WorkerService:
         self._link.call_later(self._patience, lambda: self._give_backs.give_up(on_drained))
         # A refill that is under way brings more to give back.
         pools = [pool for engine in self._engines for pool in engine.by_tag.values()]
-
         self._side.finish(
             lambda: self._refills.when_idle(lambda: self._give_backs.start(pools, on_drained))
         )
