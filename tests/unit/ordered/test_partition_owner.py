@@ -426,6 +426,7 @@ def finished(bench: Bench, channel: FakeChannel, tag: int) -> list[tuple[int, bo
     assert session
     before = len(channel.acks)
     session.finish(Delivery(session, tag, QUEUES[3], None, None, redelivered=False))
+    bench.end_turn()
     return channel.acks[before:]
 
 
