@@ -17,6 +17,7 @@ from benchmarks.harness.runner import Bar, Contender, Plan, Race, Report, Sample
 from benchmarks.harness.site import TAG, one_worker, peer
 from benchmarks.peers.echo_peer import QUEUE as ECHO
 from benchmarks.peers.lean_requests import LeanRequests, lean_requests
+from benchmarks.peers.raw_requests import RawRequests
 from idalloc_schemas import ALLOC_QUEUE
 
 TITLE = "How long single requests take"
@@ -59,7 +60,7 @@ def measure(plan: Plan) -> Report:
         return run(race, plan)
 
 
-def capacity(name: str, requests: LeanRequests) -> float:
+def capacity(name: str, requests: LeanRequests | RawRequests) -> float:
     """Find out how many requests a second a worker can answer."""
     requests.rate(_IN_FLIGHT, _PROBE)
     most = requests.rate(_IN_FLIGHT, _PROBE)
