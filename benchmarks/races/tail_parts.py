@@ -22,7 +22,7 @@ from benchmarks.races.tail import capacity
 from idalloc_schemas import ALLOC_QUEUE
 
 TITLE: Final = "Where the slowest of a thousand requests spend their time"
-DEFAULT: Final = Plan(rounds=3, seconds=1.0, budget=60.0)
+DEFAULT: Final = Plan(rounds=5, seconds=1.0, budget=60.0)
 PARTS: Final = (
     "waits to be sent",
     "broker, there",

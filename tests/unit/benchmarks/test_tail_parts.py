@@ -92,9 +92,15 @@ def test_the_parts_of_the_slowest_add_up() -> None:
     assert no_cpu == pytest.approx(20_000, rel=0.1)
 
 
-def test_the_picture_names_senders_and_parts(tmp_path: Path) -> None:
-    parts = {part: {"median": 1000.0 * number} for number, part in enumerate(PARTS, 1)}
-    contenders = [{"name": name, "more": parts} for name in ("idalloc", "echo")]
+def test_the_picture_shows_the_round_in_the_middle(tmp_path: Path) -> None:
+    """Its parts add up to its total; medians of each part would not."""
+    parts = {
+        part: {"figures": [9000.0, 1000.0 * number, 0.0]} for number, part in enumerate(PARTS, 1)
+    }
+    contenders = [
+        {"name": name, "figures": [45_000.0, 15_000.0, 0.0], "more": parts}
+        for name in ("idalloc", "echo")
+    ]
     report = {"title": "the tail", "contenders": contenders}
     [path] = plots.save(Document({}, {"tail_parts": report}), tmp_path)
     drawn = path.read_text()
