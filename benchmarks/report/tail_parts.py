@@ -46,6 +46,6 @@ def _paint(report: Found, axes: "Axes") -> None:
 
 def _of_middle_round(contender: Mapping[str, Any], part: str) -> float:
     """Take the part from the round whose total is the median one, so that parts add up to it."""
-    totals = contender["figures"]
+    totals: list[float] = contender["figures"]
     figures: list[float] = contender["more"][part]["figures"]
     return figures[totals.index(median_low(totals))]
