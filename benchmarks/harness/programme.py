@@ -28,7 +28,8 @@ RACES = (
     Entry("async_singles", 50, quick=11, start=5),
     Entry("threads", 40, start=5),
     Entry("lone_call", 35, quick=6),
-    Entry("tail", 45, start=6),
+    Entry("tail", 40, start=6),
+    Entry("tail_parts", 20, start=8),
     Entry("in_process", 25, quick=5),
     Entry("sequences", 25),
     Entry("ordered", 35),
@@ -37,7 +38,7 @@ RACES = (
     Entry("garbage", 6),
     Entry("in_flight", 20),
     Entry("http_reference", 26, needs_url=True),
-    Entry("scaling", 115, start=40),
+    Entry("scaling", 100, start=40),
 )
 
 PROOFS = (

@@ -15,6 +15,7 @@ from benchmarks.harness.launch import Found
 from benchmarks.harness.runner import BenchmarkError, cpu_part
 from benchmarks.report import curves as _curves
 from benchmarks.report import document as _document
+from benchmarks.report import tail_parts as _tail_parts
 from benchmarks.report.document import Document
 from benchmarks.report.plot_style import OURS, PARTS, PEER, SERIES, draw, number
 
@@ -36,7 +37,8 @@ def save(document: Document, folder: Path) -> list[Path]:
 
 
 def _draw(name: str, report: Found, folder: Path) -> Iterable[Path]:
-    return _curves.save(report, folder) if name == "scaling" else _race(name, report, folder)
+    own = {"scaling": _curves.save, "tail_parts": _tail_parts.save}
+    return own[name](report, folder) if name in own else _race(name, report, folder)
 
 
 def _race(name: str, report: Found, folder: Path) -> Iterator[Path]:

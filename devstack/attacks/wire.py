@@ -38,18 +38,18 @@ def message(queue: str, body: bytes, properties: BasicProperties | None = None) 
     return b"".join(parts)
 
 
-class RawPublisher:
-    """One connection with one channel, which consumes direct reply-to.
+class RawConnection:
+    """One connection with one channel, which consumes direct reply-to; nobody reads it yet.
 
-    Answers are read and thrown away, by a thread of its own; with `reading=False` nobody reads.
+    `buffer` is how many bytes the kernel keeps that were not read, if not as many as it likes.
     Raises Closed where the broker does not want it.
     """
 
-    def __init__(self, amqp_url: str, *, reading: bool = True) -> None:
+    def __init__(self, amqp_url: str, *, buffer: int | None = None) -> None:
         parts = urlsplit(amqp_url)
         self._socket = socket.socket()
-        if not reading:
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SMALL_BUFFER)
+        if buffer is not None:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
         self._socket.settimeout(_TIMEOUT)
         self._received = b""
         try:
@@ -62,22 +62,6 @@ class RawPublisher:
         except (OSError, Closed) as error:
             self._socket.close()
             raise Closed(str(error)) from error
-        self._socket.settimeout(_LOOK_EVERY)
-        if reading:
-            threading.Thread(target=self._drain, name="replies-reader", daemon=True).start()
-
-    def write(self, data: bytes, until: float) -> bool:
-        """Write it all, or return False at the time `until` (monotonic seconds)."""
-        rest = memoryview(data)
-        while rest:
-            try:
-                rest = rest[self._socket.send(rest) :]
-            except TimeoutError:
-                if time.monotonic() > until:
-                    return False
-            except OSError as error:
-                raise Closed(str(error)) from error
-        return True
 
     def close(self) -> None:
         """Go without a goodbye."""
@@ -126,6 +110,32 @@ class RawPublisher:
                 return method
             if isinstance(method, spec.Connection.Close | spec.Channel.Close):
                 raise Closed(f"{method.reply_code} {method.reply_text}")
+
+
+class RawPublisher(RawConnection):
+    """Publishes to flood.
+
+    Answers are read and thrown away, by a thread of its own; with `reading=False` nobody reads.
+    """
+
+    def __init__(self, amqp_url: str, *, reading: bool = True) -> None:
+        super().__init__(amqp_url, buffer=None if reading else _SMALL_BUFFER)
+        self._socket.settimeout(_LOOK_EVERY)
+        if reading:
+            threading.Thread(target=self._drain, name="replies-reader", daemon=True).start()
+
+    def write(self, data: bytes, until: float) -> bool:
+        """Write it all, or return False at the time `until` (monotonic seconds)."""
+        rest = memoryview(data)
+        while rest:
+            try:
+                rest = rest[self._socket.send(rest) :]
+            except TimeoutError:
+                if time.monotonic() > until:
+                    return False
+            except OSError as error:
+                raise Closed(str(error)) from error
+        return True
 
     def _drain(self) -> None:
         while True:
