@@ -8,9 +8,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -61,11 +62,26 @@ class Site:
 
 
 @contextmanager
+def benchmark_stack() -> Iterator[Stack]:
+    """Have servers run whose commits are as durable as the product's are by default.
+
+    Also given ones, which are set back in the end; only their binary log is as it was.
+    """
+    with running_stack(durable=True) as stack, ExitStack() as closing:
+        database = Database(stack.mysql_url, "")
+        for name in ("innodb_flush_log_at_trx_commit", "sync_binlog"):
+            [(before,)] = database.query(f"SELECT @@GLOBAL.{name}")
+            closing.callback(database.query, f"SET GLOBAL {name} = {int(before)}")
+            database.query(f"SET GLOBAL {name} = DEFAULT")
+        yield stack
+
+
+@contextmanager
 def fleet_site() -> Iterator[tuple[Fleet, Database, Stack]]:
     """Have a virtual host and a database for workers that are still to be started."""
     name = f"idalloc-benchmark-{secrets.token_hex(6)}"
     with (
-        running_stack() as stack,
+        benchmark_stack() as stack,
         scratch_vhost(stack.amqp_url, stack.management_url, name) as vhost,
         scratch_database(stack.mysql_url) as database,
         Fleet(vhost, database.url) as fleet,
@@ -131,22 +147,23 @@ def peer_amqp_url() -> str:
 
 @contextmanager
 def redis_server() -> Iterator[tuple[int, int]]:
-    """Have a Redis run that keeps nothing; yield its port and its process id."""
+    """Have a Redis run that keeps what it does by default; yield its port and its process id."""
     program = shutil.which("redis-server")
     if program is None:
         raise BenchmarkError("redis-server is missing; install it: apt-get install redis-server")
     port = _free_port()
-    process = subprocess.Popen(
-        [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        preexec_fn=end_with_parent,  # noqa: PLW1509  # one system call, no lock
-    )
-    try:
-        _wait_for_port(port, process)
-        yield port, process.pid
-    finally:
-        _end(process)
+    with TemporaryDirectory(prefix="idalloc-redis-") as folder:
+        process = subprocess.Popen(
+            [program, "--port", str(port), "--bind", "127.0.0.1", "--dir", folder],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            preexec_fn=end_with_parent,  # noqa: PLW1509  # one system call, no lock
+        )
+        try:
+            _wait_for_port(port, process)
+            yield port, process.pid
+        finally:
+            _end(process)
 
 
 def _with_children(pid: int) -> list[int]:

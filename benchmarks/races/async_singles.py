@@ -11,12 +11,22 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 
 from benchmarks.harness.command import main
-from benchmarks.harness.runner import Bar, BenchmarkError, Contender, Plan, Race, Report, run
+from benchmarks.harness.runner import (
+    Bar,
+    BenchmarkError,
+    Contender,
+    Plan,
+    Race,
+    Report,
+    cpu_figure,
+    run,
+)
 from benchmarks.harness.site import TAG, Site, one_worker, peer, redis_server
 from benchmarks.harness.tasks import TASKS, Ask, Floor, rate
 from idalloc_client import AsyncIdClient
 
 try:
+    import redis as redis_sync
     import redis.asyncio as redis
 
     from benchmarks.peers.aio_pika_peer import AioPikaRpc
@@ -31,10 +41,12 @@ DEFAULT = Plan(rounds=5, seconds=2.0, budget=90.0)
 
 _OURS, _AIO_PIKA, _REDIS, _FLOOR = "AsyncIdClient", "aio-pika RPC", "redis-py INCR", "floor"
 _FASTSTREAM = "FastStream RPC"
+_PER = "id"
 BARS = (
+    Bar(_OURS, (_FLOOR,), 1.6, at_least=False, of=cpu_figure("client", _PER)),
     Bar(_OURS, (_AIO_PIKA,), 20),
     Bar(_OURS, (_REDIS,), 15),
-    Bar(_OURS, (_FLOOR,), 0.5),
+    Bar(_OURS, (_FLOOR,), 0.5, quiet_limit=0.65),
     Bar(_OURS, (_FASTSTREAM,), None),  # which asks for one id at a time, whoever waits
 )
 
@@ -52,7 +64,17 @@ def measure(plan: Plan) -> Report:
         _contenders(runner, site, port) as contenders,
     ):
         processes = site.with_processes(aio_pika=aio_pika, faststream=faststream, redis=redis_pid)
-        return run(Race(TITLE, "ids/s", contenders, BARS, processes), plan)
+        notes = (durability(port),)
+        return run(Race(TITLE, "ids/s", contenders, BARS, processes, _PER, notes), plan)
+
+
+def durability(port: int) -> str:
+    """Ask Redis how it keeps what it has."""
+    with redis_sync.Redis(port=port, decode_responses=True) as store:
+        version = store.info("server")["redis_version"]
+        kept = {**store.config_get("appendonly"), **store.config_get("save")}
+    told = ", ".join(f"{name} {value or 'never'}" for name, value in kept.items())
+    return f"Redis {version} as it is without a configuration: {told}"
 
 
 @contextmanager

@@ -28,7 +28,7 @@ _MEDIAN, _P99, _P999 = "median us", "p99 us", "p99.9 us"
 BARS = (
     Bar(f"{_OURS}, {_ALONE}", (f"{_ECHO}, {_ALONE}",), 1.1, at_least=False, of=_MEDIAN),
     Bar(f"{_OURS}, 50 %", (f"{_ECHO}, 50 %",), 2.0, at_least=False, of=_P999),
-    Bar(f"{_OURS}, 50 % of its own", (f"{_ECHO}, 50 %",), None, at_least=False, of=_P999),
+    Bar(f"{_OURS}, 50 % of its own", (f"{_ECHO}, 50 %",), 1.5, at_least=False, of=_P999),
     Bar(f"{_OURS}, 90 %", (f"{_ECHO}, 90 %",), None, at_least=False, of=_P999),
 )
 
@@ -54,7 +54,7 @@ def measure(plan: Plan) -> Report:
                 for load, part in _LOADS.items()
             )
         contenders.append(Contender(f"{_OURS}, 50 % of its own", partial(loaded, ours, own / 2)))
-        race = Race(TITLE, "us, p99.9", contenders, BARS, site.processes)
+        race = Race(TITLE, "us, p99.9", contenders, BARS, site.processes, "request")
         return run(race, plan)
 
 
@@ -84,7 +84,7 @@ def summed_up(seconds: Sequence[float]) -> Sample:
         return ordered[min(int(len(ordered) * part), len(ordered) - 1)] * 1e6
 
     more = {_MEDIAN: median(ordered) * 1e6, _P99: rank(0.99), _P999: rank(0.999)}
-    return Sample(more[_P999], more)
+    return Sample(more[_P999], more, len(ordered))
 
 
 if __name__ == "__main__":

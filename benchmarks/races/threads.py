@@ -11,6 +11,7 @@ from functools import partial
 
 from benchmarks.harness.command import main
 from benchmarks.harness.crowd import rate
+from benchmarks.harness.environment import durability
 from benchmarks.harness.runner import Bar, Contender, Plan, Race, Report, run
 from benchmarks.harness.site import TAG, Site, one_worker, peer
 from benchmarks.peers.mysql_peer import CONNECTIONS, mysql_ids
@@ -39,7 +40,8 @@ def measure(plan: Plan) -> Report:
         _contenders(site) as contenders,
     ):
         processes = site.with_processes(tutorial=tutorial)
-        return run(Race(TITLE, "ids/s", contenders, BARS, processes), plan)
+        notes = (durability(site.database),)
+        return run(Race(TITLE, "ids/s", contenders, BARS, processes, "id", notes), plan)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from typing import Any
 
 from benchmarks.harness.environment import one_line
+from benchmarks.harness.quiet import load_warning
 from benchmarks.harness.runner import Report, Spread, Verdict
 from idalloc_worker.cli import lined_up
 
@@ -12,12 +13,18 @@ Row = list[str]
 def as_text(report: Report) -> str:
     """Write a report for people."""
     lines = [report.title, ""]
+    if any(result.more for result in report.results):  # CPU time among it, the steadier figure
+        lines += [*table(_more_rows(report), right=99), ""]
     lines += table([_HEAD, *(_result_rows(report))])
-    if any(result.more for result in report.results):
-        lines += ["", *table(_more_rows(report), right=99)]
     lines += ["", *(verdict_line(verdict) for verdict in report.verdicts)]
-    lines += ["", one_line(report.environment)]
+    lines += ["", *report.notes, *quiet_lines(report), one_line(report.environment)]
     return "\n".join(lines) + "\n"
+
+
+def quiet_lines(report: Report) -> list[str]:
+    """Say how quiet the machine was, last of all, where it is seen first."""
+    warnings = (load_warning(report.environment), report.quiet.warning)
+    return [f"quiet: {report.quiet}", *filter(None, warnings)]
 
 
 _HEAD = ["contender", "median", "low", "high", "", "CPU seconds per second"]
@@ -60,11 +67,12 @@ def verdict_line(verdict: Verdict) -> str:
     sign = ">=" if bar.at_least else "<="
     found = (
         f"{bar.subject} / {verdict.peer}{bar.of and ', ' + bar.of}: {ratios.median:.2f} "
-        f"(rounds {ratios.low:.2f} to {ratios.high:.2f})"
+        f"(rounds {ratios.low:.2f} to {ratios.high:.2f}, middle half {ratios.width:.0%} wide)"
     )
     if bar.limit is None:
         return f"info   {found}"
-    return f"{'met' if verdict.met else 'MISSED':<6} {found}, bar {sign} {bar.limit:g}"
+    limit = f"{sign} {bar.limit:g}{bar.note and ' ' + bar.note}"
+    return f"{'met' if verdict.met else 'MISSED':<6} {found}, bar {limit}"
 
 
 def table(rows: list[Row], right: int = 3) -> list[str]:
@@ -95,6 +103,8 @@ def as_json(report: Report) -> dict[str, Any]:
         "cpu_per": report.cpu_per,
         "met": report.met,
         "environment": dict(report.environment),
+        "quiet": report.quiet.as_json(),
+        "notes": list(report.notes),
         "contenders": [
             {
                 "name": result.name,
@@ -115,6 +125,7 @@ def as_json(report: Report) -> dict[str, Any]:
                 "at_least": verdict.bar.at_least,
                 "ratio": _rounded(verdict.ratios.median),
                 "ratios": [_rounded(ratio) for ratio in verdict.ratios.values],
+                "note": verdict.bar.note,
                 "met": verdict.met,
                 "line": verdict_line(verdict),
             }
