@@ -1,12 +1,12 @@
 """Draws the results of a run: `python -m benchmarks.report.plots RESULTS.json FOLDER`.
 
-For each race that tells the CPU time of each request a bar chart of that by process, NAME-cpu.svg;
-and one of the medians, NAME.svg. A line goes from the lowest to the highest round.
+For each race a picture, NAME.svg: above what each request or the like costs each process in CPU
+time, where that is told, and below the medians. A line goes from the lowest to the highest round.
 """
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,9 @@ _LOGARITHMIC_FROM = 40.0
 """Times the smallest median that the largest one is, where bars in proportion no longer show it."""
 
 _BAR, _FRAME = 0.34, 1.0  # inches: of height for a contender, and for title and axis
+Paint = Callable[["Axes"], None]
+"""Puts one chart on its axes."""
+
 _LINE: Mapping[str, Any] = {"ecolor": "#262626", "elinewidth": 1.2, "capsize": 3}
 _THOUSANDS = "{x:,.6g}"
 _ROOM = 1.22  # times the longest bar: its label stands beside it
@@ -41,15 +44,24 @@ def _draw(name: str, report: Found, folder: Path) -> Iterable[Path]:
 
 
 def _race(name: str, report: Found, folder: Path) -> Iterator[Path]:
+    parts: list[tuple[float, Paint]] = []
     costs = cpu_costs(report)
     if costs:
-        path = folder / f"{name}-cpu.svg"
-        draw(path, _height(len(costs) + 1), partial(_costs, report, costs))
-        yield path
+        parts.append((_height(len(costs) + 1), partial(_costs, report, costs)))
     if report["unit"]:  # without one, the figures are of several kinds and share no axis
+        parts.append((_height(len(report["contenders"])), partial(_figures, report)))
+    if parts:
         path = folder / f"{name}.svg"
-        draw(path, _height(len(report["contenders"])), partial(_figures, report))
+        draw(path, sum(height for height, _ in parts), partial(_one_below_the_other, parts))
         yield path
+
+
+def _one_below_the_other(parts: Sequence[tuple[float, Paint]], first: "Axes") -> None:
+    figure = first.figure
+    grid = figure.add_gridspec(len(parts), 1, height_ratios=[height for height, _ in parts])
+    first.set_subplotspec(grid[0])
+    for number_of, (_, paint) in enumerate(parts):
+        paint(figure.add_subplot(grid[number_of]) if number_of else first)
 
 
 def _height(bars: int) -> float:
@@ -125,17 +137,18 @@ def _costs(report: Found, costs: Costs, axes: "Axes") -> None:
         widths = [costs[name].get(part, 0.0) for name in names]
         axes.barh(names, widths, left=list(ends.values()), height=0.68, color=colour, label=part)
         ends = {name: ends[name] + width for name, width in zip(names, widths, strict=True)}
-    for row, end in enumerate(ends.values()):
-        axes.annotate(
-            number(end), (end, row), (4, 0), textcoords="offset points", va="center", fontsize=9
-        )
     totals = [_total(report, name, end) for name, end in ends.items()]
+    for row, one in enumerate(totals):
+        at = max(one["median"], *one["figures"]), row
+        axes.annotate(
+            number(one["median"]), at, (6, 0), textcoords="offset points", va="center", fontsize=9
+        )
     axes.errorbar(list(ends.values()), names, xerr=_spread(totals), **_LINE, fmt="none")
     axes.invert_yaxis()
     axes.grid(axis="x")
     axes.set_xlim(0, max(max(one["figures"]) for one in totals) * _ROOM)
     axes.xaxis.set_major_formatter(_THOUSANDS)
-    axes.set_title(f"{report['title']}: CPU time by process", loc="left")
+    axes.set_title(f"{report['title']}: CPU", loc="left")
     axes.set_xlabel(f"CPU microseconds per {report['cpu_per']}, medians (less is better)")
     axes.legend(ncols=6, loc="upper left", bbox_to_anchor=(0, -0.04 - 0.5 / _height(len(names))))
 

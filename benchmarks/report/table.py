@@ -35,7 +35,7 @@ def as_markdown(document: Document, page: str = _PAGE.name) -> str:
     described = document.environment
     first = {key: described[key] for key in _SERVERS if key in described}
     parts.append("## Machine and versions")
-    parts.append(_rows([("what", "found"), *{**first, **described}.items()], words=2))
+    parts.append(rows([("what", "found"), *{**first, **described}.items()], words=2))
     servers = _servers(described)
     parts += [_race(name, report, servers) for name, report in document.races.items()]
     missing = {**document.not_run, **document.left_out}
@@ -63,9 +63,9 @@ def _race(name: str, report: Found, servers: str) -> str:
     quiet = Quiet.read(report)
     if quiet is not None:
         parts.append(f"**{quiet.warning}**" if quiet.warning else f"Quiet: {quiet}.")
-    parts.append(_rows(_contenders(report)))
+    parts.append(rows(_contenders(report)))
     if report["bars"]:
-        parts.append(_rows(_bars(report), words=2))
+        parts.append(rows(_bars(report), words=2))
     return "\n\n".join(parts)
 
 
@@ -115,7 +115,7 @@ def _limit(bar: dict[str, Any]) -> tuple[str, str]:
     return limit, "kept" if bar["met"] else "**missed**"
 
 
-def _rows(rows: "Iterator[Sequence[str]] | Sequence[Sequence[str]]", words: int = 1) -> str:
+def rows(rows: "Iterator[Sequence[str]] | Sequence[Sequence[str]]", words: int = 1) -> str:
     """Write a table whose first row is its head; after the columns of words come numbers."""
     head, *body = rows
     rule = ["---" if column < words else "---:" for column in range(len(head))]

@@ -1,6 +1,5 @@
 """Whether a machine was quiet: the threshold, who others are, and where the warning stands."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -80,14 +79,10 @@ def test_what_this_process_and_its_children_use_is_not_others() -> None:
         subprocess.run([sys.executable, "-c", burn], check=True)
         return 1.0
 
-    before = os.times()
     report = run(Race("r", "ids/s", [Contender("a", turn)], ()), Plan(rounds=1, seconds=0.1))
-    used = sum(os.times()[:4]) - sum(before[:4])
-    # The machine may be as busy as it likes: what is charged to others is all but this.
-    turned = _all_but_ours(lambda: turn(0.1))
-    assert used >= 0.6
-    assert turned >= 0.3 - 0.05
     assert set(report.results[0].cpu) == {OTHERS}
+    # The machine may be as busy as it likes: what is charged to others is all but this.
+    assert _all_but_ours(lambda: turn(0.1)) >= 0.3 - 0.05  # ticks are coarse
 
 
 def _all_but_ours(work: Callable[[], object]) -> float:
