@@ -9,7 +9,10 @@ _LISTENING = "0A"
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
-    """Add up the CPU seconds, user and system, of processes with all their threads."""
+    """Add up the CPU seconds, user and system, of processes with all their threads.
+
+    What children that have ended used is in it: a database may fork to save what it has.
+    """
     return sum(_cpu_seconds_of(pid) for pid in pids)
 
 
@@ -18,7 +21,7 @@ def _cpu_seconds_of(pid: int) -> float:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return 0.0  # it has ended
-    return (int(fields[11]) + int(fields[12])) / _TICKS
+    return sum(map(int, fields[11:15])) / _TICKS
 
 
 def busy_seconds() -> float:
@@ -32,12 +35,6 @@ def busy_seconds() -> float:
 def _busy_ticks(line: str) -> int:
     user, nice, system, _idle, _wait, *interrupts_and_stolen = map(int, line.split()[1:9])
     return sum((user, nice, system, *interrupts_and_stolen))
-
-
-def children_seconds() -> float:
-    """Add up the CPU seconds of this process's children that have ended."""
-    times = os.times()
-    return times.children_user + times.children_system
 
 
 def _first_line(path: Path) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from statistics import median, quantiles
 
-from benchmarks.harness.machine import busy_seconds, children_seconds, cpu_seconds
+from benchmarks.harness.machine import busy_seconds, cpu_seconds
 from benchmarks.harness.quiet import Quiet, wait_for_quiet
 
 OTHERS = "others"
@@ -210,13 +210,16 @@ def with_figure(
     report: Report, name: str, values: Sequence[float], most: float, unit: str
 ) -> Report:
     """Add a figure that no contender gave, and the bar that it is to stay below."""
+    result = Result(name, Spread(tuple(values)), {})
+    return with_limit(replace(report, results=(*report.results, result)), name, most, unit)
+
+
+def with_limit(report: Report, name: str, most: float, unit: str) -> Report:
+    """Add a bar that a figure is to stay below, whatever others have."""
+    [values] = [result.figures.values for result in report.results if result.name == name]
     bar = Bar(name, (f"{most:g} {unit}",), 1, at_least=False)
     verdict = Verdict(bar, bar.peers[0], Spread(tuple(value / most for value in values)))
-    return replace(
-        report,
-        results=(*report.results, Result(name, Spread(tuple(values)), {})),
-        verdicts=(verdict, *report.verdicts),
-    )
+    return replace(report, verdicts=(verdict, *report.verdicts))
 
 
 @dataclass(frozen=True)
@@ -372,7 +375,7 @@ def _with_costs(sample: Sample, cpu: Mapping[str, float], per: str, elapsed: flo
 def _used(processes: Processes) -> dict[str, float]:
     used = {name: cpu_seconds(pids) for name, pids in processes.items()}
     ours = {os.getpid(), *chain.from_iterable(processes.values())}
-    return {**used, OTHERS: busy_seconds() - cpu_seconds(ours) - children_seconds()}
+    return {**used, OTHERS: busy_seconds() - cpu_seconds(ours)}
 
 
 def _result(name: str, turns: Sequence[_Turn]) -> Result:

@@ -61,9 +61,9 @@ def measure(plan: Plan) -> Report:
         peer("faststream", site.amqp_url) as faststream,
         redis_server() as (port, redis_pid),
         asyncio.Runner() as runner,
-        _contenders(runner, site, port) as contenders,
+        _contenders(runner, site, port, aio_pika, faststream) as contenders,
     ):
-        processes = site.with_processes(aio_pika=aio_pika, faststream=faststream, redis=redis_pid)
+        processes = site.with_processes(redis=redis_pid)
         notes = (durability(port),)
         return run(Race(TITLE, "ids/s", contenders, BARS, processes, _PER, notes), plan)
 
@@ -78,27 +78,29 @@ def durability(port: int) -> str:
 
 
 @contextmanager
-def _contenders(runner: asyncio.Runner, site: Site, redis_port: int) -> Iterator[list[Contender]]:
+def _contenders(
+    runner: asyncio.Runner, site: Site, redis_port: int, aio_pika: int, faststream: int
+) -> Iterator[list[Contender]]:
     ours = AsyncIdClient(site.amqp_url)
     rpc = runner.run(AioPikaRpc.open(site.amqp_url))
-    faststream = runner.run(FastStreamRpc.open(site.amqp_url))
+    fast = runner.run(FastStreamRpc.open(site.amqp_url))
     store = redis.Redis(port=redis_port, max_connections=TASKS)
 
-    def contender(name: str, ask: Ask) -> Contender:
-        return Contender(name, lambda seconds: runner.run(rate(ask, seconds)))
+    def contender(name: str, ask: Ask, **processes: list[int]) -> Contender:
+        return Contender(name, lambda seconds: runner.run(rate(ask, seconds)), processes)
 
     async def close() -> None:
         await ours.close()
         await rpc.close()
-        await faststream.close()
+        await fast.close()
         await store.aclose()
 
     with ExitStack() as closing:
         closing.callback(lambda: runner.run(close()))
         yield [
             contender(_OURS, partial(ours.next_id, TAG)),
-            contender(_AIO_PIKA, partial(rpc.next_id, TAG)),
-            contender(_FASTSTREAM, partial(faststream.next_id, TAG)),
+            contender(_AIO_PIKA, partial(rpc.next_id, TAG), worker=[aio_pika]),
+            contender(_FASTSTREAM, partial(fast.next_id, TAG), worker=[faststream]),
             contender(_REDIS, partial(store.incr, TAG)),
             contender(_FLOOR, Floor().next_id),
         ]

@@ -34,14 +34,13 @@ def measure(plan: Plan) -> Report:
     with (
         one_worker() as site,
         peer("echo", site.amqp_url) as echo,
-        _contenders(site) as contenders,
+        _contenders(site, echo) as contenders,
     ):
-        processes = site.with_processes(echo=echo)
-        return run(Race(TITLE, "us, median", contenders, BARS, processes, "call"), plan)
+        return run(Race(TITLE, "us, median", contenders, BARS, site.processes, "call"), plan)
 
 
 @contextmanager
-def _contenders(site: Site) -> Iterator[list[Contender]]:
+def _contenders(site: Site, echo: int) -> Iterator[list[Contender]]:
     with (
         asyncio.Runner() as runner,
         IdClient(site.amqp_url) as client,
@@ -60,9 +59,9 @@ def _contenders(site: Site) -> Iterator[list[Contender]]:
 
         yield [
             Contender(_SYNC, partial(latency, partial(client.next_id, TAG))),
-            Contender(_BLOCKING, partial(latency, blocking.call)),
+            Contender(_BLOCKING, partial(latency, blocking.call), {"worker": [echo]}),
             Contender(_ASYNC, in_tasks),
-            Contender(_CALLBACK, in_callbacks),
+            Contender(_CALLBACK, in_callbacks, {"worker": [echo]}),
         ]
 
 

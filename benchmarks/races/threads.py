@@ -37,15 +37,14 @@ def measure(plan: Plan) -> Report:
     with (
         one_worker() as site,
         peer("tutorial", site.amqp_url) as tutorial,
-        _contenders(site) as contenders,
+        _contenders(site, tutorial) as contenders,
     ):
-        processes = site.with_processes(tutorial=tutorial)
         notes = (durability(site.database),)
-        return run(Race(TITLE, "ids/s", contenders, BARS, processes, "id", notes), plan)
+        return run(Race(TITLE, "ids/s", contenders, BARS, site.processes, "id", notes), plan)
 
 
 @contextmanager
-def _contenders(site: Site) -> Iterator[list[Contender]]:
+def _contenders(site: Site, tutorial: int) -> Iterator[list[Contender]]:
     with (
         IdClient(site.amqp_url) as ours,
         mysql_ids(site.database) as rows,
@@ -62,7 +61,7 @@ def _contenders(site: Site) -> Iterator[list[Contender]]:
 
         yield [
             Contender(_OURS, partial(rate, [partial(ours.next_id, TAG)] * THREADS)),
-            Contender(_TUTORIAL, partial(on, "rpc_queue", "30")),
+            Contender(_TUTORIAL, partial(on, "rpc_queue", "30"), {"worker": [tutorial]}),
             Contender(_TUTORIAL_ON_WORKER, partial(on, ALLOC_QUEUE, _REQUEST)),
             Contender(_MYSQL, partial(rate, [ids.next_id for ids in rows])),
         ]

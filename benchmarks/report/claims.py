@@ -18,6 +18,7 @@ from typing import Any
 
 from benchmarks.harness.launch import Found
 from benchmarks.report.document import Document
+from benchmarks.report.texts import ratio
 
 MISSING = "(not measured)"
 
@@ -78,11 +79,6 @@ def _rounds(report: Found | None, name: str, of: str) -> list[float]:
             told = contender["more"].get(of) if of else contender
             return list(told["figures"]) if told else []
     return []
-
-
-def ratio(value: float) -> str:
-    """Write a ratio: two digits behind the point, where they say something."""
-    return f"{value:,.0f}" if value >= 10 else f"{value:.2f}"
 
 
 def number(value: float) -> str:

@@ -150,7 +150,7 @@ def _costs(report: Found, costs: Costs, axes: "Axes") -> None:
     axes.xaxis.set_major_formatter(_THOUSANDS)
     axes.set_title(f"{report['title']}: CPU", loc="left")
     axes.set_xlabel(f"CPU microseconds per {report['cpu_per']}, medians (less is better)")
-    axes.legend(ncols=6, loc="upper left", bbox_to_anchor=(0, -0.04 - 0.5 / _height(len(names))))
+    axes.legend(ncols=5, loc="upper left", bbox_to_anchor=(0, -0.04 - 0.5 / _height(len(names))))
 
 
 def _total(report: Found, contender: str, end: float) -> Mapping[str, Any]:

@@ -12,7 +12,7 @@ from benchmarks.harness.quiet import Quiet
 from benchmarks.harness.runner import BenchmarkError, Spread, cpu_part
 from benchmarks.report import document as _document
 from benchmarks.report.document import Document
-from benchmarks.report.texts import number
+from benchmarks.report.texts import number, ratio
 
 _INTRODUCTION = (
     "What one run gave; written by `make bench-docs`, not by hand. What is compared with what, and "
@@ -100,7 +100,7 @@ def _bars(report: Found) -> Iterator[Sequence[str]]:
         yield (
             f"{bar['subject']} / {bar['peer']}",
             bar["of"] or report["unit"],
-            *(f"{ratio:.2f}" for ratio in (bar["ratio"], ratios.low, ratios.high)),
+            *map(ratio, (bar["ratio"], ratios.low, ratios.high)),
             f"{ratios.width:.0%}",
             *_limit(bar),
         )

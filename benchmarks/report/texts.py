@@ -66,8 +66,8 @@ def verdict_line(verdict: Verdict) -> str:
     ratios = verdict.ratios
     sign = ">=" if bar.at_least else "<="
     found = (
-        f"{bar.subject} / {verdict.peer}{bar.of and ', ' + bar.of}: {ratios.median:.2f} "
-        f"(rounds {ratios.low:.2f} to {ratios.high:.2f}, middle half {ratios.width:.0%} wide)"
+        f"{bar.subject} / {verdict.peer}{bar.of and ', ' + bar.of}: {ratio(ratios.median)} "
+        f"(rounds {ratio(ratios.low)} to {ratio(ratios.high)}, middle half {ratios.width:.0%} wide)"
     )
     if bar.limit is None:
         return f"info   {found}"
@@ -83,6 +83,13 @@ def table(rows: list[Row], right: int = 3) -> list[str]:
 def number(value: float) -> str:
     """Write a figure as it stands in tables."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def ratio(value: float) -> str:
+    """Write a ratio with the digits that say something: 0.0043, 0.53, 13."""
+    if value >= 10:
+        return f"{value:,.0f}"
+    return f"{value:.2f}" if value >= 0.1 or not value else f"{value:.2g}"
 
 
 def _spread(spread: Spread) -> dict[str, Any]:
