@@ -74,7 +74,7 @@ def _commit() -> dict[str, str]:
     """Tell the commit, and whether anything differs from it; nothing outside of a checkout."""
     try:
         head = _git("rev-parse", "--short=12", "HEAD")
-        changed = _git("status", "--porcelain", "--untracked-files=no", "--", ":!docs/performance")
+        changed = _git("status", "--porcelain", "--untracked-files=no", "--", ":!*.md", ":!docs")
     except (OSError, subprocess.SubprocessError):
         return {}
     return {"commit": f"{head} with changes" if changed else head}

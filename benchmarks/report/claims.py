@@ -36,10 +36,7 @@ _ALSO_TIMES = re.compile(rf"{_RATE.pattern}|{_NUMBER}\s+(?:ms|times)\b|(?<![\d.]
 
 
 def fill(text: str, document: Document) -> str:
-    """Write what the results say in place of what stands between marks.
-
-    Raises KeyError for a race or a contender that neither the results nor a note on them know.
-    """
+    """Write what the results say in place of what stands between marks."""
 
     def told(mark: re.Match[str]) -> str:
         key = mark["key"]
@@ -48,6 +45,11 @@ def fill(text: str, document: Document) -> str:
         return f"<!--= {key} -->{claim(key, document)}<!--=-->"
 
     return _MARK.sub(told, text)
+
+
+def keys(text: str) -> Iterator[str]:
+    """List what a page claims, but for what it says was found in another way."""
+    return (mark["key"] for mark in _MARK.finditer(text) if not mark["key"].startswith(_BY_HAND))
 
 
 def claim(key: str, document: Document) -> str:

@@ -153,10 +153,10 @@ def readme(document: Document) -> str:
     body = [
         (
             one.what.format("docs/"),
-            _middle(document, one, one.cpu),
-            f"{_middle(document, one, one.of, one.subject)} {one.unit}",
+            _middle(document, one, one.cpu) if one.cpu else "",
+            f"{_middle(document, one, one.of)} {one.unit}",
             one.beside,
-            _middle(document, one, one.cpu, one.pair),
+            _middle(document, one, one.cpu, one.pair) if one.cpu else "",
             _middle(document, one, one.of, one.pair),
         )
         for one in _run(document)
@@ -220,7 +220,7 @@ def _verdict(document: Document, one: Headline, of: str) -> str:
 
 
 def _middle(document: Document, one: Headline, of: str, name: str = "") -> str:
-    values = figures(document.races.get(one.race), name or one.subject, of) if of or name else []
+    values = figures(document.races.get(one.race), name or one.subject, of)
     write = ratio if " / " in name else number
     return write(median(values)) if values else MISSING
 

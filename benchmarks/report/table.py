@@ -31,7 +31,7 @@ def as_markdown(document: Document, page: str = _PAGE.name) -> str:
     parts = ["# Results", _INTRODUCTION.format(page)]
     if document.quick:
         parts.append(_QUICK)
-    parts += [f"**{warning.strip()}**" for warning in document.warnings]
+    parts += [f"**{' '.join(warning.split())}**" for warning in document.warnings]
     described = document.environment
     first = {key: described[key] for key in _SERVERS if key in described}
     parts.append("## Machine and versions")
