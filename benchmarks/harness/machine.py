@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -22,6 +23,16 @@ def _cpu_seconds_of(pid: int) -> float:
     except OSError:
         return 0.0  # it has ended
     return sum(map(int, fields[11:15])) / _TICKS
+
+
+def family(pid: int) -> list[int]:
+    """List a process and all below it."""
+    found = [pid]
+    for parent in found:
+        with suppress(OSError):  # it has ended
+            for task in Path(f"/proc/{parent}/task").iterdir():
+                found += [int(child) for child in (task / "children").read_text().split()]
+    return found
 
 
 def busy_seconds() -> float:

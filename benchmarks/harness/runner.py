@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from statistics import median, quantiles
 
-from benchmarks.harness.machine import busy_seconds, cpu_seconds
+from benchmarks.harness.machine import busy_seconds, cpu_seconds, family
 from benchmarks.harness.quiet import Quiet, wait_for_quiet
 
 OTHERS = "others"
@@ -374,7 +374,7 @@ def _with_costs(sample: Sample, cpu: Mapping[str, float], per: str, elapsed: flo
 
 def _used(processes: Processes) -> dict[str, float]:
     used = {name: cpu_seconds(pids) for name, pids in processes.items()}
-    ours = {os.getpid(), *chain.from_iterable(processes.values())}
+    ours = {*family(os.getpid()), *chain.from_iterable(processes.values())}
     return {**used, OTHERS: busy_seconds() - cpu_seconds(ours)}
 
 

@@ -8,14 +8,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
 from urllib.parse import urlsplit
 
-from benchmarks.harness.machine import listeners
+import pymysql
+
+from benchmarks.harness.machine import family, listeners
 from benchmarks.harness.runner import BenchmarkError
 from devstack import Database, Stack, running_stack, scratch_database, scratch_vhost
 from devstack.ordered import add_ordered_tag
@@ -71,8 +73,9 @@ def benchmark_stack() -> Iterator[Stack]:
         database = Database(stack.mysql_url, "")
         for name in ("innodb_flush_log_at_trx_commit", "sync_binlog"):
             [(before,)] = database.query(f"SELECT @@GLOBAL.{name}")
-            closing.callback(database.query, f"SET GLOBAL {name} = {int(before)}")
-            database.query(f"SET GLOBAL {name} = DEFAULT")
+            with suppress(pymysql.Error):  # its user may not: the results say what it was
+                database.query(f"SET GLOBAL {name} = DEFAULT")
+                closing.callback(database.query, f"SET GLOBAL {name} = {int(before)}")
         yield stack
 
 
@@ -105,7 +108,7 @@ def one_worker(
         worker.wait_for_log("Ready for ordered tags")
         processes = {
             "client": [os.getpid()],
-            "worker": _with_children(worker.pid),
+            "worker": family(worker.pid),
             "broker": listeners(urlsplit(stack.amqp_url).port or 5672),
             "mysql": listeners(urlsplit(stack.mysql_url).port or 3306),
         }
@@ -164,15 +167,6 @@ def redis_server() -> Iterator[tuple[int, int]]:
             yield port, process.pid
         finally:
             _end(process)
-
-
-def _with_children(pid: int) -> list[int]:
-    """List a process and all below it, which do the work."""
-    found = [pid]
-    for parent in found:
-        for task in Path(f"/proc/{parent}/task").iterdir():
-            found += [int(child) for child in (task / "children").read_text().split()]
-    return found
 
 
 def _free_port() -> int:

@@ -85,6 +85,16 @@ def test_what_this_process_and_its_children_use_is_not_others() -> None:
     assert _all_but_ours(lambda: turn(0.1)) >= 0.3 - 0.05  # ticks are coarse
 
 
+def test_what_a_benchmark_started_is_not_others() -> None:
+    """Workers that no race lists, for one, while they run."""
+    burn = "import time\nwhile time.process_time() < 0.3: pass\nprint('done', flush=True)\ninput()"
+    command = [sys.executable, "-c", burn]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert _all_but_ours(process.stdout.readline) >= 0.25
+        process.communicate(b"\n")
+
+
 def _all_but_ours(work: Callable[[], object]) -> float:
     """Tell by how much less `others` rises than the machine's busy seconds."""
     from benchmarks.harness.runner import _used  # noqa: PLC0415  # what is measured in a turn
