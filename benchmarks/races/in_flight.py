@@ -108,8 +108,10 @@ class Distance:
     def at_random(self, seconds: float) -> Sample:
         """Call at random times, half as often as the callers could."""
         pace = _LOAD * TASKS / self._round_trip
+        began = time.perf_counter()
         taken = self._runner.run(arrivals(self._ask, pace, seconds))
-        return Sample(len(taken) / seconds, {_MEAN: fmean(taken) * 1e6}, len(taken))
+        per_second = len(taken) / (time.perf_counter() - began)
+        return Sample(per_second, {_MEAN: fmean(taken) * 1e6}, len(taken))
 
 
 async def arrivals(
@@ -123,7 +125,7 @@ async def arrivals(
     taken: list[float] = []
     gaps = random.Random(1)  # the same arrivals in every round
     began = time.perf_counter()
-    due = 0.0
+    due = gaps.expovariate(pace)
 
     async def call() -> None:
         made = time.perf_counter()
@@ -131,8 +133,9 @@ async def arrivals(
         taken.append(time.perf_counter() - made)
 
     async with asyncio.TaskGroup() as calls:
-        while (passed := time.perf_counter() - began) < seconds:
-            while due <= passed:
+        while due < seconds:
+            passed = time.perf_counter() - began
+            while due < min(passed, seconds):
                 calls.create_task(call())
                 due += gaps.expovariate(pace)
             await asyncio.sleep(max(0.0, due - passed))

@@ -120,10 +120,14 @@ def after(seconds: float) -> Callable[[], Awaitable[int]]:
 
 
 def test_arrivals_at_random() -> None:
-    """As many as are asked for, whatever the calls take; all of them are waited for."""
-    taken = asyncio.run(in_flight.arrivals(after(0.2), pace=1000, seconds=0.1))
-    assert 40 < len(taken) < 250  # the same arrivals each time, of which a busy machine may miss
-    assert min(taken) >= 0.19
+    """The same ones each time, whatever the calls take; all of them are waited for."""
+    numbers = []
+    for call in (0.0, 0.2):
+        taken = asyncio.run(in_flight.arrivals(after(call), pace=1000, seconds=0.1))
+        assert min(taken) >= call * 0.95
+        numbers.append(len(taken))
+    assert numbers[0] == numbers[1]
+    assert 70 < numbers[0] < 130
 
 
 def test_what_a_round_trip_makes_possible() -> None:
@@ -137,8 +141,8 @@ def test_what_a_round_trip_makes_possible() -> None:
         assert 1 <= lone.count <= 6
         random = distance.at_random(0.1)
         assert random.count is not None
-        assert random.figure == pytest.approx(random.count / 0.1)
-        assert random.figure < lone.figure
+        assert random.count == pytest.approx(lone.figure / 2 * 0.1, rel=0.5)
+        assert random.figure <= random.count / 0.09
 
 
 @pytest.mark.long
