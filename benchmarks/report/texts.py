@@ -86,9 +86,9 @@ def number(value: float) -> str:
 
 
 def ratio(value: float) -> str:
-    """Write a ratio with the digits that say something: 0.0043, 0.53, 13."""
+    """Write a ratio with the digits that say something: 0.0043, 0.53, 13.1."""
     if value >= 10:
-        return f"{value:,.0f}"
+        return f"{value:.1f}" if value < 100 else f"{value:,.0f}"
     return f"{value:.2f}" if value >= 0.1 or not value else f"{value:.2g}"
 
 
