@@ -79,10 +79,10 @@ bench: $(PEERS) ## Measure idalloc beside its peers in ten minutes; see ARGS=--h
 bench-quick: $(PEERS) ## Measure the few things that tell most in one minute.
 	@$(BIN)/python -m benchmarks --quick $(ARGS)
 
-bench-docs: $(PEERS) ## Measure all, and put tables and plots into docs/performance.
+bench-docs: $(PEERS) ## Measure all, put it into RESULTS (docs/performance), and into what pages claim.
 	@$(BIN)/python -m benchmarks --json $(RESULTS)/results.json --table $(RESULTS)/results.md \
 	  --plots $(RESULTS) $(ARGS); status=$$?; \
-	  $(BIN)/python -m benchmarks.report.capacity $(RESULTS)/results.json docs/capacity.md && exit $$status
+	  $(BIN)/python -m benchmarks.report.pages && exit $$status
 
 pictures: $(PEERS) ## Take the pictures of the dashboard in docs/images, with Chromium.
 	IDALLOC_TEST_PICTURES=$(CURDIR)/docs/images $(BIN)/python -m pytest tests/integration/test_dashboard.py -k fits

@@ -17,11 +17,12 @@ from benchmarks.harness.environment import environment, servers
 from benchmarks.harness.launch import Found, addresses, race
 from benchmarks.harness.programme import FULL, QUICK, RACES, Entry, Limits, share, time_left
 from benchmarks.harness.runner import BenchmarkError, progress
+from benchmarks.harness.site import benchmark_stack
 from benchmarks.report import document as _document
 from benchmarks.report import plot_style as _plot_style
 from benchmarks.report import plots, table
 from benchmarks.report.document import Document
-from devstack import DevStackError, running_stack
+from devstack import DevStackError
 
 _NO_URL = "needs the address of the reference service: --reference-url URL"
 _NO_TIME = "no time was left for it; try a quieter machine"
@@ -115,8 +116,9 @@ def chosen(given: argparse.Namespace) -> Run:
 
 def measure(run: Run, began: float) -> Document:
     """Have servers run and all races on them; `began` is when the time of the run started."""
-    with running_stack() as stack, TemporaryDirectory(prefix="idalloc-benchmarks-") as folder:
-        described = {**environment(), **servers(stack)}
+    described = environment()  # before the servers start, as their work is our own load
+    with benchmark_stack() as stack, TemporaryDirectory(prefix="idalloc-benchmarks-") as folder:
+        described = {**servers(stack), **described}
         found = _all(run, addresses(stack), Path(folder), began)
     races, not_run = _document.split(found)
     seconds = time.monotonic() - began

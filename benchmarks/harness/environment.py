@@ -40,14 +40,23 @@ def environment() -> dict[str, str]:
 
 
 def servers(stack: Stack) -> dict[str, str]:
-    """Ask broker and database for their versions."""
+    """Ask broker and database for their versions, and for how safe a commit is."""
     overview = Management(stack.management_url).get("/api/overview")
-    [(database,)] = Database(stack.mysql_url, "").query("SELECT VERSION()")
+    database = Database(stack.mysql_url, "")
+    [(version_told,)] = database.query("SELECT VERSION()")
     return {
         "rabbitmq": overview["rabbitmq_version"],
         "erlang": overview["erlang_version"],
-        "database": database_version(database),
+        "database": database_version(version_told),
+        "durability": durability(database),
     }
+
+
+def durability(database: Database) -> str:
+    """Tell whether a database's commits are on disk when they are told."""
+    names = ("innodb_flush_log_at_trx_commit", "sync_binlog", "log_bin")
+    [values] = database.query(f"SELECT {', '.join(f'@@GLOBAL.{name}' for name in names)}")
+    return ", ".join(f"{name}={value}" for name, value in zip(names, values, strict=True))
 
 
 def database_version(told: str) -> str:
@@ -65,7 +74,7 @@ def _commit() -> dict[str, str]:
     """Tell the commit, and whether anything differs from it; nothing outside of a checkout."""
     try:
         head = _git("rev-parse", "--short=12", "HEAD")
-        changed = _git("status", "--porcelain", "--untracked-files=no", "--", ":!docs/performance")
+        changed = _git("status", "--porcelain", "--untracked-files=no", "--", ":!*.md", ":!docs")
     except (OSError, subprocess.SubprocessError):
         return {}
     return {"commit": f"{head} with changes" if changed else head}

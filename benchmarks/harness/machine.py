@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -9,7 +10,10 @@ _LISTENING = "0A"
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
-    """Add up the CPU seconds, user and system, of processes with all their threads."""
+    """Add up the CPU seconds, user and system, of processes with all their threads.
+
+    What children that have ended used is in it: a database may fork to save what it has.
+    """
     return sum(_cpu_seconds_of(pid) for pid in pids)
 
 
@@ -18,13 +22,30 @@ def _cpu_seconds_of(pid: int) -> float:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return 0.0  # it has ended
-    return (int(fields[11]) + int(fields[12])) / _TICKS
+    return sum(map(int, fields[11:15])) / _TICKS
+
+
+def family(pid: int) -> list[int]:
+    """List a process and all below it."""
+    found = [pid]
+    for parent in found:
+        with suppress(OSError):  # it has ended
+            for task in Path(f"/proc/{parent}/task").iterdir():
+                found += [int(child) for child in (task / "children").read_text().split()]
+    return found
 
 
 def busy_seconds() -> float:
-    """Tell how many CPU seconds this machine has spent on work since it started."""
-    user, nice, system, _idle, _wait, *interrupts = _first_line(Path("/proc/stat")).split()[1:8]
-    return sum(map(int, (user, nice, system, *interrupts))) / _TICKS
+    """Tell how many CPU seconds this machine has spent on work since it started.
+
+    What its host took from it, as a virtual machine, is work too: nobody here could use it.
+    """
+    return _busy_ticks(_first_line(Path("/proc/stat"))) / _TICKS
+
+
+def _busy_ticks(line: str) -> int:
+    user, nice, system, _idle, _wait, *interrupts_and_stolen = map(int, line.split()[1:9])
+    return sum((user, nice, system, *interrupts_and_stolen))
 
 
 def _first_line(path: Path) -> str:

@@ -4,23 +4,26 @@ A shared machine is fast in one second and slow in the next. Contenders that tak
 meet the same weather, and the ratio of one round says more than two figures of different minutes.
 """
 
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from statistics import median
+from itertools import chain
+from statistics import median, quantiles
 
-from benchmarks.harness.machine import busy_seconds, cpu_seconds
+from benchmarks.harness.machine import busy_seconds, cpu_seconds, family
+from benchmarks.harness.quiet import Quiet, wait_for_quiet
 
 OTHERS = "others"
 """The name under which CPU time is shown that none of the processes taking part has used."""
+ALL = "all"
+"""The name of what all processes that take part use together."""
 
 _SHORTEST_WARM_UP = 0.2  # seconds
 _SHORTEST_TURN = 2 * _SHORTEST_WARM_UP  # while there are rounds that can be left out
 _OVERRUN = 1.1  # times its length that a turn takes, with what is in flight at its end
 _LEAST = 0.1  # seconds in which anything can be measured at all
-_QUIET = 0.2  # CPU seconds per second that others may use
-_LISTEN = 0.25  # seconds
 
 
 class BenchmarkError(Exception):
@@ -66,10 +69,14 @@ class Plan:
 
 @dataclass(frozen=True)
 class Sample:
-    """What one turn gave: the figure that the race is about, and others by name."""
+    """What one turn gave: the figure that the race is about, and others by name.
+
+    `count` is how many calls or the like there were, where the figure is none of them per second.
+    """
 
     figure: float
     more: Mapping[str, float] = field(default_factory=dict)
+    count: float | None = None
 
 
 Processes = Mapping[str, Sequence[int]]
@@ -100,6 +107,18 @@ class Bar:
     """Whether figures are rates, of which more is better; else they are times."""
     of: str = ""
     """Which of the figures is meant: one of `Sample.more`, or a `cpu_figure`."""
+    quiet_limit: float | None = None
+    """The limit on a quiet machine, where that is another one."""
+    note: str = ""
+    """Which of the two it is."""
+
+    def chosen(self, *, quiet: bool) -> "Bar":
+        """Let the machine as it was decide on the limit."""
+        if self.quiet_limit is None:
+            return self
+        if quiet:
+            return replace(self, limit=self.quiet_limit, note="on a quiet machine")
+        return replace(self, note="beside other work")
 
     def met_by(self, ratio: float) -> bool:
         """Tell whether a ratio keeps the bar."""
@@ -133,6 +152,14 @@ class Spread:
     def high(self) -> float:
         """The largest value."""
         return max(self.values)
+
+    @property
+    def width(self) -> float:
+        """The relative interquartile range: how far apart the middle half of the values lies."""
+        if len(self.values) == 1 or not self.median:
+            return 0.0
+        low, _, high = quantiles(self.values, n=4, method="inclusive")
+        return (high - low) / abs(self.median)
 
 
 @dataclass(frozen=True)
@@ -170,6 +197,8 @@ class Report:
     rounds: int = 0
     cpu_per: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
+    quiet: Quiet = field(default_factory=Quiet)
+    notes: tuple[str, ...] = ()
 
     @property
     def met(self) -> bool:
@@ -177,22 +206,28 @@ class Report:
         return all(verdict.met for verdict in self.verdicts)
 
 
-def with_figure(report: Report, name: str, value: float, most: float, unit: str) -> Report:
+def with_figure(
+    report: Report, name: str, values: Sequence[float], most: float, unit: str
+) -> Report:
     """Add a figure that no contender gave, and the bar that it is to stay below."""
+    result = Result(name, Spread(tuple(values)), {})
+    return with_limit(replace(report, results=(*report.results, result)), name, most, unit)
+
+
+def with_limit(report: Report, name: str, most: float, unit: str) -> Report:
+    """Add a bar that a figure is to stay below, whatever others have."""
+    [values] = [result.figures.values for result in report.results if result.name == name]
     bar = Bar(name, (f"{most:g} {unit}",), 1, at_least=False)
-    verdict = Verdict(bar, bar.peers[0], Spread((value / most,)))
-    return replace(
-        report,
-        results=(*report.results, Result(name, Spread((value,)), {})),
-        verdicts=(verdict, *report.verdicts),
-    )
+    verdict = Verdict(bar, bar.peers[0], Spread(tuple(value / most for value in values)))
+    return replace(report, verdicts=(verdict, *report.verdicts))
 
 
 @dataclass(frozen=True)
 class Race:
     """A benchmark ready to run; `processes` are those whose CPU time is of interest.
 
-    `cpu_per` names what a rate counts, where CPU time is to be shown for each: "request".
+    `cpu_per` names what a rate counts, where CPU time is to be shown for each: "request". `notes`
+    tell what a reader has to know of the contenders.
     """
 
     title: str
@@ -201,6 +236,7 @@ class Race:
     bars: Sequence[Bar]
     processes: Processes = field(default_factory=dict)
     cpu_per: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def cpu_figure(part: str, cpu_per: str) -> str:
@@ -220,7 +256,7 @@ def run(race: Race, plan: Plan, clock: Callable[[], float] = time.monotonic) -> 
     plan = _warmed_up(race, plan, clock)
     progress(f"{race.title}: {plan.rounds} rounds, turns of {plan.seconds:.2g} s")
     turns: dict[str, list[_Turn]] = {contender.name: [] for contender in race.contenders}
-    rounds = 0
+    rounds = waits = 0
     longest = 0.0
     while rounds < plan.rounds:
         before = clock()
@@ -228,7 +264,7 @@ def run(race: Race, plan: Plan, clock: Callable[[], float] = time.monotonic) -> 
             progress(f"{race.title}: out of time after {rounds} rounds")
             break
         for number, contender in enumerate(race.contenders, 1):
-            wait_for_quiet(plan.patience)
+            waits += wait_for_quiet(plan.patience)
             turn = _turn(race, contender, plan.seconds, clock)
             turns[contender.name].append(turn)
             left = (plan.rounds - rounds) * len(race.contenders) - number
@@ -239,14 +275,37 @@ def run(race: Race, plan: Plan, clock: Callable[[], float] = time.monotonic) -> 
         rounds += 1
         longest = max(longest, clock() - before)
     results = tuple(_result(name, given) for name, given in turns.items())
+    others = tuple(turn.cpu[OTHERS] for turn in chain.from_iterable(turns.values()))
+    quiet = Quiet(others, waits=waits)
     return Report(
         title=race.title,
         unit=race.unit,
         results=results,
-        verdicts=tuple(judge(bar, _figures(results, bar.of)) for bar in race.bars),
+        verdicts=_verdicts(race, results, quiet),
         rounds=rounds,
         cpu_per=race.cpu_per,
+        quiet=quiet,
+        notes=race.notes,
     )
+
+
+def _verdicts(race: Race, results: Sequence[Result], quiet: Quiet) -> tuple[Verdict, ...]:
+    """Judge all bars, and the CPU time beside each figure; CPU time, the steadier one, is first."""
+    given = [judge(bar.chosen(quiet=quiet.kept), _figures(results, bar.of)) for bar in race.bars]
+    of = cpu_figure(ALL, race.cpu_per)
+    costs = _figures(results, of)
+    pairs = dict.fromkeys(
+        (verdict.bar.subject, verdict.peer)
+        for verdict in given
+        if cpu_part(verdict.bar.of, race.cpu_per) is None
+    )
+    beside = [
+        judge(Bar(subject, (peer,), None, at_least=False, of=of), costs)
+        for subject, peer in pairs
+        if subject in costs and peer in costs and costs[peer].low > 0
+    ]
+    first = [one for one in given if cpu_part(one.bar.of, race.cpu_per) is not None]
+    return (*first, *beside, *(one for one in given if one not in first))
 
 
 def _warmed_up(race: Race, plan: Plan, clock: Callable[[], float]) -> Plan:
@@ -280,16 +339,6 @@ def progress(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def wait_for_quiet(patience: float) -> None:
-    """Return once the machine has next to nothing else to do, or patience is at its end."""
-    deadline = time.monotonic() + patience
-    while time.monotonic() < deadline:
-        before = busy_seconds()
-        time.sleep(_LISTEN)
-        if busy_seconds() - before < _QUIET * _LISTEN:
-            return
-
-
 @dataclass(frozen=True)
 class _Turn:
     sample: Sample
@@ -306,18 +355,27 @@ def _turn(race: Race, contender: Contender, seconds: float, clock: Callable[[], 
     sample = given if isinstance(given, Sample) else Sample(given)
     cpu = {name: (after[name] - before[name]) / elapsed for name in after}
     if race.cpu_per:
-        each = {
-            cpu_figure(name, race.cpu_per): used / sample.figure * 1e6
-            for name, used in cpu.items()
-            if name != OTHERS
-        }
-        sample = Sample(sample.figure, {**sample.more, **each})
+        sample = _with_costs(sample, cpu, race.cpu_per, elapsed)
     return _Turn(sample, cpu)
+
+
+def _with_costs(sample: Sample, cpu: Mapping[str, float], per: str, elapsed: float) -> Sample:
+    """Add what each of what was counted cost each process, and all of them, first."""
+    count = sample.figure * elapsed if sample.count is None else sample.count
+    each = {
+        cpu_figure(name, per): used * elapsed / count * 1e6
+        for name, used in cpu.items()
+        if name != OTHERS
+    }
+    costs = {**each, **sample.more}  # a contender may have measured a part itself
+    total = sum(used for name, used in costs.items() if cpu_part(name, per) is not None)
+    return replace(sample, more={cpu_figure(ALL, per): total, **costs})
 
 
 def _used(processes: Processes) -> dict[str, float]:
     used = {name: cpu_seconds(pids) for name, pids in processes.items()}
-    return {**used, OTHERS: busy_seconds() - sum(used.values())}
+    ours = {*family(os.getpid()), *chain.from_iterable(processes.values())}
+    return {**used, OTHERS: busy_seconds() - cpu_seconds(ours)}
 
 
 def _result(name: str, turns: Sequence[_Turn]) -> Result:

@@ -8,13 +8,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal
 from urllib.parse import urlsplit
 
-from benchmarks.harness.machine import listeners
+import pymysql
+
+from benchmarks.harness.machine import family, listeners
 from benchmarks.harness.runner import BenchmarkError
 from devstack import Database, Stack, running_stack, scratch_database, scratch_vhost
 from devstack.ordered import add_ordered_tag
@@ -61,6 +64,22 @@ class Site:
 
 
 @contextmanager
+def benchmark_stack() -> Iterator[Stack]:
+    """Have servers run whose commits are as durable as the product's are by default.
+
+    Also given ones, which are set back in the end; only their binary log is as it was.
+    """
+    with running_stack(durable=True) as stack, ExitStack() as closing:
+        database = Database(stack.mysql_url, "")
+        for name in ("innodb_flush_log_at_trx_commit", "sync_binlog"):
+            [(before,)] = database.query(f"SELECT @@GLOBAL.{name}")
+            with suppress(pymysql.Error):  # its user may not: the results say what it was
+                database.query(f"SET GLOBAL {name} = DEFAULT")
+                closing.callback(database.query, f"SET GLOBAL {name} = {int(before)}")
+        yield stack
+
+
+@contextmanager
 def fleet_site(servers: Stack | None = None) -> Iterator[tuple[Fleet, Database, Stack]]:
     """Have a virtual host and a database for workers that are still to be started.
 
@@ -68,7 +87,7 @@ def fleet_site(servers: Stack | None = None) -> Iterator[tuple[Fleet, Database, 
     """
     name = f"idalloc-benchmark-{secrets.token_hex(6)}"
     with (
-        running_stack() if servers is None else nullcontext(servers) as stack,
+        benchmark_stack() if servers is None else nullcontext(servers) as stack,
         scratch_vhost(stack.amqp_url, stack.management_url, name) as vhost,
         scratch_database(stack.mysql_url) as database,
         Fleet(vhost, database.url) as fleet,
@@ -94,7 +113,7 @@ def one_worker(
         worker.wait_for_log("Ready for ordered tags")
         processes = {
             "client": [os.getpid()],
-            "worker": _with_children(worker.pid),
+            "worker": family(worker.pid),
             "broker": listeners(urlsplit(stack.amqp_url).port or 5672),
             "mysql": listeners(urlsplit(stack.mysql_url).port or 3306),
         }
@@ -136,31 +155,23 @@ def peer_amqp_url() -> str:
 
 @contextmanager
 def redis_server() -> Iterator[tuple[int, int]]:
-    """Have a Redis run that keeps nothing; yield its port and its process id."""
+    """Have a Redis run that keeps what it does by default; yield its port and its process id."""
     program = shutil.which("redis-server")
     if program is None:
         raise BenchmarkError("redis-server is missing; install it: apt-get install redis-server")
     port = _free_port()
-    process = subprocess.Popen(
-        [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        preexec_fn=end_with_parent,  # noqa: PLW1509  # one system call, no lock
-    )
-    try:
-        _wait_for_port(port, process)
-        yield port, process.pid
-    finally:
-        _end(process)
-
-
-def _with_children(pid: int) -> list[int]:
-    """List a process and all below it, which do the work."""
-    found = [pid]
-    for parent in found:
-        for task in Path(f"/proc/{parent}/task").iterdir():
-            found += [int(child) for child in (task / "children").read_text().split()]
-    return found
+    with TemporaryDirectory(prefix="idalloc-redis-") as folder:
+        process = subprocess.Popen(
+            [program, "--port", str(port), "--bind", "127.0.0.1", "--dir", folder],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            preexec_fn=end_with_parent,  # noqa: PLW1509  # one system call, no lock
+        )
+        try:
+            _wait_for_port(port, process)
+            yield port, process.pid
+        finally:
+            _end(process)
 
 
 def _free_port() -> int:

@@ -1,8 +1,7 @@
 """Ids from MySQL without a worker: one UPDATE for each, on PyMySQL.
 
-The server flushes its log at each commit meanwhile (innodb_flush_log_at_trx_commit = 1), as it does
-by default: for the peer as for idalloc, whose reservations it takes in the same race. Whether there
-is a binary log, which takes a flush more, is for the server to say; the private ones have none.
+The server is as durable as by default meanwhile (`benchmark_stack`): for the peer as for idalloc,
+whose reservations it takes in the same race.
 """
 
 from collections.abc import Iterator
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 CONNECTIONS = 2
 """More only wait for each other at the lock of the row: of 1 to 64 it is the best number here."""
 
-_FLUSHING = "innodb_flush_log_at_trx_commit"
 _TAG = "mysql_peer"  # a row that no worker refills from
 
 
@@ -40,21 +38,10 @@ class MySqlIds:
 
 
 @contextmanager
-def flushed_commits(database: Database) -> Iterator[None]:
-    """Have each commit on disk before it is told, and set the server back in the end."""
-    [(before,)] = database.query(f"SELECT @@GLOBAL.{_FLUSHING}")
-    database.query(f"SET GLOBAL {_FLUSHING} = 1")
-    try:
-        yield
-    finally:
-        database.query(f"SET GLOBAL {_FLUSHING} = {int(before)}")
-
-
-@contextmanager
 def mysql_ids(database: Database) -> Iterator[list[MySqlIds]]:
     """Have as many connections as serve best."""
     database.query("INSERT INTO segments (app_tag, step) VALUES (%s, 1)", _TAG)
-    with flushed_commits(database), ExitStack() as closing:
+    with ExitStack() as closing:
         connections = [connect(database.server_url, database.name) for _ in range(CONNECTIONS)]
         for connection in connections:
             closing.callback(connection.close)

@@ -69,7 +69,7 @@ def measure(plan: Plan, number: int = TAGS) -> Report:
             for series in (_ALONE, _PACED)
         ]
         report = run(Race(TITLE, "", contenders, bars, site.processes), plan)
-    return with_figure(report, MEMORY, memory, MOST_MEMORY, "bytes")
+    return with_figure(report, MEMORY, [memory], MOST_MEMORY, "bytes")
 
 
 def _weigh(site: Site, number: int) -> float:

@@ -56,7 +56,7 @@ def measure(plan: Plan, number: int = TAGS) -> Report:
         ]
         bars = [Bar(_WITH, (_WITHOUT,), MOST_CPU, at_least=False)]
         report = run(Race(TITLE, "", contenders, bars, stored.processes), plan)
-    return with_figure(report, _START, _starts(number), MOST_SECONDS, "s")
+    return with_figure(report, _START, [_starts(number)], MOST_SECONDS, "s")
 
 
 def _forbid_stream(amqp_url: str) -> None:

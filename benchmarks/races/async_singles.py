@@ -11,12 +11,22 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 
 from benchmarks.harness.command import main
-from benchmarks.harness.runner import Bar, BenchmarkError, Contender, Plan, Race, Report, run
+from benchmarks.harness.runner import (
+    Bar,
+    BenchmarkError,
+    Contender,
+    Plan,
+    Race,
+    Report,
+    cpu_figure,
+    run,
+)
 from benchmarks.harness.site import TAG, Site, one_worker, peer, redis_server
 from benchmarks.harness.tasks import TASKS, Ask, Floor, rate
 from idalloc_client import AsyncIdClient
 
 try:
+    import redis as redis_sync
     import redis.asyncio as redis
 
     from benchmarks.peers.aio_pika_peer import AioPikaRpc
@@ -31,10 +41,12 @@ DEFAULT = Plan(rounds=5, seconds=2.0, budget=90.0)
 
 _OURS, _AIO_PIKA, _REDIS, _FLOOR = "AsyncIdClient", "aio-pika RPC", "redis-py INCR", "floor"
 _FASTSTREAM = "FastStream RPC"
+_PER = "id"
 BARS = (
+    Bar(_OURS, (_FLOOR,), 1.6, at_least=False, of=cpu_figure("client", _PER)),
     Bar(_OURS, (_AIO_PIKA,), 20),
     Bar(_OURS, (_REDIS,), 15),
-    Bar(_OURS, (_FLOOR,), 0.5),
+    Bar(_OURS, (_FLOOR,), 0.5, quiet_limit=0.65),
     Bar(_OURS, (_FASTSTREAM,), None),  # which asks for one id at a time, whoever waits
 )
 
@@ -49,34 +61,46 @@ def measure(plan: Plan) -> Report:
         peer("faststream", site.amqp_url) as faststream,
         redis_server() as (port, redis_pid),
         asyncio.Runner() as runner,
-        _contenders(runner, site, port) as contenders,
+        _contenders(runner, site, port, aio_pika, faststream) as contenders,
     ):
-        processes = site.with_processes(aio_pika=aio_pika, faststream=faststream, redis=redis_pid)
-        return run(Race(TITLE, "ids/s", contenders, BARS, processes), plan)
+        processes = site.with_processes(redis=redis_pid)
+        notes = (durability(port),)
+        return run(Race(TITLE, "ids/s", contenders, BARS, processes, _PER, notes), plan)
+
+
+def durability(port: int) -> str:
+    """Ask Redis how it keeps what it has."""
+    with redis_sync.Redis(port=port, decode_responses=True) as store:
+        version = store.info("server")["redis_version"]
+        kept = {**store.config_get("appendonly"), **store.config_get("save")}
+    told = ", ".join(f"{name} {value or 'never'}" for name, value in kept.items())
+    return f"Redis {version} as it is without a configuration: {told}"
 
 
 @contextmanager
-def _contenders(runner: asyncio.Runner, site: Site, redis_port: int) -> Iterator[list[Contender]]:
+def _contenders(
+    runner: asyncio.Runner, site: Site, redis_port: int, aio_pika: int, faststream: int
+) -> Iterator[list[Contender]]:
     ours = AsyncIdClient(site.amqp_url)
     rpc = runner.run(AioPikaRpc.open(site.amqp_url))
-    faststream = runner.run(FastStreamRpc.open(site.amqp_url))
+    fast = runner.run(FastStreamRpc.open(site.amqp_url))
     store = redis.Redis(port=redis_port, max_connections=TASKS)
 
-    def contender(name: str, ask: Ask) -> Contender:
-        return Contender(name, lambda seconds: runner.run(rate(ask, seconds)))
+    def contender(name: str, ask: Ask, **processes: list[int]) -> Contender:
+        return Contender(name, lambda seconds: runner.run(rate(ask, seconds)), processes)
 
     async def close() -> None:
         await ours.close()
         await rpc.close()
-        await faststream.close()
+        await fast.close()
         await store.aclose()
 
     with ExitStack() as closing:
         closing.callback(lambda: runner.run(close()))
         yield [
             contender(_OURS, partial(ours.next_id, TAG)),
-            contender(_AIO_PIKA, partial(rpc.next_id, TAG)),
-            contender(_FASTSTREAM, partial(faststream.next_id, TAG)),
+            contender(_AIO_PIKA, partial(rpc.next_id, TAG), worker=[aio_pika]),
+            contender(_FASTSTREAM, partial(fast.next_id, TAG), worker=[faststream]),
             contender(_REDIS, partial(store.incr, TAG)),
             contender(_FLOOR, Floor().next_id),
         ]

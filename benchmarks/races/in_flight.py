@@ -1,80 +1,182 @@
-"""How many requests of one tag in flight serve best, before later calls gather.
+"""256 callers of one client whose broker is 1 ms, or 20 ms, away each way.
 
-Sweeps the client's constant for 256 asyncio tasks and for 64 threads, with one worker process.
+How many requests are on their way is the client's to find out. If each caller waits for one round
+trip and no more, there are 256 ids in each: that is what a lone call's time makes of it, measured
+through the same delay in the same round. With calls at random, half as many, each should take not
+much more than that round trip.
 """
 
 import asyncio
+import random
+import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import replace
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
+from pathlib import Path
+from statistics import fmean
+from urllib.parse import urlsplit, urlunsplit
 
-from benchmarks.harness import crowd as _crowd
-from benchmarks.harness import tasks as _tasks
 from benchmarks.harness.command import main
-from benchmarks.harness.runner import Bar, Contender, Plan, Race, Report, judge, run
-from benchmarks.harness.site import TAG, one_worker
-from idalloc_client import AsyncIdClient, IdClient
-from idalloc_client._batching import _pace
+from benchmarks.harness.runner import (
+    Bar,
+    BenchmarkError,
+    Contender,
+    Plan,
+    Race,
+    Report,
+    Sample,
+    run,
+)
+from benchmarks.harness.site import TAG, Site, one_worker
+from benchmarks.harness.tasks import TASKS, rate
+from benchmarks.races.lone_call import awaited
+from devstack.proxy import TcpProxy
+from devstack.workers import end_with_parent
+from idalloc_client import AsyncIdClient
 
-TITLE = "Requests in flight"
-DEFAULT = Plan(rounds=5, seconds=1.0, budget=120.0)
-VALUES = (1, 2, 3, 4, 6, 8)
-THREADS = 64
+TITLE = f"{TASKS} callers and a network between"
+DEFAULT = Plan(rounds=5, seconds=1.0, budget=60.0)
+DELAYS = (1, 20)  # milliseconds each way
 
-_TASKS, _THREADS = f"{_tasks.TASKS} tasks", f"{THREADS} threads"
-_AS_SHIPPED = _pace.REQUESTS_IN_FLIGHT
+_MEAN = "mean us"
+_LONE, _CALLERS, _RANDOM = f"{TASKS} per round trip", f"{TASKS} callers", "half of it, at random"
+_LOAD = 0.5
+_PER = "id"
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+def named(kind: str, delay: int) -> str:
+    """Name a contender."""
+    return f"{delay} ms each way: {kind}"
+
+
+BARS = tuple(
+    bar
+    for delay in DELAYS
+    for bar in (
+        Bar(named(_CALLERS, delay), (named(_LONE, delay),), 0.9),
+        Bar(named(_RANDOM, delay), (named(_LONE, delay),), 1.3, at_least=False, of=_MEAN),
+    )
+)
 
 
 def measure(plan: Plan) -> Report:
-    """Sweep the values for tasks and for threads in the same rounds."""
-    with (
-        one_worker() as site,
-        asyncio.Runner() as runner,
-        IdClient(site.amqp_url) as client,
-    ):
-        async_client = AsyncIdClient(site.amqp_url)
-
-        def tasks(seconds: float) -> float:
-            return runner.run(_tasks.rate(partial(async_client.next_id, TAG), seconds))
-
-        threads = partial(_crowd.rate, [partial(client.next_id, TAG)] * THREADS)
-        kinds: dict[str, Callable[[float], float]] = {_TASKS: tasks, _THREADS: threads}
-        contenders = [
-            Contender(f"{kind}, {value}", partial(_with_value, value, rate))
-            for kind, rate in kinds.items()
-            for value in VALUES
-        ]
-        try:
-            return best(run(Race(TITLE, "ids/s", contenders, (), site.processes), plan))
-        finally:
-            runner.run(async_client.close())
+    """Let both distances take turns."""
+    with one_worker() as site, asyncio.Runner() as runner, ExitStack() as closing:
+        contenders: list[Contender] = []
+        for delay in DELAYS:
+            url, pid = closing.enter_context(delayed(site, delay / 1000))
+            client = AsyncIdClient(url)
+            closing.callback(_close, runner, client)
+            distance = Distance(partial(client.next_id, TAG), runner)
+            contenders += [
+                Contender(named(kind, delay), turn, {"proxy": [pid]})
+                for kind, turn in (
+                    (_LONE, distance.lone),
+                    (_CALLERS, distance.callers),
+                    (_RANDOM, distance.at_random),
+                )
+            ]
+        return run(Race(TITLE, "ids/s", contenders, BARS, site.processes, _PER), plan)
 
 
-def best(report: Report) -> Report:
-    """Compare what ships with the best other value of each kind.
+def _close(runner: asyncio.Runner, client: AsyncIdClient) -> None:
+    runner.run(client.close())
 
-    There is no bar: the best of several is in part the luckiest of them.
+
+class Distance:
+    """What is measured at one distance; the round trip is that of the turn before."""
+
+    def __init__(self, ask: Callable[[], Awaitable[int]], runner: asyncio.Runner) -> None:
+        self._ask = ask
+        self._runner = runner
+        self._round_trip = 0.0
+
+    def lone(self, seconds: float) -> Sample:
+        """Call one after the other; tell what so many callers would get, each at that pace."""
+        taken = self._runner.run(awaited(self._ask, seconds))
+        self._round_trip = fmean(taken)
+        return Sample(TASKS / self._round_trip, {_MEAN: self._round_trip * 1e6}, len(taken))
+
+    def callers(self, seconds: float) -> Sample:
+        """Have all of them call, one call each at a time."""
+        ids = self._runner.run(rate(self._ask, seconds))
+        return Sample(ids, {_MEAN: TASKS / ids * 1e6})
+
+    def at_random(self, seconds: float) -> Sample:
+        """Call at random times, half as often as the callers could."""
+        pace = _LOAD * TASKS / self._round_trip
+        began = time.perf_counter()
+        taken = self._runner.run(arrivals(self._ask, pace, seconds))
+        per_second = len(taken) / (time.perf_counter() - began)
+        return Sample(per_second, {_MEAN: fmean(taken) * 1e6}, len(taken))
+
+
+async def arrivals(
+    ask: Callable[[], Awaitable[object]], pace: float, seconds: float
+) -> list[float]:
+    """Call so many times a second, at random (Poisson); return how long each call took.
+
+    A call counts from when it is made: that the loop wakes up by the millisecond, so that several
+    are due at once, is the arrivals' way, not the client's.
     """
-    figures = {result.name: result.figures for result in report.results}
-    bars = [
-        Bar(
-            f"{kind}, {_AS_SHIPPED}",
-            tuple(f"{kind}, {value}" for value in VALUES if value != _AS_SHIPPED),
-            None,
-        )
-        for kind in (_TASKS, _THREADS)
-    ]
-    return replace(report, verdicts=tuple(judge(bar, figures) for bar in bars))
+    taken: list[float] = []
+    gaps = random.Random(1)  # the same arrivals in every round
+    began = time.perf_counter()
+    due = gaps.expovariate(pace)
+
+    async def call() -> None:
+        made = time.perf_counter()
+        await ask()
+        taken.append(time.perf_counter() - made)
+
+    async with asyncio.TaskGroup() as calls:
+        while due < seconds:
+            passed = time.perf_counter() - began
+            while due < min(passed, seconds):
+                calls.create_task(call())
+                due += gaps.expovariate(pace)
+            await asyncio.sleep(max(0.0, due - passed))
+    return taken
 
 
-def _with_value(value: int, rate: Callable[[float], float], seconds: float) -> float:
-    before, _pace.REQUESTS_IN_FLIGHT = _pace.REQUESTS_IN_FLIGHT, value
-    try:
-        return rate(seconds)
-    finally:
-        _pace.REQUESTS_IN_FLIGHT = before
+@contextmanager
+def delayed(site: Site, seconds: float) -> Iterator[tuple[str, int]]:
+    """Have a proxy in a process of its own; yield the broker's address behind it, and its pid."""
+    parts = urlsplit(site.amqp_url)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.races.in_flight", "--proxy", str(seconds)],
+        cwd=_ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=end_with_parent,  # noqa: PLW1509  # one system call, no lock
+    )
+    with process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        print(parts.hostname, parts.port or 5672, file=process.stdin, flush=True)
+        port = process.stdout.readline().strip()
+        if not port:
+            raise BenchmarkError("the proxy did not start; its reason stands above")
+        user = parts.netloc.rpartition("@")[0]
+        try:
+            yield urlunsplit(parts._replace(netloc=f"{user}@127.0.0.1:{port}")), process.pid
+        finally:
+            process.stdin.close()  # which ends it
+
+
+def _serve(seconds: float) -> None:
+    host, port = sys.stdin.readline().split()
+    with TcpProxy(host, int(port), delay=seconds) as proxy:
+        print(proxy.port, flush=True)
+        sys.stdin.read()
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["--proxy"]:
+        _serve(float(sys.argv[2]))
+        sys.exit(0)
     sys.exit(main(measure, __doc__, DEFAULT))

@@ -58,7 +58,7 @@ def measure(plan: Plan) -> Report:
             Contender(_SNOWFLAKE, partial(call_rate, snowflakes.generate_next_id)),
             Contender(_ENGINE, partial(call_rate, engine.take, between=engine.feed)),
         ]
-        return run(Race(TITLE, "ids/s", contenders, BARS, site.processes), plan)
+        return run(Race(TITLE, "ids/s", contenders, BARS, site.processes, "id"), plan)
 
 
 def call_rate(

@@ -7,13 +7,13 @@ BlockingConnection and one on callbacks, the faster one is the peer.
 import asyncio
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from statistics import median
 
 from benchmarks.harness.command import main
-from benchmarks.harness.runner import Bar, Contender, Plan, Race, Report, run
+from benchmarks.harness.runner import Bar, Contender, Plan, Race, Report, Sample, run
 from benchmarks.harness.site import TAG, Site, one_worker, peer
 from benchmarks.peers.echo_peer import BlockingEcho, CallbackEcho
 from idalloc_client import AsyncIdClient, IdClient
@@ -34,14 +34,13 @@ def measure(plan: Plan) -> Report:
     with (
         one_worker() as site,
         peer("echo", site.amqp_url) as echo,
-        _contenders(site) as contenders,
+        _contenders(site, echo) as contenders,
     ):
-        processes = site.with_processes(echo=echo)
-        return run(Race(TITLE, "us, median", contenders, BARS, processes), plan)
+        return run(Race(TITLE, "us, median", contenders, BARS, site.processes, "call"), plan)
 
 
 @contextmanager
-def _contenders(site: Site) -> Iterator[list[Contender]]:
+def _contenders(site: Site, echo: int) -> Iterator[list[Contender]]:
     with (
         asyncio.Runner() as runner,
         IdClient(site.amqp_url) as client,
@@ -52,22 +51,27 @@ def _contenders(site: Site) -> Iterator[list[Contender]]:
         async_client = AsyncIdClient(site.amqp_url)
         stack.callback(lambda: runner.run(async_client.close()))
 
-        def in_tasks(seconds: float) -> float:
-            return runner.run(async_latency(partial(async_client.next_id, TAG), seconds))
+        def in_tasks(seconds: float) -> Sample:
+            return summed_up(runner.run(awaited(partial(async_client.next_id, TAG), seconds)))
 
-        def in_callbacks(seconds: float) -> float:
-            return median(callback.latencies(seconds)) * _MICROSECONDS
+        def in_callbacks(seconds: float) -> Sample:
+            return summed_up(callback.latencies(seconds))
 
         yield [
             Contender(_SYNC, partial(latency, partial(client.next_id, TAG))),
-            Contender(_BLOCKING, partial(latency, blocking.call)),
+            Contender(_BLOCKING, partial(latency, blocking.call), {"worker": [echo]}),
             Contender(_ASYNC, in_tasks),
-            Contender(_CALLBACK, in_callbacks),
+            Contender(_CALLBACK, in_callbacks, {"worker": [echo]}),
         ]
 
 
-def latency(call: Callable[[], object], seconds: float) -> float:
-    """Call for some seconds; return the median in microseconds."""
+def summed_up(taken: Sequence[float]) -> Sample:
+    """Tell the median in microseconds, and how many calls there were."""
+    return Sample(median(taken) * _MICROSECONDS, count=len(taken))
+
+
+def latency(call: Callable[[], object], seconds: float) -> Sample:
+    """Call for some seconds; return how long that took."""
     taken = []
     sent = time.perf_counter()
     until = sent + seconds
@@ -76,11 +80,16 @@ def latency(call: Callable[[], object], seconds: float) -> float:
         now = time.perf_counter()
         taken.append(now - sent)
         sent = now
-    return median(taken) * _MICROSECONDS
+    return summed_up(taken)
 
 
 async def async_latency(ask: Callable[[], Awaitable[object]], seconds: float) -> float:
     """Await call after call for some seconds; return the median in microseconds."""
+    return median(await awaited(ask, seconds)) * _MICROSECONDS
+
+
+async def awaited(ask: Callable[[], Awaitable[object]], seconds: float) -> list[float]:
+    """Await call after call for some seconds; return how long each took."""
     taken = []
     sent = time.perf_counter()
     until = sent + seconds
@@ -89,7 +98,7 @@ async def async_latency(ask: Callable[[], Awaitable[object]], seconds: float) ->
         now = time.perf_counter()
         taken.append(now - sent)
         sent = now
-    return median(taken) * _MICROSECONDS
+    return taken
 
 
 if __name__ == "__main__":

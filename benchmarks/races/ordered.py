@@ -21,7 +21,10 @@ DEFAULT = Plan(rounds=5, seconds=2.0, budget=90.0)
 _IN_FLIGHT = 100
 _REQUESTS, _CALLS = f"{_IN_FLIGHT} requests in flight", f"{_tasks.TASKS} tasks"
 _TAGS = {"ordinary": TAG, "ordered": ORDERED_TAG}
-BARS = tuple(Bar(f"{kind}, ordered", (f"{kind}, ordinary",), 0.7) for kind in (_REQUESTS, _CALLS))
+BARS = tuple(
+    Bar(f"{kind}, ordered", (f"{kind}, ordinary",), limit)
+    for kind, limit in ((_REQUESTS, 0.7), (_CALLS, 0.8))
+)
 
 
 def measure(plan: Plan) -> Report:
@@ -44,7 +47,7 @@ def measure(plan: Plan) -> Report:
             for name, app_tag in _TAGS.items()
         ]
         try:
-            race = Race(TITLE, "ids/s", [*requests, *calls], BARS, site.processes)
+            race = Race(TITLE, "ids/s", [*requests, *calls], BARS, site.processes, "id")
             return run(race, plan)
         finally:
             runner.run(client.close())

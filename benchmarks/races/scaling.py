@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from benchmarks.harness.command import main as command
+from benchmarks.harness.quiet import Quiet
 from benchmarks.harness.runner import Plan, Report
 from benchmarks.report.sweeps import SWEEPS
 
@@ -29,6 +30,11 @@ def joined(reports: Sequence[Report]) -> Report:
         results=tuple(result for report in reports for result in report.results),
         verdicts=tuple(verdict for report in reports for verdict in report.verdicts),
         rounds=min(report.rounds for report in reports),
+        cpu_per=reports[0].cpu_per,
+        quiet=Quiet(
+            tuple(used for report in reports for used in report.quiet.others),
+            waits=sum(report.quiet.waits for report in reports),
+        ),
     )
 
 

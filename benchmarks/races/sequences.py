@@ -36,7 +36,7 @@ def measure(plan: Plan) -> Report:
             Contender(_FOUR, partial(_rate, ids, THREADS)),
             Contender(_LOCKED, partial(_rate, LockedCounter(), THREADS)),
         ]
-        return run(Race(TITLE, "ids/s", contenders, BARS, site.processes), plan)
+        return run(Race(TITLE, "ids/s", contenders, BARS, site.processes, "id"), plan)
 
 
 class LockedCounter:

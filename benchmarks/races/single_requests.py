@@ -50,7 +50,7 @@ BARS = (
     Bar(_OURS, (_ECHO,), 1.4),
     Bar(_OURS, (_AIO_PIKA,), 4),
     Bar(_OURS, (_FASTSTREAM,), 4),
-    Bar(_OURS, (_ECHO,), 0.7, at_least=False, of=cpu_figure("worker", _PER)),
+    Bar(_OURS, (_ECHO,), 0.3, at_least=False, of=cpu_figure("worker", _PER)),
     Bar(_BOTH_ENDS, (_ECHO,), 0.6, at_least=False, of=cpu_figure("broker", _PER)),
     Bar(_GATHERED, (_ECHO,), 0.6, at_least=False, of=cpu_figure("broker", _PER)),
 )

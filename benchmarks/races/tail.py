@@ -56,7 +56,7 @@ def measure(plan: Plan) -> Report:
                 for load, part in _LOADS.items()
             )
         contenders.append(Contender(f"{_OURS}, 50 % of its own", partial(loaded, ours, own / 2)))
-        race = Race(TITLE, "us, p99.9", contenders, BARS, site.processes)
+        race = Race(TITLE, "us, p99.9", contenders, BARS, site.processes, "request")
         return run(race, plan)
 
 
@@ -86,7 +86,7 @@ def summed_up(seconds: Sequence[float]) -> Sample:
         return ordered[min(int(len(ordered) * part), len(ordered) - 1)] * 1e6
 
     more = {_MEDIAN: median(ordered) * 1e6, _P99: rank(0.99), _P999: rank(0.999)}
-    return Sample(more[_P999], more)
+    return Sample(more[_P999], more, len(ordered))
 
 
 if __name__ == "__main__":

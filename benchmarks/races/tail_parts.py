@@ -74,7 +74,7 @@ def measure(plan: Plan) -> Report:
                 half = capacity(label, requests) / 2
                 paced = partial(requests.paced, half)
                 contenders.append(Contender(label, partial(_traced, paced, trace, pid)))
-        return run(Race(TITLE, "us", contenders, (), site.processes), plan)
+        return run(Race(TITLE, "us", contenders, (), site.processes, "request"), plan)
 
 
 def _traced(paced: Callable[[float], Times], trace: Trace, pid: int, seconds: float) -> Sample:
@@ -90,7 +90,7 @@ def shares(times: Times, passage: Passage) -> Sample:
     slowest = by_time[: max(1, round(len(by_time) * _SLOWEST))]
     parts = [_parts(passage, *request) for request in slowest]
     means = [sum(values) / len(slowest) * 1e6 for values in zip(*parts, strict=True)]
-    return Sample(sum(means), dict(zip(PARTS, means, strict=True)))
+    return Sample(sum(means), dict(zip(PARTS, means, strict=True)), len(by_time))
 
 
 def _parts(

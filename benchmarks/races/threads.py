@@ -11,6 +11,7 @@ from functools import partial
 
 from benchmarks.harness.command import main
 from benchmarks.harness.crowd import rate
+from benchmarks.harness.environment import durability
 from benchmarks.harness.runner import Bar, Contender, Plan, Race, Report, run
 from benchmarks.harness.site import TAG, Site, one_worker, peer
 from benchmarks.peers.mysql_peer import CONNECTIONS, mysql_ids
@@ -36,14 +37,14 @@ def measure(plan: Plan) -> Report:
     with (
         one_worker() as site,
         peer("tutorial", site.amqp_url) as tutorial,
-        _contenders(site) as contenders,
+        _contenders(site, tutorial) as contenders,
     ):
-        processes = site.with_processes(tutorial=tutorial)
-        return run(Race(TITLE, "ids/s", contenders, BARS, processes), plan)
+        notes = (durability(site.database),)
+        return run(Race(TITLE, "ids/s", contenders, BARS, site.processes, "id", notes), plan)
 
 
 @contextmanager
-def _contenders(site: Site) -> Iterator[list[Contender]]:
+def _contenders(site: Site, tutorial: int) -> Iterator[list[Contender]]:
     with (
         IdClient(site.amqp_url) as ours,
         mysql_ids(site.database) as rows,
@@ -60,7 +61,7 @@ def _contenders(site: Site) -> Iterator[list[Contender]]:
 
         yield [
             Contender(_OURS, partial(rate, [partial(ours.next_id, TAG)] * THREADS)),
-            Contender(_TUTORIAL, partial(on, "rpc_queue", "30")),
+            Contender(_TUTORIAL, partial(on, "rpc_queue", "30"), {"worker": [tutorial]}),
             Contender(_TUTORIAL_ON_WORKER, partial(on, ALLOC_QUEUE, _REQUEST)),
             Contender(_MYSQL, partial(rate, [ids.next_id for ids in rows])),
         ]

@@ -17,8 +17,6 @@ from benchmarks.report.points import scaling_report
 
 LOADS = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)
 
-_BEGIN, _END = "<!-- capacity: begin -->\n", "<!-- capacity: end -->\n"
-
 
 def table(measured: Measured, setting: Setting) -> str:
     """Write all loads and kinds as a table of Markdown, and what it stands on."""
@@ -81,13 +79,14 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.2g}"
 
 
-def write_into(page: str, text: str) -> str:
+def write_into(page: str, text: str, name: str = "capacity") -> str:
     """Replace what stands between the page's two marks; raises BenchmarkError without them."""
-    before, begin, rest = page.partition(_BEGIN)
-    _, end, after = rest.partition(_END)
+    marks = [f"<!-- {name}: {word} -->\n" for word in ("begin", "end")]
+    before, begin, rest = page.partition(marks[0])
+    _, end, after = rest.partition(marks[1])
     if not (begin and end):
-        raise BenchmarkError(f"the page has no lines {_BEGIN.strip()} and {_END.strip()}")
-    return f"{before}{_BEGIN}\n{text}\n{_END}{after}"
+        raise BenchmarkError(f"the page has no lines {' and '.join(map(str.strip, marks))}")
+    return f"{before}{begin}\n{text.rstrip()}\n\n{end}{after}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness.launch import Found
+from benchmarks.harness.quiet import Quiet, load_warning
 from benchmarks.harness.runner import BenchmarkError
 
 FORMAT = 1
@@ -41,7 +42,7 @@ class Document:
         return 0 if all(report["met"] for report in self.races.values()) else 1
 
     def summary(self) -> str:
-        """Write one line for each bar, and for whatever is missing."""
+        """Write one line for each bar, for whatever is missing, and for each thing to mistrust."""
         lines = [f"All bars, after {self.seconds:.0f} s", ""]
         lines += [
             f"{name:<16} {bar['line']}"
@@ -50,7 +51,14 @@ class Document:
         ]
         lines += [f"{name:<16} COULD NOT RUN: {why}" for name, why in self.not_run.items()]
         lines += [f"{name:<16} left out: {why}" for name, why in self.left_out.items()]
-        return "\n".join(lines)
+        return "\n".join([*lines, *self.warnings])
+
+    @property
+    def warnings(self) -> list[str]:
+        """Say where the machine was not quiet; nothing where it was."""
+        told = ((name, Quiet.read(report)) for name, report in self.races.items())
+        found = [f"{name:<16} {quiet.warning}" for name, quiet in told if quiet and quiet.warning]
+        return [*filter(None, [load_warning(self.environment)]), *found]
 
     def as_json(self) -> dict[str, Any]:
         """Write it for programs."""

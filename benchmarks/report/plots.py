@@ -1,18 +1,18 @@
 """Draws the results of a run: `python -m benchmarks.report.plots RESULTS.json FOLDER`.
 
-For each race a bar chart of medians, with a line from the lowest to the highest round; and, where
-it tells the CPU time of each request, a second one of that by process, NAME-cpu.svg.
+For each race a picture, NAME.svg: above what each request or the like costs each process in CPU
+time, where that is told, and below the medians. A line goes from the lowest to the highest round.
 """
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.harness.launch import Found
-from benchmarks.harness.runner import BenchmarkError, cpu_part
+from benchmarks.harness.runner import ALL, BenchmarkError, cpu_figure, cpu_part
 from benchmarks.report import curves as _curves
 from benchmarks.report import document as _document
 from benchmarks.report import tail_parts as _tail_parts
@@ -26,6 +26,10 @@ _LOGARITHMIC_FROM = 40.0
 """Times the smallest median that the largest one is, where bars in proportion no longer show it."""
 
 _BAR, _FRAME = 0.34, 1.0  # inches: of height for a contender, and for title and axis
+Paint = Callable[["Axes"], None]
+"""Puts one chart on its axes."""
+
+_LINE: Mapping[str, Any] = {"ecolor": "#262626", "elinewidth": 1.2, "capsize": 3}
 _THOUSANDS = "{x:,.6g}"
 _ROOM = 1.22  # times the longest bar: its label stands beside it
 
@@ -42,15 +46,24 @@ def _draw(name: str, report: Found, folder: Path) -> Iterable[Path]:
 
 
 def _race(name: str, report: Found, folder: Path) -> Iterator[Path]:
-    if report["unit"]:  # without one, the figures are of several kinds and share no axis
-        path = folder / f"{name}.svg"
-        draw(path, _height(len(report["contenders"])), partial(_figures, report))
-        yield path
+    parts: list[tuple[float, Paint]] = []
     costs = cpu_costs(report)
     if costs:
-        path = folder / f"{name}-cpu.svg"
-        draw(path, _height(len(costs) + 1), partial(_costs, report, costs))
+        parts.append((_height(len(costs) + 1), partial(_costs, report, costs)))
+    if report["unit"]:  # without one, the figures are of several kinds and share no axis
+        parts.append((_height(len(report["contenders"])), partial(_figures, report)))
+    if parts:
+        path = folder / f"{name}.svg"
+        draw(path, sum(height for height, _ in parts), partial(_one_below_the_other, parts))
         yield path
+
+
+def _one_below_the_other(parts: Sequence[tuple[float, Paint]], first: "Axes") -> None:
+    figure = first.figure
+    grid = figure.add_gridspec(len(parts), 1, height_ratios=[height for height, _ in parts])
+    first.set_subplotspec(grid[0])
+    for number_of, (_, paint) in enumerate(parts):
+        paint(figure.add_subplot(grid[number_of]) if number_of else first)
 
 
 def _height(bars: int) -> float:
@@ -67,7 +80,7 @@ def _figures(report: Found, axes: "Axes") -> None:
         height=0.68,
         color=[OURS if one["name"] in ours else PEER for one in contenders],
         xerr=_spread(contenders),
-        error_kw={"ecolor": "#262626", "elinewidth": 1.2, "capsize": 3},
+        error_kw=_LINE,
     )
     axes.bar_label(bars, [number(value) for value in medians], padding=4, fontsize=9)
     axes.invert_yaxis()
@@ -112,7 +125,7 @@ def cpu_costs(report: Found) -> Costs:
         one["name"]: {
             part: figure["median"]
             for name, figure in one["more"].items()
-            if (part := cpu_part(name, report["cpu_per"])) is not None
+            if (part := cpu_part(name, report["cpu_per"])) not in {None, ALL}
         }
         for one in report["contenders"]
     }
@@ -126,17 +139,27 @@ def _costs(report: Found, costs: Costs, axes: "Axes") -> None:
         widths = [costs[name].get(part, 0.0) for name in names]
         axes.barh(names, widths, left=list(ends.values()), height=0.68, color=colour, label=part)
         ends = {name: ends[name] + width for name, width in zip(names, widths, strict=True)}
-    for row, end in enumerate(ends.values()):
+    totals = [_total(report, name, end) for name, end in ends.items()]
+    for row, one in enumerate(totals):
+        at = max(one["median"], *one["figures"]), row
         axes.annotate(
-            number(end), (end, row), (4, 0), textcoords="offset points", va="center", fontsize=9
+            number(one["median"]), at, (6, 0), textcoords="offset points", va="center", fontsize=9
         )
+    axes.errorbar(list(ends.values()), names, xerr=_spread(totals), **_LINE, fmt="none")
     axes.invert_yaxis()
     axes.grid(axis="x")
-    axes.set_xlim(0, max(ends.values()) * _ROOM)
+    axes.set_xlim(0, max(max(one["figures"]) for one in totals) * _ROOM)
     axes.xaxis.set_major_formatter(_THOUSANDS)
-    axes.set_title(f"{report['title']}: CPU time by process", loc="left")
+    axes.set_title(f"{report['title']}: CPU", loc="left")
     axes.set_xlabel(f"CPU microseconds per {report['cpu_per']}, medians (less is better)")
-    axes.legend(ncols=6, loc="upper left", bbox_to_anchor=(0, -0.04 - 0.5 / _height(len(names))))
+    axes.legend(ncols=5, loc="upper left", bbox_to_anchor=(0, -0.04 - 0.5 / _height(len(names))))
+
+
+def _total(report: Found, contender: str, end: float) -> Mapping[str, Any]:
+    """Give the rounds of all processes' CPU time; the end of the bar where they are not told."""
+    [more] = [one["more"] for one in report["contenders"] if one["name"] == contender]
+    figures = more.get(cpu_figure(ALL, report["cpu_per"]), {"figures": [end]})["figures"]
+    return {"median": end, "figures": figures}
 
 
 def _colours(costs: Costs) -> dict[str, str]:

@@ -26,7 +26,7 @@ def save(report: Found, folder: Path) -> Iterator[Path]:
 
 def _paint(report: Found, axes: "Axes") -> None:
     names = [one["name"] for one in report["contenders"]]
-    parts = report["contenders"][0]["more"]
+    parts = [part for part in report["contenders"][0]["more"] if " CPU " not in part]
     ends = [0.0] * len(names)
     for part, colour in zip(parts, _COLOURS, strict=True):
         widths = [_of_middle_round(one, part) / 1000 for one in report["contenders"]]

@@ -3,6 +3,7 @@
 from typing import Any
 
 from benchmarks.harness.environment import one_line
+from benchmarks.harness.quiet import load_warning
 from benchmarks.harness.runner import Report, Spread, Verdict
 from idalloc_worker.cli import lined_up
 
@@ -12,12 +13,18 @@ Row = list[str]
 def as_text(report: Report) -> str:
     """Write a report for people."""
     lines = [report.title, ""]
+    if any(result.more for result in report.results):  # CPU time among it, the steadier figure
+        lines += [*table(_more_rows(report), right=99), ""]
     lines += table([_HEAD, *(_result_rows(report))])
-    if any(result.more for result in report.results):
-        lines += ["", *table(_more_rows(report), right=99)]
     lines += ["", *(verdict_line(verdict) for verdict in report.verdicts)]
-    lines += ["", one_line(report.environment)]
+    lines += ["", *report.notes, *quiet_lines(report), one_line(report.environment)]
     return "\n".join(lines) + "\n"
+
+
+def quiet_lines(report: Report) -> list[str]:
+    """Say how quiet the machine was, last of all, where it is seen first."""
+    warnings = (load_warning(report.environment), report.quiet.warning)
+    return [f"quiet: {report.quiet}", *filter(None, warnings)]
 
 
 _HEAD = ["contender", "median", "low", "high", "", "CPU seconds per second"]
@@ -59,12 +66,13 @@ def verdict_line(verdict: Verdict) -> str:
     ratios = verdict.ratios
     sign = ">=" if bar.at_least else "<="
     found = (
-        f"{bar.subject} / {verdict.peer}{bar.of and ', ' + bar.of}: {ratios.median:.2f} "
-        f"(rounds {ratios.low:.2f} to {ratios.high:.2f})"
+        f"{bar.subject} / {verdict.peer}{bar.of and ', ' + bar.of}: {ratio(ratios.median)} "
+        f"(rounds {ratio(ratios.low)} to {ratio(ratios.high)}, middle half {ratios.width:.0%} wide)"
     )
     if bar.limit is None:
         return f"info   {found}"
-    return f"{'met' if verdict.met else 'MISSED':<6} {found}, bar {sign} {bar.limit:g}"
+    limit = f"{sign} {bar.limit:g}{bar.note and ' ' + bar.note}"
+    return f"{'met' if verdict.met else 'MISSED':<6} {found}, bar {limit}"
 
 
 def table(rows: list[Row], right: int = 3) -> list[str]:
@@ -75,6 +83,13 @@ def table(rows: list[Row], right: int = 3) -> list[str]:
 def number(value: float) -> str:
     """Write a figure as it stands in tables."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def ratio(value: float) -> str:
+    """Write a ratio with the digits that say something: 0.0043, 0.53, 13.1."""
+    if value >= 10:
+        return f"{value:.1f}" if value < 100 else f"{value:,.0f}"
+    return f"{value:.2f}" if value >= 0.1 or not value else f"{value:.2g}"
 
 
 def _spread(spread: Spread) -> dict[str, Any]:
@@ -95,6 +110,8 @@ def as_json(report: Report) -> dict[str, Any]:
         "cpu_per": report.cpu_per,
         "met": report.met,
         "environment": dict(report.environment),
+        "quiet": report.quiet.as_json(),
+        "notes": list(report.notes),
         "contenders": [
             {
                 "name": result.name,
@@ -115,6 +132,7 @@ def as_json(report: Report) -> dict[str, Any]:
                 "at_least": verdict.bar.at_least,
                 "ratio": _rounded(verdict.ratios.median),
                 "ratios": [_rounded(ratio) for ratio in verdict.ratios.values],
+                "note": verdict.bar.note,
                 "met": verdict.met,
                 "line": verdict_line(verdict),
             }

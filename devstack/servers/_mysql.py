@@ -35,13 +35,14 @@ def find_mysql() -> Path | None:
 class PrivateMySql(PrivateServer):
     """A MySQL or MariaDB with its own data; user and password idalloc, all privileges.
 
-    With a `server_id` it can be one side of a replication.
+    With a `server_id` it can be one side of a replication. A `durable` one keeps its commits as it
+    does by default, which costs time; any other keeps them through a kill, but not a power cut.
     """
 
     kind = "MySQL"
     probe_errors = (OSError, pymysql.Error)
 
-    def __init__(self, server_id: int | None = None) -> None:
+    def __init__(self, server_id: int | None = None, *, durable: bool = False) -> None:
         super().__init__()
         self.port = free_port()
         self.read_only = False
@@ -51,6 +52,7 @@ class PrivateMySql(PrivateServer):
         self.authority: Path | None = None
         """Who signed that."""
         self._server_id = server_id
+        self._durable = durable
 
     @property
     def url(self) -> str:
@@ -99,7 +101,7 @@ class PrivateMySql(PrivateServer):
 
     def _replication(self) -> list[str]:
         if self._server_id is None:
-            return ["--skip-log-bin"]
+            return [] if self._durable else ["--skip-log-bin"]
         return [
             f"--server-id={self._server_id}",
             "--log-bin=binlog",
@@ -128,7 +130,7 @@ class PrivateMySql(PrivateServer):
             "--innodb-use-native-aio=OFF",  # many servers side by side would use up the kernel's
             # A commit is written at once but not synced: it survives kill -9, which is all that
             # a test does to the server.
-            "--innodb-flush-log-at-trx-commit=2",
+            *([] if self._durable else ["--innodb-flush-log-at-trx-commit=2"]),
             "--performance-schema=ON",  # MariaDB's default is off; it keeps the clients' names
             # Root may run a server only by saying so.
             *(["--user=root"] if os.geteuid() == 0 else []),

@@ -141,14 +141,16 @@ def replicated_pair() -> ReplicatedPair:
 
 
 @contextmanager
-def running_stack() -> Iterator[Stack]:
+def running_stack(*, durable: bool = False) -> Iterator[Stack]:
     """Have a RabbitMQ and a MySQL run: those of the environment, else Docker's, else private ones.
+
+    A private MySQL is as `durable` as by default only where that is asked for.
 
     Raises DevStackError, with the server's log if one does not start.
     """
     plan = make_plan(os.environ, _docker.engine_answers)
     _install.ensure_installed(rabbitmq=plan.rabbitmq == "private", mysql=plan.mysql == "private")
-    broker, database = _broker(plan), _database(plan)
+    broker, database = _broker(plan), _database(plan, durable=durable)
     try:
         _start_together([broker, database])
         yield Stack(broker.url, database.url, broker.management_url, str(plan))
@@ -166,14 +168,14 @@ def _broker(plan: Plan) -> Broker:
             return PrivateRabbitMq()
 
 
-def _database(plan: Plan) -> Database:
+def _database(plan: Plan, *, durable: bool) -> Database:
     match plan.mysql:
         case "given":
             return GivenDatabase(os.environ[MYSQL_URL].rstrip("/"))
         case "docker":
             return _docker.DockerMySql()
         case "private":
-            return PrivateMySql()
+            return PrivateMySql(durable=durable)
 
 
 def _start_together(servers: Sequence[Broker | Database]) -> None:

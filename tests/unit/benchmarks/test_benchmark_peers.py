@@ -1,16 +1,21 @@
 """What the benchmarks measure idalloc against: peers that do the same work, and honest loads."""
 
 import json
+import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
+from benchmarks.harness import site as _site
+from benchmarks.harness.environment import durability
 from benchmarks.harness.runner import BenchmarkError
 from benchmarks.peers import echo_peer as _echo_peer
 from benchmarks.peers import wrk as _wrk
@@ -18,6 +23,7 @@ from benchmarks.peers.mysql_peer import mysql_ids
 from benchmarks.races import http_reference
 from benchmarks.races.in_process import FedEngine, call_rate
 from devstack import Database
+from devstack.servers import _mysql
 from idalloc_schemas import AllocReply
 
 WRK = """\
@@ -208,15 +214,48 @@ def test_calls_are_counted() -> None:
     assert rate > 0
 
 
-def test_the_peer_in_mysql_is_as_durable_as_mysql_is_by_default(database: Database) -> None:
-    """Its commits are on disk when they are told, and the server is afterwards as it was."""
-
-    def flushing() -> int:
-        [(value,)] = database.query("SELECT @@GLOBAL.innodb_flush_log_at_trx_commit")
-        return int(value)
-
-    before = flushing()
+def test_the_peer_in_mysql_draws_one_by_one(database: Database) -> None:
+    """Its connections share a row of their own."""
     with mysql_ids(database) as ids:
-        assert flushing() == 1
         assert [one.next_id() for one in ids] == [1, 2]
-    assert flushing() == before
+
+
+def test_servers_are_as_durable_as_by_default(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also given ones whose commits are not on disk when they are told; then they are set back."""
+
+    @contextmanager
+    def given(*, durable: bool) -> Iterator[Any]:
+        assert durable  # for servers of our own, which have a binary log then, where it is usual
+        yield SimpleNamespace(mysql_url=database.server_url)
+
+    monkeypatch.setattr(_site, "running_stack", given)
+    [(before,)] = database.query("SELECT @@GLOBAL.innodb_flush_log_at_trx_commit")
+    try:
+        database.query("SET GLOBAL innodb_flush_log_at_trx_commit = 2")
+        with _site.benchmark_stack():
+            assert durability(database).startswith("innodb_flush_log_at_trx_commit=1, sync_binlog=")
+        assert durability(database).startswith("innodb_flush_log_at_trx_commit=2, ")
+    finally:
+        database.query(f"SET GLOBAL innodb_flush_log_at_trx_commit = {int(before)}")
+
+
+def test_a_private_mysql_that_is_durable_has_no_option_about_it() -> None:
+    """What its vendor chose holds then, for its log and for the binary log."""
+    durable = _mysql.PrivateMySql(durable=True)
+    options = [*durable._common(Path()), *durable._replication()]
+    assert not [option for option in options if "flush-log" in option or "log-bin" in option]
+    quick = _mysql.PrivateMySql()
+    assert "--innodb-flush-log-at-trx-commit=2" in quick._common(Path())
+    assert quick._replication() == ["--skip-log-bin"]
+
+
+def test_what_redis_keeps_is_told() -> None:
+    """It runs as it is without a configuration, and the results say what that is."""
+    race = pytest.importorskip("benchmarks.races.async_singles")
+    if race._missing or shutil.which("redis-server") is None:
+        pytest.skip("redis-server and the extra `bench` are needed")
+    with _site.redis_server() as (port, _):
+        told = race.durability(port)
+    assert re.search(r"Redis \d.*: appendonly no, save \d+ \d", told)

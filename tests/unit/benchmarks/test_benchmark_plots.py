@@ -57,16 +57,17 @@ def texts(path: Path) -> set[str]:
 @pytest.mark.usefixtures("drawing")
 def test_every_contender_is_named(tmp_path: Path) -> None:
     """With its median, as text, in well-formed XML."""
-    figures, costs = plots.save(Document({}, {"one": report()}), tmp_path)
-    assert (figures, costs) == (tmp_path / "one.svg", tmp_path / "one-cpu.svg")
+    [figures] = plots.save(Document({}, {"one": report()}), tmp_path)
+    assert figures == tmp_path / "one.svg"
     assert {*NAMES, "A <race>", "100", "requests/s (more is better)"} <= texts(figures)
+    assert "CPU microseconds per request, medians (less is better)" in texts(figures)
     assert figures.stat().st_size < SIZE
 
 
 @pytest.mark.usefixtures("drawing")
 def test_cpu_time_by_process(tmp_path: Path) -> None:
     """Parts that cost something are named, with the sum; contenders without figures are not."""
-    _, costs = plots.save(Document({}, {"one": report()}), tmp_path)
+    [costs] = plots.save(Document({}, {"one": report(unit="")}), tmp_path)
     shown = texts(costs)
     assert {"ours", "echo & co", "client", "worker", "proxy", "51"} <= shown
     assert not {"floor", "mysql"} & shown
@@ -84,7 +85,7 @@ def test_the_same_results_make_the_same_files(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("drawing")
 def test_a_scale_that_shows_everything(tmp_path: Path) -> None:
     """Where medians are far apart it is logarithmic, and says so."""
-    [path, *_] = plots.save(Document({}, {"far": report(times=1e6)}), tmp_path)
+    [path] = plots.save(Document({}, {"far": report(times=1e6)}), tmp_path)
     assert "requests/s (more is better, logarithmic scale)" in texts(path)
     assert plots.logarithmic([1, 100])
     assert not plots.logarithmic([10, 100])
@@ -113,7 +114,6 @@ def test_plots_by_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert plots.main([str(results), str(folder)]) == 0
     assert capsys.readouterr().out.splitlines() == [
         str(folder / "one.svg"),
-        str(folder / "one-cpu.svg"),
     ]
 
 

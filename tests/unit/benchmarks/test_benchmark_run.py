@@ -36,7 +36,9 @@ def report(limit: float = 2.0) -> dict[str, Any]:
         Contender("ours", lambda _s: Sample(4000.0, {cpu_figure("worker", "request"): 25.0})),
         Contender("a | b", lambda _s: Sample(1000.0, {cpu_figure("worker", "request"): 50.0})),
     )
-    race = Race("A race", "requests/s", contenders, (Bar("ours", ("a | b",), limit),))
+    race = Race(
+        "A race", "requests/s", contenders, (Bar("ours", ("a | b",), limit),), cpu_per="request"
+    )
     return as_json(run(race, Plan(rounds=3, seconds=0.1)))
 
 
@@ -139,7 +141,8 @@ def test_the_summary() -> None:
     """One line for each bar, and for what did not run."""
     text = document(not_run={"two": "redis-server is missing"}, left_out={"http": "no address"})
     lines = text.summary().splitlines()
-    assert "one              met    ours / a | b: 4.00 (rounds 4.00 to 4.00), bar >= 2" in lines
+    spread = "(rounds 4.00 to 4.00, middle half 0% wide)"
+    assert f"one              met    ours / a | b: 4.00 {spread}, bar >= 2" in lines
     assert "two              COULD NOT RUN: redis-server is missing" in lines
     assert "http             left out: no address" in lines
 
@@ -194,11 +197,14 @@ def test_the_table() -> None:
     """Each contender with its rounds, each bar with what came of it, and what is missing."""
     text = table.as_markdown(document(quick=True, not_run={"two": "redis-server is missing"}))
     lines = text.splitlines()
-    assert "| contender | median | low | high | worker CPU us/request |" in lines
-    assert "| --- | ---: | ---: | ---: | ---: |" in lines
-    assert "| ours | 4,000 | 4,000 | 4,000 | 25 |" in lines
-    assert r"| a \| b | 1,000 | 1,000 | 1,000 | 50 |" in lines
-    assert r"| ours / a \| b | requests/s | 4.00 | 4.00 | 4.00 | ≥ 2 | kept |" in lines
+    costs = "all CPU us/request | worker CPU us/request"
+    assert f"| contender | {costs} | median requests/s | low | high |" in lines
+    assert "| --- | ---: | ---: | ---: | ---: | ---: |" in lines
+    assert "| ours | 25 | 25 | 4,000 | 4,000 | 4,000 |" in lines
+    assert r"| a \| b | 50 | 50 | 1,000 | 1,000 | 1,000 |" in lines
+    cost, figure = (line for line in lines if line.startswith(r"| ours / a \| b |"))
+    assert cost == r"| ours / a \| b | all CPU us/request | 0.50 | 0.50 | 0.50 | 0% | none |  |"
+    assert figure == r"| ours / a \| b | requests/s | 4.00 | 4.00 | 4.00 | 0% | ≥ 2 | kept |"
     assert "- `two`: redis-server is missing" in lines
     assert "| python | CPython 3.11 |" in lines
     assert "quick run" in text
@@ -210,9 +216,10 @@ def test_a_table_by_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     results, out = tmp_path / "results.json", tmp_path / "results.md"
     assert table.main([str(results), str(out)]) == 2
     assert "results.json" in capsys.readouterr().err
-    _document.save(document(), results)
+    written = document()
+    _document.save(written, results)
     assert table.main([str(results), str(out)]) == 0
-    assert out.read_text() == table.as_markdown(document())
+    assert out.read_text() == table.as_markdown(written)
 
 
 def test_what_is_recorded_of_the_machine() -> None:

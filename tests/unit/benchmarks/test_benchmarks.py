@@ -116,7 +116,7 @@ def test_a_ratio_without_a_bar() -> None:
     contenders = (from_figures("a", [1, 1, 1]), from_figures("b", [9, 9, 9]))
     report = run(race(*contenders, bars=bars), PLAN)
     assert report.met
-    assert "info   a / b: 0.11 (rounds 0.11 to 0.11)\n" in as_text(report)
+    assert "info   a / b: 0.11 (rounds 0.11 to 0.11, middle half 0% wide)\n" in as_text(report)
 
 
 def test_no_round_starts_past_the_budget() -> None:
@@ -194,7 +194,7 @@ def test_a_report_as_text() -> None:
     bars = (Bar("a", ("b",), 4),)
     contenders = (from_figures("a", [6, 6, 6]), from_figures("b", [2, 3, 4]))
     text = as_text(run(race(*contenders, bars=bars), PLAN))
-    assert "MISSED a / b: 2.00 (rounds 1.50 to 3.00), bar >= 4" in text
+    assert "MISSED a / b: 2.00 (rounds 1.50 to 3.00, middle half 38% wide), bar >= 4" in text
 
 
 @pytest.mark.long

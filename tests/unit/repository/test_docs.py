@@ -2,7 +2,6 @@
 
 import ast
 import doctest
-import json
 import re
 import shlex
 import subprocess
@@ -196,24 +195,6 @@ def test_test_files_in_the_documentation_pass(page: Path, tmp_path: Path) -> Non
         [*command, "--rootdir=.", "."], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert run.returncode == 0, run.stdout + run.stderr
-
-
-def test_figures_are_those_of_the_published_run() -> None:
-    """Each figure and each ratio in the README's table stands in docs/performance/results.json."""
-    run = json.loads((ROOT / "docs/performance/results.json").read_text())
-    races = run["races"].values()
-    figures = {f"{one['median']:,.0f}" for race in races for one in race["contenders"]}
-    ratios = {bar["ratio"] for race in races for bar in race["bars"]}
-    told = rows("README.md", "what")
-    assert len(told) > 5
-    for what, ids, _, ratio in told:
-        assert ids in figures or ids == "0.47 ms each", what
-        first, places = ratio.split()[0], len(ratio.split()[0].partition(".")[2])
-        assert any(f"{one:.{places}f}" == first for one in ratios), what
-    for name in ("rabbitmq", "python", "cpu"):
-        version = run["environment"][name].removeprefix("CPython ")
-        assert version in (ROOT / "README.md").read_text()
-        assert version in (ROOT / "docs/performance.md").read_text()
 
 
 def test_log_lines_of_the_runbook_are_logged() -> None:
