@@ -26,7 +26,7 @@ _ROUND_TRIPS, _LONGEST_WINDOW = 16, 0.06
 _STALE: Final = 0.25  # seconds: nothing was asked for meanwhile
 
 _FEW: Final = 4  # callers served in a turn: there is no crowd
-_SPARE, _BUSY = 0.8, 0.9  # of the time, the CPU time of this process
+_SPARE, _BUSY = 0.75, 0.9  # of the time, the CPU time of this process
 _GAIN: Final = 1.06
 _AS_MUCH: Final = 0.97
 _WINS: Final = 2

@@ -118,6 +118,20 @@ def test_it_does_not_go_to_and_fro() -> None:
     assert sum(one != other for one, other in pairwise(lately)) <= 2 * 20
 
 
+def test_what_a_change_brings_at_once_is_no_gain() -> None:
+    """More requests bring their first answers early, and fewer late; afterwards it is the same."""
+    driver = Driver()
+    before, changed_at, surge = REQUESTS_IN_FLIGHT, -1.0, 1.0
+    for _ in range(round(5.0 / TURN)):
+        places = driver.climb.places
+        if places != before:
+            surge = 1.15 if places > before else 0.85
+            before, changed_at = places, driver.now
+        factor = surge if driver.now - changed_at < WINDOW / 2 else 1.0
+        driver.run(dict.fromkeys((1, 2, 4, 8), (100e3 * factor, 0.6)), TURN)
+    assert driver.mostly(5.0) == REQUESTS_IN_FLIGHT
+
+
 def test_where_there_is_no_crowd_the_usual_number_holds_at_once() -> None:
     """A caller who comes while one is served does not wait for it."""
     driver = Driver()
