@@ -8,7 +8,7 @@ import random
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 import pytest
 from hypothesis import given
@@ -130,6 +130,19 @@ def test_what_a_change_brings_at_once_is_no_gain() -> None:
         factor = surge if driver.now - changed_at < WINDOW / 2 else 1.0
         driver.run(dict.fromkeys((1, 2, 4, 8), (100e3 * factor, 0.6)), TURN)
     assert driver.mostly(5.0) == REQUESTS_IN_FLIGHT
+
+
+def test_one_lucky_window_changes_nothing() -> None:
+    """Only who wins twice in a row stays."""
+    driver, luck = Driver(), 1.2
+    for _ in range(round(1.0 / TURN)):
+        if luck > 1 and driver.places[-1:] == [2] and 4 in driver.places:
+            luck = 1.0  # the first trial is over
+        machine = {2: (100e3, 0.6), 4: (100e3 * luck, 0.6), 8: (100e3, 0.6)}
+        driver.run(machine, TURN)
+    trials = [len(list(run)) for places, run in groupby(driver.places) if places > 2]
+    assert trials
+    assert max(trials) <= 2 * WINDOW / TURN + 2
 
 
 def test_where_there_is_no_crowd_the_usual_number_holds_at_once() -> None:
