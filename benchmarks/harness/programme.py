@@ -59,8 +59,8 @@ PROOFS = (
 """Benchmarks whose bars are counts that must be right, however long that takes: `make prove`."""
 
 
-APART = ("cluster", "prefetch")
-"""Races that are started by themselves: they start many servers or workers."""
+APART = ("cluster", "places", "prefetch")
+"""Races that are started by themselves: they start many servers or workers, or try out settings."""
 
 
 def module_of(name: str) -> str:

@@ -6,6 +6,8 @@ from tests.mutations._rule import Rule
 
 _PENDING = "client/idalloc_client/_rpc/_pending_calls.py"
 _PACE = "client/idalloc_client/_batching/_pace.py"
+_CLIMB = "client/idalloc_client/_batching/_climb.py"
+_CLIMB_TESTS = "tests/unit/batching/test_climb.py"
 _PACE_TESTS = "tests/unit/batching/test_pace.py"
 _TAG_QUEUE = "client/idalloc_client/_batching/_tag_queue.py"
 _BATCHER = "client/idalloc_client/_batching/_batcher.py"
@@ -436,6 +438,41 @@ CLIENT: Final = (
         (_PACE_TESTS,),
     ),
     Rule(
+        "Whoever waits near the broker does not stay in a group of its own.",
+        _PACE,
+        "return bool(self.gap) or queue.wanted > queue.asked_for",
+        "return True",
+        (_CLIMB_TESTS,),
+    ),
+    Rule(
+        "What was tried is better only if it is so each time.",
+        _CLIMB,
+        "if self._wins == _WINS:",
+        "if self._wins:",
+        (_CLIMB_TESTS,),
+    ),
+    Rule(
+        "What follows a change of the number at once is no measure of it.",
+        _CLIMB,
+        "self._changed |= places != self.places",
+        "pass",
+        (_CLIMB_TESTS,),
+    ),
+    Rule(
+        "Trials that fail become rare.",
+        _CLIMB,
+        "min(2 * self._next_wait, _LONGEST_WAIT)",
+        "self._next_wait",
+        (_CLIMB_TESTS,),
+    ),
+    Rule(
+        "A caller alone is not held up by what was found for a crowd.",
+        _CLIMB,
+        "not self.full or self._ids < _FEW * self._turns:",
+        "not self.full:",
+        (_CLIMB_TESTS,),
+    ),
+    Rule(
         "A queue that was held back is let go.",
         _BATCHER,
         """\
@@ -473,12 +510,12 @@ CLIENT: Final = (
         """\
             self._end_forgotten(request, unexpected(error))
         finally:
-            self._flush(request.tag_queue)
+            if isinstance(outcome, IdAllocError) or self._pace.leaves_at_once(request.tag_queue):
 """,
         """\
             self._end_forgotten(request, unexpected(error))
         else:
-            self._flush(request.tag_queue)
+            if isinstance(outcome, IdAllocError) or self._pace.leaves_at_once(request.tag_queue):
 """,
         (_BATCHER_TESTS,),
     ),

@@ -220,12 +220,10 @@ class Batcher:
 
     def _send_next(self, queue: TagQueue) -> bool:
         """Let the first ones of a queue go; False if they have to wait."""
-        wanted = queue.wanted
-        if wanted < queue.request_size.limit and (wait := self._wait(queue)):
+        if queue.wanted < queue.request_size.limit and (wait := self._wait(queue)):
             self._hold_back(queue, wait)
             return False
-        pieces = self._pace.pieces(queue, len(self._in_flight))
-        batch = self._gather(queue, queue.request_size.piece(wanted, pieces))
+        batch = self._gather(queue, min(self._pace.piece(queue), queue.request_size.limit))
         if batch.waiters:
             self._send_for(queue, batch, [])
         return True
@@ -271,7 +269,9 @@ class Batcher:
         if self._traces:
             request.carrier = self._carrier_for(batch)
         request.holds_place = batch.size < queue.request_size.limit
-        queue.in_flight += request.holds_place
+        if request.holds_place:
+            queue.in_flight += 1
+            queue.asked_for += batch.size
         queue.left_at = request.sent_at
         self._in_flight.add(request)
         self.counters.requests += 1
@@ -307,6 +307,7 @@ class Batcher:
         if request.holds_place:
             request.holds_place = False
             request.tag_queue.in_flight -= 1
+            request.tag_queue.asked_for -= request.batch.size
 
     # Replies
 
@@ -335,7 +336,7 @@ class Batcher:
             self._call_soon(partial(self._after_turn, began))
 
     def _after_turn(self, began: float) -> None:
-        self._pace.served(self._clock() - began)
+        self._pace.served(self._served, began, self._clock())
         self._served = 0
         while self._outcomes and self._served < CROWD:
             self._share_out(*self._outcomes.popleft())
@@ -356,7 +357,8 @@ class Batcher:
             _log.exception("An answer could not be divided among its calls")
             self._end_forgotten(request, unexpected(error))
         finally:
-            self._flush(request.tag_queue)
+            if isinstance(outcome, IdAllocError) or self._pace.leaves_at_once(request.tag_queue):
+                self._flush(request.tag_queue)
 
     def _end_forgotten(self, request: BatchRequest, error: IdAllocError) -> None:
         """End the callers of a request that nobody else will end."""

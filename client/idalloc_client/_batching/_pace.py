@@ -1,19 +1,18 @@
 """How many requests of a tag are on their way, and how far apart they leave.
 
 A near broker answers about as soon as the callers of the answer before were served: two requests
-take turns. The way to a far one has room for more, and who comes meanwhile should not wait for a
-whole round trip: up to four leave, spread over it. They may together cost a quarter of the time of
-this process, as far as serving an answer was measured to take; beyond it, each tag has two again.
+take turns, or as many as are found to be better (`_climb`). The way to a far one has room for more,
+and who comes meanwhile should not wait for a whole round trip: up to four leave, spread over it.
+They may together cost a quarter of the time of this process, as far as serving an answer was
+measured to take; beyond it, each tag has two again.
 """
 
 from math import inf
 from typing import Final
 
+from idalloc_client._batching._climb import REQUESTS_IN_FLIGHT, Climb
+from idalloc_client._batching._request_size import SMALLEST_PIECE
 from idalloc_client._batching._tag_queue import TagQueue
-
-REQUESTS_IN_FLIGHT = 2
-"""Of one tag, before later calls gather: while one is answered, the callers of the one before are
-served and ask again. Measured by `benchmarks/races/in_flight.py`."""
 
 CROWD: Final = 64
 """Callers who are served in one turn of the loop, before further replies wait for the next one.
@@ -24,7 +23,11 @@ such tasks got 0.6 of the ids, and cost the broker 1.7 times the CPU time."""
 FAR: Final = 4
 """Of one tag, on a long way: on average a caller waits for an eighth of a round trip to leave."""
 
-_FAR_FROM: Final = 0.002  # seconds: loops wake up by the millisecond, and four gaps are to fit
+LARGEST_PIECE: Final = 1000
+"""Callers of a request near the broker. What serving more touches leaves the processor's cache:
+10,000 tasks in requests for 5,000 cost a fourth more CPU time for each id."""
+
+_FAR_FROM: Final = 0.005  # seconds: loops wake up by the millisecond, and four gaps are to fit
 _SPREAD: Final = 0.75  # of an even gap, so that the answers, which are as far apart, set the pace
 _SHARE: Final = 0.25
 _FORGET: Final = 1000
@@ -35,7 +38,8 @@ the shortest that counts: others also waited in queues, which more requests woul
 class Pace:
     """What a client measured on its link. It belongs to a batcher."""
 
-    def __init__(self) -> None:
+    def __init__(self, climb: Climb | None = None) -> None:
+        self._climb = climb or Climb()
         self.gap = 0.0
         """Seconds between two requests of a tag; 0 where the broker is near."""
         self._shortest = inf
@@ -51,21 +55,42 @@ class Pace:
         far = self._shortest >= _FAR_FROM
         self.gap = _SPREAD * self._shortest / FAR if far else 0.0
 
-    def served(self, seconds: float) -> None:
-        """Take how long it took from an answer until its callers were served, and had asked."""
-        self._work += (seconds - self._work) / 8
+    def served(self, callers: int, began: float, now: float) -> None:
+        """Take how many callers a turn of the loop served, until they had asked again."""
+        self._work += (now - began - self._work) / 8
+        if not self.gap:
+            self._climb.served(callers, now, self._shortest)
 
     def places(self, on_the_way: int) -> int:
         """Say how many requests of a tag may be on their way, where all tags have so many."""
+        if not self.gap:
+            return self._climb.places
         crowded = on_the_way * self._work > _SHARE * self._shortest
-        return FAR if self.gap and not crowded else REQUESTS_IN_FLIGHT
+        return REQUESTS_IN_FLIGHT if crowded else FAR
 
     def wait(self, queue: TagQueue, on_the_way: int, now: float) -> float:
         """Say in how many seconds a queue's next request may leave; inf: after an answer."""
         if queue.in_flight >= self.places(on_the_way):
+            self._climb.full = True
             return inf
         return max(queue.left_at + self.gap - now, 0.0) if queue.in_flight else 0.0
 
-    def pieces(self, queue: TagQueue, on_the_way: int) -> int:
-        """Say among how many requests a crowd is split: where they leave apart, it is not."""
-        return 1 if self.gap else max(self.places(on_the_way) - queue.in_flight, 1)
+    def piece(self, queue: TagQueue) -> int:
+        """Say how many ids the next request asks for at most: a crowd's requests have equal shares.
+
+        Where they leave apart, whoever waits goes along.
+        """
+        if self.gap:
+            return queue.wanted
+        crowd, places = queue.wanted + queue.asked_for, self._climb.places
+        shares = min(places, crowd * places // (REQUESTS_IN_FLIGHT * SMALLEST_PIECE))
+        share = -(-crowd // max(shares, 1))
+        return share if queue.extra else min(share, LARGEST_PIECE)
+
+    def leaves_at_once(self, queue: TagQueue) -> bool:
+        """Say whether those who wait leave before the callers who were answered come back.
+
+        Where more of them are out they go together: groups that each waited for a place in turn
+        would stay apart for good, more of them than places, and all be slower.
+        """
+        return bool(self.gap) or queue.wanted > queue.asked_for

@@ -7,7 +7,7 @@ MAX_GATHERED = 10_000
 
 SMALLEST_PIECE = 100
 """A crowd is split among the requests that may leave, so that a part of it is served while the
-others wait; but not into pieces of fewer ids than this: messages are what costs."""
+others wait; but two not into pieces of fewer ids than this: messages are what costs."""
 
 _SUCCESSES_TO_WIDEN = 50
 
@@ -18,11 +18,6 @@ class RequestSize:
     def __init__(self) -> None:
         self.limit = MAX_GATHERED
         self._successes = 0
-
-    def piece(self, wanted: int, places: int) -> int:
-        """Say how many of the ids wanted a request asks for, where so many may leave."""
-        pieces = max(1, min(places, wanted // SMALLEST_PIECE))
-        return min(-(-wanted // pieces), self.limit)
 
     def narrow(self, refused: int, error: IdAllocError) -> bool:
         """Ask for less: a worker did not allow so many. False: it would not allow less either.

@@ -78,6 +78,7 @@ class TagQueue:
         "_limit",
         "_on_wanted",
         "app_tag",
+        "asked_for",
         "dry",
         "eager",
         "extra",
@@ -116,6 +117,8 @@ class TagQueue:
         self.extra = 0
         """Ids wanted beyond one for each who waits."""
         self.in_flight = 0
+        self.asked_for = 0
+        """Ids that those in flight ask for."""
         self.left_at = 0.0
         """When its last request left."""
         self.held_back = False

@@ -23,7 +23,8 @@ from idalloc_client import (
 from idalloc_client._batching import _batcher as batcher_module
 from idalloc_client._batching._batch_request import BatchRequest
 from idalloc_client._batching._batcher import SLOW, Batcher
-from idalloc_client._batching._pace import CROWD, REQUESTS_IN_FLIGHT
+from idalloc_client._batching._climb import REQUESTS_IN_FLIGHT
+from idalloc_client._batching._pace import CROWD
 from idalloc_client._batching._request_size import MAX_GATHERED, SMALLEST_PIECE, RequestSize
 from idalloc_client._batching._tag_queue import Batch
 from idalloc_client._rpc._copies import RoundTrip

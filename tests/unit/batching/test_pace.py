@@ -4,7 +4,6 @@ The simulation runs the real batcher on a clock of its own, with a broker that i
 """
 
 import heapq
-import json
 import random
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -16,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from idalloc_client._batching._batch_request import BatchRequest
-from idalloc_client._batching._pace import FAR, REQUESTS_IN_FLIGHT, Pace
-from idalloc_client._batching._request_size import MAX_GATHERED, SMALLEST_PIECE
+from idalloc_client._batching._climb import REQUESTS_IN_FLIGHT
+from idalloc_client._batching._pace import FAR, Pace
+from idalloc_client._batching._request_size import SMALLEST_PIECE
 from idalloc_client._batching._tag_queue import CallLimit, TagQueue
 from idalloc_client._rpc._request_spec import RawReply
 from idalloc_schemas import encode_alloc_success
@@ -37,6 +37,7 @@ class Simulation(World):
         self.events: list[tuple[float, int, Callable[[], object]]] = []
         self.numbers = iter(range(10**9))
         self.latencies: list[float] = []
+        self.asked: list[BatchRequest] = []
         self.random = random.Random(1)
 
     def at(self, time: float, event: Callable[[], object]) -> None:
@@ -48,14 +49,17 @@ class Simulation(World):
 
     def add(self, call: BatchRequest) -> bytes:
         self.requests += 1
+        self.asked.append(call)
         self.at(self.now + self.distance, lambda: self.come(call))
         return b"%d" % self.requests
 
     def come(self, call: BatchRequest) -> None:
-        count = json.loads(call.spec.body)["count"]
-        left, self.next_id = self.next_id, self.next_id + count
+        self.answer_to(call)
+        self.now += PER_REQUEST + call.batch.size * PER_ID
+
+    def answer_to(self, call: BatchRequest) -> None:
+        left, self.next_id = self.next_id, self.next_id + call.batch.size
         call.finish(RawReply(encode_alloc_success([(left, self.next_id)]), "w"))
-        self.now += PER_REQUEST + count * PER_ID
 
     def run(self, seconds: float) -> None:
         """Let it go on until then; what comes while the client works waits."""
@@ -143,7 +147,7 @@ def test_all_tags_together_are_bounded_by_their_work() -> None:
     pace = Pace()
     pace.came_back(DISTANT)
     for _ in range(100):
-        pace.served(PER_REQUEST)
+        pace.served(1, 0.0, PER_REQUEST)
     room = round(DISTANT / PER_REQUEST / 4)
     assert pace.places(room - 10) == FAR
     assert pace.places(room + 10) == REQUESTS_IN_FLIGHT
@@ -176,7 +180,7 @@ def test_whatever_was_measured_a_queue_is_never_stuck(
     pace = Pace()
     for round_trip, work in measured:
         pace.came_back(round_trip)
-        pace.served(work)
+        pace.served(1, 0.0, work)
     queue = TagQueue("a", CallLimit(1), lambda _queue: None)
     assert pace.wait(queue, on_the_way, 1.0) == 0
     queue.in_flight, queue.left_at = in_flight, 1.0
@@ -186,9 +190,9 @@ def test_whatever_was_measured_a_queue_is_never_stuck(
         assert wait == pytest.approx(pace.gap)
     if in_flight >= FAR:
         assert wait == float("inf")
-    assert 1 <= pace.pieces(queue, on_the_way) <= FAR
     assert 0 <= pace.gap <= 10.0 / FAR
-    assert queue.request_size.piece(MAX_GATHERED, 1) <= MAX_GATHERED
+    queue.waiting = [(Future(), None, 1.0)] * in_flight
+    assert pace.piece(queue) >= min(in_flight, SMALLEST_PIECE)
 
 
 def test_a_slow_spell_is_not_distance() -> None:

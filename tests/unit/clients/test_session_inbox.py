@@ -15,7 +15,7 @@ import pytest
 
 from idalloc_client._batching._batch_request import BatchRequest
 from idalloc_client._batching._batcher import Batcher
-from idalloc_client._batching._pace import REQUESTS_IN_FLIGHT
+from idalloc_client._batching._climb import REQUESTS_IN_FLIGHT
 from idalloc_client._batching._tag_queue import TagQueue
 from idalloc_client._clients._session import _Running
 from idalloc_client._rpc._request_spec import RawReply
