@@ -357,13 +357,6 @@ ORDERED: Final = (
         ("tests/unit/ordered/test_partition_owner.py",),
     ),
     Rule(
-        "A caller cannot fill a partition's queue faster than it is emptied.",
-        _OWNER,
-        "return self._of_turn[delivery.user] > _MOST_OF_TURN",
-        "return False",
-        ("tests/unit/ordered/test_partition_owner.py",),
-    ),
-    Rule(
         "An owner gives no ids of another partition's tag, whoever asks it for them.",
         _ORDERED,
         "elif not _belongs_to(delivery):",
