@@ -357,6 +357,20 @@ ORDERED: Final = (
         ("tests/unit/ordered/test_partition_owner.py",),
     ),
     Rule(
+        "A caller cannot fill a partition's queue faster than it is emptied.",
+        _OWNER,
+        "return self._beyond[user] > _BEYOND",
+        "return False",
+        ("tests/unit/ordered/test_partition_owner.py",),
+    ),
+    Rule(
+        "A user may have many requests read at once, as honest ones do.",
+        _OWNER,
+        "return self._beyond[user] > _BEYOND",
+        "return True",
+        ("tests/unit/ordered/test_partition_owner.py",),
+    ),
+    Rule(
         "An owner gives no ids of another partition's tag, whoever asks it for them.",
         _ORDERED,
         "elif not _belongs_to(delivery):",
