@@ -1,5 +1,6 @@
 """Ordered tags on real workers: one owner answers, whoever was asked."""
 
+import asyncio
 import json
 import time
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import pytest
 from devstack import Database, Management
 from devstack.ordered import Owners, WorkerUser, add_ordered_tag, make_columns
 from devstack.workers import Fleet, blocking_connection
-from idalloc_client import IdClient
+from idalloc_client import AsyncIdClient, IdClient
 from idalloc_schemas import AllocRequest
 from idalloc_worker.ordered._bundles import OrderedRequest, encode_bundle
 from idalloc_worker.tags._partitions import (
@@ -366,3 +367,18 @@ def counters_of(caller: ForeignClient) -> dict[str, int]:
     assert answer is not None
     counters: dict[str, int] = json.loads(answer[0])["counters"]
     return counters
+
+
+def test_a_user_of_many_ordered_tags_hears_of_each(fleet: Fleet, database: Database) -> None:
+    """However many of its requests an owner reads at once."""
+    tags = [f"order-{number}" for number in range(300)]
+    make_columns(database)
+    rows = ",".join(f"('{app_tag}', 0, 1000, 1)" for app_tag in tags)
+    database.query(f"INSERT INTO segments (app_tag, max_id, step, ordered) VALUES {rows}")
+    fleet.start()
+
+    async def draw_all(times: int) -> list[list[int]]:
+        async with AsyncIdClient(fleet.amqp_url) as client:
+            return [await asyncio.gather(*map(client.next_id, tags)) for _ in range(times)]
+
+    assert asyncio.run(draw_all(2)) == [[1] * 300, [2] * 300]

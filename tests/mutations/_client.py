@@ -639,8 +639,22 @@ CLIENT: Final = (
     Rule(
         "A request that its owner's queue did not take goes to any worker.",
         _PENDING,
-        "if call is not None and not self._sent_around_owner(correlation_id, call):",
-        "if call is not None:",
+        "if not taken and call is not None and queue != call.spec.queue:",
+        "if False:",
+        (_PENDING_TESTS,),
+    ),
+    Rule(
+        "No budget keeps a request from any worker that its owner has not answered.",
+        _PENDING,
+        "wanted = self._copies.are_due(correlation_id, now, _OWNERS_PATIENCE)",
+        "wanted = self._copies.wants(correlation_id, now, _OWNERS_PATIENCE)",
+        (_PENDING_TESTS,),
+    ),
+    Rule(
+        "What an owner's queue says of a request ends none that is with any worker by then.",
+        _PENDING,
+        "if method.routing_key != call.spec.queue:",
+        "if method.routing_key == call.shortcut:",
         (_PENDING_TESTS,),
     ),
 )

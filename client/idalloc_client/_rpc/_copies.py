@@ -119,6 +119,17 @@ class Copies:
         self._untold[call] = now + _UNTOLD_FOR
         return True
 
+    def are_due(self, call: bytes, now: float, patience: float) -> bool:
+        """Whether a request that has another way is to take that, without a look at the budget.
+
+        From then on it is like one that has just been sent.
+        """
+        due, _ = self._due.get(call) or self._plan(call, now, patience, 0)
+        if now < due:
+            return False
+        self.forget(call)
+        return True
+
     def told(self, call: bytes, now: float, *, taken: bool) -> bool:
         """Hear what the broker says of a message; False if it was no copy."""
         self.refused |= not taken

@@ -93,8 +93,8 @@ class PendingCalls:
         self._listening = False
         self._confirms = False
         """Whether the broker says of each message if it took it; see `doubt`."""
-        self._unconfirmed = Confirms[bytes]()
-        """What it has not said that of, by number; in their order."""
+        self._unconfirmed = Confirms[tuple[bytes, str]]()
+        """What it has not said that of, and where it went, by number; in their order."""
         self.round_trip = RoundTrip()
         """Of requests for ids; whoever sends them tells it."""
         self._budget = CopyBudget(lambda: counters.requests)
@@ -188,10 +188,11 @@ class PendingCalls:
             self._copies.begin(self._calls, correlation_id, now)
             self._silence.begin(now)
             channel.confirm(self._on_confirm)
-        patience = self.round_trip.patience
-        if call.shortcut is not None:  # there is another way
-            patience = min(patience, _OWNERS_PATIENCE)
-        if self._copies.wants(correlation_id, now, patience):
+        if call.shortcut is not None:  # there is another way, and each takes it once
+            wanted = self._copies.are_due(correlation_id, now, _OWNERS_PATIENCE)
+        else:
+            wanted = self._copies.wants(correlation_id, now, self.round_trip.patience)
+        if wanted:
             self.counters.resent += 1
             self._send(correlation_id, call, again=True)
         elif self._silence.given_up(now):
@@ -327,7 +328,7 @@ class PendingCalls:
             exchange = channel.exchange if other is None else other
             carrier.sent(correlation_id, channel.server, exchange.decode())
         if self._confirms:
-            self._unconfirmed.add(correlation_id)
+            self._unconfirmed.add((correlation_id, queue))
 
     def _on_reply(
         self,
@@ -354,20 +355,21 @@ class PendingCalls:
         now = self._clock()
         if taken:
             self._silence.taken()
-        for correlation_id in self._unconfirmed.settle(number, multiple=multiple).values():
+        for correlation_id, queue in self._unconfirmed.settle(number, multiple=multiple).values():
+            call = self._calls.get(correlation_id)
+            if not taken and call is not None and queue != call.spec.queue:
+                self._send_around_owner(correlation_id, call)
+                continue
             if self._copies.told(correlation_id, now, taken=taken) or taken:
                 continue
-            call = self._calls.get(correlation_id)
-            if call is not None and not self._sent_around_owner(correlation_id, call):
+            if call is not None:
                 del self._calls[correlation_id]
                 call.finish(QueueFullError())
 
-    def _sent_around_owner(self, correlation_id: bytes, call: PendingCall) -> bool:
-        """Send a request to any worker that its owner's queue did not take."""
-        if call.shortcut is None:
-            return False
-        self._send(correlation_id, call, again=True)
-        return True
+    def _send_around_owner(self, correlation_id: bytes, call: PendingCall) -> None:
+        """Send a request to any worker that its owner's queue did not take, unless it has been."""
+        if call.shortcut is not None:
+            self._send(correlation_id, call, again=True)
 
     def _on_return(
         self, _channel: Channel, method: Basic.Return, properties: BasicProperties, _body: bytes
@@ -376,7 +378,8 @@ class PendingCalls:
         call = self._calls.get(correlation_id)
         if call is None:
             return
-        if method.routing_key == call.shortcut and self._sent_around_owner(correlation_id, call):
+        if method.routing_key != call.spec.queue:
+            self._send_around_owner(correlation_id, call)
             return
         if self._route.returned(str(method.exchange), self._clock()):
             self._send(correlation_id, call)

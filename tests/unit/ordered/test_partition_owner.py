@@ -141,6 +141,7 @@ class Bench:
     """A PartitionOwner, its connection and its loop."""
 
     def __init__(self) -> None:
+        self.now = 0.0
         self.later: list[tuple[float, Callable[[], None]]] = []
         self.bundles: list[str] = []
         self.requests: list[DirectRequest] = []
@@ -153,7 +154,7 @@ class Bench:
                 call_later=lambda delay, callback: self.later.append((delay, callback)),
                 message_channel=FakeMessageChannel,
             ),
-            lambda: 0.0,
+            lambda: self.now,
             users=logged_in(),
             on_bundle=lambda delivery, _properties, _body: self.bundles.append(delivery.queue),
             on_replied=lambda _since: None,
@@ -495,15 +496,31 @@ def test_a_callers_request_at_a_quorum_queue_is_passed_on_before_the_fence(bench
     assert bench.owner.owns(bench.requests[1])
 
 
-def test_one_user_cannot_fill_a_turn(bench: Bench) -> None:
-    """What it sends beyond a measure is dropped, in each turn; others are served beside it."""
+GREEDY = Properties(type=b"id.alloc.request", user_id=b"greedy", reply_to=b"q")
+
+
+def test_one_user_may_send_many_requests_at_once(bench: Bench) -> None:
+    """It may have many tags, and many services may be one user."""
     channel = bench.begin()
-    greedy = Properties(type=b"id.alloc.request", user_id=b"greedy", reply_to=b"q")
-    for number in range(300):
-        channel.deliver(QUEUES[3], number + 1, properties=greedy)
-    channel.deliver(QUEUES[3], 301, properties=DIRECT)
-    assert [request.user for request in bench.requests] == [b"greedy"] * 64 + [b"alice"]
+    for number in range(500):
+        channel.deliver(QUEUES[3], number + 1, properties=GREEDY)
     bench.end_turn()
-    assert len(channel.acks) == 300 - 64, "those have an outcome"
-    channel.deliver(QUEUES[3], 302, properties=greedy)
-    assert len(bench.requests) == 66
+    assert (len(bench.requests), channel.acks) == (500, [])
+
+
+def test_one_user_cannot_fill_turn_after_turn(bench: Bench) -> None:
+    """What it sends beyond a measure is dropped; others are served beside it, and it again."""
+    channel = bench.begin()
+    numbers = iter(range(1, 10_000))
+    for _ in range(3000):
+        channel.deliver(QUEUES[3], next(numbers), properties=GREEDY)
+    channel.deliver(QUEUES[3], next(numbers), properties=DIRECT)
+    assert [request.user for request in bench.requests] == [b"greedy"] * 564 + [b"alice"]
+    bench.end_turn()
+    assert len(channel.acks) == 3000 - 564, "those have an outcome"
+    for _ in range(100):
+        channel.deliver(QUEUES[3], next(numbers), properties=GREEDY)
+    assert len(bench.requests) == 565 + 64
+    bench.now = 1.0
+    channel.deliver(QUEUES[3], next(numbers), properties=GREEDY)
+    assert len(bench.requests) == 565 + 65

@@ -106,7 +106,7 @@ class FakeMessageChannel:
 
 
 def pending_calls(clock: Callable[[], float] = time.monotonic, **options: Any) -> PendingCalls:
-    client = IdClient("amqp://127.0.0.1:1/", max_in_flight=10, **options)
+    client = IdClient("amqp://127.0.0.1:1/", **{"max_in_flight": 10, **options})
     return PendingCalls(client._options, ClientCounters(), clock=clock)
 
 
@@ -493,3 +493,40 @@ def test_an_owners_queue_may_be_full(bench: Bench) -> None:
     bench.channel.on_confirm(3, False, False)  # noqa: FBT003
     (error,) = call.outcomes
     assert isinstance(error, QueueFullError)
+
+
+def test_an_owners_queue_says_twice_that_it_is_gone(bench: Bench) -> None:
+    """A request that went there twice is with any worker after the first word, and goes on."""
+    call = Call(shortcut=OWNERS)
+    bench.add(call)
+    bench.calls.on_blocked(blocked=True)
+    bench.calls.on_blocked(blocked=False)
+    for number in (0, 1):
+        bench.channel.give_back(number)
+    assert bench.channel.keys == [b"id.ordered.5", b"id.ordered.5", b"id.alloc"]
+    assert not call.outcomes
+
+
+def test_an_owners_queue_says_late_that_it_is_full(bench: Bench) -> None:
+    """A request that is with any worker by then goes on."""
+    doubted, call = Call(deadline=100.0), Call(deadline=100.0, shortcut=OWNERS)
+    (number,) = bench.add(doubted)
+    bench.now = 1.0
+    bench.calls.doubt(number)
+    (number,) = bench.add(call)
+    for bench.now in (1.2, 2.0):
+        bench.calls.doubt(number)
+    assert bench.channel.keys[-2:] == [b"id.ordered.5", b"id.alloc"]
+    assert bench.channel.on_confirm is not None
+    bench.channel.on_confirm(2, False, False)  # noqa: FBT003
+    assert not call.outcomes
+
+
+def test_an_owner_that_reads_nothing_delays_any_number_of_requests_once() -> None:
+    """All of them go to any worker, more than copies are sent of late ones."""
+    bench = Bench(max_in_flight=1000)
+    numbers = bench.add(*(Call(deadline=100.0, shortcut=OWNERS) for _ in range(1000)))
+    for bench.now in (0.2, 0.5):
+        for number in numbers:
+            bench.calls.doubt(number)
+    assert bench.channel.keys[1000:] == [b"id.alloc"] * 1000

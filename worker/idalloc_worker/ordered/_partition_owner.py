@@ -12,6 +12,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from math import inf
 from typing import Any, Final, Protocol
 
 from idalloc_client.amqp import (
@@ -43,9 +44,12 @@ one, which may wait for a refill: other tags' stand behind it. With a few, a cal
 the queue without measure fills it faster than it can be emptied."""
 
 _MOST_OF_TURN: Final = 64
-"""Requests of one user among callers in a turn of the loop. What comes beyond is dropped: the queue
-has to be emptied faster than anybody can fill it, as others' requests stand in it too. Who sent it
-without measure hears nothing, and others ask any worker again."""
+"""Requests of one user among callers in a turn of the loop. Of what comes beyond much is dropped:
+the queue has to be emptied faster than anybody can fill it, as others' requests stand in it too.
+Who sent it without measure hears nothing, and others ask any worker again."""
+
+_BEYOND: Final = 500
+"""Requests of one user in a second that may come beyond: it may have many tags, or processes."""
 
 _SPREAD: Final = 0.3
 """Seconds over which a worker joins the partitions, those first that it wants most: workers that
@@ -113,6 +117,9 @@ class PartitionOwner:
         self._to_join = 0
         self._of_turn: Counter[bytes | None] = Counter()
         """Requests of callers that were read in this turn, by user."""
+        self._beyond: Counter[bytes | None] = Counter()
+        """Those of this second beyond what a turn is for."""
+        self._second_ends = -inf
         self._on_cancelled: Callable[[], None] | None = None
         self.problem: str | None = None
         """Why this worker, and most likely every other one, cannot be an owner."""
@@ -226,7 +233,7 @@ class PartitionOwner:
         if session is None or delivery.session is not session:
             return  # it came while the channel was being closed: the generation is over
         if properties.type == _REQUEST:
-            if self._too_many(delivery):
+            if self._too_many(delivery.user):
                 session.finish(delivery)
                 return
             request = session.direct(delivery)
@@ -237,11 +244,18 @@ class PartitionOwner:
         elif fences is None or fences.admits(delivery, properties, body):
             self._take(delivery, properties, body)
 
-    def _too_many(self, delivery: Delivery) -> bool:
+    def _too_many(self, user: bytes | None) -> bool:
         if not self._of_turn:
             self._loop.call_soon(self._of_turn.clear)
-        self._of_turn[delivery.user] += 1
-        return self._of_turn[delivery.user] > _MOST_OF_TURN
+        self._of_turn[user] += 1
+        if self._of_turn[user] <= _MOST_OF_TURN:
+            return False
+        now = self._clock()
+        if now >= self._second_ends:
+            self._beyond.clear()
+            self._second_ends = now + 1.0
+        self._beyond[user] += 1
+        return self._beyond[user] > _BEYOND
 
     def _take(self, delivery: Delivery, properties: Properties, body: bytes) -> None:
         self.delivered_to.add(QUEUES.index(delivery.queue))
