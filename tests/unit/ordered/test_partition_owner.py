@@ -145,6 +145,7 @@ class Bench:
         self.later: list[tuple[float, Callable[[], None]]] = []
         self.bundles: list[str] = []
         self.requests: list[DirectRequest] = []
+        self.dropped: list[bytes | None] = []
         self.ends = 0
         self.soon: list[Callable[[], None]] = []
         self.owner = PartitionOwner(
@@ -156,6 +157,7 @@ class Bench:
             ),
             lambda: self.now,
             users=logged_in(),
+            on_dropped=lambda delivery: self.dropped.append(delivery.user),
             on_bundle=lambda delivery, _properties, _body: self.bundles.append(delivery.queue),
             on_replied=lambda _since: None,
             on_end=self._on_end,
@@ -518,6 +520,7 @@ def test_one_user_cannot_fill_turn_after_turn(bench: Bench) -> None:
     assert [request.user for request in bench.requests] == [b"greedy"] * 564 + [b"alice"]
     bench.end_turn()
     assert len(channel.acks) == 3000 - 564, "those have an outcome"
+    assert bench.dropped == [b"greedy"] * (3000 - 564)
     for _ in range(100):
         channel.deliver(QUEUES[3], next(numbers), properties=GREEDY)
     assert len(bench.requests) == 565 + 64

@@ -11,7 +11,7 @@ from pika.exceptions import ChannelClosedByBroker
 from idalloc_client.amqp._io._frames import Properties
 from idalloc_schemas import AllocRequest, Reserved, RespCode
 from idalloc_worker.counters._counters import Counters
-from idalloc_worker.counters._registry import Event
+from idalloc_worker.counters._registry import Event, Outcome
 from idalloc_worker.engine._effects import Answer, Refused, StartRefill
 from idalloc_worker.engine._refusals import SHUTTING_DOWN
 from idalloc_worker.ordered._bundles import MAX_BYTES, OrderedRequest, encode_bundle
@@ -354,3 +354,13 @@ def test_a_tag_of_another_partition_is_not_asked_for_here() -> None:
     bench.parts._responder.refuse = lambda _, refusal: refused.append(refusal.code)
     bench.take("order", QUEUES[(partition_of("order") + 1) % 8])
     assert (refused, bench.asked, bench.jobs) == ([RespCode.INVALID_REQUEST], [], [])
+
+
+def test_what_an_owner_does_not_even_answer_is_counted() -> None:
+    """As a request of a user that was refused for its number."""
+    bench = DirectBench()
+    delivery = Delivery(bench.session, 1, PARTITION, b"q", None, redelivered=False, user=b"greedy")
+    bench.parts._on_dropped(delivery)
+    counters = bench.parts._counters
+    assert counters.events[Event.REQUESTS] == 1
+    assert counters.outcomes["id.alloc"][Outcome.LIMITED] == 1

@@ -38,10 +38,10 @@ _log = logging.getLogger("idalloc.ordered")
 
 _REQUEST: Final = ALLOC_REQUEST_TYPE.encode()
 
-_PREFETCH: Final = 1000
-"""Messages of each partition. Each of a worker holds many requests, and each of a caller a single
-one, which may wait for a refill: other tags' stand behind it. With a few, a caller that writes to
-the queue without measure fills it faster than it can be emptied."""
+_PREFETCH: Final = 2000
+"""Messages of each partition: more than there may be requests that wait for one tag's refill, as
+other tags' stand behind them. With a few, a caller that writes to the queue without measure fills
+it faster than it can be emptied."""
 
 _MOST_OF_TURN: Final = 64
 """Requests of one user among callers in a turn of the loop. Of what comes beyond much is dropped:
@@ -77,11 +77,12 @@ class OwnerLoop(Loop, Protocol):
 class PartitionOwner:
     """Owned by the link's thread; between `start` and `stop` it keeps a generation going.
 
-    `on_bundle` takes what workers send, and `on_replied` is told since when what was answered had
-    been here. `on_end` is called when a generation is over: what was held for it is void.
+    `on_bundle` takes what workers send, `on_dropped` hears of a caller's request that is not even
+    answered, and `on_replied` since when what was answered had been here. `on_end` is called when a
+    generation is over: what was held for it is void.
     """
 
-    def __init__(  # noqa: PLR0913  # three are what it has to tell
+    def __init__(  # noqa: PLR0913  # four are what it has to tell
         self,
         worker: str,
         loop: OwnerLoop,
@@ -89,6 +90,7 @@ class PartitionOwner:
         *,
         users: FleetUsers,
         on_bundle: OnDelivery,
+        on_dropped: Callable[[Delivery], None],
         on_replied: Callable[[list[float]], None],
         on_end: Callable[[], None],
     ) -> None:
@@ -99,6 +101,7 @@ class PartitionOwner:
         self._on_bundle = on_bundle
         self.on_request: OnDelivery
         """Takes what callers send; whoever that is has to be there before the first `start`."""
+        self._on_dropped = on_dropped
         self._on_replied = on_replied
         self._on_end = on_end
         self._throttled = ThrottledLog(_log)
@@ -235,6 +238,7 @@ class PartitionOwner:
         if properties.type == _REQUEST:
             if self._too_many(delivery.user):
                 session.finish(delivery)
+                self._on_dropped(delivery)
                 return
             request = session.direct(delivery)
             request.admitted = fences is None or fences.admits_direct(delivery)

@@ -98,6 +98,7 @@ class OrderedTags:
             runtime.clock,
             users=users,
             on_bundle=self._on_bundle,
+            on_dropped=self._on_dropped,
             on_replied=responder.on_replied,
             on_end=self._on_end,
         )
@@ -248,6 +249,11 @@ class OrderedTags:
             self._counters.events[Event.WAITED] += 1
             if request.trace is not None:
                 request.trace.waits(ordered=True)
+
+    def _on_dropped(self, request: Delivery) -> None:
+        self._counters.events[Event.REQUESTS] += 1
+        self._counters.outcomes[ALLOC_QUEUE][Outcome.LIMITED] += 1
+        self._counters.limited.add(request.user_name)
 
     def _on_end(self) -> None:
         self._counters.events[Event.GENERATIONS] += 1
