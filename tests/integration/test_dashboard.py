@@ -5,6 +5,7 @@
 
 import itertools
 import os
+import random
 import re
 import shutil
 import threading
@@ -69,7 +70,8 @@ def load(amqp_url: str, tags: dict[str, int], pause: float = 0.1) -> Iterator[No
     def draw() -> None:
         with IdClient(amqp_url, timeout=PATIENCE) as client:
             while not ended.wait(pause):
-                for tag, count in tags.items():
+                # In another order each time: in the same one, each tag may always meet one worker.
+                for tag, count in random.sample([*tags.items()], len(tags)):
                     with suppress(IdAllocError):
                         client.next_ids(tag, count, timeout=2)
 
