@@ -160,7 +160,7 @@ def test_runs_stand_side_by_side() -> None:
     assert "| what | beside | ratio of | [Debian's](a.md) | [newest](b/c.md) |" in text
     assert text.count("0.52 (0.50 to 0.67), ≥ 0.9 **missed**") == 2
     assert "- newest: 2 CPUs (AMD EPYC), RabbitMQ 4.3.0" in text
-    assert "**newest: 1 warnings: not a quiet machine.**" in text
+    assert "**newest: the machine was not quiet, see the results.**" in text
     assert "**Debian's" not in text
 
 
