@@ -16,7 +16,7 @@ def fork_in_c() -> int:
     # A thread that waits for the interpreter's lock asks for it after a while. A child that has
     # such a request from its parent's thread gives the lock to nobody, and waits for ever.
     interval = sys.getswitchinterval()
-    sys.setswitchinterval(1.0)
+    sys.setswitchinterval(60.0)
     time.sleep(0.01)  # who waits has it now, and nobody asks so soon again
     child = int(_LIBRARY.fork())
     sys.setswitchinterval(interval)
