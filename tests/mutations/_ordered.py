@@ -387,7 +387,7 @@ ORDERED: Final = (
     Rule(
         "A caller's request that was taken singly is answered, and not put back unsigned.",
         "worker/idalloc_worker/requests/_quarantine.py",
-        "bundle = group.kind == ORDERED and properties.type != _REQUEST",
+        "bundle = group.kind == ORDERED and properties.type != REQUEST_TYPE",
         "bundle = group.kind == ORDERED",
         ("tests/unit/requests/test_quarantine.py",),
     ),

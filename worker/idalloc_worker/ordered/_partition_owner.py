@@ -24,19 +24,16 @@ from idalloc_client.amqp import (
     ReopeningChannel,
     ReplyCode,
 )
-from idalloc_schemas import ALLOC_REQUEST_TYPE
 from idalloc_worker.counters import ThrottledLog
 from idalloc_worker.ordered._fences import Fences
 from idalloc_worker.ordered._forwarder import Loop
 from idalloc_worker.ordered._owner_session import DirectRequest, OwnerSession
 from idalloc_worker.ordered._queue_kind import KindOfQueues, is_about_arguments
-from idalloc_worker.requests import Delivery, Holding, OnDelivery, release_of
+from idalloc_worker.requests import REQUEST_TYPE, Delivery, Holding, OnDelivery, release_of
 from idalloc_worker.rights import FleetUsers
 from idalloc_worker.tags import HIGHEST_PRECEDENCE, QUEUES, precedence
 
 _log = logging.getLogger("idalloc.ordered")
-
-_REQUEST: Final = ALLOC_REQUEST_TYPE.encode()
 
 _PREFETCH: Final = 2000
 """Messages of each partition: more than there may be requests that wait for one tag's refill, as
@@ -235,7 +232,7 @@ class PartitionOwner:
         session, fences = self._session, self._fences
         if session is None or delivery.session is not session:
             return  # it came while the channel was being closed: the generation is over
-        if properties.type == _REQUEST:
+        if properties.type == REQUEST_TYPE:
             if self._too_many(delivery.user):
                 session.finish(delivery)
                 self._on_dropped(delivery)

@@ -14,7 +14,7 @@ from idalloc_worker.requests._replies import health_reply, health_reply_in_slice
 from idalloc_worker.requests._reply_address import release_of
 from idalloc_worker.requests._responder import Responder
 from idalloc_worker.requests._sample import Sample
-from idalloc_worker.requests._session import Delivery, OnDelivery, Session
+from idalloc_worker.requests._session import REQUEST_TYPE, Delivery, OnDelivery, Session
 from idalloc_worker.requests._side_answers import SideAnswers
 from idalloc_worker.requests._stalls import BEAT
 from idalloc_worker.requests._taken import TakenSession, as_copy
@@ -26,6 +26,7 @@ __all__ = [
     "FOR_FLEET",
     "FOR_ORDERED",
     "ORDERED",
+    "REQUEST_TYPE",
     "ChannelBudget",
     "Delivery",
     "Holding",

@@ -32,8 +32,9 @@ from idalloc_client.amqp import (
     ended_by_message,
     nothing,
 )
-from idalloc_schemas import ALLOC_QUEUE, ALLOC_REQUEST_TYPE, HEALTH_QUEUE
+from idalloc_schemas import ALLOC_QUEUE, HEALTH_QUEUE
 from idalloc_worker.counters import Event, Events, ThrottledLog
+from idalloc_worker.requests._session import REQUEST_TYPE
 from idalloc_worker.requests._taken import as_copy
 from idalloc_worker.rights import FleetUsers
 from idalloc_worker.tags import QUEUES
@@ -44,9 +45,6 @@ ORDERED: Final = "id.ordered.*"
 """Stands for the queues of all partitions, which are consumed together or not at all."""
 
 _NAMES: Final = {ALLOC_QUEUE: (ALLOC_QUEUE,), HEALTH_QUEUE: (HEALTH_QUEUE,), ORDERED: QUEUES}
-
-_REQUEST: Final = ALLOC_REQUEST_TYPE.encode()
-"""The type of what a caller has sent to a partition's queue: it is like all other requests."""
 
 _SOON: Final = 60.0  # seconds within which a second loss shows that the same goes on
 _AT_LEAST: Final = 2.0
@@ -246,7 +244,7 @@ class Quarantine:
         self, channel: MessageChannel, queue: _Queue, left: int, properties: Properties, body: bytes
     ) -> None:
         group = queue.group
-        bundle = group.kind == ORDERED and properties.type != _REQUEST
+        bundle = group.kind == ORDERED and properties.type != REQUEST_TYPE
         name = ALLOC_QUEUE if group.kind == ORDERED else queue.name
         if channel is not self._channel:  # it was stopped meanwhile
             if not bundle:

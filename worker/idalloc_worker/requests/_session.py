@@ -7,11 +7,14 @@ from math import inf
 from typing import Any, Protocol
 
 from idalloc_client.amqp import AMQPError, Connection, Envelope, MessageChannel, Properties
-from idalloc_schemas import CONTENT_TYPE, HEALTH_REPLY_TYPE, AllocRequest
+from idalloc_schemas import ALLOC_REQUEST_TYPE, CONTENT_TYPE, HEALTH_REPLY_TYPE, AllocRequest
 from idalloc_worker.requests._acks import Acknowledgements, Holding
 from idalloc_worker.requests._reply_address import ReplyAddresses, release_of
 from idalloc_worker.rights import FleetUsers
 from idalloc_worker.traces import RequestTrace
+
+REQUEST_TYPE = ALLOC_REQUEST_TYPE.encode()
+"""Of what a caller has sent to a partition's queue: it is like all other requests."""
 
 _NOT_PARSED = AllocRequest(app_tag="-")
 _CONTENT_TYPE = CONTENT_TYPE.encode()
