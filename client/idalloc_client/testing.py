@@ -214,11 +214,8 @@ class _AsyncFakeSession:
     def start(self) -> None:
         """There is no connection."""
 
-    def ask(self, _app_tag: str) -> None:
+    async def ask(self, _app_tag: str) -> None:
         """Leave every call to `draw`: it costs nobody."""
-
-    def cancel(self, app_tag: str, promise: "asyncio.Future[int]") -> None:
-        """Nothing was asked for with `ask`."""
 
     def draw(self, app_tag: str, count: int | None, timeout: float) -> "asyncio.Future[Any]":
         limits = TimeLimits.of(timeout)

@@ -4,8 +4,9 @@ from collections.abc import Callable
 from operator import itemgetter
 
 from idalloc_client._batch import IdBatch, PeriodError
-from idalloc_client._batching._promise import TOO_LATE, Promise, settle
+from idalloc_client._batching._promise import Promise, settle
 from idalloc_client._batching._request_size import RequestSize
+from idalloc_client._batching._task_promise import NOTHING, TaskPromise
 
 Waiter = tuple[Promise, int | None, float]
 """A caller: its promise, how many ids it wants (None: one, as an int), and its deadline.
@@ -48,14 +49,10 @@ class Batch:
         its period, which is an error. The ids of those who have gone go to nobody else: whoever
         came later may have seen higher ones.
         """
-        gone = unused = 0
         if self.single and ids.period is None:
-            for (promise, _, _), value in zip(self.waiters, ids, strict=True):
-                try:
-                    promise.set_result(value)
-                except TOO_LATE:
-                    gone += 1
+            gone = _one_each(self.waiters, ids)
             return gone, gone, 0
+        gone = unused = 0
         taken = misfits = 0
         for promise, count, _ in self.waiters:
             mine = _one_of(ids, taken) if count is None else ids[taken : taken + count]
@@ -186,6 +183,20 @@ class TagQueue:
         self.waiting[:0] = waiters
         self.single = False
         self.extra += sum(map(size_of, waiters)) - len(waiters)
+
+
+def _one_each(waiters: list[Waiter], ids: IdBatch) -> int:
+    """Give each caller one id, and return how many had gone."""
+    gone, woken = 0, []
+    for (promise, _, _), value in zip(waiters, ids, strict=True):
+        if type(promise) is TaskPromise and promise.outcome is NOTHING:
+            promise.outcome = value
+            woken.append(promise)
+        else:
+            gone += not settle(promise, value)
+    if woken:
+        woken[0].waker.wake(woken)
+    return gone
 
 
 def _one_of(ids: IdBatch, place: int) -> int | PeriodError:

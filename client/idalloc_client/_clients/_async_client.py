@@ -2,7 +2,8 @@
 
 import asyncio
 import weakref
-from asyncio import AbstractEventLoop, CancelledError, Future
+from asyncio import AbstractEventLoop, Future
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from idalloc_client._batch import IdBatch, PeriodError, PeriodId, without_period
@@ -48,11 +49,8 @@ class AsyncSession(Protocol):
 
     def start(self) -> None: ...
 
-    def ask(self, app_tag: str, /) -> "Future[int] | None":
-        """Draw one id with the client's timeout, if that is possible the short way."""
-
-    def cancel(self, app_tag: str, promise: "Future[int]", /) -> None:
-        """Want no id any more that `ask` promised."""
+    def ask(self, app_tag: str, /) -> Awaitable[int | None]:
+        """Draw one id with the client's timeout; None if that is not possible the short way."""
 
     def draw(self, app_tag: str, count: int | None, timeout: float) -> "Future[Any]":
         """Draw ids: an int where `count` is None, else an `IdBatch`. `app_tag` is valid."""
@@ -105,16 +103,11 @@ class AsyncIdClient(ConfiguredClient):
         """Return one id; see `IdClient.next_id`."""
         session = self._session
         if timeout is None and session is not None:
-            promise = session.ask(app_tag)
-            if promise is not None:
-                try:
-                    drawn = await promise
-                except CancelledError:
-                    session.cancel(app_tag, promise)
-                    raise
-                except RuntimeError as error:  # asyncio's, for a task of another loop
-                    session.cancel(app_tag, promise)
-                    raise RuntimeError(_OTHER_LOOP) from error
+            try:
+                drawn = await session.ask(app_tag)
+            except RuntimeError as error:  # asyncio's, for a task of another loop
+                raise RuntimeError(_OTHER_LOOP) from error
+            if drawn is not None:
                 if session.alive[0]:
                     return drawn
                 raise ForkedClientError  # the parent has the same answer

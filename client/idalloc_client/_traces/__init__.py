@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 
-from idalloc_client._traces._faces import BeginCall, CallTrace, Carrier
+from idalloc_client._traces._faces import OPENTELEMETRY, BeginCall, CallTrace, Carrier
 
 begin_call: BeginCall | None
 """Begins to follow a call; None where OpenTelemetry is not installed."""
@@ -13,11 +13,11 @@ context_here: Callable[[], object] | None
 """Returns the context of the caller, if it has one: what most calls do here, and nothing more."""
 
 try:
-    if "opentelemetry.context" not in sys.modules and find_spec("opentelemetry.propagate"):
+    if OPENTELEMETRY not in sys.modules and find_spec("opentelemetry.propagate"):
         from idalloc_client._traces._late import begin_call, context_here
     else:
         from idalloc_client._traces._calls import begin_call, context_here
 except ImportError:  # the application does without it
     begin_call = context_here = None
 
-__all__ = ["BeginCall", "CallTrace", "Carrier", "begin_call", "context_here"]
+__all__ = ["OPENTELEMETRY", "BeginCall", "CallTrace", "Carrier", "begin_call", "context_here"]

@@ -2,7 +2,10 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
+
+OPENTELEMETRY: Final = "opentelemetry.context"
+"""The module without which no caller has a context."""
 
 
 class Carrier(Protocol):

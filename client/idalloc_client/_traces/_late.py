@@ -7,12 +7,12 @@ time of a process that draws one id.
 import sys
 from importlib import import_module
 
-from idalloc_client._traces._faces import CallTrace
+from idalloc_client._traces._faces import OPENTELEMETRY, CallTrace
 
 
 def context_here() -> object:
     """Return the context of the caller, if it has one."""
-    context = sys.modules.get("opentelemetry.context")
+    context = sys.modules.get(OPENTELEMETRY)
     return context and context.get_current()
 
 
