@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from idalloc_client._batch import IdBatch
-from idalloc_client._batching._tag_queue import Batch, TagQueue, Waiter, deadline_of
+from idalloc_client._batching._tag_queue import Batch, TagQueue, Waiter
 from idalloc_client._errors import IdAllocError
 from idalloc_client._rpc import RawReply, RequestSpec
 from idalloc_client._traces import Carrier
@@ -48,7 +48,7 @@ class BatchRequest:
         self.rest = rest
         """Callers whose turn depends on what becomes of this one."""
         self.spec: RequestSpec[Any] = spec
-        self.deadline = max(map(deadline_of, batch.waiters))
+        self.deadline = batch.deadline
         self.sent_at = sent_at
 
     @property

@@ -34,10 +34,16 @@ class CallLimit:
 class Batch:
     """Callers who leave together."""
 
-    __slots__ = ("single", "size", "waiters")
+    __slots__ = ("deadline", "single", "size", "waiters")
 
-    def __init__(self, waiters: list[Waiter], *, single: bool) -> None:
+    def __init__(
+        self, waiters: list[Waiter], *, single: bool, deadline: float | None = None
+    ) -> None:
         self.waiters = waiters
+        self.deadline = (
+            max(map(deadline_of, waiters), default=0.0) if deadline is None else deadline
+        )
+        """The last of theirs."""
         self.single = single
         """Whether each of them wants one id, as an int."""
         self.size = len(waiters) if single else sum(map(size_of, waiters))
@@ -162,7 +168,6 @@ class TagQueue:
     def take(self, limit: int) -> Batch:
         """Let the first ones go: as many as want no more than `limit` ids, and one at least."""
         waiting = self.waiting
-        single = self.single
         if self.wanted <= limit:
             number = len(waiting)
         elif not self.extra:
@@ -171,12 +176,12 @@ class TagQueue:
             number = _how_many(waiting, limit)
         taken = waiting[:number]
         del waiting[:number]
-        if not single:
-            self.extra -= sum(map(size_of, taken)) - len(taken)
-            self.single = not waiting
-            taken = [waiter for waiter in taken if not waiter[0].done()]
-            single = all(waiter[1] is None for waiter in taken)
-        return Batch(taken, single=single)
+        if self.single and taken:  # the last one came last, and has as long as the others
+            return Batch(taken, single=True, deadline=deadline_of(taken[-1]))
+        self.extra -= sum(map(size_of, taken)) - len(taken)
+        self.single = not waiting
+        taken = [waiter for waiter in taken if not waiter[0].done()]
+        return Batch(taken, single=all(waiter[1] is None for waiter in taken))
 
     def stand_in_front(self, waiters: list[Waiter]) -> None:
         """Take callers in again, before all others."""

@@ -111,19 +111,18 @@ class TaskWaker:
         return promise
 
     def wake(self, promises: Sequence[TaskPromise]) -> None:
-        """Let tasks go on in the next turn of the loop, those of them that wait."""
+        """Let tasks go on in the next turn of the loop."""
         if not self._due:
             self._loop.call_soon(self._run)
-        self._due += [promise for promise in promises if promise.step is not None]
+        self._due += promises
 
     def _run(self) -> None:
         due, self._due = self._due, []
         arrived, promises = self._arrived, iter(due)
         try:
             for promise in promises:
-                promise.context.run(promise.step, arrived)  # type: ignore[arg-type]  # see `wake`
-        except (
-            BaseException
-        ):  # only Ctrl-C and the like come through; the others go on all the same
+                if (step := promise.step) is not None:
+                    promise.context.run(step, arrived)
+        except BaseException:  # Ctrl-C or the like: those behind it go on all the same
             self.wake(list(promises))
             raise

@@ -79,11 +79,13 @@ class AsyncLinkSession:
         The way of most calls, as short as it can be made: without it an id of 100 tasks costs 2.2
         times the CPU.
         """
-        if self._thread_id != get_ident() or not self.alive[0] or type(app_tag) is not str:
+        if not self.alive[0] or type(app_tag) is not str:
             return None
         queue = self._queues.get(app_tag)
         if queue is None or (OPENTELEMETRY in modules and context_here and context_here()):
             return None
+        if queue.eager and self._thread_id != get_ident():
+            return None  # who is not the first is told by asyncio, and takes itself back
         promise = self._waker.promise()
         deadline = monotonic() + self._timeout
         try:
