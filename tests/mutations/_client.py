@@ -9,6 +9,9 @@ _PACE = "client/idalloc_client/_batching/_pace.py"
 _CLIMB = "client/idalloc_client/_batching/_climb.py"
 _CLIMB_TESTS = "tests/unit/batching/test_climb.py"
 _PACE_TESTS = "tests/unit/batching/test_pace.py"
+_TASK_PROMISE = "client/idalloc_client/_batching/_task_promise.py"
+_TASK_PROMISE_TESTS = "tests/unit/batching/test_task_promise.py"
+_TAG_QUEUE_TESTS = "tests/unit/batching/test_tag_queue.py"
 _TAG_QUEUE = "client/idalloc_client/_batching/_tag_queue.py"
 _BATCHER = "client/idalloc_client/_batching/_batcher.py"
 _REFUSED = "client/idalloc_client/_batching/_refused_callers.py"
@@ -32,6 +35,48 @@ _FAKE_PERIOD_TESTS = "tests/unit/faces/test_fake_periods.py"
 _URL_SOURCES = "tests/unit/amqp/test_url_source.py"
 
 CLIENT: Final = (
+    Rule(
+        "Whose task has gone gets no id: it would be lost without a word.",
+        _TAG_QUEUE,
+        "if type(promise) is TaskPromise and promise.outcome is NOTHING:",
+        "if type(promise) is TaskPromise:",
+        (_TAG_QUEUE_TESTS,),
+    ),
+    Rule(
+        "The first outcome of a task's call stands.",
+        _TASK_PROMISE,
+        "        if self.outcome is not NOTHING:\n            raise asyncio.InvalidStateError",
+        "        if False:\n            raise asyncio.InvalidStateError",
+        (_TASK_PROMISE_TESTS,),
+    ),
+    Rule(
+        "A task that raises Ctrl-C leaves none of those asleep that were to be woken with it.",
+        _TASK_PROMISE,
+        "self.wake(list(promises))",
+        "pass",
+        (_TASK_PROMISE_TESTS,),
+    ),
+    Rule(
+        "A task goes on in its own context, whoever woke it.",
+        _TASK_PROMISE,
+        "promise.context.run(step, arrived)",
+        "step(arrived)",
+        (_TASK_PROMISE_TESTS,),
+    ),
+    Rule(
+        "An outcome that was there before its task waited wakes it all the same.",
+        _TASK_PROMISE,
+        "        elif self.outcome is not NOTHING:\n            self.waker.wake([self])",
+        "        elif False:\n            self.waker.wake([self])",
+        (_TASK_PROMISE_TESTS,),
+    ),
+    Rule(
+        "A task of another thread's loop sends nothing through this one.",
+        "client/idalloc_client/_clients/_async_session.py",
+        "if queue.eager and self._thread_id != get_ident():",
+        "if False:",
+        ("tests/unit/clients/test_async_session.py",),
+    ),
     Rule(
         "A channel of whose requests the broker takes none is given up for another one.",
         _PENDING,

@@ -5,6 +5,8 @@ from typing import Final
 from tests.mutations._rule import SIMULATION, Rule
 
 _ORDERED = "worker/idalloc_worker/ordered/_tags.py"
+_FLOOD_GUARD = "worker/idalloc_worker/ordered/_flood_guard.py"
+_FLOOD_GUARD_TESTS = "tests/unit/ordered/test_flood_guard.py"
 _OWNER = "worker/idalloc_worker/ordered/_partition_owner.py"
 _OWNER_SESSION = "worker/idalloc_worker/ordered/_owner_session.py"
 _FORWARDER = "worker/idalloc_worker/ordered/_forwarder.py"
@@ -359,16 +361,30 @@ ORDERED: Final = (
     Rule(
         "A caller cannot fill a partition's queue faster than it is emptied.",
         _OWNER,
-        "return self._beyond[user] > _BEYOND",
-        "return False",
+        "if self._floods.refuses(delivery.user):",
+        "if False:",
         ("tests/unit/ordered/test_partition_owner.py",),
     ),
     Rule(
-        "A user may have many requests read at once, as honest ones do.",
-        _OWNER,
-        "return self._beyond[user] > _BEYOND",
-        "return True",
-        ("tests/unit/ordered/test_partition_owner.py",),
+        "Hardly any answer is spent on a flood.",
+        _FLOOD_GUARD,
+        "return came > (_OF_FLOOD if user in self._floods else MOST)",
+        "return came > MOST",
+        (_FLOOD_GUARD_TESTS,),
+    ),
+    Rule(
+        "A flood is over once few requests come in a window.",
+        _FLOOD_GUARD,
+        "return _CALM if user in self._floods else MOST",
+        "return MOST",
+        (_FLOOD_GUARD_TESTS,),
+    ),
+    Rule(
+        "Nobody is refused for what another user sends.",
+        _FLOOD_GUARD,
+        "came = self._came[user] = self._came.get(user, 0) + 1",
+        "came = self._came[user] = sum(self._came.values()) + 1",
+        (_FLOOD_GUARD_TESTS,),
     ),
     Rule(
         "An owner gives no ids of another partition's tag, whoever asks it for them.",

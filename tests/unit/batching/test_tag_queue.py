@@ -1,10 +1,12 @@
 """The callers of one tag stand in line: who has to wait again stands in front."""
 
+import asyncio
 from concurrent.futures import Future
 from typing import Any
 
 from idalloc_client._batch import IdBatch
 from idalloc_client._batching._tag_queue import Batch, CallLimit, TagQueue
+from idalloc_client._batching._task_promise import TaskPromise, TaskWaker
 
 
 def test_who_was_not_served_comes_before_those_who_came_later() -> None:
@@ -26,3 +28,24 @@ def test_the_ids_of_a_caller_that_has_gone_go_to_nobody() -> None:
     gone.set_result(None)
     assert batch.hand_out(IdBatch([(1, 6)])) == (1, 3, 0)
     assert list(waiting.result()) == [4, 5]
+
+
+def test_nor_do_those_of_a_task() -> None:
+    """Others of its request are woken with theirs."""
+
+    async def waiting(promise: TaskPromise) -> Any:
+        return await promise
+
+    async def run() -> list[Any]:
+        waker = TaskWaker(asyncio.get_running_loop())
+        promises = [waker.promise() for _ in range(3)]
+        tasks = [asyncio.create_task(waiting(promise)) for promise in promises]
+        await asyncio.sleep(0)
+        tasks[1].cancel()
+        batch = Batch([(promise, None, 10.0) for promise in promises], single=True)
+        assert batch.hand_out(IdBatch([(1, 4)])) == (1, 1, 0)
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    first, gone, last = asyncio.run(run())
+    assert (first, last) == (1, 3)
+    assert isinstance(gone, asyncio.CancelledError)

@@ -6,7 +6,7 @@ import gc
 import sys
 import weakref
 from asyncio import tasks
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from contextvars import ContextVar
 from typing import Any
 
@@ -30,12 +30,22 @@ if sys.version_info >= (3, 12):
     FACTORIES.append(asyncio.eager_task_factory)
 
 
+class Bounded:
+    """A loop that runs nothing for ever: a task that is never woken fails its test."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+
+    def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        return self.loop.run_until_complete(asyncio.wait_for(coroutine, 20))
+
+
 @pytest.fixture(params=FACTORIES, ids=["c", "python", "eager"][: len(FACTORIES)])
-def loop(request: pytest.FixtureRequest) -> Any:
+def loop(request: pytest.FixtureRequest) -> Iterator[Bounded]:
     """Give a loop whose tasks are of one kind."""
     with asyncio.Runner() as runner:
         runner.get_loop().set_task_factory(request.param)
-        yield runner
+        yield Bounded(runner.get_loop())
 
 
 async def waiting(promise: TaskPromise) -> Any:
@@ -49,7 +59,7 @@ async def begun(*promises: TaskPromise) -> "list[asyncio.Task[Any]]":
     return started
 
 
-def test_each_gets_its_own_outcome(loop: asyncio.Runner) -> None:
+def test_each_gets_its_own_outcome(loop: Bounded) -> None:
     """Results come in one turn, in order; an error is raised; an outcome may be there before."""
 
     async def check() -> None:
@@ -72,7 +82,7 @@ def test_each_gets_its_own_outcome(loop: asyncio.Runner) -> None:
     loop.run(check())
 
 
-def test_the_first_outcome_stands(loop: asyncio.Runner) -> None:
+def test_the_first_outcome_stands(loop: Bounded) -> None:
     """Who comes later is told that it is too late."""
 
     async def check() -> None:
@@ -90,7 +100,7 @@ def test_the_first_outcome_stands(loop: asyncio.Runner) -> None:
     loop.run(check())
 
 
-def test_a_task_can_be_cancelled(loop: asyncio.Runner) -> None:
+def test_a_task_can_be_cancelled(loop: Bounded) -> None:
     """It ends at once, with its message: before an outcome, and with one on its way."""
 
     async def check() -> None:
@@ -114,14 +124,14 @@ def test_a_task_can_be_cancelled(loop: asyncio.Runner) -> None:
     loop.run(check())
 
 
-def test_a_step_that_raises_keeps_nobody_asleep(loop: asyncio.Runner) -> None:
+def test_a_step_that_raises_keeps_nobody_asleep(loop: Bounded) -> None:
     """Ctrl-C in a task ends the loop's run; the tasks behind it go on with the next."""
 
     async def interrupted(promise: TaskPromise) -> None:
         await promise
         raise KeyboardInterrupt
 
-    waker = TaskWaker(loop.get_loop())
+    waker = TaskWaker(loop.loop)
     promises = [waker.promise() for _ in range(3)]
     kept: list[asyncio.Task[Any]] = []
 
@@ -135,16 +145,16 @@ def test_a_step_that_raises_keeps_nobody_asleep(loop: asyncio.Runner) -> None:
         await asyncio.sleep(10)
 
     with pytest.raises(KeyboardInterrupt):
-        loop.get_loop().run_until_complete(check())
+        loop.run(check())
 
     async def rest() -> list[Any]:
         return [await kept[0], await kept[2]]
 
-    assert loop.get_loop().run_until_complete(rest()) == [0, 2]
+    assert loop.run(rest()) == [0, 2]
     assert isinstance(kept[1].exception(), KeyboardInterrupt)
 
 
-def test_a_task_of_another_loop_is_told(loop: asyncio.Runner) -> None:
+def test_a_task_of_another_loop_is_told(loop: Bounded) -> None:
     """Asyncio says so, as of a future."""
     elsewhere = asyncio.new_event_loop()
     try:
@@ -155,7 +165,7 @@ def test_a_task_of_another_loop_is_told(loop: asyncio.Runner) -> None:
         elsewhere.close()
 
 
-def test_a_task_goes_on_in_its_context(loop: asyncio.Runner) -> None:
+def test_a_task_goes_on_in_its_context(loop: Bounded) -> None:
     """What it had set is there, whoever woke it."""
     variable = ContextVar("variable", default=0)
 
@@ -176,7 +186,7 @@ def test_a_task_goes_on_in_its_context(loop: asyncio.Runner) -> None:
     loop.run(check())
 
 
-def test_an_error_leaves_no_cycle(loop: asyncio.Runner) -> None:
+def test_an_error_leaves_no_cycle(loop: Bounded) -> None:
     """What a caller that failed held goes with it, without the garbage collector."""
 
     class Held:
@@ -200,6 +210,6 @@ def test_an_error_leaves_no_cycle(loop: asyncio.Runner) -> None:
 
     gc.disable()
     try:
-        assert [left() for left in loop.run(check(TaskWaker(loop.get_loop())))] == [None, None]
+        assert [left() for left in loop.run(check(TaskWaker(loop.loop)))] == [None, None]
     finally:
         gc.enable()

@@ -9,10 +9,8 @@ find out by itself (`Fences`). Either is the end of the generation, with all tha
 """
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from math import inf
 from typing import Any, Final, Protocol
 
 from idalloc_client.amqp import (
@@ -26,6 +24,7 @@ from idalloc_client.amqp import (
 )
 from idalloc_worker.counters import ThrottledLog
 from idalloc_worker.ordered._fences import Fences
+from idalloc_worker.ordered._flood_guard import FloodGuard
 from idalloc_worker.ordered._forwarder import Loop
 from idalloc_worker.ordered._owner_session import DirectRequest, OwnerSession
 from idalloc_worker.ordered._queue_kind import KindOfQueues, is_about_arguments
@@ -39,14 +38,6 @@ _PREFETCH: Final = 2000
 """Messages of each partition: more than there may be requests that wait for one tag's refill, as
 other tags' stand behind them. With a few, a caller that writes to the queue without measure fills
 it faster than it can be emptied."""
-
-_MOST_OF_TURN: Final = 64
-"""Requests of one user among callers in a turn of the loop. Of what comes beyond much is dropped:
-the queue has to be emptied faster than anybody can fill it, as others' requests stand in it too.
-Who sent it without measure hears nothing, and others ask any worker again."""
-
-_BEYOND: Final = 500
-"""Requests of one user in a second that may come beyond: it may have many tags, or processes."""
 
 _SPREAD: Final = 0.3
 """Seconds over which a worker joins the partitions, those first that it wants most: workers that
@@ -115,11 +106,7 @@ class PartitionOwner:
         self._may_declare = True
         self._declaring = False
         self._to_join = 0
-        self._of_turn: Counter[bytes | None] = Counter()
-        """Requests of callers that were read in this turn, by user."""
-        self._beyond: Counter[bytes | None] = Counter()
-        """Those of this second beyond what a turn is for."""
-        self._second_ends = -inf
+        self._floods = FloodGuard(clock)
         self._on_cancelled: Callable[[], None] | None = None
         self.problem: str | None = None
         """Why this worker, and most likely every other one, cannot be an owner."""
@@ -233,7 +220,7 @@ class PartitionOwner:
         if session is None or delivery.session is not session:
             return  # it came while the channel was being closed: the generation is over
         if properties.type == REQUEST_TYPE:
-            if self._too_many(delivery.user):
+            if self._floods.refuses(delivery.user):
                 session.finish(delivery)
                 self._on_dropped(delivery)
                 return
@@ -244,19 +231,6 @@ class PartitionOwner:
             self.on_request(request, properties, body)
         elif fences is None or fences.admits(delivery, properties, body):
             self._take(delivery, properties, body)
-
-    def _too_many(self, user: bytes | None) -> bool:
-        if not self._of_turn:
-            self._loop.call_soon(self._of_turn.clear)
-        self._of_turn[user] += 1
-        if self._of_turn[user] <= _MOST_OF_TURN:
-            return False
-        now = self._clock()
-        if now >= self._second_ends:
-            self._beyond.clear()
-            self._second_ends = now + 1.0
-        self._beyond[user] += 1
-        return self._beyond[user] > _BEYOND
 
     def _take(self, delivery: Delivery, properties: Properties, body: bytes) -> None:
         self.delivered_to.add(QUEUES.index(delivery.queue))
