@@ -17,6 +17,7 @@ class BatchRequest:
 
     __slots__ = (
         "_on_finished",
+        "alone",
         "batch",
         "carrier",
         "correlation_id",
@@ -42,6 +43,7 @@ class BatchRequest:
         self.carrier: Carrier | None = None
         self.correlation_id = b""
         self.shortcut = tag_queue.shortcut
+        self.alone = False  # whether nothing was in flight when it left
         self.holds_place = False  # one of its queue's few, which full requests do not need
         self.tag_queue = tag_queue
         self.batch = batch

@@ -273,6 +273,7 @@ class Batcher:
             queue.in_flight += 1
             queue.asked_for += batch.size
         queue.left_at = request.sent_at
+        request.alone = not self._in_flight
         self._in_flight.add(request)
         self.counters.requests += 1
         self.counters.gathered += len(batch.waiters)
@@ -375,7 +376,7 @@ class Batcher:
             self._refused.handle(request, ids)
             return
         # A refusal is no measure of the way: it may have waited for a database that is away.
-        self._pace.came_back(self._clock() - request.sent_at)
+        self._pace.came_back(self._clock() - request.sent_at, alone=request.alone)
         queue = request.tag_queue
         queue.request_size.widen()
         queue.dry = False

@@ -2,8 +2,9 @@
 
 A near broker answers about as soon as the callers of the answer before were served: two requests
 take turns, or as many as are found to be better (`_climb`). The way to a far one has room for more,
-and who comes meanwhile should not wait for a whole round trip: up to four leave, spread over it.
-They may together cost a quarter of the time of this process, as far as serving an answer was
+and who comes meanwhile should not wait for a whole round trip: up to four leave, spread over it. A
+crowd leaves at once in as many shares, so that one is served while the others are on their way.
+More than four may together cost a quarter of the time of this process, as far as serving an answer was
 measured to take; beyond it, each tag has two again.
 """
 
@@ -31,8 +32,9 @@ _FAR_FROM: Final = 0.0024  # seconds: loops wake up by the millisecond, and four
 _SPREAD: Final = 0.75  # of an even gap, so that the answers, which are as far apart, set the pace
 _SHARE: Final = 0.25
 _FORGET: Final = 1000
-"""Round trips after which the shortest one is as good as forgotten: the way may have changed. It is
-the shortest that counts: others also waited in queues, which more requests would make longer."""
+"""Round trips after which the shortest one is as good as forgotten: the way may have changed. Only
+those count of requests that left alone: others also wait for what is in flight already, and if that
+made the way seem longer, there would be more."""
 
 
 class Pace:
@@ -45,12 +47,12 @@ class Pace:
         self._shortest = inf
         self._work = 0.0
 
-    def came_back(self, seconds: float) -> None:
-        """Take the round trip of a request that brought ids."""
+    def came_back(self, seconds: float, *, alone: bool) -> None:
+        """Take the round trip of a request that brought ids; `alone` if none was before it."""
         shortest = self._shortest
         if seconds < shortest:
             self._shortest = seconds
-        else:
+        elif alone:
             self._shortest = shortest + (seconds - shortest) / _FORGET
         far = self._shortest >= _FAR_FROM
         self.gap = _SPREAD * self._shortest / FAR if far else 0.0
@@ -65,7 +67,7 @@ class Pace:
         """Say how many requests of a tag may be on their way, where all tags have so many."""
         if not self.gap:
             return self._climb.places
-        crowded = on_the_way * self._work > _SHARE * self._shortest
+        crowded = on_the_way > FAR and on_the_way * self._work > _SHARE * self._shortest
         return REQUESTS_IN_FLIGHT if crowded else FAR
 
     def wait(self, queue: TagQueue, on_the_way: int, now: float) -> float:
@@ -73,19 +75,16 @@ class Pace:
         if queue.in_flight >= self.places(on_the_way):
             self._climb.full = True
             return inf
-        return max(queue.left_at + self.gap - now, 0.0) if queue.in_flight else 0.0
+        if not queue.in_flight or queue.wanted >= self.piece(queue):
+            return 0.0
+        return max(queue.left_at + self.gap - now, 0.0)
 
     def piece(self, queue: TagQueue) -> int:
-        """Say how many ids the next request asks for at most: a crowd's requests have equal shares.
-
-        Where they leave apart, whoever waits goes along.
-        """
-        if self.gap:
-            return queue.wanted
-        crowd, places = queue.wanted + queue.asked_for, self._climb.places
+        """Say how many ids the next request asks for at most: a crowd leaves in equal shares."""
+        crowd, places = queue.wanted + queue.asked_for, FAR if self.gap else self._climb.places
         shares = min(places, crowd * places // (REQUESTS_IN_FLIGHT * SMALLEST_PIECE))
         share = -(-crowd // max(shares, 1))
-        return share if queue.extra else min(share, LARGEST_PIECE)
+        return share if queue.extra or self.gap else min(share, LARGEST_PIECE)
 
     def leaves_at_once(self, queue: TagQueue) -> bool:
         """Say whether those who wait leave before the callers who were answered come back.

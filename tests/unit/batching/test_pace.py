@@ -131,6 +131,24 @@ def test_near_a_tag_has_two_requests_at_most(callers: int) -> None:
     assert most == (REQUESTS_IN_FLIGHT if callers > 2 * SMALLEST_PIECE else 1)
 
 
+def test_a_crowd_on_a_long_way_leaves_in_shares_at_once() -> None:
+    """So that one share is served while the others are on their way; few go together."""
+    world = Simulation(NEAR)
+    world.call("a")
+    world.run(2 * NEAR)  # now it is known to be far
+    for _ in range(256):
+        world.again_and_again("a")
+    world.run(3 * NEAR)
+    assert [call.batch.size for call in world.asked[1:5]] == [256 // FAR] * FAR
+    few = Simulation(NEAR)
+    few.call("a")
+    few.run(2 * NEAR)
+    for _ in range(SMALLEST_PIECE // 2):
+        few.call("a")
+    few.run(3 * NEAR)
+    assert [call.batch.size for call in few.asked[1:]] == [SMALLEST_PIECE // 2]
+
+
 def test_a_thousand_tags_do_not_have_four_each() -> None:
     """All of them together may cost a quarter of the time: each answer is work, however far."""
     world = Simulation(DISTANT)
@@ -145,7 +163,7 @@ def test_a_thousand_tags_do_not_have_four_each() -> None:
 def test_all_tags_together_are_bounded_by_their_work() -> None:
     """Where answers are little work there is room for more of them."""
     pace = Pace()
-    pace.came_back(DISTANT)
+    pace.came_back(DISTANT, alone=True)
     for _ in range(100):
         pace.served(1, 0.0, PER_REQUEST)
     room = round(DISTANT / PER_REQUEST / 4)
@@ -176,14 +194,16 @@ TIMES = st.floats(1e-6, 10.0)
 def test_whatever_was_measured_a_queue_is_never_stuck(
     measured: list[tuple[float, float]], on_the_way: int, in_flight: int
 ) -> None:
-    """A queue with nothing on its way may send at once; one in its bounds within a gap."""
+    """A queue with nothing on its way may send at once; one in its bounds within a gap, for few."""
     pace = Pace()
     for round_trip, work in measured:
-        pace.came_back(round_trip)
+        pace.came_back(round_trip, alone=True)
         pace.served(1, 0.0, work)
     queue = TagQueue("a", CallLimit(1), lambda _queue: None)
     assert pace.wait(queue, on_the_way, 1.0) == 0
     queue.in_flight, queue.left_at = in_flight, 1.0
+    queue.asked_for = in_flight * SMALLEST_PIECE
+    queue.waiting = [(Future(), None, 1.0)]
     assert REQUESTS_IN_FLIGHT <= pace.places(on_the_way) <= FAR
     wait = pace.wait(queue, on_the_way, 1.0)
     if 0 < in_flight < REQUESTS_IN_FLIGHT:
@@ -191,15 +211,28 @@ def test_whatever_was_measured_a_queue_is_never_stuck(
     if in_flight >= FAR:
         assert wait == float("inf")
     assert 0 <= pace.gap <= 10.0 / FAR
-    queue.waiting = [(Future(), None, 1.0)] * in_flight
+    queue.asked_for = 0
+    queue.waiting *= in_flight
     assert pace.piece(queue) >= min(in_flight, SMALLEST_PIECE)
+
+
+def test_what_waits_for_others_makes_the_way_no_longer() -> None:
+    """Else more of them would be sent, and wait for each other for good."""
+    pace = Pace()
+    pace.came_back(LOOPBACK, alone=True)
+    for _ in range(10_000):
+        pace.came_back(DISTANT, alone=False)
+    assert pace.gap == 0
+    for _ in range(10_000):
+        pace.came_back(DISTANT, alone=True)
+    assert pace.gap > 0
 
 
 def test_a_slow_spell_is_not_distance() -> None:
     """Round trips that only wait in queues do not make a near broker a far one."""
     pace = Pace()
-    pace.came_back(LOOPBACK)
+    pace.came_back(LOOPBACK, alone=True)
     for _ in range(100):
-        pace.came_back(0.01)
+        pace.came_back(0.01, alone=True)
     assert pace.places(0) == REQUESTS_IN_FLIGHT
     assert pace.gap == 0
