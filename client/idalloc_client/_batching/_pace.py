@@ -4,8 +4,8 @@ A near broker answers about as soon as the callers of the answer before were ser
 take turns, or as many as are found to be better (`_climb`). The way to a far one has room for more,
 and who comes meanwhile should not wait for a whole round trip: up to four leave, spread over it. A
 crowd leaves at once in as many shares, so that one is served while the others are on their way.
-More than four may together cost a quarter of the time of this process, as far as serving an answer was
-measured to take; beyond it, each tag has two again.
+More than four may together cost a quarter of the time of this process, as far as serving an answer
+was measured to take; beyond it, each tag has two again.
 """
 
 from math import inf

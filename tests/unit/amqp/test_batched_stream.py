@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import uvloop
 from pika.adapters.utils.nbio_interface import AbstractStreamProtocol
+from pika.adapters.select_connection import IOLoop
 from pika.adapters.utils.selector_ioloop_adapter import SelectorIOServicesAdapter
 
 from idalloc_client.amqp._io._asyncio_loop import AsyncioSelectorLoop
@@ -267,3 +268,19 @@ def test_a_reset_behind_the_last_data_on_uvloop(bench: Bench) -> None:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(run())
     assert bench.protocol.received == [b"last words"]
+
+
+def test_a_reset_behind_the_last_data_on_the_loop_of_pika(bench: Bench) -> None:
+    """It tells of a broken descriptor until somebody has noticed."""
+    loop = IOLoop()
+    bench.protocol.on_lost = loop.stop
+    stream = (SelectorIOServicesAdapter(loop), bench.ours, bench.protocol, bench.batch)
+    bench.stream = TcpStream(*stream, tells_once=False)
+    _send_and_reset(bench)
+    deadline = loop.call_later(10, loop.stop)
+    loop.start()
+    loop.remove_timeout(deadline)
+    loop.close()
+    assert bench.protocol.received == [b"last words"]
+    [error] = bench.protocol.lost
+    assert isinstance(error, ConnectionResetError)

@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
+from pika.adapters.select_connection import IOLoop
 from pika.adapters.utils.nbio_interface import (
     AbstractIOReference,
     AbstractStreamProtocol,
@@ -46,6 +47,7 @@ class BatchedIO(SelectorIOServicesAdapter):
         guarded: Any = GuardedLoop(loop, lambda error: on_failure(self, error))
         super().__init__(guarded)
         self.write_batch = WriteBatch()
+        self.tells_once = not isinstance(loop, IOLoop)  # pika's own says so until all is read
         self._after_read = after_read
         self._on_doubt = on_doubt
         self._protocol: _BatchingProtocol | None = None
@@ -184,7 +186,9 @@ class _TcpConnect(AbstractIOReference):
         stream = None
         try:
             protocol = self._protocol_factory()
-            stream = TcpStream(self._io, sock, protocol, self._io.write_batch)
+            stream = TcpStream(
+                *(self._io, sock, protocol, self._io.write_batch), tells_once=self._io.tells_once
+            )
             protocol.connection_made(stream)
         except Exception as error:  # noqa: BLE001  # told as the interface says
             with contextlib.suppress(OSError):

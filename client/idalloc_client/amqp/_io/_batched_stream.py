@@ -99,7 +99,10 @@ class TlsStream(BatchedStream):
 
 
 class TcpStream(BatchedStream):
-    """Owns a connected, non-blocking socket without TLS, and closes it in the end."""
+    """Owns a connected, non-blocking socket without TLS, and closes it in the end.
+
+    `tells_once`: whether the loop may say only once that there is data and a reset behind it.
+    """
 
     def __init__(
         self,
@@ -107,9 +110,12 @@ class TcpStream(BatchedStream):
         sock: socket.socket,
         protocol: AbstractStreamProtocol,
         batch: WriteBatch,
+        *,
+        tells_once: bool = True,
     ) -> None:
         super().__init__(services, protocol, batch)
         self._socket = sock
+        self._tells_once = tells_once
         self._unsent: deque[bytes] = deque()  # what the socket did not take
         self._open = True
         self._reason: BaseException | None = None
@@ -145,7 +151,8 @@ class TcpStream(BatchedStream):
         try:
             if data:
                 self._protocol.data_received(data)
-                self._look_for_reset()
+                if self._tells_once:
+                    self._look_for_reset()
             elif self._protocol.eof_received():
                 self._services.remove_reader(self._socket.fileno())
             else:
