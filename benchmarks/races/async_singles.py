@@ -37,7 +37,7 @@ else:
     _missing = None
 
 TITLE = f"{TASKS} asyncio tasks, one id at a time"
-DEFAULT = Plan(rounds=5, seconds=2.0, budget=90.0)
+DEFAULT = Plan(rounds=9, seconds=1.0, budget=90.0)
 
 _OURS, _AIO_PIKA, _REDIS, _FLOOR = "AsyncIdClient", "aio-pika RPC", "redis-py INCR", "floor"
 _FASTSTREAM = "FastStream RPC"

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import uvloop
-from pika.adapters.utils.nbio_interface import AbstractStreamProtocol
 from pika.adapters.select_connection import IOLoop
+from pika.adapters.utils.nbio_interface import AbstractStreamProtocol
 from pika.adapters.utils.selector_ioloop_adapter import SelectorIOServicesAdapter
 
 from idalloc_client.amqp._io._asyncio_loop import AsyncioSelectorLoop
