@@ -478,8 +478,22 @@ CLIENT: Final = (
     Rule(
         "All tags together have no more requests on a long way than their answers' work allows.",
         _PACE,
-        "crowded = on_the_way * self._work > _SHARE * self._shortest",
+        "crowded = on_the_way > FAR and on_the_way * self._work > _SHARE * self._shortest",
         "crowded = False",
+        (_PACE_TESTS,),
+    ),
+    Rule(
+        "Requests that wait for each other do not make the way seem longer.",
+        _PACE,
+        "        elif alone:\n",
+        "        else:\n",
+        (_PACE_TESTS,),
+    ),
+    Rule(
+        "A crowd on a long way leaves at once, in shares.",
+        _PACE,
+        "if not queue.in_flight or queue.wanted >= self.piece(queue):",
+        "if not queue.in_flight:",
         (_PACE_TESTS,),
     ),
     Rule(

@@ -268,12 +268,14 @@ class Batcher:
         queue, batch = request.tag_queue, request.batch
         if self._traces:
             request.carrier = self._carrier_for(batch)
-        request.holds_place = batch.size < queue.request_size.limit
+        request.alone, request.holds_place = (
+            not self._in_flight,
+            batch.size < queue.request_size.limit,
+        )
         if request.holds_place:
             queue.in_flight += 1
             queue.asked_for += batch.size
         queue.left_at = request.sent_at
-        request.alone = not self._in_flight
         self._in_flight.add(request)
         self.counters.requests += 1
         self.counters.gathered += len(batch.waiters)
