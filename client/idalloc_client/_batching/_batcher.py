@@ -266,12 +266,9 @@ class Batcher:
 
     def _note(self, request: BatchRequest) -> None:
         queue, batch = request.tag_queue, request.batch
-        if self._traces:
-            request.carrier = self._carrier_for(batch)
-        request.alone, request.holds_place = (
-            not self._in_flight,
-            batch.size < queue.request_size.limit,
-        )
+        request.carrier = self._carrier_for(batch) if self._traces else None
+        alone, full = not self._in_flight, batch.size >= queue.request_size.limit
+        request.alone, request.holds_place = alone, not full
         if request.holds_place:
             queue.in_flight += 1
             queue.asked_for += batch.size

@@ -139,7 +139,9 @@ def test_a_crowd_on_a_long_way_leaves_in_shares_at_once() -> None:
     for _ in range(256):
         world.again_and_again("a")
     world.run(3 * NEAR)
-    assert [call.batch.size for call in world.asked[1:5]] == [256 // FAR] * FAR
+    shares = world.asked[1 : 1 + FAR]
+    assert [call.batch.size for call in shares] == [256 // FAR] * FAR
+    assert len({call.sent_at for call in shares}) == 1
     few = Simulation(NEAR)
     few.call("a")
     few.run(2 * NEAR)
