@@ -87,7 +87,8 @@ class TcpProxy:
         self.port: int = self._listener.getsockname()[1]
         self._wake_in, self._wake_out = socket.socketpair()
         self._wake_out.settimeout(0)
-        self._selector = selectors.DefaultSelector()
+        # epoll waits for whole milliseconds: what is to come a little late would come later still.
+        self._selector = selectors.SelectSelector() if delay else selectors.DefaultSelector()
         self._thread = threading.Thread(target=self._run, name=f"proxy-{self.port}")
         self._thread.start()
 
