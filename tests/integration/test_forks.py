@@ -146,9 +146,10 @@ client = AsyncIdClient(url, timeout=100)
 
 async def draw():
     await client.next_id("test_business")
-    create_future = client._session._create_future
+    loop, waker = asyncio.get_running_loop(), client._session._waker
+    create_future, wake = loop.create_future, waker._run
 
-    def fork_now(_):
+    def fork_now(_=None):
         if child := fork():
             os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
@@ -157,7 +158,10 @@ async def draw():
         promise.add_done_callback(fork_now)
         return promise
 
-    client._session._create_future = fork_before_it_wakes
+    if moment == "shortcut":
+        waker._run = lambda: (fork_now(), wake())
+    else:
+        loop.create_future = fork_before_it_wakes
     try:
         await client.next_id("test_business", timeout=timeout)
     except IdAllocError as error:
