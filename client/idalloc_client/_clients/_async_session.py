@@ -94,10 +94,8 @@ class AsyncLinkSession:
             elif deadline < self._sweep_at:
                 self._sweep_no_later_than(deadline)
             yield promise
-        except (
-            CancelledError,
-            RuntimeError,
-        ):  # asyncio's, for a loop that is closed or not its own
+        except (CancelledError, RuntimeError):
+            # A RuntimeError is asyncio's, for a loop that is closed, or is not the task's own.
             promise.cancel()
             queue.single = False  # one who waits has gone
             raise
