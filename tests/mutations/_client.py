@@ -66,8 +66,8 @@ CLIENT: Final = (
     Rule(
         "An outcome that was there before its task waited wakes it all the same.",
         _TASK_PROMISE,
-        "        elif self.outcome is not NOTHING:\n            self.waker.wake([self])",
-        "        elif False:\n            self.waker.wake([self])",
+        "        if self.outcome is not NOTHING:\n            self._go_on(step)",
+        "        if False:\n            self._go_on(step)",
         (_TASK_PROMISE_TESTS,),
     ),
     Rule(

@@ -1,7 +1,7 @@
 """What a task waits for. A future does the same, but each has the loop wake its task by itself."""
 
 import asyncio
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from contextvars import Context
 from typing import Any, Final
 
@@ -10,7 +10,7 @@ NOTHING: Final[Any] = object()
 
 
 class TaskPromise:
-    """A promise to one task, which awaits it once. `TaskWaker.promise` makes it.
+    """A promise to one task, which yields it once. `TaskWaker.promise` makes it.
 
     Exactly one of `set_result`, `set_exception` and `cancel` succeeds. To asyncio it is a
     future-like object (the documentation of `asyncio.isfuture`).
@@ -37,37 +37,29 @@ class TaskPromise:
     def done(self) -> bool:
         return self.outcome is not NOTHING
 
-    def set_result(self, result: Any, /) -> None:
-        self._settle(result)
-        self.waker.wake([self])
-
-    def set_exception(self, exception: BaseException, /) -> None:
-        self._settle(exception)
-        self._fail()
-
-    def _settle(self, outcome: Any) -> None:
+    def set_result(self, outcome: Any, /) -> None:
         if self.outcome is not NOTHING:
             raise asyncio.InvalidStateError
         self.outcome = outcome
+        if self.step is not None:
+            self._go_on(self.step)
 
-    def _fail(self) -> None:
-        step, self.step = self.step, None  # a task that fails would hold itself
-        if step is not None:
+    set_exception = set_result
+
+    def _go_on(self, step: Callable[[Any], object]) -> None:
+        if isinstance(self.outcome, BaseException):
+            self.step = None  # a task that fails would hold itself
             self._loop.call_soon(step, self, context=self.context)
+        else:
+            self.waker.wake([self])
 
     # What a task does with a future
-
-    def __await__(self) -> Generator["TaskPromise", None, Any]:
-        yield self
-        return self.outcome
 
     def add_done_callback(self, step: Callable[[Any], object], *, context: Context) -> None:
         """Take what has the task go on."""
         self.step, self.context = step, context
-        if isinstance(self.outcome, BaseException):
-            self._fail()
-        elif self.outcome is not NOTHING:
-            self.waker.wake([self])
+        if self.outcome is not NOTHING:
+            self._go_on(step)
 
     def cancel(self, msg: Any = None) -> bool:
         """Want no outcome any more; False if there is one."""

@@ -6,7 +6,8 @@ from typing import Any
 
 from idalloc_client._batch import IdBatch
 from idalloc_client._batching._tag_queue import Batch, CallLimit, TagQueue
-from idalloc_client._batching._task_promise import TaskPromise, TaskWaker
+from idalloc_client._batching._task_promise import TaskWaker
+from tests.unit.batching.test_task_promise import waiting
 
 
 def test_who_was_not_served_comes_before_those_who_came_later() -> None:
@@ -32,9 +33,6 @@ def test_the_ids_of_a_caller_that_has_gone_go_to_nobody() -> None:
 
 def test_nor_do_those_of_a_task() -> None:
     """Others of its request are woken with theirs."""
-
-    async def waiting(promise: TaskPromise) -> Any:
-        return await promise
 
     async def run() -> list[Any]:
         waker = TaskWaker(asyncio.get_running_loop())

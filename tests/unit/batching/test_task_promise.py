@@ -6,8 +6,9 @@ import gc
 import sys
 import weakref
 from asyncio import tasks
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextvars import ContextVar
+from types import coroutine
 from typing import Any
 
 import pytest
@@ -37,19 +38,28 @@ class Bounded:
         self.loop = loop
 
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        return self.loop.run_until_complete(asyncio.wait_for(coroutine, 20))
+        task = self.loop.create_task(coroutine)
+        self.loop.run_until_complete(asyncio.wait([task], timeout=20))
+        return task.result()
 
 
 @pytest.fixture(params=FACTORIES, ids=["c", "python", "eager"][: len(FACTORIES)])
 def loop(request: pytest.FixtureRequest) -> Iterator[Bounded]:
     """Give a loop whose tasks are of one kind."""
-    with asyncio.Runner() as runner:
-        runner.get_loop().set_task_factory(request.param)
-        yield Bounded(runner.get_loop())
+    loop = asyncio.new_event_loop()
+    loop.set_task_factory(request.param)
+    yield Bounded(loop)
+    loop.close()
+
+
+@coroutine
+def outcome_of(promise: TaskPromise) -> Generator[TaskPromise, None, Any]:
+    yield promise
+    return promise.outcome
 
 
 async def waiting(promise: TaskPromise) -> Any:
-    return await promise
+    return await outcome_of(promise)
 
 
 async def begun(*promises: TaskPromise) -> "list[asyncio.Task[Any]]":
@@ -119,7 +129,7 @@ def test_a_task_can_be_cancelled(loop: Bounded) -> None:
         assert promises[0].done()
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.001):
-                await waker.promise()
+                await waiting(waker.promise())
 
     loop.run(check())
 
@@ -128,7 +138,7 @@ def test_a_step_that_raises_keeps_nobody_asleep(loop: Bounded) -> None:
     """Ctrl-C in a task ends the loop's run; the tasks behind it go on with the next."""
 
     async def interrupted(promise: TaskPromise) -> None:
-        await promise
+        await waiting(promise)
         raise KeyboardInterrupt
 
     waker = TaskWaker(loop.loop)
@@ -142,7 +152,7 @@ def test_a_step_that_raises_keeps_nobody_asleep(loop: Bounded) -> None:
         waker.wake(promises)  # those that have nothing yet must not be in it: all are settled below
         for number, promise in enumerate(promises):
             promise.outcome = number
-        await asyncio.sleep(10)
+        await asyncio.sleep(0)
 
     with pytest.raises(KeyboardInterrupt):
         loop.run(check())
@@ -171,7 +181,7 @@ def test_a_task_goes_on_in_its_context(loop: Bounded) -> None:
 
     async def reading(number: int, promise: TaskPromise) -> int:
         variable.set(number)
-        await promise
+        await waiting(promise)
         return variable.get()
 
     async def check() -> None:
@@ -195,7 +205,7 @@ def test_an_error_leaves_no_cycle(loop: Bounded) -> None:
     async def failing(promise: TaskPromise) -> "weakref.ref[Held]":
         held = Held()
         with contextlib.suppress(ValueError):
-            await promise
+            await waiting(promise)
         return weakref.ref(held)
 
     async def check(waker: TaskWaker) -> "list[weakref.ref[Any]]":
