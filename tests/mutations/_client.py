@@ -525,6 +525,27 @@ CLIENT: Final = (
         (_CLIMB_TESTS,),
     ),
     Rule(
+        "A client that waits for a core has fewer requests on their way.",
+        _CLIMB,
+        "contended or busy > _BUSY",
+        "busy > _BUSY",
+        (_CLIMB_TESTS,),
+    ),
+    Rule(
+        "A crowd that comes back after a pause finds what was found.",
+        _CLIMB,
+        "self._settle(self._base)",
+        "self._settle(REQUESTS_IN_FLIGHT)",
+        (_CLIMB_TESTS,),
+    ),
+    Rule(
+        "Groups that take turns at one place come together.",
+        _PACE,
+        "queue.asked_for + answered",
+        "queue.asked_for",
+        (_CLIMB_TESTS,),
+    ),
+    Rule(
         "A caller alone is not held up by what was found for a crowd.",
         _CLIMB,
         "not self.full or self._ids < _FEW * self._turns:",
@@ -569,12 +590,12 @@ CLIENT: Final = (
         """\
             self._end_forgotten(request, unexpected(error))
         finally:
-            if isinstance(outcome, IdAllocError) or self._pace.leaves_at_once(request.tag_queue):
+            queue, answered = request.tag_queue, request.batch.size
 """,
         """\
             self._end_forgotten(request, unexpected(error))
         else:
-            if isinstance(outcome, IdAllocError) or self._pace.leaves_at_once(request.tag_queue):
+            queue, answered = request.tag_queue, request.batch.size
 """,
         (_BATCHER_TESTS,),
     ),

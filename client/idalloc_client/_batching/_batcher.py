@@ -357,8 +357,9 @@ class Batcher:
             _log.exception("An answer could not be divided among its calls")
             self._end_forgotten(request, unexpected(error))
         finally:
-            if isinstance(outcome, IdAllocError) or self._pace.leaves_at_once(request.tag_queue):
-                self._flush(request.tag_queue)
+            queue, answered = request.tag_queue, request.batch.size
+            if isinstance(outcome, IdAllocError) or self._pace.leaves_at_once(queue, answered):
+                self._flush(queue)
 
     def _end_forgotten(self, request: BatchRequest, error: IdAllocError) -> None:
         """End the callers of a request that nobody else will end."""

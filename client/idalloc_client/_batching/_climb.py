@@ -5,11 +5,12 @@ trips, and cost CPU time that the broker, the worker or other threads may lack. 
 windows. In one of them there are twice as many requests or half, and its ids per second are
 compared with the better one of the windows before and after it: a load that rises or falls looks
 like no gain. (What follows a change at once is no measure: more requests bring their first answers
-early.) Who wins twice in a row stays. More are tried while the process has CPU time to spare, and
-have to bring a gain; fewer are tried while it has none, or where more than the usual number are
-out, and may bring as much, for less work. After a defeat the next trial waits twice as long, until
-the load changes. Where callers are few or places are left the usual number is right: a caller alone
-is never held up for a trial.
+early.) Who wins twice in a row stays, also over a pause. More are tried while the process has CPU
+time to spare, and have to bring a gain. Fewer are tried while it has none, while it waits for a
+core (serving answers lasts longer than the process computes), or where more than the usual number
+are out, and may bring as much, for less work. After a defeat the next trial waits twice as long,
+until the load changes. Where callers are few or places are left the usual number is right: a caller
+alone is never held up for a trial.
 """
 
 import time
@@ -53,27 +54,32 @@ class Climb:
         """Whether this window began with another number."""
         self._wait = self._next_wait = _FIRST_WAIT
         self._ids = self._turns = 0
+        self._serving = 0.0
+        """Seconds of this window in which callers were served, and asked again."""
         self._began = self._cpu_began = 0.0
 
-    def served(self, callers: int, now: float, round_trip: float) -> None:
-        """Take how many got ids in one turn of the loop, and how long an answer takes at least."""
+    def served(self, callers: int, began: float, now: float, round_trip: float) -> None:
+        """Take how many got ids in a turn of the loop, and how long an answer takes at least."""
         self._ids += callers
         self._turns += 1
+        self._serving += now - began
         seconds = now - self._began
         if seconds < WINDOW or seconds < min(_ROUND_TRIPS * round_trip, _LONGEST_WINDOW):
             return
         cpu = self._cpu_time()
         rate, busy = self._ids / seconds, (cpu - self._cpu_began) / seconds
-        if seconds > _STALE or not self.full or self._ids < _FEW * self._turns:
+        if not self.full or self._ids < _FEW * self._turns:
             self._settle(REQUESTS_IN_FLIGHT)
+        elif seconds > _STALE:
+            self._settle(self._base)
         elif self._changed:  # more requests bring the first answers early, and fewer late
             self._changed = False
         else:
-            self._end_window(rate, busy)
+            self._end_window(rate, busy, self._serving / seconds)
         self._began, self._cpu_began, self.full = now, cpu, False
-        self._ids = self._turns = 0
+        self._ids, self._turns, self._serving = 0, 0, 0.0
 
-    def _end_window(self, rate: float, busy: float) -> None:
+    def _end_window(self, rate: float, busy: float, serving: float) -> None:
         if self._candidate and self.places == self._candidate:
             self._tried = rate
             self._change(self._base)
@@ -83,13 +89,13 @@ class Climb:
             self._look_for_change(rate)
             self._wait -= 1
             if self._wait <= 0:
-                self._try(rate, busy)
+                self._try(rate, busy, contended=serving > busy)
 
-    def _try(self, rate: float, busy: float) -> None:
+    def _try(self, rate: float, busy: float, *, contended: bool) -> None:
         base = self._base
         more = base * 2 if base < (MOST if busy < _SPARE else REQUESTS_IN_FLIGHT) else 0
-        fewer = base // 2 if base > (1 if busy > _BUSY else REQUESTS_IN_FLIGHT) else 0
-        self._candidate = fewer if fewer and more in {0, self._worse} else more
+        fewer = base // 2 if base > (1 if contended or busy > _BUSY else REQUESTS_IN_FLIGHT) else 0
+        self._candidate = fewer if fewer and (contended or more in {0, self._worse}) else more
         if self._candidate:
             self._before = rate
             self._change(self._candidate)

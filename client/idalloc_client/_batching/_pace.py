@@ -61,7 +61,7 @@ class Pace:
         """Take how many callers a turn of the loop served, until they had asked again."""
         self._work += (now - began - self._work) / 8
         if not self.gap:
-            self._climb.served(callers, now, self._shortest)
+            self._climb.served(callers, began, now, self._shortest)
 
     def places(self, on_the_way: int) -> int:
         """Say how many requests of a tag may be on their way, where all tags have so many."""
@@ -86,10 +86,10 @@ class Pace:
         share = -(-crowd // max(shares, 1))
         return share if queue.extra or self.gap else min(share, LARGEST_PIECE)
 
-    def leaves_at_once(self, queue: TagQueue) -> bool:
-        """Say whether those who wait leave before the callers who were answered come back.
+    def leaves_at_once(self, queue: TagQueue, answered: int) -> bool:
+        """Say whether those who wait leave before the callers of an answer come back.
 
-        Where more of them are out they go together: groups that each waited for a place in turn
-        would stay apart for good, more of them than places, and all be slower.
+        Where more were out, with the ids `answered`, they go together: groups that each waited for
+        a place in turn would stay apart for good, more of them than places, and all be slower.
         """
-        return bool(self.gap) or queue.wanted > queue.asked_for
+        return bool(self.gap) or queue.wanted > queue.asked_for + answered

@@ -25,6 +25,7 @@ from idalloc_client._batching._batch_request import BatchRequest
 from idalloc_client._batching._batcher import SLOW, Batcher
 from idalloc_client._batching._climb import REQUESTS_IN_FLIGHT
 from idalloc_client._batching._pace import CROWD
+from idalloc_client._batching._refused_callers import RefusedCallers
 from idalloc_client._batching._request_size import MAX_GATHERED, SMALLEST_PIECE, RequestSize
 from idalloc_client._batching._tag_queue import Batch
 from idalloc_client._rpc._copies import RoundTrip
@@ -600,6 +601,25 @@ def test_those_who_gathered_leave_though_an_answer_failed() -> None:
     broken = world.sent[0].spec
     world.sent[0].spec = RequestSpec(broken.queue, broken.message_type, broken.body, _fail)
     world.answer()
+    assert len(world.sent) == REQUESTS_IN_FLIGHT
+    while world.sent:
+        world.answer()
+    assert gathered.result(0) > 0
+
+
+def test_those_who_gathered_leave_though_a_refusal_was_not_handled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It has no answer whose callers come back and send for them."""
+    world = World()
+    for _ in range(REQUESTS_IN_FLIGHT):
+        world.ask()
+        world.turn()
+    gathered = world.ask()
+    world.turn()
+    with monkeypatch.context() as patch:
+        patch.setattr(RefusedCallers, "handle", _fail)
+        world.sent.pop(0).finish(QueueFullError())
     assert len(world.sent) == REQUESTS_IN_FLIGHT
     while world.sent:
         world.answer()
