@@ -1,5 +1,7 @@
 """Our own streams are used with a pika that they work with, and pika's own with any other."""
 
+import asyncio
+import contextlib
 import socket
 from typing import Any
 
@@ -7,11 +9,13 @@ import pytest
 from pika.adapters.select_connection import IOLoop
 
 from idalloc_client.amqp._io import _compatibility
+from idalloc_client.amqp._io._asyncio_loop import AsyncioSelectorLoop
 from idalloc_client.amqp._io._batched_io import BatchedIO
 from idalloc_client.amqp._io._batched_stream import TcpStream
 from idalloc_client.amqp._io._compatibility import IncompatiblePikaError, check_compatibility
 from idalloc_client.amqp._io._link_io import Compatibility, LinkIO
 from idalloc_client.amqp._io._pika_io import PikaIO
+from idalloc_client.amqp._link_thread import _LateLoop
 
 
 def new_io(compatibility: Compatibility) -> LinkIO:
@@ -23,6 +27,20 @@ def test_our_streams_work_with_this_pika(caplog: pytest.LogCaptureFixture) -> No
     """The check passes with the pika that is installed."""
     assert isinstance(new_io(Compatibility()), BatchedIO)
     assert caplog.text == ""
+
+
+def test_resets_behind_data_are_looked_for_where_the_loop_tells_once() -> None:
+    """That of uvloop does; pika's loop, on which workers run, tells until somebody has noticed."""
+    compatibility = Compatibility()
+
+    def tells_once(loop: Any) -> bool:
+        io: Any = compatibility.new_io(loop, lambda: None, lambda _io, _error: None)
+        return bool(io.tells_once)
+
+    with asyncio.Runner() as runner:
+        assert tells_once(AsyncioSelectorLoop(runner.get_loop()))
+    with contextlib.closing(_LateLoop()) as pikas:
+        assert not tells_once(pikas)
 
 
 @pytest.mark.parametrize(

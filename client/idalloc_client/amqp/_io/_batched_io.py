@@ -9,7 +9,6 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from pika.adapters.select_connection import IOLoop
 from pika.adapters.utils.nbio_interface import (
     AbstractIOReference,
     AbstractStreamProtocol,
@@ -18,6 +17,7 @@ from pika.adapters.utils.nbio_interface import (
 from pika.adapters.utils.selector_ioloop_adapter import SelectorIOServicesAdapter
 from pika.channel import Channel
 
+from idalloc_client.amqp._io._asyncio_loop import AsyncioSelectorLoop
 from idalloc_client.amqp._io._batched_stream import BatchedStream, TcpStream, TlsStream
 from idalloc_client.amqp._io._channel import FastChannel, MessageChannel
 from idalloc_client.amqp._io._delivery_reader import DeliveryReader
@@ -47,7 +47,7 @@ class BatchedIO(SelectorIOServicesAdapter):
         guarded: Any = GuardedLoop(loop, lambda error: on_failure(self, error))
         super().__init__(guarded)
         self.write_batch = WriteBatch()
-        self.tells_once = not isinstance(loop, IOLoop)  # pika's own says so until all is read
+        self.tells_once = isinstance(loop, AsyncioSelectorLoop)  # it may be that of uvloop
         self._after_read = after_read
         self._on_doubt = on_doubt
         self._protocol: _BatchingProtocol | None = None
