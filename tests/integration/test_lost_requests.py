@@ -1,13 +1,18 @@
 """A request whose answer does not come, while the connection lives, is sent again in its time."""
 
 import asyncio
+import json
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 import pika
 import pytest
 
+from devstack import Management
 from idalloc_client import AsyncIdClient, CallTimeoutError, IdClient
+from idalloc_client._rpc import _pending_calls
 from idalloc_schemas import HealthReply, encode_alloc_success
 from tests.stub_worker import StubWorker, send
 
@@ -58,6 +63,84 @@ def test_a_lost_question_for_health_is_asked_again(vhost: str) -> None:
     worker = Forgetful(2, HealthReply(left=7, worker="stub", tags=[], tags_total=0).encode())
     with StubWorker(vhost, worker, "id.health"), IdClient(vhost, timeout=60) as client:
         assert client.health().left == 7
+
+
+def channels_of(management: Management, amqp_url: str) -> list[dict[str, Any]]:
+    """Tell which channels the client has."""
+    vhost = urlsplit(amqp_url).path[1:]
+    ours = {
+        connection["name"]
+        for connection in management.get("/api/connections")
+        if str(connection.get("user_provided_name")).startswith("idalloc client")
+    }
+    return [
+        channel
+        for channel in management.get("/api/channels")
+        if channel["vhost"] == vhost and channel["connection_details"].get("name") in ours
+    ]
+
+
+def test_a_hiccup_costs_no_more_once_it_is_over(
+    vhost: str, management_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The broker confirms each message while requests are late, and none of a calm client's.
+
+    Calls go on all the time: none is lost or asked for twice as the channel gives way to another.
+    """
+    monkeypatch.setattr(_pending_calls, "CALM", 1.0)
+    management = Management(management_url)
+
+    async def test() -> None:
+        async with AsyncIdClient(vhost, timeout=60) as client:
+            assert await client.next_id("test_business") == 42
+            assert client.stats().resent == 1
+            (asked,) = await until(lambda: [c for c in channels() if c["confirm"]])
+            async with asyncio.TaskGroup() as callers:
+                ended = asyncio.Event()
+                for _ in range(10):
+                    callers.create_task(call_until(ended, client))
+                (fresh,) = await until(lambda: [c for c in channels() if not c["confirm"]])
+                assert fresh["number"] != asked["number"]
+                await until(lambda: len(channels()) == 1)
+                ended.set()
+            stats = client.stats()
+            assert (stats.resent, stats.late_replies, stats.connects) == (1, 0, 1)
+
+    def channels() -> list[dict[str, Any]]:
+        return channels_of(management, vhost)
+
+    with StubWorker(vhost, ForgetfulOnce()):
+        asyncio.run(test())
+
+
+async def call_until(ended: asyncio.Event, client: AsyncIdClient) -> None:
+    while not ended.is_set():
+        await client.next_id("test_business")
+
+
+async def until(look: Callable[[], Any]) -> Any:
+    """Wait for what is true; the broker gathers its statistics every few seconds."""
+    for _ in range(300):
+        if found := await asyncio.to_thread(look):
+            return found
+        await asyncio.sleep(0.1)
+    raise AssertionError("it did not come")
+
+
+class ForgetfulOnce:
+    """Answers the first request when it comes for the second time, and then all."""
+
+    def __init__(self) -> None:
+        self._next = 42
+        self._forgot = False
+
+    def __call__(self, channel: Any, request: pika.BasicProperties, body: bytes) -> None:
+        if not self._forgot:
+            self._forgot = True
+            return
+        left, count = self._next, json.loads(body)["count"]
+        self._next += count
+        send(channel, request, encode_alloc_success([(left, left + count)]))
 
 
 @pytest.mark.long

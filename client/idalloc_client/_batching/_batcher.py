@@ -182,8 +182,7 @@ class Batcher:
     def _drop_idle_queues(self) -> None:
         """Forget tags that are not in use: a client may meet any number of them."""
         # Also of those in flight that hold no place: their callers may have to stand in line again.
-        in_use = {request.tag_queue for request in self._in_flight}
-        in_use.update(self._resting.queues())
+        in_use = {request.tag_queue for request in self._in_flight}.union(self._resting.queues())
         for queues in self._queues.values():
             for queue in [queue for queue in queues.values() if queue.idle and queue not in in_use]:
                 del queues[queue.app_tag]
@@ -293,6 +292,7 @@ class Batcher:
         self._watching = False
         now = self._clock()
         try:
+            self._pending.look(now)
             for request in list(self._in_flight):
                 if request.deadline <= now:
                     request.finish(self._pending.overdue(request.spec.queue))
@@ -364,8 +364,7 @@ class Batcher:
     def _end_forgotten(self, request: BatchRequest, error: IdAllocError) -> None:
         """End the callers of a request that nobody else will end."""
         elsewhere = {id(promise) for promise, _, _ in self.waiters()}
-        forgotten = [w for w in request.everybody if id(w[0]) not in elsewhere]
-        self._refused.tell(forgotten, error)
+        self._refused.tell([w for w in request.everybody if id(w[0]) not in elsewhere], error)
 
     def _conclude(self, request: BatchRequest, outcome: RawReply | IdAllocError) -> None:
         ids = request.read(outcome)

@@ -41,6 +41,7 @@ class AsyncLinkSession:
         self._pending = PendingCalls(options, counters)
         self._selector = AsyncioSelectorLoop(loop)
         self._link = Link(shuffled(options.brokers), self._pending, self._selector)
+        self._pending.renew = self._link.open_channel
         self._due: deque[Callable[[], None]] = deque()
         self.batcher = Batcher(
             pending=self._pending,

@@ -42,6 +42,7 @@ class _Running:
         """At index 0, whether this is still the process that the thread is in."""
         self.pending = PendingCalls(options, counters)
         self.thread = LinkThread(shuffled(options.brokers), self.pending, _THREAD)
+        self.pending.renew = self.thread.link.open_channel
         self.batcher = Batcher(
             pending=self.pending,
             call_soon=self.thread.link.call_soon,

@@ -7,10 +7,9 @@ import uuid
 from collections.abc import Callable
 from functools import partial
 from itertools import count
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from idalloc_client._errors import (
-    AccessRefusedError,
     CallTimeoutError,
     ClientClosedError,
     ConnectionLostError,
@@ -23,6 +22,7 @@ from idalloc_client._errors import (
 from idalloc_client._memory import MEMORY
 from idalloc_client._options import ClientOptions
 from idalloc_client._rpc._copies import Copies, CopyBudget, RoundTrip
+from idalloc_client._rpc._login import Login
 from idalloc_client._rpc._request_spec import RawReply, RequestSpec
 from idalloc_client._rpc._route import Route
 from idalloc_client._rpc._silent_channel import SilentChannel
@@ -36,11 +36,10 @@ from idalloc_client.amqp import (
     Confirms,
     MessageChannel,
     Properties,
-    ReplyCode,
     describe,
-    user_id,
+    nothing,
 )
-from idalloc_schemas import ALLOC_QUEUE, CONTENT_TYPE, LOCAL_EXCHANGE
+from idalloc_schemas import CONTENT_TYPE
 
 _log = logging.getLogger("idalloc.client")
 
@@ -49,6 +48,8 @@ _CONSUMER_TAG = "replies"
 _CONTENT_TYPE = CONTENT_TYPE.encode()
 _OWNERS_PATIENCE = 0.2
 """Seconds before a request that went to its tag's owner, and is doubted, goes to any worker."""
+CALM: Final = 5.0
+"""Seconds after the last doubt before the broker is no longer asked of each message."""
 _MAX_EXPIRATION_MS = 2**32 - 1  # the broker refuses a longer one
 
 
@@ -79,10 +80,7 @@ class PendingCalls:
     ) -> None:
         self._route = Route(options.exchange)
         self._max_in_flight = options.max_in_flight
-        self._brokers = options.brokers
-        self._login = user_id(options.brokers)
-        self._user_id = None if self._login is None else self._login.encode()
-        """Whom the broker vouches for to workers that ask for a user."""
+        self._login = Login(options.brokers)
         self._workers = options.workers
         self._clock = clock
         self.counters = counters
@@ -91,8 +89,14 @@ class PendingCalls:
         self._calls: dict[bytes, PendingCall] = {}
         self._channel: MessageChannel | None = None
         self._listening = False
+        self.renew: Callable[[], None] = nothing
+        """Has another channel come beside the present one."""
+        self._renewing = False
+        self._retired: tuple[MessageChannel, set[bytes]] | None = None
+        """The channel before, and the calls that may still be answered on it."""
         self._confirms = False
         """Whether the broker says of each message if it took it; see `doubt`."""
+        self._doubted_at = 0.0
         self._unconfirmed = Confirms[tuple[bytes, str]]()
         """What it has not said that of, and where it went, by number; in their order."""
         self.round_trip = RoundTrip()
@@ -171,10 +175,10 @@ class PendingCalls:
     def doubt(self, correlation_id: bytes) -> None:
         """Hear, again and again, that a call waits for long: its request may not have been taken.
 
-        From now on the broker says of each message whether it took it, as long as the channel
-        lives. Not from the start: it takes a tenth of the calls a client can make (`lone_call`,
-        `async_singles`). The request may be sent once more (`Copies`), and whichever is answered
-        first counts: at worst ids are wasted.
+        From now on the broker says of each message whether it took it. Not always: it takes a
+        tenth of the calls a client can make (`lone_call`, `async_singles`). So calm has `look` go
+        on with another channel. The request may be sent once more (`Copies`), and whichever is
+        answered first counts: at worst ids are wasted.
         """
         channel = self._channel
         if channel is None or not self._listening or not channel.is_open or self._blocked:
@@ -182,12 +186,12 @@ class PendingCalls:
         call = self._calls.get(correlation_id)
         if call is None:
             return
-        now = self._clock()
+        now = self._doubted_at = self._clock()
         if not self._confirms:
             self._confirms = True
             self._copies.begin(self._calls, correlation_id, now)
             self._silence.begin(now)
-            channel.confirm(self._on_confirm)
+            channel.confirm(partial(self._on_confirm, self._unconfirmed))
         if call.shortcut is not None:  # there is another way, and each takes it once
             wanted = self._copies.are_due(correlation_id, now, _OWNERS_PATIENCE)
         else:
@@ -199,6 +203,18 @@ class PendingCalls:
             _log.info("The broker refuses requests on this channel: sending them over another")
             channel.pika_channel.close()  # `on_lost` follows
 
+    def look(self, now: float) -> None:
+        """Hear now and then what time it is, while calls are in flight."""
+        if self._retired is not None:
+            channel, calls = self._retired
+            if calls.isdisjoint(self._calls):
+                self._retired = None
+                if channel.is_open:
+                    channel.pika_channel.close()
+        elif self._confirms and not self._renewing and now - self._doubted_at >= CALM:
+            self._renewing = True
+            self.renew()
+
     def _on_listening(self, channel: MessageChannel) -> None:
         """Note that the channel waits for no answer: what is said on it now leaves in its order."""
         self._listening = channel is self._channel
@@ -206,66 +222,52 @@ class PendingCalls:
     # What the link says
 
     def on_ready(self, channel: MessageChannel) -> None:
-        """Listen for replies, then send what waited or may have been lost with the connection."""
-        self.counters.connects += 1
+        """Listen for replies, then send what waited or may have been lost with the connection.
+
+        Beside a channel that lives nothing is lost: it goes on to answer what it was sent.
+        """
+        before, self._channel = self._channel, channel
         channel.exchange = self._route.exchange
         channel.pika_channel.add_on_return_callback(self._on_return)
         on_listening = partial(self._on_listening, channel)
         channel.consume(
             _REPLY_TO.decode(), _CONSUMER_TAG, self._on_reply, on_listening, auto_ack=True
         )
-        self._channel = channel
+        if before is not None:
+            self._retired = before, set(self._calls)
+            self._ask_no_more()
+            return
+        self.counters.connects += 1
         self.lost_reason = self._refused = None
-        self._look_at_login()
+        self._login.look()
         self._process.look_at_clocks()
         self._restores = self._process.restores
         self._send_all()
-
-    def _look_at_login(self) -> None:
-        """Go by the name of the user that this connection was opened as, if that has changed."""
-        login = user_id(self._brokers)
-        if login != self._login:
-            self._login = login
-            self._user_id = None if login is None else login.encode()
 
     def on_lost(self, reason: BaseException) -> None:
         """Keep the calls: they are sent again as soon as there is a channel."""
         if self._channel is not None:
             self.counters.connections_lost += 1
             self.counters.resent += len(self._calls)
-        self._channel = None
-        self._listening = self._confirms = False
-        self._unconfirmed.reset()
-        self._silence.end()
-        self._copies = Copies(self._budget)
-        if isinstance(reason, ChannelClosedByBroker) and _is_about_user_id(reason):
-            # The broker knows this user under another name (a certificate's or a token's).
-            self._user_id = None
+        self._channel = self._retired = None
+        if self._renewing:
+            self.renew = nothing  # the user may have no right to one more channel
+        self._ask_no_more()
+        self._login.refused(reason)
         self.lost_reason = reason
         self._blocked = False
         self._refused = None
         if isinstance(reason, ChannelClosedByBroker):
-            self._refused = self._refusal(reason)
+            self._refused = self._route.refused(reason, self._clock())
         if self._refused is not None:
             self._end_all(self._refused)
 
-    def _refusal(self, reason: ChannelClosedByBroker) -> IdAllocError | None:
-        """Tell what to say where to send again is of no use: only an operator can help."""
-        exchange = self._route.exchange.decode()
-        refused = reason.reply_code in (ReplyCode.ACCESS_REFUSED, ReplyCode.NOT_FOUND)
-        if refused and f"'{LOCAL_EXCHANGE}'" in reason.reply_text:
-            _log.info("Requests go to any worker: %s", describe(reason))
-            self._route.refused(self._clock())
-            return None
-        if reason.reply_code == ReplyCode.ACCESS_REFUSED:
-            where = f"exchange {exchange}" if exchange else "default exchange"
-            return AccessRefusedError(
-                "the broker refuses this user the right to send requests (write to the "
-                f"{where}): {describe(reason)}"
-            )
-        if reason.reply_code == ReplyCode.NOT_FOUND and exchange:
-            return NoRouteError(ALLOC_QUEUE, exchange)
-        return None
+    def _ask_no_more(self) -> None:
+        """Begin anew, on another channel."""
+        self._listening = self._confirms = self._renewing = False
+        self._unconfirmed = Confirms()
+        self._silence.end()
+        self._copies = Copies(self._budget)
 
     def on_blocked(self, *, blocked: bool) -> None:
         """Hold requests back while the broker does not read: they would leave out of date."""
@@ -310,7 +312,7 @@ class PendingCalls:
             reply_to=_REPLY_TO,
             expiration=b"%d" % min(remaining_ms, _MAX_EXPIRATION_MS),
             type=spec.message_type.encode(),
-            user_id=self._user_id,
+            user_id=self._login.user_id,
         )
         carrier = call.carrier
         if carrier is not None:
@@ -350,12 +352,20 @@ class PendingCalls:
         else:
             call.finish(RawReply(body, (properties.app_id or b"").decode(errors="replace")))
 
-    def _on_confirm(self, number: int, multiple: bool, taken: bool) -> None:  # noqa: FBT001
+    def _on_confirm(
+        self,
+        unconfirmed: Confirms[tuple[bytes, str]],
+        number: int,
+        multiple: bool,  # noqa: FBT001
+        taken: bool,  # noqa: FBT001
+    ) -> None:
         """End the calls whose request the broker did not take: nobody will answer them."""
         now = self._clock()
         if taken:
             self._silence.taken()
-        for correlation_id, queue in self._unconfirmed.settle(number, multiple=multiple).values():
+        else:
+            self._doubted_at = now
+        for correlation_id, queue in unconfirmed.settle(number, multiple=multiple).values():
             call = self._calls.get(correlation_id)
             if not taken and call is not None and queue != call.spec.queue:
                 self._send_around_owner(correlation_id, call)
@@ -386,7 +396,3 @@ class PendingCalls:
             return
         del self._calls[correlation_id]
         call.finish(NoRouteError(str(method.routing_key), str(method.exchange)))
-
-
-def _is_about_user_id(reason: ChannelClosedByBroker) -> bool:
-    return reason.reply_code == ReplyCode.PRECONDITION_FAILED and "user_id" in reason.reply_text

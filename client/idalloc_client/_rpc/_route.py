@@ -1,9 +1,14 @@
 """Through which exchange a request goes: to a worker beside it, where there is one, or to any."""
 
+import logging
 from math import inf
 from typing import Final
 
+from idalloc_client._errors import AccessRefusedError, IdAllocError, NoRouteError
+from idalloc_client.amqp import ChannelClosedByBroker, ReplyCode, describe
 from idalloc_schemas import ALLOC_QUEUE, LOCAL_EXCHANGE
+
+_log = logging.getLogger("idalloc.client")
 
 NO_WORKER_HERE: Final = 5.0
 """Seconds for which requests go around the exchange after one came back: no worker is there."""
@@ -54,8 +59,22 @@ class Route:
         self._around_until = max(self._around_until, now + NO_WORKER_HERE)
         return True
 
-    def refused(self, now: float) -> bool:
-        """Hear that the broker refused the exchange; tell whether there is another way."""
-        if self._local:
+    def refused(self, reason: ChannelClosedByBroker, now: float) -> IdAllocError | None:
+        """Hear why the broker closed a channel.
+
+        Return what to tell callers, where to send again is of no use: only an operator can help.
+        """
+        exchange = self.exchange.decode()
+        refused = reason.reply_code in (ReplyCode.ACCESS_REFUSED, ReplyCode.NOT_FOUND)
+        if refused and self._local and f"'{LOCAL_EXCHANGE}'" in reason.reply_text:
+            _log.info("Requests go to any worker: %s", describe(reason))
             self._around_until = now + NO_EXCHANGE
-        return self._local
+        elif reason.reply_code == ReplyCode.ACCESS_REFUSED:
+            where = f"exchange {exchange}" if exchange else "default exchange"
+            return AccessRefusedError(
+                "the broker refuses this user the right to send requests (write to the "
+                f"{where}): {describe(reason)}"
+            )
+        elif reason.reply_code == ReplyCode.NOT_FOUND and exchange:
+            return NoRouteError(ALLOC_QUEUE, exchange)
+        return None

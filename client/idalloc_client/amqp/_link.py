@@ -51,7 +51,7 @@ class LinkHandler(Protocol):
     """What the owner of a link is told, always on the thread of its loop."""
 
     def on_ready(self, channel: MessageChannel) -> None:
-        """Take a fresh channel. Delivery tags and consumers of earlier ones are void."""
+        """Take a fresh channel. Delivery tags and consumers of lost ones are void."""
 
     def on_lost(self, reason: BaseException) -> None:
         """Stop using the channel; the link is looking for another one."""
@@ -255,7 +255,7 @@ class Link:
         connection.add_on_connection_unblocked_callback(
             lambda *_: self._tell_blocked(blocked=False)
         )
-        self._open_channel()
+        self.open_channel()
 
     def _on_closed(self, connection: Connection, reason: BaseException) -> None:
         if connection is not self._connection:
@@ -265,7 +265,7 @@ class Link:
         if self._on_stopped is not None:
             self._end()
         else:
-            self._reconnect_later()
+            self.call_later(self._pause, self.connect)
 
     def _watch(self, connection: Connection, watch: SilenceWatch) -> None:
         if connection is not self._connection or not connection.is_open:
@@ -274,9 +274,6 @@ class Link:
             self._discard_connection(AMQPHeartbeatTimeout())
         else:
             self.call_later(LOOK_EVERY, lambda: self._watch(connection, watch))
-
-    def _reconnect_later(self) -> None:
-        self.call_later(self._pause, self.connect)
 
     def _discard_connection(self, reason: BaseException) -> None:
         """Give the connection up after a failure inside pika, and open another one."""
@@ -287,7 +284,7 @@ class Link:
             self.guarded(connection.close)
             self._given_up.add(given_up)
             self.call_later(GOODBYE_TIME, lambda: self._cut_off(given_up))
-        self._reconnect_later()
+        self.call_later(self._pause, self.connect)
 
     def _cut_off(self, given_up: LinkIO) -> None:
         """End a connection whose broker may have said nothing to our goodbye."""
@@ -296,18 +293,20 @@ class Link:
 
     def _take_steady(self) -> bool:
         """Tell, once, whether the last channel lasted."""
-        ready_since, self._ready_since = self._ready_since, None
-        return ready_since is not None and time.monotonic() - ready_since >= _STEADY_AFTER
+        since, self._ready_since = self._ready_since, None
+        return since is not None and time.monotonic() - since >= _STEADY_AFTER
 
     # The channel
 
-    def _open_channel(self) -> None:
+    def open_channel(self) -> None:
+        """Hand a channel to the handler, which closes the present one if there is one."""
         connection = self._connection
         if connection is not None and connection.is_open and self._on_stopped is None:
             try:
                 connection.channel(on_open_callback=self._on_channel_open)
             except AMQPError:  # no number is free until the broker confirms that one is
-                self._reopen_channel_later()
+                if self._channel is None:
+                    self._reopen_channel_later()
 
     def _on_channel_open(self, channel: Channel) -> None:
         usable = self.message_channel(channel)
@@ -331,7 +330,7 @@ class Link:
     def _reopen_channel_later(self) -> None:
         if self._take_steady():
             self._backoff.reset()
-        self.call_later(self._backoff.next_delay(), self._open_channel)
+        self.call_later(self._backoff.next_delay(), self.open_channel)
 
     def _tell_lost(self, reason: BaseException) -> None:
         if self._on_stopped is None:

@@ -75,6 +75,8 @@ class World:
         self.requests += 1
         return b"%d" % self.requests
 
+    def look(self, now: float) -> None: ...
+
     def doubt(self, correlation_id: bytes) -> None:
         self.doubted.append(correlation_id)
 

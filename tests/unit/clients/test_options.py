@@ -90,7 +90,7 @@ def seen(session: Any, pending: Any, queues: Any) -> list[object]:
         calls,
         pending._route.exchange.decode(),
         pending._workers,
-        pending._user_id,
+        pending._login.user_id,
     ]
 
 
@@ -100,6 +100,8 @@ class FakeLinkThread:
     def __init__(self, brokers: object, *_: object) -> None:
         self.brokers = brokers
         self.link = self
+
+    def open_channel(self) -> None: ...
 
     def call_soon(self, _: object) -> None: ...
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from pika.exceptions import ChannelClosedByBroker, StreamLostError
+from pika.exceptions import ChannelClosedByBroker, ConnectionClosedByBroker, StreamLostError
 
 from idalloc_client import IdClient
 from idalloc_client._errors import (
@@ -19,7 +19,7 @@ from idalloc_client._errors import (
     QueueFullError,
 )
 from idalloc_client._memory import MemoryRestoredError, after_restore
-from idalloc_client._rpc._pending_calls import PendingCalls
+from idalloc_client._rpc._pending_calls import CALM, PendingCalls
 from idalloc_client._rpc._request_spec import RawReply, RequestSpec, alloc_request
 from idalloc_client._rpc._route import NO_EXCHANGE, NO_OWNER, NO_WORKER_HERE
 from idalloc_client._rpc._silent_channel import FIRST
@@ -119,6 +119,7 @@ class Bench:
         self.connect()
 
     def connect(self) -> None:
+        """Hand it a channel, beside the one that it has if that was not lost."""
         self.channel = FakeMessageChannel()
         channel: Any = self.channel
         self.calls.on_ready(channel)
@@ -284,6 +285,83 @@ def test_a_channel_whose_requests_are_taken_stays(bench: Bench) -> None:
     bench.calls.doubt(number)
     bench.calls.doubt(number)
     assert bench.channel.is_open
+
+
+def a_doubted_call_that_came(bench: Bench) -> list[float]:
+    """Have the broker asked; return when another channel was asked for."""
+    renewals: list[float] = []
+    bench.calls.renew = lambda: renewals.append(bench.now)
+    (number,) = bench.add(Call(deadline=1e9))
+    bench.calls.doubt(number)
+    bench.channel.answer(0, b"late")
+    return renewals
+
+
+def test_after_a_while_of_calm_the_broker_is_asked_no_more(bench: Bench) -> None:
+    """On a channel beside, as none can be taken back; what is in flight is answered on the old."""
+    renewals = a_doubted_call_that_came(bench)
+    between = Call(deadline=1e9)
+    bench.add(between)
+    for now in (CALM - 0.01, CALM, CALM + 0.01):
+        bench.now = now
+        bench.calls.look(now)
+    assert renewals == [CALM]
+    old = bench.channel
+    bench.connect()
+    after = Call(deadline=1e9)
+    bench.add(after)
+    assert (len(old.sent), len(bench.channel.sent)) == (3, 1)
+    assert bench.channel.on_confirm is None
+    bench.calls.look(bench.now)
+    assert old.is_open
+    old.answer(2, b"old")
+    bench.calls.look(bench.now)
+    assert not old.is_open
+    bench.channel.answer(0, b"new")
+    assert (bodies(between), bodies(after)) == ([b"old"], [b"new"])
+    assert (bench.calls.counters.connects, bench.calls.counters.resent) == (1, 1)
+
+
+def test_what_the_channel_before_is_told_concerns_none_of_the_next(bench: Bench) -> None:
+    """Messages are numbered anew on each."""
+    a_doubted_call_that_came(bench)
+    refused, taken = Call(deadline=1e9), Call(deadline=1e9)
+    bench.add(refused)  # number 2, behind the copy
+    old = bench.channel
+    bench.connect()
+    (number,) = bench.add(Call(deadline=1e9))
+    bench.calls.doubt(number)  # number 1
+    bench.add(taken)  # number 2
+    assert old.on_confirm is not None
+    old.on_confirm(2, False, False)  # noqa: FBT003
+    assert [type(outcome) for outcome in refused.outcomes] == [QueueFullError]
+    assert taken.outcomes == []
+
+
+def test_while_the_queue_is_full_the_broker_is_asked(bench: Bench) -> None:
+    """Though nothing is doubted: callers hear at once that it took nothing."""
+    renewals = a_doubted_call_that_came(bench)
+    assert bench.channel.on_confirm is not None
+    bench.add(Call(deadline=1e9))
+    bench.now = CALM - 0.01
+    bench.channel.on_confirm(2, False, False)  # noqa: FBT003
+    bench.calls.look(bench.now + 0.02)
+    assert renewals == []
+    bench.calls.look(bench.now + CALM)
+    assert len(renewals) == 1
+
+
+def test_a_connection_that_one_more_channel_ended_does_without(bench: Bench) -> None:
+    """A user may have a limit, which the broker enforces so."""
+    renewals = a_doubted_call_that_came(bench)
+    for _ in range(2):
+        bench.now += CALM
+        bench.calls.look(bench.now)
+        bench.calls.on_lost(ConnectionClosedByBroker(530, "NOT_ALLOWED"))
+        bench.connect()
+        (number,) = bench.add(Call(deadline=1e9))
+        bench.calls.doubt(number)
+    assert len(renewals) == 1
 
 
 def test_a_request_that_the_broker_does_not_take_ends_its_call(bench: Bench) -> None:
