@@ -325,17 +325,20 @@ def test_after_a_while_of_calm_the_broker_is_asked_no_more(bench: Bench) -> None
 def test_what_the_channel_before_is_told_concerns_none_of_the_next(bench: Bench) -> None:
     """Messages are numbered anew on each."""
     a_doubted_call_that_came(bench)
-    refused, taken = Call(deadline=1e9), Call(deadline=1e9)
+    refused, other = Call(deadline=1e9), Call(deadline=1e9)
     bench.add(refused)  # number 2, behind the copy
     old = bench.channel
     bench.connect()
     (number,) = bench.add(Call(deadline=1e9))
     bench.calls.doubt(number)  # number 1
-    bench.add(taken)  # number 2
+    bench.add(other)  # number 2
     assert old.on_confirm is not None
     old.on_confirm(2, False, False)  # noqa: FBT003
     assert [type(outcome) for outcome in refused.outcomes] == [QueueFullError]
-    assert taken.outcomes == []
+    assert other.outcomes == []
+    assert bench.channel.on_confirm is not None
+    bench.channel.on_confirm(2, False, False)  # noqa: FBT003
+    assert [type(outcome) for outcome in other.outcomes] == [QueueFullError]
 
 
 def test_while_the_queue_is_full_the_broker_is_asked(bench: Bench) -> None:
