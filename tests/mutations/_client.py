@@ -560,6 +560,20 @@ CLIENT: Final = (
         (_CLIMB_TESTS,),
     ),
     Rule(
+        "Beside other work, fewer requests have to bring more: calls wait longer for them.",
+        _CLIMB,
+        "self._least = _AS_MUCH if saves else _GAIN",
+        "self._least = _AS_MUCH",
+        (_CLIMB_TESTS,),
+    ),
+    Rule(
+        "Where fewer requests were worse, more are tried, also beside other work.",
+        _CLIMB,
+        "contended and fewer != self._worse",
+        "contended",
+        (_CLIMB_TESTS,),
+    ),
+    Rule(
         "A crowd that comes back after a pause finds what was found.",
         _CLIMB,
         "self._settle(self._base)",

@@ -6,11 +6,11 @@ windows. In one of them there are twice as many requests or half, and its ids pe
 compared with the better one of the windows before and after it: a load that rises or falls looks
 like no gain. (What follows a change at once is no measure: more requests bring their first answers
 early.) Who wins twice in a row stays, also over a pause. More are tried while the process has CPU
-time to spare, and have to bring a gain. Fewer are tried while it has none, while it waits for a
-core (serving answers lasts longer than the process computes), or where more than the usual number
-are out, and may bring as much, for less work. After a defeat the next trial waits twice as long,
-until the load changes. Where callers are few or places are left the usual number is right: a caller
-alone is never held up for a trial.
+time to spare, and have to bring a gain. So have fewer while it waits for a core (serving answers
+lasts longer than the process computes). Where it has no time to spare, or more than the usual
+number are out, fewer may bring as much, for less work. After a defeat the next trial waits twice as
+long, until the load changes. Where callers are few or places are left the usual number is right: a
+caller alone is never held up for a trial.
 """
 
 import time
@@ -33,6 +33,7 @@ _AS_MUCH: Final = 0.97
 _WINS: Final = 2
 _FIRST_WAIT, _LONGEST_WAIT = 3, 96  # windows
 _CHANGE: Final = 1.5  # times the ids per second: another load
+_OFTEN: Final = 0.5
 
 
 class Climb:
@@ -46,6 +47,10 @@ class Climb:
         self._base = REQUESTS_IN_FLIGHT
         self._candidate = 0
         """What is tried out; 0 for nothing."""
+        self._contended = _OFTEN
+        """The share of windows, of late, in which the process waited for a core."""
+        self._least = _GAIN
+        """Times the ids per second that it has to bring."""
         self._worse = 0
         """What was found to be worse lately: the other direction comes first."""
         self._before = self._tried = self._usual = 0.0  # ids per second
@@ -86,24 +91,26 @@ class Climb:
         elif self._candidate:
             self._judge(rate)
         else:
-            self._look_for_change(rate)
+            self._look_for_change(rate, contended=serving > busy)
             self._wait -= 1
             if self._wait <= 0:
-                self._try(rate, busy, contended=serving > busy)
+                self._try(rate, busy)
 
-    def _try(self, rate: float, busy: float, *, contended: bool) -> None:
-        base = self._base
+    def _try(self, rate: float, busy: float) -> None:
+        base, contended = self._base, self._contended > _OFTEN
         more = base * 2 if base < (MOST if busy < _SPARE else REQUESTS_IN_FLIGHT) else 0
         fewer = base // 2 if base > (1 if contended or busy > _BUSY else REQUESTS_IN_FLIGHT) else 0
-        self._candidate = fewer if fewer and (contended or more in {0, self._worse}) else more
+        first = contended and fewer != self._worse
+        self._candidate = fewer if fewer and (first or more in {0, self._worse}) else more
         if self._candidate:
+            saves = self._candidate == fewer and (busy > _BUSY or base > REQUESTS_IN_FLIGHT)
+            self._least = _AS_MUCH if saves else _GAIN
             self._before = rate
             self._change(self._candidate)
 
     def _judge(self, after: float) -> None:
         """Compare what was tried with the windows around it."""
-        least = _GAIN if self._candidate > self._base else _AS_MUCH
-        if self._tried < least * max(self._before, after):
+        if self._tried < self._least * max(self._before, after):
             self._wins, self._worse, self._candidate = 0, self._candidate, 0
             self._wait, self._next_wait = self._next_wait, min(2 * self._next_wait, _LONGEST_WAIT)
             return
@@ -115,8 +122,11 @@ class Climb:
             self._before = after
             self._change(self._candidate)
 
-    def _look_for_change(self, rate: float) -> None:
-        usual = self._usual or rate
+    def _look_for_change(self, rate: float, *, contended: bool) -> None:
+        usual, often = self._usual or rate, self._contended > _OFTEN
+        self._contended += (contended - self._contended) / 8
+        if often != (self._contended > _OFTEN):
+            self._worse, usual = 0, 0.0  # of another load
         if not usual / _CHANGE < rate < usual * _CHANGE:
             self._wait = min(self._wait, _FIRST_WAIT)
             self._next_wait, usual = _FIRST_WAIT, rate

@@ -36,6 +36,13 @@ CONTENDED: Machine = {
     4: (80e3, 0.5, 0.75),
     8: (60e3, 0.5, 0.8),
 }
+CONTENDED_FLAT: Machine = dict.fromkeys((1, 2, 4, 8), (30e3, 0.5, 0.6))
+SLOW_ANSWERS: Machine = {
+    1: (55e3, 0.4, 0.5),
+    2: (90e3, 0.5, 0.6),
+    4: (120e3, 0.6, 0.7),
+    8: (110e3, 0.6, 0.7),
+}
 FLAT: Machine = dict.fromkeys((1, 2, 4, 8), (30e3, 0.85))
 
 
@@ -86,6 +93,8 @@ class Driver:
         (MANY_CORES, 8),
         (THREADS, 1),
         (CONTENDED, 1),
+        (CONTENDED_FLAT, 2),
+        (SLOW_ANSWERS, 4),
         (FLAT, 2),
     ],
 )
