@@ -5,6 +5,7 @@ from typing import Final
 from tests.mutations._rule import Rule
 
 _PENDING = "client/idalloc_client/_rpc/_pending_calls.py"
+_RETIRED = "client/idalloc_client/_rpc/_retired_channels.py"
 _PACE = "client/idalloc_client/_batching/_pace.py"
 _CLIMB = "client/idalloc_client/_batching/_climb.py"
 _CLIMB_TESTS = "tests/unit/batching/test_climb.py"
@@ -93,9 +94,9 @@ CLIENT: Final = (
     ),
     Rule(
         "What was sent over the channel before may be answered on it.",
-        _PENDING,
-        "            if calls.isdisjoint(self._calls):",
-        "            if True:",
+        _RETIRED,
+        "            if channel.is_open and left:",
+        "            if False:",
         (_PENDING_TESTS,),
     ),
     Rule(
@@ -106,10 +107,31 @@ CLIENT: Final = (
         (_PENDING_TESTS,),
     ),
     Rule(
+        "What was sent over a channel before that is lost is sent again.",
+        _RETIRED,
+        "                lost |= left\n",
+        "                pass\n",
+        (_PENDING_TESTS,),
+    ),
+    Rule(
+        "A channel that gave way is closed, whatever becomes of the next.",
+        _RETIRED,
+        "        self._channels = [(channel, frozenset()) for channel, _ in self._channels]\n",
+        "        self._channels = []\n",
+        (_PENDING_TESTS,),
+    ),
+    Rule(
+        "What is taken on the channel before does not make a silent one a good one.",
+        _PENDING,
+        "        elif unconfirmed is self._unconfirmed:\n",
+        "        else:\n",
+        (_PENDING_TESTS,),
+    ),
+    Rule(
         "While the queue is full, the broker goes on to say what it does not take.",
         _PENDING,
-        "            self._doubted_at = now\n        for",
-        "            pass\n        for",
+        "            self._doubted_at = now\n        elif",
+        "            pass\n        elif",
         (_PENDING_TESTS,),
     ),
     Rule(
@@ -576,8 +598,8 @@ CLIENT: Final = (
     Rule(
         "A crowd that comes back after a pause finds what was found.",
         _CLIMB,
-        "self._settle(self._base)",
-        "self._settle(REQUESTS_IN_FLIGHT)",
+        "        if not self.full or self._ids",
+        "        if seconds > _STALE or not self.full or self._ids",
         (_CLIMB_TESTS,),
     ),
     Rule(

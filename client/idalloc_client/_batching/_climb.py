@@ -33,7 +33,7 @@ _AS_MUCH: Final = 0.97
 _WINS: Final = 2
 _FIRST_WAIT, _LONGEST_WAIT = 3, 96  # windows
 _CHANGE: Final = 1.5  # times the ids per second: another load
-_OFTEN: Final = 0.5
+_FLIP: Final = 0.7  # of the windows have to be other than most of them were
 
 
 class Climb:
@@ -47,8 +47,10 @@ class Climb:
         self._base = REQUESTS_IN_FLIGHT
         self._candidate = 0
         """What is tried out; 0 for nothing."""
-        self._contended = _OFTEN
+        self._contended = 0.5
         """The share of windows, of late, in which the process waited for a core."""
+        self._crowded_out = False
+        """Whether that was most of them."""
         self._least = _GAIN
         """Times the ids per second that it has to bring."""
         self._worse = 0
@@ -75,9 +77,8 @@ class Climb:
         rate, busy = self._ids / seconds, (cpu - self._cpu_began) / seconds
         if not self.full or self._ids < _FEW * self._turns:
             self._settle(REQUESTS_IN_FLIGHT)
-        elif seconds > _STALE:
-            self._settle(self._base)
-        elif self._changed:  # more requests bring the first answers early, and fewer late
+        elif self._changed or seconds > _STALE:
+            # More requests bring the first answers early, and fewer late; a pause is no measure.
             self._changed = False
         else:
             self._end_window(rate, busy, self._serving / seconds)
@@ -97,7 +98,7 @@ class Climb:
                 self._try(rate, busy)
 
     def _try(self, rate: float, busy: float) -> None:
-        base, contended = self._base, self._contended > _OFTEN
+        base, contended = self._base, self._crowded_out
         more = base * 2 if base < (MOST if busy < _SPARE else REQUESTS_IN_FLIGHT) else 0
         fewer = base // 2 if base > (1 if contended or busy > _BUSY else REQUESTS_IN_FLIGHT) else 0
         first = contended and fewer != self._worse
@@ -123,9 +124,10 @@ class Climb:
             self._change(self._candidate)
 
     def _look_for_change(self, rate: float, *, contended: bool) -> None:
-        usual, often = self._usual or rate, self._contended > _OFTEN
+        usual = self._usual or rate
         self._contended += (contended - self._contended) / 8
-        if often != (self._contended > _OFTEN):
+        if abs(self._contended - self._crowded_out) > _FLIP:
+            self._crowded_out = not self._crowded_out
             self._worse, usual = 0, 0.0  # of another load
         if not usual / _CHANGE < rate < usual * _CHANGE:
             self._wait = min(self._wait, _FIRST_WAIT)

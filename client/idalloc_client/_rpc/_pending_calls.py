@@ -24,6 +24,7 @@ from idalloc_client._options import ClientOptions
 from idalloc_client._rpc._copies import Copies, CopyBudget, RoundTrip
 from idalloc_client._rpc._login import Login
 from idalloc_client._rpc._request_spec import RawReply, RequestSpec
+from idalloc_client._rpc._retired_channels import RetiredChannels
 from idalloc_client._rpc._route import Route
 from idalloc_client._rpc._silent_channel import SilentChannel
 from idalloc_client._stats import ClientCounters
@@ -92,8 +93,7 @@ class PendingCalls:
         self.renew: Callable[[], None] = nothing
         """Has another channel come beside the present one."""
         self._renewing = False
-        self._retired: tuple[MessageChannel, set[bytes]] | None = None
-        """The channel before, and the calls that may still be answered on it."""
+        self._retired = RetiredChannels()
         self._confirms = False
         """Whether the broker says of each message if it took it; see `doubt`."""
         self._doubted_at = 0.0
@@ -205,19 +205,17 @@ class PendingCalls:
 
     def look(self, now: float) -> None:
         """Hear now and then what time it is, while calls are in flight."""
-        if self._retired is not None:
-            channel, calls = self._retired
-            if calls.isdisjoint(self._calls):
-                self._retired = None
-                if channel.is_open:
-                    channel.pika_channel.close()
-        elif self._confirms and not self._renewing and now - self._doubted_at >= CALM:
-            self._renewing = True
-            self.renew()
+        for lost in self._retired.close_idle(self._calls.keys()):
+            self.counters.resent += 1
+            self._send(lost, self._calls[lost])
+        if not (self._retired or self._renewing) and self._confirms:
+            self._renewing = now - self._doubted_at >= CALM
+            if self._renewing:
+                self.renew()
 
     def _on_listening(self, channel: MessageChannel) -> None:
         """Note that the channel waits for no answer: what is said on it now leaves in its order."""
-        self._listening = channel is self._channel
+        self._listening |= channel is self._channel
 
     # What the link says
 
@@ -233,9 +231,10 @@ class PendingCalls:
         channel.consume(
             _REPLY_TO.decode(), _CONSUMER_TAG, self._on_reply, on_listening, auto_ack=True
         )
+        self._ask_no_more()
         if before is not None:
-            self._retired = before, set(self._calls)
-            self._ask_no_more()
+            self._retired.add(before, self._calls)
+            self.look(self._clock())  # nobody may wait, or it may have ended just now
             return
         self.counters.connects += 1
         self.lost_reason = self._refused = None
@@ -249,8 +248,9 @@ class PendingCalls:
         if self._channel is not None:
             self.counters.connections_lost += 1
             self.counters.resent += len(self._calls)
-        self._channel = self._retired = None
-        if self._renewing:
+        self._channel = None
+        self._retired.expect_nothing()
+        if self._renewing and not isinstance(reason, ChannelClosedByBroker):
             self.renew = nothing  # the user may have no right to one more channel
         self._ask_no_more()
         self._login.refused(reason)
@@ -361,10 +361,10 @@ class PendingCalls:
     ) -> None:
         """End the calls whose request the broker did not take: nobody will answer them."""
         now = self._clock()
-        if taken:
-            self._silence.taken()
-        else:
+        if not taken:
             self._doubted_at = now
+        elif unconfirmed is self._unconfirmed:
+            self._silence.taken()
         for correlation_id, queue in unconfirmed.settle(number, multiple=multiple).values():
             call = self._calls.get(correlation_id)
             if not taken and call is not None and queue != call.spec.queue:

@@ -200,6 +200,29 @@ def test_a_crowd_that_comes_back_after_a_pause_finds_what_was_found() -> None:
     assert driver.mostly(10 * 3 * WINDOW) == 1
 
 
+@pytest.mark.parametrize("windows", [4, 7, 20])
+def test_short_bursts_are_enough_to_find_a_better_number(windows: int) -> None:
+    """A trial goes on after a pause."""
+    driver = Driver()
+    driver.run(CONTENDED, 3.0)
+    assert driver.climb.places == 1
+    for _ in range(300):
+        driver.now += 0.5
+        driver.run(TWO_CORES, windows * WINDOW)
+    assert driver.mostly(20 * windows * WINDOW) == 2
+
+
+def test_a_neighbour_who_comes_and_goes_costs_little() -> None:
+    """Not every change of who else is busy is another load."""
+    driver = Driver()
+    chance, rate = random.Random(1), 0.0
+    for _ in range(2000):
+        serving = 0.7 if chance.random() < 0.5 else 0.5
+        machine = {1: (75e3, 0.6, serving), 2: (100e3, 0.6, serving), 4: (85e3, 0.6, serving)}
+        rate += driver.run(machine, WINDOW) / 2000
+    assert rate >= 0.97 * 100e3
+
+
 TIMES = st.floats(0.0, 1.0)
 
 

@@ -341,6 +341,74 @@ def test_what_the_channel_before_is_told_concerns_none_of_the_next(bench: Bench)
     assert [type(outcome) for outcome in other.outcomes] == [QueueFullError]
 
 
+def test_an_idle_client_keeps_one_channel(bench: Bench) -> None:
+    """Nobody looks any more where nothing is in flight."""
+    a_doubted_call_that_came(bench)
+    old = bench.channel
+    bench.connect()
+    assert (old.is_open, bench.channel.is_open) == (False, True)
+
+
+def test_the_channel_before_is_closed_though_the_next_was_lost(bench: Bench) -> None:
+    """Its calls are asked again; on a connection that lives it would stay open for good."""
+    a_doubted_call_that_came(bench)
+    old, call = bench.channel, Call(deadline=1e9)
+    bench.add(call)
+    bench.connect()
+    bench.channel.close()
+    bench.calls.on_lost(ChannelClosedByBroker(406, "PRECONDITION_FAILED"))
+    bench.connect()
+    assert (old.is_open, len(bench.channel.sent)) == (True, 1)
+    bench.calls.look(bench.now)
+    assert not old.is_open
+    bench.channel.answer(0, b"again")
+    assert bodies(call) == [b"again"]
+
+
+@pytest.mark.parametrize("closed", ["before", "after"])
+def test_what_was_sent_on_a_channel_that_ends_beside_another_is_sent_again(
+    bench: Bench, closed: str
+) -> None:
+    """The link tells of the present channel only."""
+    a_doubted_call_that_came(bench)
+    old = bench.channel
+    if closed == "before":  # it was asked to close, and has not answered yet
+        old.close()
+    bench.add(Call(deadline=1e9))
+    bench.connect()
+    old.close()
+    bench.calls.look(bench.now)
+    bench.calls.look(bench.now)
+    assert len(bench.channel.sent) == 1
+
+
+def test_a_channel_that_takes_nothing_is_given_up_though_the_one_before_did(bench: Bench) -> None:
+    """What the broker still says of that one is no sign of life of this."""
+    a_doubted_call_that_came(bench)
+    bench.add(Call(deadline=1e9))  # number 2, behind the copy
+    old = bench.channel
+    bench.connect()
+    (number,) = bench.add(Call(deadline=1e9))
+    bench.calls.doubt(number)
+    assert old.on_confirm is not None
+    old.on_confirm(2, False, True)  # noqa: FBT003
+    bench.now += FIRST
+    for _ in range(3):
+        bench.calls.doubt(number)
+    assert not bench.channel.is_open
+
+
+def test_that_the_broker_listens_late_on_the_channel_before_is_no_matter(bench: Bench) -> None:
+    """It listens on the present one."""
+    a_doubted_call_that_came(bench)
+    first = bench.channel
+    bench.connect()
+    first.on_listening()
+    (number,) = bench.add(Call(deadline=1e9))
+    bench.calls.doubt(number)
+    assert bench.channel.on_confirm is not None
+
+
 def test_while_the_queue_is_full_the_broker_is_asked(bench: Bench) -> None:
     """Though nothing is doubted: callers hear at once that it took nothing."""
     renewals = a_doubted_call_that_came(bench)
