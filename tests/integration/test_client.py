@@ -353,9 +353,7 @@ def test_a_name_that_the_broker_does_not_vouch_for_is_left_out(
     vhost: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A user may go by another name at the broker: the first request finds out, the rest work."""
-    monkeypatch.setattr(
-        "idalloc_client._rpc._pending_calls.user_id", lambda _parameters: "somebody else"
-    )
+    monkeypatch.setattr("idalloc_client._rpc._login.user_id", lambda _parameters: "somebody else")
     with StubWorker(vhost, Counter()), IdClient(vhost) as client:
         assert [client.next_id("order"), client.next_id("order")] == [1, 2]
         stats = client.stats()

@@ -66,7 +66,7 @@ def test_a_lost_question_for_health_is_asked_again(vhost: str) -> None:
 
 
 def channels_of(management: Management, amqp_url: str) -> list[dict[str, Any]]:
-    """Tell which channels the client has."""
+    """Tell which channels the client has; a list stands for details that are not there yet."""
     vhost = urlsplit(amqp_url).path[1:]
     ours = {
         connection["name"]
@@ -76,7 +76,7 @@ def channels_of(management: Management, amqp_url: str) -> list[dict[str, Any]]:
     return [
         channel
         for channel in management.get("/api/channels")
-        if channel["vhost"] == vhost and channel["connection_details"].get("name") in ours
+        if channel["vhost"] == vhost and dict(channel["connection_details"]).get("name") in ours
     ]
 
 
