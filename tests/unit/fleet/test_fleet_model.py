@@ -140,6 +140,7 @@ def test_a_stream_remembers(bounds: Bounds) -> None:
 
 
 @LONG
+@pytest.mark.timeout(3600)  # a million states; fewer of them would not tell a broken rule
 def test_a_stream_and_a_surrender() -> None:
     """What it stores of a worker that has given back is not taken for a rewind."""
     found = explore(replace(STOP_AND_JOIN, stream=True, patient=False))
