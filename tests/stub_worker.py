@@ -7,6 +7,8 @@ from typing import Any, Self
 
 import pika
 
+from idalloc_schemas import encode_alloc_success, parse_alloc_request
+
 Answer = Callable[[Any, pika.BasicProperties, bytes], None]
 
 
@@ -47,3 +49,17 @@ def send(channel: Any, request: pika.BasicProperties, body: bytes) -> None:
     """Reply to a request."""
     properties = pika.BasicProperties(correlation_id=request.correlation_id)
     channel.basic_publish("", request.reply_to, body, properties)
+
+
+class IdCounter:
+    """Answers with the next ids of one counter, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.next_id = 1
+        self.seen: list[pika.BasicProperties] = []
+
+    def __call__(self, channel: Any, request: pika.BasicProperties, body: bytes) -> None:
+        self.seen.append(request)
+        left = self.next_id
+        self.next_id += parse_alloc_request(body).count
+        send(channel, request, encode_alloc_success([(left, self.next_id)]))

@@ -28,24 +28,10 @@ from idalloc_client import (
     WorkerError,
 )
 from idalloc_client.amqp._link_thread import LinkThread
-from idalloc_schemas import encode_alloc_success, parse_alloc_request
+from idalloc_schemas import encode_alloc_success
 from tests.connected import connect
 from tests.descriptors import open_descriptors
-from tests.stub_worker import StubWorker, send
-
-
-class Counter:
-    """Answers with the next ids of one counter, and remembers what it was asked."""
-
-    def __init__(self) -> None:
-        self.next_id = 1
-        self.seen: list[pika.BasicProperties] = []
-
-    def __call__(self, channel: Any, request: pika.BasicProperties, body: bytes) -> None:
-        self.seen.append(request)
-        left = self.next_id
-        self.next_id += parse_alloc_request(body).count
-        send(channel, request, encode_alloc_success([(left, self.next_id)]))
+from tests.stub_worker import IdCounter, StubWorker, send
 
 
 def declare(amqp_url: str) -> None:
@@ -63,7 +49,7 @@ def in_flight(client: IdClient) -> int:
 
 def test_single_ids_and_batches(vhost: str) -> None:
     """A call returns what the worker answered."""
-    with StubWorker(vhost, Counter()), IdClient(vhost) as client:
+    with StubWorker(vhost, IdCounter()), IdClient(vhost) as client:
         assert client.next_id("order") == 1
         assert list(client.next_ids("order", 3)) == [2, 3, 4]
         assert len(client.next_ids("order", 1_000_000)) == 1_000_000
@@ -101,7 +87,7 @@ def test_nobody_consumes(vhost: str) -> None:
         connect(client)
         with pytest.raises(CallTimeoutError, match="worker"):
             client.next_id("order", timeout=0.3)
-    counter = Counter()
+    counter = IdCounter()
     with StubWorker(vhost, counter), IdClient(vhost) as client:
         client.next_id("order")
     assert len(counter.seen) == 1
@@ -109,7 +95,7 @@ def test_nobody_consumes(vhost: str) -> None:
 
 def test_the_deadline_travels_as_expiration(vhost: str) -> None:
     """The worker can tell how long the caller waits."""
-    counter = Counter()
+    counter = IdCounter()
     with StubWorker(vhost, counter), IdClient(vhost) as client:
         client.next_id("order", timeout=7)
     request = counter.seen[0]
@@ -143,7 +129,7 @@ def test_error_codes_become_types(vhost: str, code: int, error: type[IdAllocErro
 
 def test_a_leaving_worker_is_not_the_last_word(vhost: str) -> None:
     """SHUTTING_DOWN is tried again, for as long as the deadline allows."""
-    counter = Counter()
+    counter = IdCounter()
     leaving = 1
 
     def refuse_first(channel: Any, request: pika.BasicProperties, body: bytes) -> None:
@@ -226,7 +212,7 @@ def test_calls_wait_for_the_broker(vhost: str, proxy: TcpProxy) -> None:
     """A call that begins while the broker is away succeeds once it is back."""
     proxy.refuse()
     with (
-        StubWorker(vhost, Counter()),
+        StubWorker(vhost, IdCounter()),
         IdClient(through(proxy, vhost), timeout=30) as client,
         ThreadPoolExecutor(1) as threads,
     ):
@@ -239,7 +225,7 @@ def test_calls_wait_for_the_broker(vhost: str, proxy: TcpProxy) -> None:
 
 def test_a_silent_network_ends_at_the_deadline(vhost: str, proxy: TcpProxy) -> None:
     """Bytes that vanish cost the call its deadline, no more, and the next call works."""
-    with StubWorker(vhost, Counter()), IdClient(through(proxy, vhost)) as client:
+    with StubWorker(vhost, IdCounter()), IdClient(through(proxy, vhost)) as client:
         assert client.next_id("order") == 1
         proxy.pause()
         with pytest.raises(CallTimeoutError):
@@ -287,7 +273,7 @@ def test_calls_in_flight_are_limited(vhost: str) -> None:
             time.sleep(0.01)
         with pytest.raises(TooManyCallsError):
             client.next_id("order")
-        with StubWorker(vhost, Counter()):
+        with StubWorker(vhost, IdCounter()):
             assert sorted(call.result(30) for call in calls) == [1, 2]
 
 
@@ -310,7 +296,7 @@ def test_close_ends_every_call(vhost: str) -> None:
 
 def test_nothing_is_left_after_close(vhost: str) -> None:
     """Threads and descriptors are back at their number from before."""
-    with StubWorker(vhost, Counter()):
+    with StubWorker(vhost, IdCounter()):
         threads, descriptors = threading.active_count(), open_descriptors()
         for _ in range(5):
             with IdClient(vhost) as client:
@@ -335,7 +321,7 @@ def own_broker() -> Iterator[PrivateRabbitMq]:
 
 def test_a_blocked_broker_ends_at_the_deadline(own_broker: PrivateRabbitMq) -> None:
     """Under a memory alarm calls time out and say why, and go on when it is over."""
-    with StubWorker(own_broker.url, Counter()), IdClient(own_broker.url) as client:
+    with StubWorker(own_broker.url, IdCounter()), IdClient(own_broker.url) as client:
         assert client.next_id("order") == 1
         own_broker.ctl("set_vm_memory_high_watermark", "absolute", "1")
         with pytest.raises(CallTimeoutError, match="memory or disk"):
@@ -354,7 +340,7 @@ def test_a_name_that_the_broker_does_not_vouch_for_is_left_out(
 ) -> None:
     """A user may go by another name at the broker: the first request finds out, the rest work."""
     monkeypatch.setattr("idalloc_client._rpc._login.user_id", lambda _parameters: "somebody else")
-    with StubWorker(vhost, Counter()), IdClient(vhost) as client:
+    with StubWorker(vhost, IdCounter()), IdClient(vhost) as client:
         assert [client.next_id("order"), client.next_id("order")] == [1, 2]
         stats = client.stats()
     assert (stats.connects, stats.connections_lost, stats.resent) == (2, 1, 1)
@@ -366,7 +352,7 @@ def test_the_users_name_goes_along(vhost: str) -> None:
 
     def answer(channel: Any, request: pika.BasicProperties, body: bytes) -> None:
         names.append(request.user_id)
-        Counter()(channel, request, body)
+        IdCounter()(channel, request, body)
 
     with StubWorker(vhost, answer), IdClient(vhost) as client:
         client.next_id("order")

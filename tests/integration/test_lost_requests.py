@@ -1,9 +1,7 @@
 """A request whose answer does not come, while the connection lives, is sent again in its time."""
 
 import asyncio
-import json
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,7 +12,8 @@ from devstack import Management
 from idalloc_client import AsyncIdClient, CallTimeoutError, IdClient
 from idalloc_client._rpc import _pending_calls
 from idalloc_schemas import HealthReply, encode_alloc_success
-from tests.stub_worker import StubWorker, send
+from tests.stub_worker import IdCounter, StubWorker, send
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.copies
 
@@ -94,20 +93,20 @@ def test_a_hiccup_costs_no_more_once_it_is_over(
         async with AsyncIdClient(vhost, timeout=60) as client:
             assert await client.next_id("test_business") == 42
             assert client.stats().resent == 1
-            (asked,) = await until(lambda: [c for c in channels() if c["confirm"]])
+            await asyncio.to_thread(wait_until, lambda: list(confirming().values()) == [True])
+            (asked,) = confirming()
             async with asyncio.TaskGroup() as callers:
                 ended = asyncio.Event()
                 for _ in range(10):
                     callers.create_task(call_until(ended, client))
-                (fresh,) = await until(lambda: [c for c in channels() if not c["confirm"]])
-                assert fresh["number"] != asked["number"]
-                await until(lambda: len(channels()) == 1)
+                await asyncio.to_thread(wait_until, lambda: list(confirming().values()) == [False])
+                assert asked not in confirming()
                 ended.set()
             stats = client.stats()
             assert (stats.resent, stats.late_replies, stats.connects) == (1, 0, 1)
 
-    def channels() -> list[dict[str, Any]]:
-        return channels_of(management, vhost)
+    def confirming() -> dict[int, bool]:
+        return {each["number"]: each["confirm"] for each in channels_of(management, vhost)}
 
     with StubWorker(vhost, ForgetfulOnce()):
         asyncio.run(test())
@@ -118,29 +117,18 @@ async def call_until(ended: asyncio.Event, client: AsyncIdClient) -> None:
         await client.next_id("test_business")
 
 
-async def until(look: Callable[[], Any]) -> Any:
-    """Wait for what is true; the broker gathers its statistics every few seconds."""
-    for _ in range(300):
-        if found := await asyncio.to_thread(look):
-            return found
-        await asyncio.sleep(0.1)
-    raise AssertionError("it did not come")
-
-
-class ForgetfulOnce:
+class ForgetfulOnce(IdCounter):
     """Answers the first request when it comes for the second time, and then all."""
 
     def __init__(self) -> None:
-        self._next = 42
+        super().__init__()
+        self.next_id = 42
         self._forgot = False
 
     def __call__(self, channel: Any, request: pika.BasicProperties, body: bytes) -> None:
-        if not self._forgot:
-            self._forgot = True
-            return
-        left, count = self._next, json.loads(body)["count"]
-        self._next += count
-        send(channel, request, encode_alloc_success([(left, left + count)]))
+        if self._forgot:
+            super().__call__(channel, request, body)
+        self._forgot = True
 
 
 @pytest.mark.long

@@ -47,9 +47,9 @@ class Climb:
         self._base = REQUESTS_IN_FLIGHT
         self._candidate = 0
         """What is tried out; 0 for nothing."""
-        self._contended = 0.5
+        self._contention = 0.5
         """The share of windows, of late, in which the process waited for a core."""
-        self._crowded_out = False
+        self._contended = False
         """Whether that was most of them."""
         self._least = _GAIN
         """Times the ids per second that it has to bring."""
@@ -98,7 +98,7 @@ class Climb:
                 self._try(rate, busy)
 
     def _try(self, rate: float, busy: float) -> None:
-        base, contended = self._base, self._crowded_out
+        base, contended = self._base, self._contended
         more = base * 2 if base < (MOST if busy < _SPARE else REQUESTS_IN_FLIGHT) else 0
         fewer = base // 2 if base > (1 if contended or busy > _BUSY else REQUESTS_IN_FLIGHT) else 0
         first = contended and fewer != self._worse
@@ -125,9 +125,9 @@ class Climb:
 
     def _look_for_change(self, rate: float, *, contended: bool) -> None:
         usual = self._usual or rate
-        self._contended += (contended - self._contended) / 8
-        if abs(self._contended - self._crowded_out) > _FLIP:
-            self._crowded_out = not self._crowded_out
+        self._contention += (contended - self._contention) / 8
+        if abs(self._contention - self._contended) > _FLIP:
+            self._contended = not self._contended
             self._worse, usual = 0, 0.0  # of another load
         if not usual / _CHANGE < rate < usual * _CHANGE:
             self._wait = min(self._wait, _FIRST_WAIT)

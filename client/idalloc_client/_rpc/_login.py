@@ -8,9 +8,10 @@ class Login:
 
     def __init__(self, brokers: Brokers) -> None:
         self._brokers = brokers
-        self._name = user_id(brokers)
-        self.user_id = None if self._name is None else self._name.encode()
+        self._name: str | None = None
+        self.user_id: bytes | None = None
         """None where a request is to carry no name."""
+        self.look()
 
     def look(self) -> None:
         """Go by the name that this connection was opened as, if that has changed."""

@@ -208,10 +208,10 @@ class PendingCalls:
         for lost in self._retired.close_idle(self._calls.keys()):
             self.counters.resent += 1
             self._send(lost, self._calls[lost])
-        if not (self._retired or self._renewing) and self._confirms:
-            self._renewing = now - self._doubted_at >= CALM
-            if self._renewing:
-                self.renew()
+        calm = self._confirms and now - self._doubted_at >= CALM
+        if calm and not (self._renewing or self._retired):
+            self._renewing = True
+            self.renew()
 
     def _on_listening(self, channel: MessageChannel) -> None:
         """Note that the channel waits for no answer: what is said on it now leaves in its order."""

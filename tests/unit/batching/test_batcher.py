@@ -591,14 +591,20 @@ def break_at(world: World, place: str, patch: pytest.MonkeyPatch) -> None:
             patch.setattr(world, place, _fail)
 
 
-def test_those_who_gathered_leave_though_an_answer_failed() -> None:
-    """Nobody else comes to send for them."""
+def one_has_gathered() -> tuple[World, Future[Any]]:
+    """Let requests take all places of a tag, and another caller wait for one."""
     world = World()
     for _ in range(REQUESTS_IN_FLIGHT):
         world.ask()
         world.turn()
     gathered = world.ask()
     world.turn()
+    return world, gathered
+
+
+def test_those_who_gathered_leave_though_an_answer_failed() -> None:
+    """Nobody else comes to send for them."""
+    world, gathered = one_has_gathered()
     assert len(world.sent) == REQUESTS_IN_FLIGHT
     broken = world.sent[0].spec
     world.sent[0].spec = RequestSpec(broken.queue, broken.message_type, broken.body, _fail)
@@ -613,12 +619,7 @@ def test_those_who_gathered_leave_though_a_refusal_was_not_handled(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It has no answer whose callers come back and send for them."""
-    world = World()
-    for _ in range(REQUESTS_IN_FLIGHT):
-        world.ask()
-        world.turn()
-    gathered = world.ask()
-    world.turn()
+    world, gathered = one_has_gathered()
     with monkeypatch.context() as patch:
         patch.setattr(RefusedCallers, "handle", _fail)
         world.sent.pop(0).finish(QueueFullError())
