@@ -92,6 +92,7 @@ def test_the_parts_of_the_slowest_add_up() -> None:
     assert no_cpu == pytest.approx(20_000, rel=0.1)
 
 
+@pytest.mark.usefixtures("drawing")
 def test_the_picture_shows_the_round_in_the_middle(tmp_path: Path) -> None:
     """Its parts add up to its total; medians of each part would not."""
     parts = {
