@@ -130,6 +130,7 @@ def test_on_a_restless_machine_it_is_no_worse_than_the_usual_number(
         (MANY_CORES, TWO_CORES, 2),
         (TWO_CORES, CONTENDED, 1),
         (CONTENDED, TWO_CORES, 2),
+        (CONTENDED_FLAT, SLOW_ANSWERS, 4),
     ],
 )
 def test_after_a_change_of_load_it_is_right_within_a_second(
