@@ -1,5 +1,7 @@
 """The short way for frequent frames: the same bytes as pika writes and reads, whatever the cuts."""
 
+import contextlib
+import struct
 from itertools import pairwise
 from typing import Any
 
@@ -219,19 +221,48 @@ def test_messages_of_two_channels_may_interleave() -> None:
     assert reader.passed == b""
 
 
-def test_a_channel_that_ended_is_left_to_pika() -> None:
+def delivery(tag: int = 1, body: bytes = b"x", *, exchange: str = "") -> bytes:
+    """Write the frames of a message to the consumer."""
+    method = pika.spec.Basic.Deliver("mine", tag, False, exchange, "key")  # noqa: FBT003
+    return pikas(1, method, {}, body)
+
+
+@pytest.mark.parametrize("before", [31, None], ids=["its first frame", "messages"])
+def test_a_channel_that_ended_is_left_to_pika(before: int | None) -> None:
     """Its number may be used again, by a consumer of the same name."""
-    reader = Reader()
-    stream = pikas(
-        1,
-        pika.spec.Basic.Deliver("mine", 1, redelivered=False, exchange="", routing_key="key"),
-        {},
-        b"x",
-    )
-    reader.reader.feed(stream[:30])
+    reader, stream = Reader(), delivery()
+    reader.reader.feed((stream + stream)[:before])
+    reader.taken.clear()
     reader.reader.forget(1)
+    assert not reader.passed
     reader.feed(stream, [])
     assert not reader.taken
+    assert reader.passed == stream
+
+
+def test_a_consumer_that_is_taken_anew_gets_what_follows() -> None:
+    """By whoever takes it then, and with what that one wants to know."""
+    before, after = Reader(), Reader()
+    before.feed(delivery(1) + delivery(2), [])
+    before.reader.take(1, b"mine", after._take, tell_exchange=True)
+    before.feed(delivery(3, exchange="one") + delivery(4, exchange="two"), [])
+    assert [tag for tag, *_ in before.taken] == [1, 2]
+    assert [(tag, found.exchange) for tag, _, found, _ in after.taken] == [(3, b"one"), (4, b"two")]
+
+
+@given(st.integers(0, 400), st.integers(0, 255))
+def test_a_message_is_read_as_if_it_were_the_first(place: int, other: int) -> None:
+    """With any byte changed, a message is what it is as the first of its kind."""
+    reader, first = Reader(), delivery(1)
+    odd = bytearray(delivery(2))
+    odd[place % len(odd)] = other
+    alone = Reader()
+    with contextlib.suppress(struct.error):
+        alone.feed(bytes(odd), [])
+    with contextlib.suppress(struct.error):
+        reader.feed(first + bytes(odd), [])
+    assert reader.taken[1:] == alone.taken
+    assert reader.passed == alone.passed
 
 
 def test_the_brokers_protocol_header_is_passed_on() -> None:

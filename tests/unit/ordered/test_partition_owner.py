@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pika.exceptions import ChannelClosedByBroker
 
-from idalloc_client.amqp._io._delivery_reader import OnDelivery
+from idalloc_client.amqp._io._delivery_layout import OnDelivery
 from idalloc_client.amqp._io._frames import Properties
 from idalloc_worker.ordered._fences import FENCE_TYPE
 from idalloc_worker.ordered._flood_guard import MOST

@@ -43,6 +43,7 @@ class BatchedStream(AbstractStreamTransport):
         self._batch = batch
         self._pieces: list[bytes] = []
         self._size = 0
+        self._open = True
         batch.at_end = self.flush
 
     def get_protocol(self) -> AbstractStreamProtocol:
@@ -53,11 +54,12 @@ class BatchedStream(AbstractStreamTransport):
         return self._size
 
     def write(self, data: bytes) -> None:
-        """Send at the end of this turn."""
-        if not self._pieces and not self._batch.holding:
-            self._services.add_callback_threadsafe(self.flush)
-        self._pieces.append(data)
-        self._size += len(data)
+        """Send at the end of this turn; dropped once the connection is lost."""
+        if self._open:
+            if not self._pieces and not self._batch.holding:
+                self._services.add_callback_threadsafe(self.flush)
+            self._pieces.append(data)
+            self._size += len(data)
 
     def flush(self) -> None:
         """Send what was collected, unless the batch lasts."""
@@ -90,6 +92,7 @@ class TlsStream(BatchedStream):
 
     def abort(self) -> None:
         """Close the connection; what was not sent is dropped."""
+        self._open = False
         self._pieces.clear()
         self._size = 0
         self._inner.abort()
@@ -117,14 +120,8 @@ class TcpStream(BatchedStream):
         self._socket = sock
         self._tells_once = tells_once
         self._unsent: deque[bytes] = deque()  # what the socket did not take
-        self._open = True
         self._reason: BaseException | None = None
         services.set_reader(sock.fileno(), self._on_readable)
-
-    def write(self, data: bytes) -> None:
-        """Send at the end of this turn; dropped once the connection is lost."""
-        if self._open:
-            super().write(data)
 
     def get_write_buffer_size(self) -> int:
         """Tell how many bytes have not been sent."""

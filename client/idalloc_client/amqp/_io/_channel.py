@@ -8,7 +8,8 @@ from typing import Any
 from pika.channel import Channel
 from pika.spec import Basic, BasicProperties
 
-from idalloc_client.amqp._io._delivery_reader import DeliveryReader, OnDelivery
+from idalloc_client.amqp._io._delivery_layout import OnDelivery
+from idalloc_client.amqp._io._delivery_reader import DeliveryReader
 from idalloc_client.amqp._io._frames import (
     FRAME_OVERHEAD,
     Envelope,

@@ -10,6 +10,12 @@ are taken. Of bodies that are too long pika never sees a byte either.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from idalloc_client.amqp._io._delivery_layout import (
+    SHORTEST,
+    DeliveryLayout,
+    OnDelivery,
+    beginning,
+)
 from idalloc_client.amqp._io._frames import (
     BASIC_DELIVER,
     BODY,
@@ -27,12 +33,6 @@ from idalloc_client.amqp._io._frames import (
     read_exchange,
     without_body,
 )
-
-OnDelivery = Callable[[int, bool, Properties, bytes], None]
-"""Takes one message: delivery tag, whether it was redelivered, properties, body.
-
-It must not raise. A body that was too long to be read is `TOO_LONG`.
-"""
 
 _PROTOCOL_HEADER = b"AMQP"
 
@@ -79,6 +79,8 @@ class DeliveryReader:
         self._pass_on = pass_on
         self._rest = b""
         self._consumers: dict[tuple[int, bytes], OnDelivery] = {}
+        self._layouts: dict[bytes, DeliveryLayout] = {}
+        """Of deliveries as there were, by their beginning."""
         self._telling: set[int] = set()  # channels whose consumers want to know the exchange
         self._skipping: dict[int, int] = {}  # bytes of a body that pika is not to see, by channel
         self._incoming: dict[int, _Incoming] = {}
@@ -95,6 +97,7 @@ class DeliveryReader:
     ) -> None:
         """Take the deliveries of a consumer from now on."""
         self._consumers[channel, consumer_tag] = on_delivery
+        self._layouts.clear()
         if tell_exchange:
             self._telling.add(channel)
 
@@ -103,6 +106,7 @@ class DeliveryReader:
         self._consumers = {
             key: value for key, value in self._consumers.items() if key[0] != channel
         }
+        self._layouts.clear()
         self._telling.discard(channel)
         self._incoming.pop(channel, None)
 
@@ -118,85 +122,76 @@ class DeliveryReader:
 
     def _walk(self, data: bytes) -> int:
         """Take or pass on every whole frame; return where the rest begins."""
-        at, kept_from, end = 0, 0, len(data)
+        at, end = self._take_usual(data, 0), len(data)
         while end - at >= FRAME_OVERHEAD:
             kind, channel, size = FRAME_HEADER.unpack_from(data, at)
             after = at + FRAME_OVERHEAD + size
             if after > end:
                 break
-            on_delivery = None
-            if kind == METHOD:
-                on_delivery = self._consumer_of(channel, data, at + FRAME_HEADER.size)
-            elif channel in self._incoming and kind in (HEADER, BODY):
-                on_delivery = self._incoming[channel].on_delivery
-            if on_delivery is not None:
-                if kept_from < at:
-                    self._pass_on(data[kept_from:at])
-                payload = data[at + FRAME_HEADER.size : after - 1]
-                if kind == METHOD:
-                    after = self._take_message(channel, payload, on_delivery, data, after)
-                else:
-                    self._take_frame(kind, channel, payload)
-                self.taken += after - at
-                kept_from = after
-            elif kind != METHOD and (instead := self._instead_of(data[at:after])) is not None:
-                self._pass_on(data[kept_from:at] + instead)
-                self.taken += after - at
-                kept_from = after
-            at = after
-        if kept_from < at:
-            self._pass_on(data[kept_from:at])
+            self._take_frame(kind, channel, data[at:after])
+            at = self._take_usual(data, after)
         return at
 
-    def _instead_of(self, whole: bytes) -> bytes | None:
-        """Return what pika is to get instead of a frame; None: the frame itself.
+    def _take_usual(self, data: bytes, at: int) -> int:
+        """Take whole deliveries that are like earlier ones; return where they end."""
+        first, end = at, len(data)
+        while end - at > SHORTEST and (layout := self._layouts.get(beginning(data, at))):
+            found = layout.read(data, at)
+            if found is None:
+                break
+            at, message = found
+            layout.on_delivery(*message)
+        self.taken += at - first
+        return at
 
-        A message whose body is too long reaches it without one.
-        """
-        kind, channel, length = FRAME_HEADER.unpack_from(whole)
+    def _take_frame(self, kind: int, channel: int, whole: bytes) -> None:
+        """Take a frame of a delivery to somebody here, and pass any other one on."""
+        if kind == METHOD and (on_delivery := self._consumer_of(channel, whole)) is not None:
+            self._begin(channel, whole, on_delivery)
+            rest = b""
+        elif channel in self._incoming and kind in (HEADER, BODY):
+            self._go_on(kind, channel, whole[FRAME_HEADER.size : -1])
+            rest = b""
+        else:
+            rest = self._for_pika(kind, channel, whole)
+        self.taken += len(whole) - len(rest)
+        if rest:
+            self._pass_on(rest)
+
+    def _for_pika(self, kind: int, channel: int, whole: bytes) -> bytes:
+        """Return what of a frame pika gets: a message whose body is too long, without that."""
         if kind == HEADER:
             payload = whole[FRAME_HEADER.size : -1]
             if (size := read_body_size(payload)) > MAX_BODY:
                 self._skipping[channel] = size
                 return frame(HEADER, channel, without_body(payload))
         elif kind == BODY and channel in self._skipping:
-            self._skipping[channel] -= length
+            self._skipping[channel] -= len(whole) - FRAME_OVERHEAD
             if self._skipping[channel] <= 0:
                 del self._skipping[channel]
             return b""
-        return None
+        return whole
 
-    def _consumer_of(self, channel: int, data: bytes, at: int) -> OnDelivery | None:
-        """Tell who takes the delivery whose method's payload begins here, if it is one."""
-        if not data.startswith(BASIC_DELIVER, at):
+    def _consumer_of(self, channel: int, method: bytes) -> OnDelivery | None:
+        """Tell who takes the delivery that begins with this frame, if one does."""
+        at = FRAME_HEADER.size
+        if not method.startswith(BASIC_DELIVER, at):
             return None
         start = at + len(BASIC_DELIVER) + 1
-        return self._consumers.get((channel, data[start : start + data[start - 1]]))
+        return self._consumers.get((channel, method[start : start + method[start - 1]]))
 
-    def _take_message(
-        self, channel: int, payload: bytes, on_delivery: OnDelivery, data: bytes, at: int
-    ) -> int:
-        """Take a delivery, with the frames behind it if they are there; return where it ends.
-
-        Nearly always they are: header and one body, read here without a look at each by itself.
-        Measured: 9 % of a worker's CPU time per request.
-        """
+    def _begin(self, channel: int, method: bytes, on_delivery: OnDelivery) -> None:
+        """Take the first frame of a delivery, and remember what others like it look like."""
+        tells_exchange = channel in self._telling
+        self._layouts[beginning(method, 0)] = DeliveryLayout(
+            channel, method, on_delivery, tells_exchange=tells_exchange
+        )
+        payload = method[FRAME_HEADER.size : -1]
         tag, redelivered = read_delivery(payload)
-        body_at = _end_of(HEADER, channel, data, at)
-        end = body_at and _end_of(BODY, channel, data, body_at)
-        if end:
-            missing, properties = read_content_header(data[at + FRAME_HEADER.size : body_at - 1])
-            body = data[body_at + FRAME_HEADER.size : end - 1]
-            if missing == len(body):
-                if channel in self._telling:
-                    properties.exchange = read_exchange(payload)
-                on_delivery(tag, redelivered, properties, body)
-                return end
-        exchange = read_exchange(payload) if channel in self._telling else None
+        exchange = read_exchange(payload) if tells_exchange else None
         self._incoming[channel] = _Incoming(tag, redelivered, on_delivery, exchange)
-        return at
 
-    def _take_frame(self, kind: int, channel: int, payload: bytes) -> None:
+    def _go_on(self, kind: int, channel: int, payload: bytes) -> None:
         incoming = self._incoming[channel]
         if kind == HEADER:
             incoming.begin(payload)
@@ -205,12 +200,3 @@ class DeliveryReader:
         if incoming.missing <= 0:
             del self._incoming[channel]
             incoming.hand_over()
-
-
-def _end_of(wanted: int, wanted_channel: int, data: bytes, at: int) -> int:
-    """Tell where the frame ends that begins here; 0 if it is not all there, or another one."""
-    if len(data) - at < FRAME_OVERHEAD:
-        return 0
-    kind, channel, size = FRAME_HEADER.unpack_from(data, at)
-    after: int = at + FRAME_OVERHEAD + size
-    return after if kind == wanted and channel == wanted_channel and after <= len(data) else 0

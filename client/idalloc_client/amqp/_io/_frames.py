@@ -206,16 +206,21 @@ def without_body(payload: bytes) -> bytes:
 
 
 def read_content_header(payload: bytes) -> tuple[int, Properties]:
-    """Read a body's size and the message's properties.
+    """Read a body's size and the message's properties."""
+    _, _, size, flags = _CONTENT_HEADER.unpack_from(payload)
+    return size, read_properties(payload, flags)
+
+
+def read_properties(payload: bytes, flags: int) -> Properties:
+    """Read from a content header the properties that its flags say it has.
 
     A header table is left as it is, and properties that are not well formed are as good as none:
     the broker hands them on as their publisher wrote them.
     """
-    _, _, size, flags = _CONTENT_HEADER.unpack_from(payload)
     try:
-        return size, _read_properties(payload, flags)
+        return _read_properties(payload, flags)
     except IndexError:
-        return size, Properties()
+        return Properties()
 
 
 def _read_properties(payload: bytes, flags: int) -> Properties:  # noqa: C901, PLR0912
