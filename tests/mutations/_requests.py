@@ -274,6 +274,13 @@ REQUESTS: Final = (
         ("tests/unit/requests/test_acks.py",),
     ),
     Rule(
+        "It begins with the first one that has no outcome yet.",
+        _ACKS,
+        "if tags and tags == run and not self._ended:",
+        "if tags and len(tags) == len(run) and not self._ended:",
+        ("tests/unit/requests/test_acks.py",),
+    ),
+    Rule(
         "A rejected delivery is not acknowledged.",
         _ACKS,
         '        """Note that the broker was told about a delivery otherwise."""\n',

@@ -60,16 +60,16 @@ class Acknowledgements:
         self._on_replied = on_replied
         self._holding = holding
         self._first_open = 1  # the lowest tag that has no outcome yet
-        self._ended: set[int] = set()  # tags that have one, from there on
+        self._ended: set[int] = set()  # tags that have one, from there on, beside those to send
         self._to_ack: list[int] = []
         self._flush_pending = False
         self._timed = False  # whether what is held back will be sent
 
     def done(self, tag: int) -> None:
         """Note that a delivery was answered, and acknowledge it at the end of this turn or soon."""
-        self._ended.add(tag)
         self._to_ack.append(tag)
-        self.flush_soon()
+        if not self._flush_pending:
+            self.flush_soon()
 
     def rejected(self, tag: int) -> None:
         """Note that the broker was told about a delivery otherwise."""
@@ -114,11 +114,16 @@ class Acknowledgements:
         begins. Its tag is one that is still open at the broker: a tag that was rejected already is
         unknown there, and would close the channel.
         """
+        tags, self._to_ack = sorted(self._to_ack), []
+        run = [*range(self._first_open, self._first_open + len(tags))]
+        if tags and tags == run and not self._ended:  # usually
+            self._first_open += len(tags)
+            return [(tags[-1], len(tags) > 1)]
+        self._ended.update(tags)
         while self._first_open in self._ended:
             self._ended.remove(self._first_open)
             self._first_open += 1
         gap = self._first_open
-        tags, self._to_ack = sorted(self._to_ack), []
         before = [tag for tag in tags if tag < gap]
         acks = [(before[-1], len(before) > 1)] if before else []
         return acks + [(tag, False) for tag in tags if tag > gap]
