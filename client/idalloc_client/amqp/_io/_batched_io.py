@@ -59,13 +59,13 @@ class BatchedIO(SelectorIOServicesAdapter):
 
     def message_channel(self, channel: Channel) -> MessageChannel:
         """Use a channel of the present connection."""
-        if self._protocol is None:
-            raise RuntimeError("there is no connection yet")
+        if self._protocol is None or self._protocol.stream is None:
+            raise RuntimeError("there is no connection")
         connection = channel.connection
         # pika would take a connection for dead on which it sees nothing.
         connection.bytes_received += 0  # raises here and now if pika counts no more
         self._protocol.counts_for = connection
-        return FastChannel(channel, self._write, self._protocol.reader)
+        return FastChannel(channel, self._protocol.stream.write, self._protocol.reader)
 
     def abort(self) -> None:
         """Close the connection, if there is one, without a word to the broker."""
@@ -81,11 +81,6 @@ class BatchedIO(SelectorIOServicesAdapter):
         except Exception as error:
             self._on_doubt(self, error)
             raise  # to the stream, which closes the connection
-
-    def _write(self, data: bytes) -> None:
-        """Write whole frames; once the connection is lost they are dropped."""
-        if self._protocol is not None and self._protocol.stream is not None:
-            self._protocol.stream.write(data)
 
     def create_streaming_connection(
         self,
@@ -143,7 +138,9 @@ class _BatchingProtocol(AbstractStreamProtocol):
         self.inner.connection_made(self.stream)
 
     def connection_lost(self, error: BaseException | None) -> None:
-        self.stream = None
+        if self.stream is not None:
+            self.stream.forget()
+            self.stream = None
         self.inner.connection_lost(error)
 
     def eof_received(self) -> Any:

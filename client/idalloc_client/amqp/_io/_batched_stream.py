@@ -69,6 +69,12 @@ class BatchedStream(AbstractStreamTransport):
             self._size = 0
             self._send(data)
 
+    def forget(self) -> None:
+        """Drop what was not sent, and what will be written."""
+        self._open = False
+        self._pieces.clear()
+        self._size = 0
+
     def _send(self, data: bytes) -> None:
         raise NotImplementedError
 
@@ -92,9 +98,7 @@ class TlsStream(BatchedStream):
 
     def abort(self) -> None:
         """Close the connection; what was not sent is dropped."""
-        self._open = False
-        self._pieces.clear()
-        self._size = 0
+        self.forget()
         self._inner.abort()
 
     def _send(self, data: bytes) -> None:
@@ -206,10 +210,8 @@ class TcpStream(BatchedStream):
         """Stop reading and writing, and tell the protocol once it is not in the middle of it."""
         if not self._open:
             return
-        self._open = False
-        self._pieces.clear()
+        self.forget()
         self._unsent.clear()
-        self._size = 0
         self._services.remove_reader(self._socket.fileno())
         self._services.remove_writer(self._socket.fileno())
         self._services.add_callback_threadsafe(self._tell_lost)

@@ -33,6 +33,7 @@ BASIC_ACK = b"\x00\x3c\x00\x50"
 
 _CONTENT_HEADER = Struct(">HHQH")  # class, weight, size of the body, property flags
 _HEADER_FRAME = Struct(">BHIHHQH")  # both of them in one
+_NEXT_FRAME = Struct(">BBHI")  # the end of a frame, and the header of the one behind it
 _TAG_AND_FLAGS = Struct(">QB")
 _BASIC = 60
 _TRANSIENT = b"\x01"
@@ -144,6 +145,7 @@ class Envelope:
             (_APP_ID, properties.app_id),
         )
         self._after = b"".join(short_string(value) for _, value in after if value is not None)
+        self._size = _CONTENT_HEADER.size + len(self._before) + len(self._after)
         self._flags = _CONTENT_TYPE | _DELIVERY_MODE
         self._flags |= sum(flag for flag, value in after if value is not None)
 
@@ -153,15 +155,14 @@ class Envelope:
             flags, own = self._flags, b""
         else:
             flags, own = self._flags | _CORRELATION_ID, short_string(correlation_id)
-        size = len(self._before) + len(own) + len(self._after) + _CONTENT_HEADER.size
+        size, length = self._size + len(own), len(body)
         return b"".join(
             (
-                _HEADER_FRAME.pack(HEADER, channel, size, _BASIC, 0, len(body), flags),
+                _HEADER_FRAME.pack(HEADER, channel, size, _BASIC, 0, length, flags),
                 self._before,
                 own,
                 self._after,
-                FRAME_END,
-                FRAME_HEADER.pack(BODY, channel, len(body)),
+                _NEXT_FRAME.pack(FRAME_END[0], BODY, channel, length),
                 body,
                 FRAME_END,
             )
