@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from idalloc_client.amqp._io import _delivery_reader
+from idalloc_client.amqp._io import _delivery_layout, _delivery_reader
 from idalloc_client.amqp._io._delivery_reader import DeliveryReader
 from idalloc_client.amqp._io._frames import MAX_BODY, TOO_LONG, Properties
 
@@ -22,13 +22,14 @@ def short_limit() -> Iterator[None]:
     """Call a body long that is so only here."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_delivery_reader, "MAX_BODY", LIMIT)
+        patch.setattr(_delivery_layout, "MAX_BODY", LIMIT)
         yield
 
 
-def message(consumer: str, body: bytes) -> bytes:
+def message(consumer: str, body: bytes, piece: int = PIECE) -> bytes:
     """Write the frames of a delivery."""
     deliver = pika.spec.Basic.Deliver(consumer, 7, False, "id.fleet", "key")  # noqa: FBT003
-    pieces = [body[start : start + PIECE] for start in range(0, len(body), PIECE)]
+    pieces = [body[start : start + piece] for start in range(0, len(body), piece)]
     frames = [
         pika.frame.Method(1, deliver),
         pika.frame.Header(1, len(body), pika.spec.BasicProperties(user_id="u")),
@@ -69,13 +70,13 @@ lengths = st.lists(st.sampled_from([0, 1, PIECE, LIMIT, LIMIT + 1, 10 * LIMIT]),
 cuts = st.lists(st.integers(0, 5000), max_size=12)
 
 
-@given(lengths, cuts)
+@given(lengths, cuts, st.sampled_from([PIECE, 20 * LIMIT]))
 def test_a_consumer_gets_a_stand_in_and_the_other_messages(
-    sizes: list[int], cuts: list[int]
+    sizes: list[int], cuts: list[int], piece: int
 ) -> None:
-    """However the stream is cut; of a long one nothing is kept."""
+    """However the stream is cut, into frames too; of a long one nothing is kept."""
     reader = Reader()
-    reader.feed(b"".join(message("mine", b"x" * size) for size in sizes), cuts)
+    reader.feed(b"".join(message("mine", b"x" * size, piece) for size in sizes), cuts)
     assert reader.bodies == [b"x" * size if size <= LIMIT else TOO_LONG for size in sizes]
     assert all(found.user_id == b"u" for found in reader.properties)
     assert (reader.passed, reader.most <= LIMIT) == (b"", True)

@@ -13,6 +13,7 @@ from idalloc_client.amqp._io._frames import (
     FRAME_HEADER,
     FRAME_OVERHEAD,
     HEADER,
+    MAX_BODY,
     Properties,
     read_exchange,
     read_properties,
@@ -57,12 +58,14 @@ class DeliveryLayout:
     def read(self, data: bytes, at: int) -> tuple[int, tuple[int, bool, Properties, bytes]] | None:
         """Read a delivery; return where it ends, and what an `OnDelivery` takes.
 
-        None unless all of it is there, with its body in one frame.
+        None unless all of it is there, with a body that is not too long in one frame.
         """
         end = len(data)
         if end - at < self._fixed.size:
             return None
         tag, flags, kind, channel, size, _, _, length, present = self._fixed.unpack_from(data, at)
+        if length > MAX_BODY:
+            return None
         header_at = at + self._header_at
         body_at = header_at + size + 1
         if kind != HEADER or channel != self._channel or end - body_at < FRAME_OVERHEAD:
