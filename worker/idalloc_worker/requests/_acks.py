@@ -68,8 +68,7 @@ class Acknowledgements:
     def done(self, tag: int) -> None:
         """Note that a delivery was answered, and acknowledge it at the end of this turn or soon."""
         self._to_ack.append(tag)
-        if not self._flush_pending:
-            self.flush_soon()
+        self.flush_soon()
 
     def rejected(self, tag: int) -> None:
         """Note that the broker was told about a delivery otherwise."""

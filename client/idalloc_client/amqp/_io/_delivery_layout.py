@@ -13,7 +13,9 @@ from idalloc_client.amqp._io._frames import (
     FRAME_HEADER,
     FRAME_OVERHEAD,
     HEADER,
+    HEADER_FRAME,
     MAX_BODY,
+    TAG_AND_FLAGS,
     Properties,
     read_exchange,
     read_properties,
@@ -25,17 +27,14 @@ OnDelivery = Callable[[int, bool, Properties, bytes], None]
 It must not raise. A body that was too long to be read is `TOO_LONG`.
 """
 
-_LENGTH_AT = FRAME_HEADER.size + len(BASIC_DELIVER)
-_BEHIND_TAG = _LENGTH_AT + 1
-SHORTEST = _BEHIND_TAG
+_LENGTH_AT = FRAME_HEADER.size + len(BASIC_DELIVER)  # of the consumer's tag, which follows
+SHORTEST = _LENGTH_AT + 1
 """Bytes without which nothing can be said of a delivery."""
-
-_TAG_AND_FLAGS = 9  # bytes
 
 
 def beginning(data: bytes, at: int) -> bytes:
     """Return a delivery up to its delivery tag: the frame's size, and the consumer's tag."""
-    return data[at : at + _BEHIND_TAG + data[at + _LENGTH_AT]]
+    return data[at : at + SHORTEST + data[at + _LENGTH_AT]]
 
 
 class DeliveryLayout:
@@ -49,8 +48,9 @@ class DeliveryLayout:
         self.on_delivery = on_delivery
         self._channel = channel
         before = len(beginning(method, 0))
-        after = len(method) - before - _TAG_AND_FLAGS  # exchange, routing key and the frame's end
-        self._fixed = Struct(f">{before}xQB{after}xBHIHHQH")
+        after = len(method) - before - TAG_AND_FLAGS.size  # exchange, routing key, the frame's end
+        tag, header = TAG_AND_FLAGS.format.lstrip(">"), HEADER_FRAME.format.lstrip(">")
+        self._fixed = Struct(f">{before}x{tag}{after}x{header}")
         """Tag and flags; then the content header's frame, up to the first property."""
         self._header_at = len(method) + FRAME_HEADER.size
         self._tells_exchange = tells_exchange

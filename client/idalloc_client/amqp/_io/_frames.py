@@ -32,9 +32,9 @@ BASIC_DELIVER = b"\x00\x3c\x00\x3c"
 BASIC_ACK = b"\x00\x3c\x00\x50"
 
 _CONTENT_HEADER = Struct(">HHQH")  # class, weight, size of the body, property flags
-_HEADER_FRAME = Struct(">BHIHHQH")  # both of them in one
+HEADER_FRAME = Struct(">BHIHHQH")  # both of them in one
 _NEXT_FRAME = Struct(">BBHI")  # the end of a frame, and the header of the one behind it
-_TAG_AND_FLAGS = Struct(">QB")
+TAG_AND_FLAGS = Struct(">QB")
 _BASIC = 60
 _TRANSIENT = b"\x01"
 _MAX_SHORT_STRING = 255
@@ -158,7 +158,7 @@ class Envelope:
         size, length = self._size + len(own), len(body)
         return b"".join(
             (
-                _HEADER_FRAME.pack(HEADER, channel, size, _BASIC, 0, length, flags),
+                HEADER_FRAME.pack(HEADER, channel, size, _BASIC, 0, length, flags),
                 self._before,
                 own,
                 self._after,
@@ -179,18 +179,18 @@ def _table(headers: Mapping[str, str]) -> bytes:
 
 def ack(channel: int, delivery_tag: int, *, multiple: bool) -> bytes:
     """Write an acknowledgement."""
-    return frame(METHOD, channel, BASIC_ACK + _TAG_AND_FLAGS.pack(delivery_tag, multiple))
+    return frame(METHOD, channel, BASIC_ACK + TAG_AND_FLAGS.pack(delivery_tag, multiple))
 
 
 def read_delivery(payload: bytes) -> tuple[int, bool]:
     """Read the tag of a delivery, and whether it was delivered before."""
-    tag, redelivered = _TAG_AND_FLAGS.unpack_from(payload, 5 + payload[4])
+    tag, redelivered = TAG_AND_FLAGS.unpack_from(payload, 5 + payload[4])
     return tag, bool(redelivered & 1)
 
 
 def read_exchange(payload: bytes) -> bytes:
     """Read through which exchange a delivery came."""
-    at = 5 + payload[4] + _TAG_AND_FLAGS.size
+    at = 5 + payload[4] + TAG_AND_FLAGS.size
     return payload[at + 1 : at + 1 + payload[at]]
 
 
