@@ -4,16 +4,18 @@ import asyncio
 import errno
 import socket
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import uvloop
 from pika.adapters.select_connection import IOLoop
-from pika.adapters.utils.nbio_interface import AbstractStreamProtocol
+from pika.adapters.utils.nbio_interface import AbstractStreamProtocol, AbstractStreamTransport
 from pika.adapters.utils.selector_ioloop_adapter import SelectorIOServicesAdapter
 
 from idalloc_client.amqp._io._asyncio_loop import AsyncioSelectorLoop
-from idalloc_client.amqp._io._batched_stream import TcpStream
+from idalloc_client.amqp._io._batched_io import _BatchingProtocol
+from idalloc_client.amqp._io._batched_stream import TcpStream, TlsStream
 from idalloc_client.amqp._io._write_batch import WriteBatch
 
 
@@ -49,6 +51,7 @@ class Services:
 class Protocol(AbstractStreamProtocol):
     def __init__(self) -> None:
         self.received: list[bytes] = []
+        self.transport: Any = None
         self.lost: list[BaseException | None] = []
         self.ended = False
         self.keep_open = False
@@ -56,7 +59,7 @@ class Protocol(AbstractStreamProtocol):
         self.on_lost: Callable[[], None] = lambda: None
 
     def connection_made(self, transport: Any) -> None:
-        raise NotImplementedError
+        self.transport = transport
 
     def data_received(self, data: bytes) -> None:
         self.received.append(data)
@@ -69,6 +72,25 @@ class Protocol(AbstractStreamProtocol):
     def connection_lost(self, error: BaseException | None) -> None:
         self.lost.append(error)
         self.on_lost()
+
+
+class Below(AbstractStreamTransport):
+    """pika's stream with TLS."""
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        self.written.append(data)
+
+    def abort(self) -> None:
+        raise NotImplementedError
+
+    def get_protocol(self) -> AbstractStreamProtocol:
+        raise NotImplementedError
+
+    def get_write_buffer_size(self) -> int:
+        return 0
 
 
 class Bench:
@@ -187,6 +209,35 @@ def test_an_abort_drops_what_was_not_sent(bench: Bench) -> None:
     assert bench.protocol.lost == [None]
     assert bench.theirs.recv(10) == b""
     assert bench.stream.get_write_buffer_size() == 0
+
+
+def test_what_is_written_behind_the_end_is_dropped(bench: Bench) -> None:
+    """A channel of a connection that is lost may still be written to."""
+    bench.stream.abort()
+    bench.stream.write(b"x")
+    assert bench.stream.get_write_buffer_size() == 0
+    bench.services.turn()
+    assert bench.theirs.recv(10) == b""
+
+
+def test_what_is_written_to_a_lost_connection_with_tls_is_dropped() -> None:
+    """Pika's own stream below, which has ended, does not see it."""
+    services, inner, below = Services(), Protocol(), Below()
+    io: Any = SimpleNamespace(
+        write_batch=WriteBatch(), add_callback_threadsafe=services.add_callback_threadsafe
+    )
+    protocol = _BatchingProtocol(inner, io)
+    protocol.connection_made(below)
+    assert protocol.stream is not None
+    write = protocol.stream.write
+    write(b"before")
+    services.turn()
+    protocol.connection_lost(None)
+    write(b"after")
+    services.turn()
+    assert below.written == [b"before"]
+    assert inner.lost == [None]
+    assert isinstance(inner.transport, TlsStream)
 
 
 def test_an_abort_after_a_failure(bench: Bench) -> None:
