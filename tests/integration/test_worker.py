@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import struct
 import time
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from devstack import Database, Management
 from devstack.workers import Fleet, blocking_connection, consumer_counts, queue_depth
 from idalloc_client import IdClient
 from tests.foreign import ForeignClient
+from tests.waiting import wait_until
 
 Reply = dict[str, Any]
 
@@ -236,17 +238,17 @@ def test_a_connection_closed_by_an_operator_comes_back(
 ) -> None:
     """A broker-initiated close (320) is not the end."""
     management = Management(management_url)
-    for _ in range(200):
-        mine = [
-            connection
+
+    def workers() -> list[str]:
+        return [
+            connection["name"]
             for connection in management.get("/api/connections")
-            if str(connection.get("user_provided_name", "")).startswith("idalloc worker")
+            if str(connection.get("user_provided_name")).startswith("idalloc worker")
             and connection["vhost"] == urlsplit(fleet.amqp_url).path[1:]
         ]
-        if mine:
-            break
-        time.sleep(0.1)  # the management database lags behind by some seconds
-    management.delete(f"/api/connections/{quote(mine[0]['name'], safe='')}")
+
+    wait_until(workers)  # the management database lags behind by some seconds
+    management.delete(f"/api/connections/{quote(workers()[0], safe='')}")
     fleet.workers[0].wait_for_log("No connection to the broker")
     fleet.wait_ready(1)
     assert ask(worker, b'{"app_tag":"test_business"}')["resp_code"] == 0
@@ -256,25 +258,29 @@ def test_people_can_tell_who_is_connected(
     fleet: Fleet, worker: ForeignClient, management_url: str
 ) -> None:
     """Connections, channels and consumers name product, role, host and process."""
+    vhost = urlsplit(fleet.amqp_url).path[1:]
+    management = Management(management_url)
+
+    def connected(role: str, pid: int) -> set[str]:
+        names = {
+            connection["user_provided_name"]
+            for connection in management.get("/api/connections")
+            if connection["vhost"] == vhost
+            and connection["client_properties"].get("product") == "idalloc"
+        }
+        start, end = f"idalloc {role} {socket.gethostname()}", f":{pid}"
+        return {name for name in names if name.startswith(start) and name.endswith(end)}
+
+    def consumer_tags() -> set[str]:
+        consumers = management.get(f"/api/consumers/{quote(vhost, safe='')}")
+        return {consumer["consumer_tag"] for consumer in consumers}
+
     with IdClient(fleet.amqp_url) as client:
         client.next_id("test_business")
-        vhost = urlsplit(fleet.amqp_url).path[1:]
-        management = Management(management_url)
-        pid = fleet.workers[0].pid
-        for _ in range(200):
-            connections = [c for c in management.get("/api/connections") if c["vhost"] == vhost]
-            consumers = management.get(f"/api/consumers/{quote(vhost, safe='')}")
-            names = {str(c.get("user_provided_name")) for c in connections}
-            tags = {str(c["consumer_tag"]) for c in consumers}
-            if any("idalloc client" in name for name in names) and len(tags) >= 2:
-                break
-            time.sleep(0.1)
-    assert any(n.startswith("idalloc worker ") and n.endswith(f":{pid}") for n in names)
-    assert any(n.startswith("idalloc client ") for n in names)
-    assert {t.rpartition(" ")[2] for t in tags} >= {"alloc", "health"}
-    assert all(t.startswith("idalloc worker ") for t in tags if t.endswith(("alloc", "health")))
-    products = {c["client_properties"].get("product") for c in connections}
-    assert "idalloc" in products
+        wait_until(lambda: connected("client", os.getpid()))
+        wait_until(lambda: connected("worker", fleet.workers[0].pid))
+        [worker_name] = connected("worker", fleet.workers[0].pid)
+        wait_until(lambda: {f"{worker_name} alloc", f"{worker_name} health"} <= consumer_tags())
 
 
 def test_sigterm_drains(fleet: Fleet, worker: ForeignClient) -> None:

@@ -119,6 +119,19 @@ class Bench:
         )
         self.connection: Any = FakeConnection()
 
+    def taken(self) -> None:
+        """Have the broker say that the last message is with its queue."""
+        channel: FakeChannel = self.connection.last
+        channel.confirm(len(channel.published))
+
+    def not_taken(self, *, missing: bool) -> None:
+        """Have the broker say that the last message is not: its queue is missing, or full."""
+        channel: FakeChannel = self.connection.last
+        number = len(channel.published)
+        if missing:
+            channel.return_message(number - 1)
+        channel.confirm(number, ack=missing)
+
     def later(self) -> None:
         """Let what was put off come."""
         due, self.loop.later = self.loop.later, []
@@ -204,26 +217,56 @@ def test_a_confirm_may_stand_for_several(bench: Bench) -> None:
     assert bench.session.finished == first + second + third
 
 
-def test_a_message_that_was_returned_or_refused_is_answered_with_an_error(bench: Bench) -> None:
-    """The queue is missing, or stays full: its caller hears it, and may ask again."""
+@pytest.mark.parametrize("missing", [False, True])
+def test_a_message_that_its_queue_does_not_take_is_answered_with_an_error(
+    bench: Bench, *, missing: bool
+) -> None:
+    """The queue stays full, or missing: its caller hears it, and may ask again."""
     channel = bench.open()
-    missing, full = bench.add(2), bench.add()
-    channel.return_message(0)
-    channel.confirm(1)
-    bench.now += LONGEST / 2
-    channel.confirm(2, ack=False)
-    assert [delivery for delivery, _ in bench.responder.refused] == missing
+    bench.add()
+    bench.taken()
+    refused = bench.add(2)
+    bench.not_taken(missing=missing)
     bench.now += LONGEST
+    assert bench.responder.refused == []
     bench.later()
-    channel.confirm(3, ack=False)
-    assert [delivery for delivery, _ in bench.responder.refused] == missing + full
-    assert [refusal.code for _, refusal in bench.responder.refused] == [
-        RespCode.NO_AVAILABLE_ID,
-        RespCode.NO_AVAILABLE_ID,
-        RespCode.BUSY,
-    ]
+    assert len(channel.published) == 3
+    bench.not_taken(missing=missing)
+    assert [delivery for delivery, _ in bench.responder.refused] == refused
+    code = RespCode.NO_AVAILABLE_ID if missing else RespCode.BUSY
+    assert {refusal.code for _, refusal in bench.responder.refused} == {code}
     assert all(refusal.retry_after for _, refusal in bench.responder.refused)
-    assert bench.session.finished == []
+
+
+def test_a_request_is_passed_on_again_while_its_queue_may_be_about_to_be_declared(
+    bench: Bench,
+) -> None:
+    """A worker that starts on a fresh broker, or after the queue was deleted, declares it."""
+    bench.open()
+    for _ in range(2):
+        added = bench.add()
+        bench.not_taken(missing=True)
+        bench.later()
+        bench.taken()
+        assert bench.session.finished[-1:] == added
+        bench.now += 2 * LONGEST
+    assert bench.responder.refused == []
+
+
+def test_nobody_waits_for_a_queue_that_stays_missing(bench: Bench) -> None:
+    """Nor does the broker return the same requests over and over; another connection may help."""
+    bench.open()
+    bench.add(seconds=60)
+    bench.not_taken(missing=True)
+    bench.now += LONGEST + 0.1
+    late = bench.add(seconds=60)
+    bench.not_taken(missing=True)
+    assert [delivery for delivery, _ in bench.responder.refused] == late
+    bench.forwarder.lose()
+    bench.open()
+    bench.add(seconds=60)
+    bench.not_taken(missing=True)
+    assert len(bench.responder.refused) == 1
 
 
 def test_a_request_is_passed_on_again_while_its_queue_is_full(bench: Bench) -> None:

@@ -27,7 +27,7 @@ from idalloc_worker.ordered._bundles import (
     bundled,
     encode_bundle,
 )
-from idalloc_worker.ordered._second_tries import SecondTries
+from idalloc_worker.ordered._second_tries import LONGEST, SecondTries
 from idalloc_worker.requests import Delivery
 from idalloc_worker.rights import FleetUsers
 from idalloc_worker.tags import QUEUES
@@ -124,6 +124,8 @@ class Forwarder:
         """Partitions of which the broker has taken something over the present channel."""
         self._reopened_at = -inf
         self._returned: set[int] = set()
+        self._missing_since: dict[int, float] = {}
+        """Partitions whose queue was missing, and took nothing since."""
         self._second_tries = SecondTries(loop.call_later, clock, self.add)
         self._on_idle: Callable[[], None] | None = None
 
@@ -136,6 +138,7 @@ class Forwarder:
         """Forget everything: the connection is gone, and the broker delivers the requests anew."""
         self._waiting.clear()
         self._second_tries.clear()
+        self._missing_since.clear()
         self._forget_unconfirmed()
         self._channels.disconnect()
         self._tell_idle()
@@ -249,20 +252,21 @@ class Forwarder:
         method = frame.method
         taken = isinstance(method, Basic.Ack)
         settled = self._confirms.settle(method.delivery_tag, multiple=method.multiple)
-        if taken:
-            self._took.update(sent.partition for sent in settled.values())
         for number, sent in settled.items():
-            refusal = None if taken else _NOT_TAKEN
+            refusal, again = (None, False) if taken else (_NOT_TAKEN, True)
             if number in self._returned:
                 self._returned.discard(number)
-                refusal = _NOT_ROUTED
+                refusal, again = _NOT_ROUTED, self._may_come(sent.partition)
+            elif taken:
+                self._took.add(sent.partition)
+                self._missing_since.pop(sent.partition, None)
             for delivery in sent.deliveries:
                 if refusal is None:
                     self._second_tries.forget(delivery)
                     delivery.session.finish(delivery)
                     if delivery.trace is not None:
                         delivery.trace.end("forwarded")
-                elif refusal is not _NOT_TAKEN or not self._second_tries.admits(delivery):
+                elif not (again and self._second_tries.admits(delivery)):
                     self._second_tries.forget(delivery)
                     self._events[Event.UNROUTABLE] += 1
                     self._responder.answer(delivery, refusal)
@@ -270,6 +274,14 @@ class Forwarder:
         if not taken and strange and self._clock() - self._reopened_at > REOPENED_AT_MOST:
             self._pass_on_again()
         self._tell_idle()
+
+    def _may_come(self, partition: int) -> bool:
+        """Whether a queue that is missing may be about to be declared: a worker that starts does.
+
+        Where it stays missing, nobody waits for it.
+        """
+        now = self._clock()
+        return now - self._missing_since.setdefault(partition, now) <= LONGEST
 
     def _forget_unconfirmed(self) -> list[_Sent]:
         self._returned.clear()

@@ -1,6 +1,7 @@
-"""Requests whose queue was full, and that are passed on again: perhaps a caller is filling it.
+"""Requests that their queue did not take, and that are passed on again.
 
-Each is tried for two seconds, and not too many at a time: past that, the answer is BUSY at once.
+Perhaps a caller is filling it, or a worker that starts is about to declare it. Each is tried for
+two seconds, and not too many at a time: past that, the answer is an error at once.
 """
 
 import random
