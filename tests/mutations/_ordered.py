@@ -105,8 +105,36 @@ ORDERED: Final = (
     Rule(
         "A request that the broker did not take is answered with an error.",
         _FORWARDER,
-        "refusal = None if taken else _NOT_TAKEN",
-        "refusal = None",
+        "refusal, again = (None, False) if taken else (_NOT_TAKEN, True)",
+        "refusal, again = None, False",
+        ("tests/unit/ordered/test_forwarder.py",),
+    ),
+    Rule(
+        "A request is passed on again while its queue may be about to be declared.",
+        _FORWARDER,
+        "refusal, again = _NOT_ROUTED, self._may_come(sent.partition)",
+        "refusal, again = _NOT_ROUTED, False",
+        ("tests/unit/ordered/test_forwarder.py",),
+    ),
+    Rule(
+        "No request waits for a queue that stays missing.",
+        _FORWARDER,
+        "        return now - self._missing_since.setdefault(partition, now) <= LONGEST\n",
+        "        return True\n",
+        ("tests/unit/ordered/test_forwarder.py",),
+    ),
+    Rule(
+        "A queue that took something was not missing all the time.",
+        _FORWARDER,
+        "                self._missing_since.pop(sent.partition, None)\n",
+        "",
+        ("tests/unit/ordered/test_forwarder.py",),
+    ),
+    Rule(
+        "Another connection may find the queue that was missing.",
+        _FORWARDER,
+        "        self._missing_since.clear()\n",
+        "",
         ("tests/unit/ordered/test_forwarder.py",),
     ),
     Rule(
