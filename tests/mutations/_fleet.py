@@ -4,6 +4,7 @@ from typing import Final
 
 from tests.mutations._rule import SIMULATION, Rule
 
+_GREETINGS = "worker/idalloc_worker/fleet/_greetings.py"
 _FLEET = "worker/idalloc_worker/fleet/_fleet.py"
 _CLAIMS = "worker/idalloc_worker/fleet/_claims.py"
 _MARKS = "worker/idalloc_worker/marks/_marks.py"
@@ -159,16 +160,16 @@ FLEET: Final = (
     ),
     Rule(
         "One greeting that is refused may be an accident: only several are done without.",
-        _FLEET,
-        "if self._failed_greetings >= _GREETINGS:",
-        "if True:",
+        _GREETINGS,
+        "return self._failed >= _MOST_FAILED",
+        "return True",
         (_UNIT,),
     ),
     Rule(
         "A greeting that succeeds makes the next failure a first one.",
-        _FLEET,
-        "self._failed_greetings, self._greeted_at = 0, self._clock()",
-        "self._greeted_at = self._clock()",
+        _GREETINGS,
+        "        self._failed = 0\n\n    def failed",
+        "\n    def failed",
         (_UNIT,),
     ),
     # Overlaps

@@ -5,6 +5,7 @@ from typing import Final
 from tests.mutations._rule import SIMULATION, Rule
 
 _FLEET = "worker/idalloc_worker/fleet/_fleet.py"
+_GREETINGS = "worker/idalloc_worker/fleet/_greetings.py"
 _MEMORY = "worker/idalloc_worker/marks/_memory.py"
 _STREAM = "worker/idalloc_worker/marks/_marks_stream.py"
 _LOG = "worker/idalloc_worker/marks/_snapshot_log.py"
@@ -26,13 +27,13 @@ MEMORY: Final = (
         _FLEET,
         """\
             self._state = FleetState.READING
-            self._failed_greetings, self._greeted_at = 0, self._clock()
+            self._greetings.confirmed()
             self._channel.works()
             self.memory.connect(self._channel.connection)
 """,
         """\
             self._state = FleetState.GATHERING
-            self._failed_greetings, self._greeted_at = 0, self._clock()
+            self._greetings.confirmed()
             self._channel.works()
             self.memory.connect(self._channel.connection)
             self._begin(generation)
@@ -41,9 +42,16 @@ MEMORY: Final = (
     ),
     Rule(
         "What was on its way when a worker bound its queue is in the stream before it begins.",
-        _FLEET,
-        "pause = max(self._greeted_at + _GATHER - self._clock(), 0.0)",
-        "pause = self._begin(generation) or 0.0",
+        _GREETINGS,
+        "pause = max(ON_ITS_WAY, self._confirmed - self._began)",
+        "pause = self._confirmed - self._began",
+        (_UNIT,),
+    ),
+    Rule(
+        "A broker that was slow with the greeting is given as long for what is on its way.",
+        _GREETINGS,
+        "pause = max(ON_ITS_WAY, self._confirmed - self._began)",
+        "pause = ON_ITS_WAY",
         (_UNIT,),
     ),
     Rule(

@@ -268,11 +268,25 @@ def test_what_is_on_its_way_is_waited_for(bench: Bench) -> None:
     bench.connect()
     bench.confirm()
     bench.read(snapshot())
+    bench.pass_time(0.05)
     assert not bench.fleet.able
     bench.memory.on_stream_message(claim_of("other", 10, 20), 101, from_fleet=True)
-    bench.pass_time(0.3)
+    bench.pass_time(0.1)
     assert bench.fleet.able
     assert bench.fleet.marks.mark("order") == 20
+
+
+def test_a_slow_broker_is_given_more_time_for_what_is_on_its_way(bench: Bench) -> None:
+    """As long again as it took for the greeting."""
+    bench.connect()
+    bench.pass_time(0.7)
+    bench.confirm()
+    bench.pass_time(0.2)
+    bench.read(snapshot())
+    bench.pass_time(0.45)
+    assert not bench.fleet.able
+    bench.pass_time(0.1)
+    assert bench.fleet.able
 
 
 def test_an_answer_to_a_hello_is_no_snapshot(bench: Bench) -> None:

@@ -22,6 +22,7 @@ from idalloc_schemas import (
 from idalloc_worker.counters import Event, Events
 from idalloc_worker.fleet._claims import Claim, Claims
 from idalloc_worker.fleet._echoes import Echoes
+from idalloc_worker.fleet._greetings import Greetings
 from idalloc_worker.fleet._own_messages import OwnMessages
 from idalloc_worker.fleet._state import FleetState
 from idalloc_worker.marks import (
@@ -44,7 +45,6 @@ _GATHER = 0.25  # seconds for the others to begin to answer a hello; alone, this
 _GATHER_LONGEST = 2.0  # seconds for those that have begun to come to an end
 _SETTLE_LONGEST = 15.0  # seconds after which requests are taken, with the fleet or without
 _MUTE_AFTER = 1.0  # seconds without a confirm after which nothing more is reserved
-_GREETINGS = 5  # that the broker refuses, one after the other, until it is done without
 _RESTART_AFTER = 5.0  # seconds after which another channel is tried, or it is done without
 _GREETED_AFTER = 2.0  # of a greeting: requests wait for it, and a frozen node may hold it up
 
@@ -93,8 +93,7 @@ class Fleet:
         self.forget = self._claims.forget
         self._answering: set[str] = set()  # workers whose marks are coming in
         self._asked = False  # whether the others may answer, each straight to this worker
-        self._failed_greetings = 0
-        self._greeted_at = 0.0
+        self._greetings = Greetings(clock)
         self._generation = 0
         self._on_settled: Callback | None = None
 
@@ -235,8 +234,8 @@ class Fleet:
         self._asked = False
         self._generation += 1
         generation = self._generation
-        greeting = Echo(worker=self.key, number=0)
-        self.publish(greeting.encode(), lambda: self._on_greeted(generation))
+        self._greetings.begin()
+        self.publish(Echo(worker=self.key, number=0).encode(), lambda: self._on_greeted(generation))
         self._watch_silence(generation)
 
     def _watch_silence(self, generation: int) -> None:
@@ -258,7 +257,7 @@ class Fleet:
         """Read what the broker remembers."""
         if generation == self._generation:
             self._state = FleetState.READING
-            self._failed_greetings, self._greeted_at = 0, self._clock()
+            self._greetings.confirmed()
             self._channel.works()
             self.memory.connect(self._channel.connection)
 
@@ -272,8 +271,7 @@ class Fleet:
             # A broker that crashed may have lost what was said last.
             self.memory.repeat_own()
             # What was on its way to a queue of old when ours was bound is in the stream by then.
-            pause = max(self._greeted_at + _GATHER - self._clock(), 0.0)
-            self._call_later(pause, lambda: self._begin(generation))
+            self._call_later(self._greetings.pause, lambda: self._begin(generation))
         else:
             self._gather(generation)
 
@@ -310,10 +308,8 @@ class Fleet:
 
     def _on_greeting_failed(self, weight: int, reason: str) -> None:
         """Do without where one greeting after the other does not get through."""
-        if self._state is FleetState.GREETING:
-            self._failed_greetings += weight
-            if self._failed_greetings >= _GREETINGS:
-                self.on_fleet_refused(reason)
+        if self._state is FleetState.GREETING and self._greetings.failed(weight):
+            self.on_fleet_refused(reason)
 
     def on_fleet_lost(self) -> None:
         """Let claims wait for the next channel; nobody knows what became of their messages."""
