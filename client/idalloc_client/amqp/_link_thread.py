@@ -8,9 +8,7 @@ import time
 from collections import deque
 from typing import Any
 
-from pika.adapters.select_connection import IOLoop
-
-from idalloc_client.amqp._io import Callback
+from idalloc_client.amqp._io import Callback, new_loop
 from idalloc_client.amqp._link import Link, LinkHandler
 from idalloc_client.amqp._url import Brokers
 
@@ -96,11 +94,11 @@ class LinkThread:
 
 
 class _LateLoop:
-    """pika's loop, which takes its descriptors at the first use: when `start` adds a waker."""
+    """A loop that takes its descriptors at the first use: when `start` adds a waker."""
 
     def __getattr__(self, name: str) -> Any:
         # No cached_property: before Python 3.12 it has a lock, which a child may get locked.
-        loop = self.__dict__.get("_opened") or self.__dict__.setdefault("_opened", IOLoop())
+        loop = self.__dict__.get("_opened") or self.__dict__.setdefault("_opened", new_loop())
         value = getattr(loop, name)
         setattr(self, name, value)  # found at once from now on
         return value
@@ -115,7 +113,7 @@ class _Waker:
         self._receiver, self._sender = socket.socketpair()
         self._receiver.settimeout(0)
         self._sender.settimeout(0)
-        loop.add_handler(self._receiver.fileno(), self._on_readable, IOLoop.READ)
+        loop.add_handler(self._receiver.fileno(), self._on_readable, loop.READ)
 
     def wake(self) -> None:
         """Have `on_wake` called on the loop; from any thread."""

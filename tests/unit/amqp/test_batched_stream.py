@@ -16,6 +16,7 @@ from pika.adapters.utils.selector_ioloop_adapter import SelectorIOServicesAdapte
 from idalloc_client.amqp._io._asyncio_loop import AsyncioSelectorLoop
 from idalloc_client.amqp._io._batched_io import _BatchingProtocol
 from idalloc_client.amqp._io._batched_stream import TcpStream, TlsStream
+from idalloc_client.amqp._io._epoll_loop import new_loop
 from idalloc_client.amqp._io._write_batch import WriteBatch
 
 
@@ -321,9 +322,12 @@ def test_a_reset_behind_the_last_data_on_uvloop(bench: Bench) -> None:
     assert bench.protocol.received == [b"last words"]
 
 
-def test_a_reset_behind_the_last_data_on_the_loop_of_pika(bench: Bench) -> None:
+@pytest.mark.parametrize("loop_of", [IOLoop, new_loop])
+def test_a_reset_behind_the_last_data_on_the_loop_of_a_thread(
+    bench: Bench, loop_of: Callable[[], Any]
+) -> None:
     """It tells of a broken descriptor until somebody has noticed."""
-    loop = IOLoop()
+    loop = loop_of()
     bench.protocol.on_lost = loop.stop
     stream = (SelectorIOServicesAdapter(loop), bench.ours, bench.protocol, bench.batch)
     bench.stream = TcpStream(*stream, tells_once=False)

@@ -30,7 +30,7 @@ def test_our_streams_work_with_this_pika(caplog: pytest.LogCaptureFixture) -> No
 
 
 def test_resets_behind_data_are_looked_for_where_the_loop_tells_once() -> None:
-    """That of uvloop does; pika's loop, on which workers run, tells until somebody has noticed."""
+    """That of uvloop does; the loop that workers run on tells until somebody has noticed."""
     compatibility = Compatibility()
 
     def tells_once(loop: Any) -> bool:
@@ -39,8 +39,8 @@ def test_resets_behind_data_are_looked_for_where_the_loop_tells_once() -> None:
 
     with asyncio.Runner() as runner:
         assert tells_once(AsyncioSelectorLoop(runner.get_loop()))
-    with contextlib.closing(_LateLoop()) as pikas:
-        assert not tells_once(pikas)
+    with contextlib.closing(_LateLoop()) as loop:
+        assert not tells_once(loop)
 
 
 @pytest.mark.parametrize(

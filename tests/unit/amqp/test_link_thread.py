@@ -69,7 +69,7 @@ def test_descriptors_are_taken_by_the_start(monkeypatch: pytest.MonkeyPatch) -> 
 
     nobody: Any = None
     with monkeypatch.context() as patch:
-        patch.setattr(_link_thread, "IOLoop", no_more)
+        patch.setattr(_link_thread, "new_loop", no_more)
         patch.setattr(socket, "socketpair", no_more)
         thread = LinkThread([pika.ConnectionParameters("127.0.0.1", 1)], nobody, "test-link")
         thread.post(lambda: None)

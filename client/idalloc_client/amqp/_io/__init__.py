@@ -5,6 +5,7 @@
 
 from idalloc_client.amqp._io._asyncio_loop import AsyncioSelectorLoop
 from idalloc_client.amqp._io._channel import MessageChannel, PikaChannel
+from idalloc_client.amqp._io._epoll_loop import new_loop
 from idalloc_client.amqp._io._frames import Envelope, Properties
 from idalloc_client.amqp._io._guarded_loop import Callback, SelectorLoop
 from idalloc_client.amqp._io._link_io import THIS_PROCESS, Compatibility, LinkIO
@@ -24,6 +25,7 @@ __all__ = [
     "Properties",
     "SelectorLoop",
     "ignore_message_headers",
+    "new_loop",
     "stream_offset",
     "user_of",
 ]

@@ -7,10 +7,11 @@ import contextlib
 import socket
 from typing import Any
 
-from pika.adapters.select_connection import IOLoop
 from pika.adapters.utils.nbio_interface import AbstractStreamProtocol
 
 from idalloc_client.amqp._io._batched_io import BatchedIO
+from idalloc_client.amqp._io._epoll_loop import new_loop
+from idalloc_client.amqp._io._guarded_loop import SelectorLoop
 
 _HEARTBEAT = b"\x08\x00\x00\x00\x00\x00\x00\xce"
 _ANSWER = [b"two writes", b", one piece"]
@@ -25,7 +26,7 @@ def check_compatibility() -> None:
     """Connect, receive, answer and close. Raises whatever goes wrong."""
     with contextlib.ExitStack() as closing:
         ours, theirs = map(closing.enter_context, socket.socketpair())
-        loop = IOLoop()
+        loop = new_loop()
         closing.callback(loop.close)
         ours.settimeout(0)
         theirs.settimeout(_LIMIT)
@@ -40,7 +41,7 @@ def check_compatibility() -> None:
 class _BothEnds(AbstractStreamProtocol):
     """Plays pika's connection, and the broker at the other end."""
 
-    def __init__(self, loop: IOLoop, theirs: socket.socket) -> None:
+    def __init__(self, loop: SelectorLoop, theirs: socket.socket) -> None:
         self._loop = loop
         self._theirs = theirs
         self._stream: Any = None
