@@ -7,6 +7,7 @@ notice.
 from tests.mutations._client import CLIENT
 from tests.mutations._engine import ENGINE
 from tests.mutations._fleet import FLEET
+from tests.mutations._frames import FRAMES
 from tests.mutations._loops import LOOPS
 from tests.mutations._memory import MEMORY
 from tests.mutations._ordered import ORDERED
@@ -32,6 +33,7 @@ RULES: tuple[Rule, ...] = (
     *ORDERED,
     *CLIENT,
     *LOOPS,
+    *FRAMES,
     *PROBES,
     *TRACES,
     *TOOLS,

@@ -68,7 +68,5 @@ class SimMessageChannel(MessageChannel):
         consumer = Consumer(self._sim, consumer_tag, auto_ack, take)
         self._sim.consume(queue, consumer, arguments, callback)
 
-    def _callback_for(
-        self, consumer_tag: str, on_delivery: Any, *, tell_exchange: bool
-    ) -> Callable[..., None]:
+    def _callback_for(self, on_delivery: Any, *, tell_exchange: bool) -> Callable[..., None]:
         raise NotImplementedError

@@ -80,12 +80,13 @@ class Below(AbstractStreamTransport):
 
     def __init__(self) -> None:
         self.written: list[bytes] = []
+        self.aborted = False
 
     def write(self, data: bytes) -> None:
         self.written.append(data)
 
     def abort(self) -> None:
-        raise NotImplementedError
+        self.aborted = True
 
     def get_protocol(self) -> AbstractStreamProtocol:
         raise NotImplementedError
@@ -239,6 +240,17 @@ def test_what_is_written_to_a_lost_connection_with_tls_is_dropped() -> None:
     assert below.written == [b"before"]
     assert inner.lost == [None]
     assert isinstance(inner.transport, TlsStream)
+
+
+def test_an_abort_with_tls_drops_what_was_not_sent() -> None:
+    """And what is written later; pika's own stream below closes the connection."""
+    services, below = Services(), Below()
+    stream = TlsStream(services, below, Protocol(), WriteBatch())
+    stream.write(b"before")
+    stream.abort()
+    stream.write(b"after")
+    services.turn()
+    assert (below.written, below.aborted) == ([], True)
 
 
 def test_an_abort_after_a_failure(bench: Bench) -> None:

@@ -10,8 +10,14 @@ import pika.spec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pika.exceptions import (
+    AMQPError,
+    BodyTooLongError,
+    InvalidFrameError,
+    UnexpectedFrameError,
+)
 
-from idalloc_client.amqp._io._delivery_reader import DeliveryReader
+from idalloc_client.amqp._io._delivery_reader import ConsumerError, DeliveryReader
 from idalloc_client.amqp._io._frames import (
     FRAME_HEADER,
     FRAME_OVERHEAD,
@@ -195,7 +201,6 @@ def test_deliveries_are_taken_and_the_rest_is_passed_on(
     reader.feed(stream, cuts)
     assert reader.taken == expected
     assert reader.passed == passed
-    assert reader.reader.taken == len(stream) - len(passed)
 
 
 def test_messages_of_two_channels_may_interleave() -> None:
@@ -257,19 +262,96 @@ def test_a_message_is_read_as_if_it_were_the_first(place: int, other: int) -> No
     odd = bytearray(delivery(2))
     odd[place % len(odd)] = other
     alone = Reader()
-    with contextlib.suppress(struct.error):
+    with contextlib.suppress(struct.error, AMQPError):
         alone.feed(bytes(odd), [])
-    with contextlib.suppress(struct.error):
+    with contextlib.suppress(struct.error, AMQPError):
         reader.feed(first + bytes(odd), [])
     assert reader.taken[1:] == alone.taken
     assert reader.passed == alone.passed
 
 
-def test_the_brokers_protocol_header_is_passed_on() -> None:
+@pytest.mark.parametrize("cut", range(9))
+def test_the_brokers_protocol_header_is_passed_on(cut: int) -> None:
     """It is no frame: the broker says which version it speaks, and hangs up."""
+    passed: list[bytes] = []
+    reader = DeliveryReader(passed.append)
+    header = b"AMQP\0\0\x09\x01"
+    reader.feed(header[:cut])
+    reader.feed(header[cut:])
+    assert [piece for piece in passed if piece] == [header]
+
+
+def pieces(number: int, channel: int, tag: str, size: int, *bodies: bytes) -> list[bytes]:
+    """Write a delivery's frames; its header says `size` bytes."""
+    method = pika.spec.Basic.Deliver(tag, number, False, "", "key")  # noqa: FBT003
+    return [
+        pika.frame.Method(channel, method).marshal(),
+        pika.frame.Header(channel, size, pika.spec.BasicProperties()).marshal(),
+        *(pika.frame.Body(channel, body).marshal() for body in bodies),
+    ]
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["the first of its kind", "a later one"])
+@pytest.mark.parametrize(
+    ("broken", "error"),
+    [
+        (pieces(2, 1, "mine", 2, b"12345"), BodyTooLongError),
+        (pieces(2, 1, "mine", 2, b"1", b"23"), BodyTooLongError),
+        (pieces(2, 1, "mine", 1, b"1")[::2], UnexpectedFrameError),
+        ([delivery(2)[:-1] + b"x"], InvalidFrameError),
+        ([pika.frame.Heartbeat().marshal()[:-1] + b"x"], InvalidFrameError),
+    ],
+    ids=["body", "second body", "no header", "end", "end of pika's"],
+)
+def test_what_is_no_amqp_ends_the_connection(
+    broken: list[bytes],
+    error: type[Exception],
+    known: bool,  # noqa: FBT001
+) -> None:
+    """As with pika: nothing that follows can be trusted, and nothing of it is delivered."""
     reader = Reader()
-    reader.reader.feed(b"AMQP\0\0\x09\x01")
-    assert reader.passed == b"AMQP\0\0\x09\x01"
+    if known:
+        reader.feed(delivery(1), [])
+    with pytest.raises(error):
+        reader.feed(b"".join(broken), [])
+    assert [tag for tag, *_ in reader.taken] == [1] * known
+
+
+def test_what_a_consumer_raises_is_told_as_its_own() -> None:
+    """It says nothing about what was read: as the first of its kind, and as a later one."""
+
+    def fail(*_: object) -> None:
+        raise TypeError("a bug")
+
+    reader = DeliveryReader(lambda _: None)
+    reader.take(1, b"mine", fail)
+    for number in (1, 2):
+        with pytest.raises(ConsumerError) as raised:
+            reader.feed(delivery(number))
+        assert isinstance(raised.value.cause, TypeError)
+
+
+def test_other_channels_keep_their_consumers_when_one_ends() -> None:
+    reader = Reader()
+    reader.reader.take(2, b"mine", reader._take)
+    reader.reader.forget(1)
+    reader.feed(b"".join(pieces(5, 2, "mine", 1, b"x") + pieces(6, 1, "mine", 1, b"y")), [])
+    assert [tag for tag, *_ in reader.taken] == [5]
+    assert reader.passed == b"".join(pieces(6, 1, "mine", 1, b"y"))
+
+
+def test_only_who_asks_is_told_the_exchange() -> None:
+    """Not another consumer of the channel, nor who has its number, and its tag, later."""
+    reader, other = Reader(), Reader()
+    reader.reader.take(1, b"mine", reader._take, tell_exchange=True)
+    reader.reader.take(1, b"other", other._take)
+    reader.feed(delivery(1, exchange="one") + b"".join(pieces(2, 1, "other", 1, b"x")), [])
+    assert [found.exchange for _, _, found, _ in reader.taken] == [b"one"]
+    assert [found.exchange for _, _, found, _ in other.taken] == [None]
+    reader.reader.forget(1)
+    reader.reader.take(1, b"mine", reader._take)
+    reader.feed(delivery(3, exchange="three"), [])
+    assert reader.taken[-1][2].exchange is None
 
 
 @given(st.binary(max_size=60), st.integers(0, 0xFFFF))
@@ -279,6 +361,21 @@ def test_properties_that_are_no_properties_do_no_harm(rubbish: bytes, flags: int
     size, found = read_content_header(payload)
     assert size == 7
     assert isinstance(found, Properties)
+
+
+@pytest.mark.parametrize(
+    ("flags", "values"),
+    [
+        (0x8001, b"\x01x\0\0"),  # more flags follow
+        (0x8000, b"\x05ab"),
+        (0x2000, b"\0\0\0\x09ab"),
+        (0x0040, b"1234"),
+    ],
+    ids=["more flags", "string", "table", "timestamp"],
+)
+def test_properties_that_end_beyond_their_frame_are_none(flags: int, values: bytes) -> None:
+    payload = b"\x00\x3c\x00\x00" + bytes(8) + flags.to_bytes(2, "big") + values
+    assert read_content_header(payload) == (0, Properties())
 
 
 def test_a_message_without_a_body_arrives() -> None:

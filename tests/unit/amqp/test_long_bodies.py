@@ -82,6 +82,40 @@ def test_a_consumer_gets_a_stand_in_and_the_other_messages(
     assert (reader.passed, reader.most <= LIMIT) == (b"", True)
 
 
+def frames(consumer: str, size: int, channel: int = 1) -> list[bytes]:
+    """Write the frames of a delivery, each by itself."""
+    deliver = pika.spec.Basic.Deliver(consumer, 7, False, "", "key")  # noqa: FBT003
+    return [
+        pika.frame.Method(channel, deliver).marshal(),
+        pika.frame.Header(channel, size, pika.spec.BasicProperties()).marshal(),
+        *[pika.frame.Body(channel, b"x" * PIECE).marshal()] * (size // PIECE),
+    ]
+
+
+def test_only_the_bodies_of_its_own_channel_are_kept_from_pika() -> None:
+    """Frames of another channel may stand between them."""
+    reader = Reader()
+    long, short = frames("other", 10 * PIECE), frames("other", 2 * PIECE, channel=2)
+    reader.feed(b"".join(long[:3] + short + long[3:]), [])
+    assert reader.passed == long[0] + frames("other", 0)[1] + b"".join(short)
+
+
+@pytest.mark.parametrize("forgotten", [False, True])
+def test_a_message_after_one_that_was_cut_off_is_whole(forgotten: bool) -> None:  # noqa: FBT001
+    """Its channel ended in the middle of it, or its broker went on to the next message."""
+    reader = Reader()
+    reader.feed(b"".join(frames("other", 10 * PIECE)[:4]), [])
+    if forgotten:
+        reader.reader.forget(1)
+        reader.passed = b""
+        rest = frames("other", 2 * PIECE)[2:]  # pika says what it thinks of a body alone
+    else:
+        reader.passed = b""
+        rest = frames("other", 2 * PIECE)
+    reader.feed(b"".join(rest), [])
+    assert reader.passed == b"".join(rest)
+
+
 @given(lengths, cuts)
 def test_pika_gets_such_a_message_without_its_body(sizes: list[int], cuts: list[int]) -> None:
     """It would put it together, whoever it is for."""

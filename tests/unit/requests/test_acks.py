@@ -175,6 +175,11 @@ def test_replies_are_told_of_in_their_turn() -> None:
     loop.acks.replied.append(0.5)
     loop.answer(1)
     assert loop.replied == [[0.5]]
+    loop.broker.is_open = False  # what was written then has not left
+    loop.acks.replied.append(0.7)
+    loop.acks.flush_soon()
+    loop.end_turn()
+    assert loop.replied == [[0.5]]
 
 
 @pytest.mark.parametrize(("prefetch", "most"), [(1, 1), (15, 1), (80, 10), (2666, 64)])

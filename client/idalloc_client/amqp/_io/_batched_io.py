@@ -20,7 +20,7 @@ from pika.channel import Channel
 from idalloc_client.amqp._io._asyncio_loop import AsyncioSelectorLoop
 from idalloc_client.amqp._io._batched_stream import BatchedStream, TcpStream, TlsStream
 from idalloc_client.amqp._io._channel import FastChannel, MessageChannel
-from idalloc_client.amqp._io._delivery_reader import DeliveryReader
+from idalloc_client.amqp._io._delivery_reader import ConsumerError, DeliveryReader
 from idalloc_client.amqp._io._guarded_loop import Callback, GuardedLoop, SelectorLoop
 from idalloc_client.amqp._io._write_batch import WriteBatch
 
@@ -76,11 +76,15 @@ class BatchedIO(SelectorIOServicesAdapter):
         """Handle what was read, and send what that makes to be sent in one piece."""
         try:
             with self.write_batch:
-                protocol.reader.feed(data)
-                self._after_read()
+                try:
+                    protocol.reader.feed(data)
+                finally:  # what was answered is acknowledged, too
+                    self._after_read()
+        except ConsumerError as error:
+            raise error.cause from None  # to the stream, which closes the connection
         except Exception as error:
             self._on_doubt(self, error)
-            raise  # to the stream, which closes the connection
+            raise
 
     def create_streaming_connection(
         self,
@@ -147,11 +151,15 @@ class _BatchingProtocol(AbstractStreamProtocol):
         return self.inner.eof_received()
 
     def data_received(self, data: bytes) -> None:
-        """Handle what is ours, and pass the rest on."""
+        """Handle what is ours, and pass the rest on.
+
+        Each byte counts as it comes: pika counts what it sees, whole frames.
+        """
+        connection = self.counts_for
+        before = 0 if connection is None else connection.bytes_received
         self._io.take_in(self, data)
-        if self.reader.taken and self.counts_for is not None:
-            self.counts_for.bytes_received += self.reader.taken
-            self.reader.taken = 0
+        if connection is not None:
+            connection.bytes_received = before + len(data)
 
 
 class _TcpConnect(AbstractIOReference):

@@ -123,7 +123,7 @@ class TcpStream(BatchedStream):
         super().__init__(services, protocol, batch)
         self._socket = sock
         self._tells_once = tells_once
-        self._unsent: deque[bytes] = deque()  # what the socket did not take
+        self._unsent: deque[memoryview] = deque()  # what the socket did not take
         self._reason: BaseException | None = None
         services.set_reader(sock.fileno(), self._on_readable)
 
@@ -174,11 +174,11 @@ class TcpStream(BatchedStream):
 
     def _send(self, data: bytes) -> None:
         if self._unsent:  # the loop says when the socket takes more
-            self._unsent.append(data)
+            self._unsent.append(memoryview(data))
             return
         sent = self._try(data)
         if self._open and sent < len(data):
-            self._unsent.append(data[sent:])
+            self._unsent.append(memoryview(data)[sent:])
             self._services.set_writer(self._socket.fileno(), self._on_writable)
 
     def _on_writable(self) -> None:
@@ -191,7 +191,7 @@ class TcpStream(BatchedStream):
         if self._open:
             self._services.remove_writer(self._socket.fileno())
 
-    def _try(self, data: bytes) -> int:
+    def _try(self, data: bytes | memoryview) -> int:
         """Send as much as the socket takes; return how many bytes that is."""
         try:
             return self._socket.send(data)

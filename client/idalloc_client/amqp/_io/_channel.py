@@ -35,14 +35,15 @@ class MessageChannel(ABC):
     """Publishes, acknowledges and consumes; it belongs to the thread of its link.
 
     All else is asked of `pika_channel`. Both may be used side by side: bytes leave in the order of
-    the calls.
+    the calls, but for requests that pika keeps back until an earlier one is answered. Whoever
+    writes has looked whether it `is_open`.
     """
 
     leaves_cycles = False
     """Whether messages leave objects behind that only the garbage collector frees."""
 
     exchange = b""
-    """Where `publish` publishes to; set before the first message. Replies have no choice."""
+    """Where `publish` and `reply` publish to; set before the first message."""
 
     def __init__(self, channel: Channel) -> None:
         self.pika_channel = channel
@@ -102,16 +103,20 @@ class MessageChannel(ABC):
     ) -> None:
         """Take the messages of a queue; one that does not exist closes the channel with 404.
 
-        `tell_exchange`: their properties say through which exchange they came.
+        `tell_exchange`: their properties say through which exchange they came. A consumer that is
+        cancelled still gets what was on its way. Raises ValueError for a consumer without a tag.
         """
+        if not consumer_tag:
+            raise ValueError("a consumer needs a tag of its own")
         self.pika_channel.basic_consume(
             queue,
-            self._callback_for(consumer_tag, on_delivery, tell_exchange=tell_exchange),
+            self._callback_for(on_delivery, tell_exchange=tell_exchange),
             auto_ack=auto_ack,
             consumer_tag=consumer_tag,
             arguments=arguments,
             callback=None if on_consuming is None else lambda _frame: on_consuming(),
         )
+        self._take(consumer_tag, on_delivery, tell_exchange=tell_exchange)
 
     def confirm(self, on_confirm: OnConfirm) -> None:
         """Have the broker say of each message from now on whether it took it; numbers begin at 1.
@@ -136,10 +141,13 @@ class MessageChannel(ABC):
         self.pika_channel.basic_get(queue, on_got, auto_ack=True)
 
     @abstractmethod
-    def _callback_for(
+    def _callback_for(self, on_delivery: OnDelivery, *, tell_exchange: bool) -> Callable[..., None]:
+        """Return what pika is to call with the deliveries that it sees."""
+
+    def _take(  # noqa: B027  # pika may see them
         self, consumer_tag: str, on_delivery: OnDelivery, *, tell_exchange: bool
-    ) -> Callable[..., None]:
-        """Have deliveries go to `on_delivery`; return what pika is to call with those it sees."""
+    ) -> None:
+        """Have deliveries go to `on_delivery` before pika sees them."""
 
     def forget(self) -> None:  # noqa: B027  # there may be nothing to forget
         """Take no more deliveries: the channel has ended."""
@@ -179,7 +187,7 @@ class FastChannel(MessageChannel):
         self, reply_to: bytes, envelope: Envelope, correlation_id: bytes | None, body: bytes
     ) -> None:
         """Write the frames of a reply; measured: 24 % of a worker's CPU time per request."""
-        if len(body) > self._body_max:
+        if not 0 < len(body) <= self._body_max:
             super().reply(reply_to, envelope, correlation_id, body)
             return
         method = self._method(reply_to, mandatory=False)
@@ -200,13 +208,16 @@ class FastChannel(MessageChannel):
         self._write(ack(self._number, delivery_tag, multiple=multiple))
 
     def _callback_for(
-        self, consumer_tag: str, on_delivery: OnDelivery, *, tell_exchange: bool
+        self, _on_delivery: OnDelivery, *, tell_exchange: bool
     ) -> Callable[..., None]:
-        # Before the consumer starts: the reader takes every delivery before pika sees it.
+        del tell_exchange
+        return lambda *_: None  # pika sees none
+
+    def _take(self, consumer_tag: str, on_delivery: OnDelivery, *, tell_exchange: bool) -> None:
+        # The broker's answer is still to come, and so is the first delivery.
         self._reader.take(
             self._number, consumer_tag.encode(), on_delivery, tell_exchange=tell_exchange
         )
-        return lambda *_: None
 
     def forget(self) -> None:
         """Leave what is still to come to pika."""
@@ -248,9 +259,7 @@ class PikaChannel(MessageChannel):
     def ack(self, delivery_tag: int, *, multiple: bool) -> None:
         self.pika_channel.basic_ack(delivery_tag, multiple)
 
-    def _callback_for(
-        self, _consumer_tag: str, on_delivery: OnDelivery, *, tell_exchange: bool
-    ) -> Callable[..., None]:
+    def _callback_for(self, on_delivery: OnDelivery, *, tell_exchange: bool) -> Callable[..., None]:
         def on_message(
             _channel: Channel, method: Basic.Deliver, properties: BasicProperties, body: bytes
         ) -> None:

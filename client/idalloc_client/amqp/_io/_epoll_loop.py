@@ -1,7 +1,7 @@
 """A loop for pika's `SelectConnection` on Linux, by pika's documented interface for such loops.
 
-Measured beside the one that pika (1.4) comes with: a turn takes less than two thirds of its CPU time
-of 9 us, and a request 3 to 4 % less of a worker's (`benchmarks/races/single_requests.py`).
+Measured beside the one that pika (1.4) comes with: a turn takes two thirds of its 9 us of CPU time,
+and a request 3 to 4 % less of a worker's (`benchmarks/races/single_requests.py`).
 """
 
 import contextlib

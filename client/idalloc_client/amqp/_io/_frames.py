@@ -33,7 +33,7 @@ BASIC_ACK = b"\x00\x3c\x00\x50"
 
 _CONTENT_HEADER = Struct(">HHQH")  # class, weight, size of the body, property flags
 HEADER_FRAME = Struct(">BHIHHQH")  # both of them in one
-_NEXT_FRAME = Struct(">BBHI")  # the end of a frame, and the header of the one behind it
+NEXT_FRAME = Struct(">BBHI")  # the end of a frame, and the header of the one behind it
 TAG_AND_FLAGS = Struct(">QB")
 _BASIC = 60
 _TRANSIENT = b"\x01"
@@ -162,7 +162,7 @@ class Envelope:
                 self._before,
                 own,
                 self._after,
-                _NEXT_FRAME.pack(FRAME_END[0], BODY, channel, length),
+                NEXT_FRAME.pack(FRAME_END[0], BODY, channel, length),
                 body,
                 FRAME_END,
             )
