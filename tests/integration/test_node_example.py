@@ -148,6 +148,21 @@ await client.close();
 
 
 @needs_node
+def test_a_call_without_any_time_left_is_late(node: RunScript) -> None:
+    """As when the machine was busy while the call waited to ask again: nothing is sent."""
+    assert said(node(script=NO_TIME)) == ["no reply in time", True]
+
+
+NO_TIME = """
+import { IdallocClient } from "./alloc.mjs";
+const client = await IdallocClient.connect(process.env.AMQP_URL);
+const { message, late } = await client.nextIds("order", 1, 0).catch((error) => error);
+console.log(JSON.stringify([message, late]));
+await client.close();
+"""
+
+
+@needs_node
 def test_many_calls_share_a_connection(fleet: Fleet, node: RunScript) -> None:
     """A thousand calls in flight together get a thousand ids, each its own."""
     fleet.start()

@@ -99,7 +99,7 @@ export class IdallocClient {
     const left = deadline - performance.now();
     let timer;
     const late = new Promise((_, reject) => {
-      timer = setTimeout(() => reject(new IdallocError("no reply in time", { late: true })), left);
+      timer = setTimeout(() => reject(tooLate()), left);
     });
     try {
       return await Promise.race([this.#ask(queue, request, correlationId, deadline), late]);
@@ -112,7 +112,7 @@ export class IdallocClient {
   async #ask(queue, request, correlationId, deadline) {
     const { channel } = await this.#connected();
     const left = Math.ceil(deadline - performance.now());
-    if (left <= 0) return; // the caller was told meanwhile
+    if (left <= 0) throw tooLate();
     const properties = {
       replyTo: REPLY_TO,
       correlationId,
@@ -221,6 +221,10 @@ export class IdLease {
   async #fetch(timeoutMs) {
     this.#ranges = await this.#client.nextIds(this.#appTag, this.#size, timeoutMs);
   }
+}
+
+function tooLate() {
+  return new IdallocError("no reply in time", { late: true });
 }
 
 // A worker's refusal; the code and the time that comes with it tell whether it passes.
