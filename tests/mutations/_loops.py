@@ -32,14 +32,14 @@ LOOPS: Final = (
     Rule(
         "A callback of another thread wakes the loop.",
         _LOOP,
-        "        if threading.get_ident() != self._thread:\n            self._wake()\n",
+        "        if threading.get_ident() != self._thread:\n            self._waker.wake()\n",
         "",
         _TESTS,
     ),
     Rule(
         "A loop that is stopped by another thread ends at once.",
         _LOOP,
-        "        self._stopping = True\n        self._wake()\n",
+        "        self._stopping = True\n        self._waker.wake()\n",
         "        self._stopping = True\n",
         _TESTS,
     ),

@@ -1,20 +1,16 @@
 """Runs a link on a thread of its own, and lets other threads reach it."""
 
-import contextlib
 import logging
-import socket
 import threading
 import time
 from collections import deque
 from typing import Any
 
-from idalloc_client.amqp._io import Callback, new_loop
+from idalloc_client.amqp._io import Callback, Waker, new_loop
 from idalloc_client.amqp._link import Link, LinkHandler
 from idalloc_client.amqp._url import Brokers
 
 _log = logging.getLogger("idalloc.link")
-
-_WAKE_BYTES = 4096
 
 
 class LinkThread:
@@ -33,7 +29,7 @@ class LinkThread:
         self.link = Link(brokers, handler, self._loop)
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._posted: deque[Callback] = deque()
-        self._waker: _Waker | None = None
+        self._waker: Waker | None = None
 
     def start(self) -> None:
         """Start the thread; the connection follows.
@@ -42,7 +38,7 @@ class LinkThread:
         called again then.
         """
         if self._waker is None:
-            self._waker = _Waker(self._loop, self._run_posted)
+            self._waker = Waker(self._loop, self._run_posted)
         self._wake()  # for what was posted before
         self._thread.start()
 
@@ -102,31 +98,3 @@ class _LateLoop:
         value = getattr(loop, name)
         setattr(self, name, value)  # found at once from now on
         return value
-
-
-class _Waker:
-    """Interrupts a loop that waits. No lock is taken, so a signal handler may do it as well."""
-
-    def __init__(self, loop: _LateLoop, on_wake: Callback) -> None:
-        self._loop = loop
-        self._on_wake = on_wake
-        self._receiver, self._sender = socket.socketpair()
-        self._receiver.settimeout(0)
-        self._sender.settimeout(0)
-        loop.add_handler(self._receiver.fileno(), self._on_readable, loop.READ)
-
-    def wake(self) -> None:
-        """Have `on_wake` called on the loop; from any thread."""
-        with contextlib.suppress(OSError):  # full: it will wake; closed: there is nobody to wake
-            self._sender.send(b"\0")
-
-    def close(self) -> None:
-        """Give the sockets back, on the loop's thread or after its end."""
-        self._loop.remove_handler(self._receiver.fileno())
-        self._receiver.close()
-        self._sender.close()
-
-    def _on_readable(self, _fd: int, _events: int) -> None:
-        with contextlib.suppress(BlockingIOError):
-            self._receiver.recv(_WAKE_BYTES)
-        self._on_wake()

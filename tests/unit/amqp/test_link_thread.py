@@ -9,7 +9,8 @@ import pika
 import pytest
 
 from idalloc_client.amqp import _link_thread
-from idalloc_client.amqp._link_thread import LinkThread, _Waker
+from idalloc_client.amqp._io._waker import Waker
+from idalloc_client.amqp._link_thread import LinkThread
 
 
 @pytest.fixture
@@ -32,15 +33,15 @@ def test_an_interrupted_post_leaves_the_thread_reachable(
     thread: LinkThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ctrl-C just before the wake-up: the next post has both run."""
-    wake, interrupts = _Waker.wake, iter([KeyboardInterrupt])
+    wake, interrupts = Waker.wake, iter([KeyboardInterrupt])
 
-    def interrupted(waker: _Waker) -> None:
+    def interrupted(waker: Waker) -> None:
         for interrupt in interrupts:
             raise interrupt
         wake(waker)
 
     assert run_on(thread)
-    monkeypatch.setattr(_Waker, "wake", interrupted)
+    monkeypatch.setattr(Waker, "wake", interrupted)
     ran = threading.Event()
     with pytest.raises(KeyboardInterrupt):
         thread.post(ran.set)

@@ -11,6 +11,7 @@ from idalloc_client.amqp._io._guarded_loop import Callback, SelectorLoop
 from idalloc_client.amqp._io._link_io import THIS_PROCESS, Compatibility, LinkIO
 from idalloc_client.amqp._io._message_headers import ignore_message_headers, stream_offset, user_of
 from idalloc_client.amqp._io._pika_io import PikaIO
+from idalloc_client.amqp._io._waker import Waker
 
 __all__ = [
     "THIS_PROCESS",
@@ -24,6 +25,7 @@ __all__ = [
     "PikaIO",
     "Properties",
     "SelectorLoop",
+    "Waker",
     "ignore_message_headers",
     "new_loop",
     "stream_offset",
