@@ -4,26 +4,31 @@ A shared machine is fast in one second and slow in the next. Contenders that tak
 meet the same weather, and the ratio of one round says more than two figures of different minutes.
 """
 
-import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from statistics import median, quantiles
 
-from benchmarks.harness.machine import busy_seconds, cpu_seconds, family
 from benchmarks.harness.quiet import Quiet, wait_for_quiet
-
-OTHERS = "others"
-"""The name under which CPU time is shown that none of the processes taking part has used."""
-ALL = "all"
-"""The name of what all processes that take part use together."""
+from benchmarks.harness.turns import (
+    ALL,
+    OTHERS,
+    Contender,
+    Processes,
+    Turn,
+    cpu_figure,
+    cpu_part,
+    joined,
+    take_turn,
+)
 
 _SHORTEST_WARM_UP = 0.2  # seconds
 _SHORTEST_TURN = 2 * _SHORTEST_WARM_UP  # while there are rounds that can be left out
 _OVERRUN = 1.1  # times its length that a turn takes, with what is in flight at its end
 _LEAST = 0.1  # seconds in which anything can be measured at all
+_PIECE = 0.25  # seconds, of a turn that is taken in pieces
 
 
 class BenchmarkError(Exception):
@@ -65,34 +70,6 @@ class Plan:
             if seconds >= min(self.seconds, _SHORTEST_TURN):
                 break
         return replace(self, rounds=rounds, seconds=min(self.seconds, max(seconds, _LEAST)))
-
-
-@dataclass(frozen=True)
-class Sample:
-    """What one turn gave: the figure that the race is about, and others by name.
-
-    `count` is how many calls or the like there were, where the figure is none of them per second.
-    """
-
-    figure: float
-    more: Mapping[str, float] = field(default_factory=dict)
-    count: float | None = None
-
-
-Processes = Mapping[str, Sequence[int]]
-"""Process ids by the part they play."""
-
-
-@dataclass(frozen=True)
-class Contender:
-    """One way to get ids; `measure` runs it for some seconds and returns what that gave.
-
-    `processes` are those that take part only here, or play another part elsewhere.
-    """
-
-    name: str
-    measure: Callable[[float], float | Sample]
-    processes: Processes = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -228,6 +205,10 @@ class Race:
 
     `cpu_per` names what a rate counts, where CPU time is to be shown for each: "request". `notes`
     tell what a reader has to know of the contenders.
+
+    Those that are named as `alternating` take their turns in pieces, A B A B within each round: a
+    virtual machine's cores change their speed several times a second, by up to two, with what
+    other machines of its host do. That is for rates of what is at full speed at once.
     """
 
     title: str
@@ -237,17 +218,18 @@ class Race:
     processes: Processes = field(default_factory=dict)
     cpu_per: str = ""
     notes: tuple[str, ...] = ()
+    alternating: tuple[str, ...] = ()
 
-
-def cpu_figure(part: str, cpu_per: str) -> str:
-    """Name the figure that tells a part's CPU time."""
-    return f"{part} CPU us/{cpu_per}"
-
-
-def cpu_part(figure: str, cpu_per: str) -> str | None:
-    """Name the part whose CPU time a figure tells; None for any other figure."""
-    part = figure.removesuffix(cpu_figure("", cpu_per))
-    return part if cpu_per and part != figure else None
+    def schedule(self, seconds: float) -> Iterator[tuple[Contender, float]]:
+        """Say who runs for how long in a round whose turns have so many seconds."""
+        pieces = max(round(seconds / _PIECE), 1)
+        for _ in range(pieces):
+            for contender in self.contenders:
+                if contender.name in self.alternating:
+                    yield contender, seconds / pieces
+        for contender in self.contenders:
+            if contender.name not in self.alternating:
+                yield contender, seconds
 
 
 def run(race: Race, plan: Plan, clock: Callable[[], float] = time.monotonic) -> Report:
@@ -255,7 +237,7 @@ def run(race: Race, plan: Plan, clock: Callable[[], float] = time.monotonic) -> 
     ends = clock() + plan.budget
     plan = _warmed_up(race, plan, clock)
     progress(f"{race.title}: {plan.rounds} rounds, turns of {plan.seconds:.2g} s")
-    turns: dict[str, list[_Turn]] = {contender.name: [] for contender in race.contenders}
+    turns: dict[str, list[Turn]] = {contender.name: [] for contender in race.contenders}
     rounds = waits = 0
     longest = 0.0
     while rounds < plan.rounds:
@@ -263,18 +245,22 @@ def run(race: Race, plan: Plan, clock: Callable[[], float] = time.monotonic) -> 
         if rounds and before + longest > ends:
             progress(f"{race.title}: out of time after {rounds} rounds")
             break
-        for number, contender in enumerate(race.contenders, 1):
+        pieces: dict[str, list[Turn]] = {name: [] for name in turns}
+        left = (plan.rounds - rounds) * len(turns) * plan.seconds
+        for contender, seconds in race.schedule(plan.seconds):
             waits += wait_for_quiet(plan.patience)
-            turn = _turn(race, contender, plan.seconds, clock)
-            turns[contender.name].append(turn)
-            left = (plan.rounds - rounds) * len(race.contenders) - number
+            turn = take_turn(contender, race.processes, seconds, clock)
+            pieces[contender.name].append(turn)
+            left -= seconds
             progress(
                 f"{race.title}: {rounds + 1}/{plan.rounds} {contender.name} "
-                f"{turn.sample.figure:,.1f} {race.unit}, {left * plan.seconds:.0f} s left"
+                f"{turn.sample.figure:,.1f} {race.unit}, {left:.0f} s left"
             )
+        for name, given in pieces.items():
+            turns[name].append(joined(given))
         rounds += 1
         longest = max(longest, clock() - before)
-    results = tuple(_result(name, given) for name, given in turns.items())
+    results = tuple(_result(name, given, race.cpu_per) for name, given in turns.items())
     others = tuple(turn.cpu[OTHERS] for turn in chain.from_iterable(turns.values()))
     quiet = Quiet(others, waits=waits)
     return Report(
@@ -339,52 +325,11 @@ def progress(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-@dataclass(frozen=True)
-class _Turn:
-    sample: Sample
-    cpu: Mapping[str, float]
-
-
-def _turn(race: Race, contender: Contender, seconds: float, clock: Callable[[], float]) -> _Turn:
-    processes = {**race.processes, **contender.processes}
-    before = _used(processes)
-    started = clock()
-    given = contender.measure(seconds)
-    elapsed = clock() - started
-    after = _used(processes)
-    sample = given if isinstance(given, Sample) else Sample(given)
-    cpu = {name: (after[name] - before[name]) / elapsed for name in after}
-    if race.cpu_per:
-        sample = _with_costs(sample, cpu, race.cpu_per, elapsed)
-    return _Turn(sample, cpu)
-
-
-def _with_costs(sample: Sample, cpu: Mapping[str, float], per: str, elapsed: float) -> Sample:
-    """Add what each of what was counted cost each process, and all of them, first."""
-    count = sample.figure * elapsed if sample.count is None else sample.count
-    each = {
-        cpu_figure(name, per): used * elapsed / count * 1e6
-        for name, used in cpu.items()
-        if name != OTHERS
-    }
-    costs = {**each, **sample.more}  # a contender may have measured a part itself
-    total = sum(used for name, used in costs.items() if cpu_part(name, per) is not None)
-    return replace(sample, more={cpu_figure(ALL, per): total, **costs})
-
-
-def _used(processes: Processes) -> dict[str, float]:
-    used = {name: cpu_seconds(pids) for name, pids in processes.items()}
-    ours = {*family(os.getpid()), *chain.from_iterable(processes.values())}
-    return {**used, OTHERS: busy_seconds() - cpu_seconds(ours)}
-
-
-def _result(name: str, turns: Sequence[_Turn]) -> Result:
+def _result(name: str, turns: Sequence[Turn], cpu_per: str) -> Result:
+    figures = [turn.figures(cpu_per) for turn in turns]
     return Result(
         name,
         Spread(tuple(turn.sample.figure for turn in turns)),
-        {part: median(turn.cpu[part] for turn in turns) for part in turns[0].cpu},
-        {
-            figure: Spread(tuple(turn.sample.more[figure] for turn in turns))
-            for figure in turns[0].sample.more
-        },
+        {part: median(turn.cpu[part] for turn in turns) for part in turns[0].used},
+        {figure: Spread(tuple(more[figure] for more in figures)) for figure in figures[0]},
     )

@@ -16,18 +16,9 @@ from statistics import median
 from benchmarks.harness.command import main as run_main
 from benchmarks.harness.command import positive_int
 from benchmarks.harness.machine import resident_bytes
-from benchmarks.harness.runner import (
-    Bar,
-    Contender,
-    Plan,
-    Race,
-    Report,
-    Sample,
-    progress,
-    run,
-    with_figure,
-)
+from benchmarks.harness.runner import Bar, Plan, Race, Report, progress, run, with_figure
 from benchmarks.harness.site import Site, one_worker
+from benchmarks.harness.turns import Contender, Sample
 from benchmarks.peers.raw_requests import RawRequests, raw_requests
 from benchmarks.report.points import point
 from benchmarks.report.sweeps import percentile, warm_up

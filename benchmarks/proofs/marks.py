@@ -15,18 +15,9 @@ from functools import partial
 from benchmarks.harness.command import main as run_main
 from benchmarks.harness.command import positive_int
 from benchmarks.harness.machine import cpu_seconds
-from benchmarks.harness.runner import (
-    Bar,
-    Contender,
-    Plan,
-    Race,
-    Report,
-    Sample,
-    progress,
-    run,
-    with_figure,
-)
+from benchmarks.harness.runner import Bar, Plan, Race, Report, progress, run, with_figure
 from benchmarks.harness.site import Site, fleet_site, one_worker
+from benchmarks.harness.turns import Contender, Sample
 from benchmarks.peers.raw_requests import RawRequests, raw_requests
 from devstack.workers import Fleet, blocking_connection
 from idalloc_schemas import ALLOC_QUEUE, FLEET_EXCHANGE, MARKS_STREAM, Entry, Marks, Reserved

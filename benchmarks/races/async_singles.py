@@ -11,18 +11,10 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 
 from benchmarks.harness.command import main
-from benchmarks.harness.runner import (
-    Bar,
-    BenchmarkError,
-    Contender,
-    Plan,
-    Race,
-    Report,
-    cpu_figure,
-    run,
-)
+from benchmarks.harness.runner import Bar, BenchmarkError, Plan, Race, Report, run
 from benchmarks.harness.site import TAG, Site, one_worker, peer, redis_server
 from benchmarks.harness.tasks import TASKS, Ask, Floor, rate
+from benchmarks.harness.turns import Contender, cpu_figure
 from idalloc_client import AsyncIdClient
 
 try:
@@ -65,7 +57,8 @@ def measure(plan: Plan) -> Report:
     ):
         processes = site.with_processes(redis=redis_pid)
         notes = (durability(port),)
-        return run(Race(TITLE, "ids/s", contenders, BARS, processes, _PER, notes), plan)
+        race = Race(TITLE, "ids/s", contenders, BARS, processes, _PER, notes, (_OURS, _FLOOR))
+        return run(race, plan)
 
 
 def durability(port: int) -> str:

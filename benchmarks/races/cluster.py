@@ -17,9 +17,10 @@ from urllib.parse import urlsplit
 
 from benchmarks.harness.command import main
 from benchmarks.harness.machine import listeners
-from benchmarks.harness.runner import Bar, Contender, Plan, Race, Report, Sample, cpu_figure, run
+from benchmarks.harness.runner import Bar, Plan, Race, Report, run
 from benchmarks.harness.site import STEP, fleet_site
 from benchmarks.harness.tasks import rate
+from benchmarks.harness.turns import Contender, Sample, cpu_figure
 from benchmarks.races.lone_call import async_latency
 from devstack import Database, scratch_database
 from devstack.clusters import BrokerCluster, running_rabbitmq_cluster

@@ -12,7 +12,8 @@ import pika.frame
 import pika.spec
 
 from benchmarks.harness.command import main
-from benchmarks.harness.runner import Bar, Contender, Plan, Race, Report, run
+from benchmarks.harness.runner import Bar, Plan, Race, Report, run
+from benchmarks.harness.turns import Contender
 from idalloc_client.amqp._io._delivery_reader import DeliveryReader
 from idalloc_client.amqp._io._frames import Properties, content, publish_method
 

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from functools import partial
 
 from benchmarks.harness.command import main
-from benchmarks.harness.runner import Bar, Contender, Plan, Race, Report, run
+from benchmarks.harness.runner import Bar, Plan, Race, Report, run
+from benchmarks.harness.turns import Contender
 from idalloc_worker.engine._effects import StartRefill
 from idalloc_worker.engine._engine import Engine, EngineLimits
 from idalloc_worker.tags._segment import Segment

@@ -16,19 +16,10 @@ from urllib.request import urlopen
 
 from benchmarks.harness import command as _command
 from benchmarks.harness.machine import listeners
-from benchmarks.harness.runner import (
-    Bar,
-    BenchmarkError,
-    Contender,
-    Plan,
-    Race,
-    Report,
-    Sample,
-    cpu_figure,
-    run,
-)
+from benchmarks.harness.runner import Bar, BenchmarkError, Plan, Race, Report, run
 from benchmarks.harness.site import TAG, one_worker
 from benchmarks.harness.tasks import TASKS, rate
+from benchmarks.harness.turns import Contender, Sample, cpu_figure
 from benchmarks.peers import wrk as _wrk
 from idalloc_client import AsyncIdClient
 

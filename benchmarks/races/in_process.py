@@ -13,8 +13,9 @@ from itertools import count, repeat
 from uuid import uuid4
 
 from benchmarks.harness.command import main
-from benchmarks.harness.runner import Bar, BenchmarkError, Contender, Plan, Race, Report, run
+from benchmarks.harness.runner import Bar, BenchmarkError, Plan, Race, Report, run
 from benchmarks.harness.site import TAG, one_worker
+from benchmarks.harness.turns import Contender
 from idalloc_client import IdClient
 from idalloc_worker.engine._effects import Answer, StartRefill
 from idalloc_worker.engine._engine import Engine, EngineLimits

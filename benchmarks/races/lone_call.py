@@ -13,8 +13,9 @@ from functools import partial
 from statistics import median
 
 from benchmarks.harness.command import main
-from benchmarks.harness.runner import Bar, Contender, Plan, Race, Report, Sample, run
+from benchmarks.harness.runner import Bar, Plan, Race, Report, run
 from benchmarks.harness.site import TAG, Site, one_worker, peer
+from benchmarks.harness.turns import Contender, Sample
 from benchmarks.peers.echo_peer import BlockingEcho, CallbackEcho
 from idalloc_client import AsyncIdClient, IdClient
 

@@ -10,8 +10,9 @@ from functools import partial
 
 from benchmarks.harness import tasks as _tasks
 from benchmarks.harness.command import main
-from benchmarks.harness.runner import Bar, Contender, Plan, Race, Report, run
+from benchmarks.harness.runner import Bar, Plan, Race, Report, run
 from benchmarks.harness.site import ORDERED_TAG, TAG, one_worker
+from benchmarks.harness.turns import Contender
 from benchmarks.peers import raw_requests as _raw_requests
 from idalloc_client import AsyncIdClient
 

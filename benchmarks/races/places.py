@@ -14,8 +14,9 @@ from unittest.mock import patch
 from benchmarks.harness import crowd as _crowd
 from benchmarks.harness import tasks as _tasks
 from benchmarks.harness.command import main
-from benchmarks.harness.runner import Bar, Contender, Plan, Race, Report, judge, run
+from benchmarks.harness.runner import Bar, Plan, Race, Report, judge, run
 from benchmarks.harness.site import TAG, one_worker
+from benchmarks.harness.turns import Contender
 from idalloc_client import AsyncIdClient, IdClient
 from idalloc_client._batching import _climb
 

@@ -12,8 +12,9 @@ from functools import partial
 from itertools import count
 
 from benchmarks.harness.command import main
-from benchmarks.harness.runner import Bar, Contender, Plan, Race, Report, judge, run
+from benchmarks.harness.runner import Bar, Plan, Race, Report, judge, run
 from benchmarks.harness.site import TAG, Site, one_worker
+from benchmarks.harness.turns import Contender
 from benchmarks.peers.raw_requests import raw_requests
 from idalloc_schemas import ALLOC_QUEUE
 from idalloc_worker.settings._settings import Settings

@@ -13,19 +13,10 @@ from functools import partial
 from typing import Final
 
 from benchmarks.harness.command import main
-from benchmarks.harness.runner import (
-    Bar,
-    Contender,
-    Plan,
-    Processes,
-    Race,
-    Report,
-    Sample,
-    cpu_figure,
-    run,
-)
+from benchmarks.harness.runner import Bar, Plan, Race, Report, run
 from benchmarks.harness.site import TAG, one_worker
 from benchmarks.harness.tasks import TASKS, Ask, rate
+from benchmarks.harness.turns import Contender, Processes, Sample, cpu_figure
 from benchmarks.peers.raw_requests import raw_requests
 from benchmarks.races.lone_call import async_latency
 from devstack import Stack, running_stack

@@ -12,8 +12,9 @@ from itertools import count, repeat
 
 from benchmarks.harness.command import main
 from benchmarks.harness.crowd import rate
-from benchmarks.harness.runner import Bar, Contender, Plan, Race, Report, run
+from benchmarks.harness.runner import Bar, Plan, Race, Report, run
 from benchmarks.harness.site import TAG, one_worker
+from benchmarks.harness.turns import Contender
 from idalloc_client import IdClient
 
 TITLE = "next() on a sequence"

@@ -13,18 +13,10 @@ from functools import partial
 from itertools import cycle
 
 from benchmarks.harness.command import main
-from benchmarks.harness.runner import (
-    Bar,
-    BenchmarkError,
-    Contender,
-    Plan,
-    Race,
-    Report,
-    cpu_figure,
-    run,
-)
+from benchmarks.harness.runner import Bar, BenchmarkError, Plan, Race, Report, run
 from benchmarks.harness.site import TAG, Site, one_worker, peer
 from benchmarks.harness.tasks import rate
+from benchmarks.harness.turns import Contender, cpu_figure
 from benchmarks.peers.echo_peer import QUEUE as ECHO
 from benchmarks.peers.raw_requests import raw_requests
 from idalloc_client import AsyncIdClient

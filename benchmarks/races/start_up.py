@@ -14,17 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from benchmarks.harness.command import main
-from benchmarks.harness.runner import (
-    Bar,
-    Contender,
-    Plan,
-    Race,
-    Report,
-    run,
-    with_figure,
-    with_limit,
-)
+from benchmarks.harness.runner import Bar, Plan, Race, Report, run, with_figure, with_limit
 from benchmarks.harness.site import TAG, fleet_site
+from benchmarks.harness.turns import Contender
 from devstack.workers import Fleet, queue_depth
 from idalloc_client import IdClient
 

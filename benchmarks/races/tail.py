@@ -13,8 +13,9 @@ from functools import partial
 from statistics import median
 
 from benchmarks.harness.command import main
-from benchmarks.harness.runner import Bar, Contender, Plan, Race, Report, Sample, progress, run
+from benchmarks.harness.runner import Bar, Plan, Race, Report, progress, run
 from benchmarks.harness.site import TAG, one_worker, peer
+from benchmarks.harness.turns import Contender, Sample
 from benchmarks.peers.echo_peer import QUEUE as ECHO
 from benchmarks.peers.lean_requests import LeanRequests, lean_requests
 from benchmarks.peers.raw_requests import RawRequests
@@ -35,7 +36,7 @@ BARS = (
 )
 
 _IN_FLIGHT = 100  # to find out what a worker can do
-_PROBE = 1.0  # seconds of that
+_PROBES, _PROBE = 5, 0.4  # times for so many seconds
 
 
 def measure(plan: Plan) -> Report:
@@ -43,7 +44,7 @@ def measure(plan: Plan) -> Report:
     with one_worker() as site, peer("echo", site.amqp_url) as echo, ExitStack() as closing:
         ours = closing.enter_context(lean_requests(site.amqp_url, ALLOC_QUEUE, TAG))
         theirs = closing.enter_context(lean_requests(site.amqp_url, ECHO, TAG))
-        own, full = capacity(_OURS, ours), capacity(_ECHO, theirs)
+        own, full = capacities(((_OURS, ours), (_ECHO, theirs)))
         contenders: list[Contender] = []
         for name, requests, pids in (
             (_OURS, ours, site.processes["worker"]),
@@ -60,12 +61,18 @@ def measure(plan: Plan) -> Report:
         return run(race, plan)
 
 
-def capacity(name: str, requests: LeanRequests | RawRequests) -> float:
-    """Find out how many requests a second a worker can answer."""
-    requests.rate(_IN_FLIGHT, _PROBE)
-    most = requests.rate(_IN_FLIGHT, _PROBE)
-    progress(f"{TITLE}: {name} can do {most:,.0f} requests/s")
-    return most
+def capacities(workers: Sequence[tuple[str, LeanRequests | RawRequests]]) -> list[float]:
+    """Find out how many requests a second each worker can answer, in the median of some turns.
+
+    One turn would tell of a moment: half of what a fast one gave is all that a slow one can give.
+    """
+    for _, requests in workers:
+        requests.rate(_IN_FLIGHT, _PROBE)
+    turns = [[one.rate(_IN_FLIGHT, _PROBE) for _, one in workers] for _ in range(_PROBES)]
+    found = [median(given) for given in zip(*turns, strict=True)]
+    for (name, _), most in zip(workers, found, strict=True):
+        progress(f"{TITLE}: {name} can do {most:,.0f} requests/s")
+    return found
 
 
 def alone(requests: LeanRequests, seconds: float) -> Sample:

@@ -12,13 +12,14 @@ from functools import partial
 from typing import Final
 
 from benchmarks.harness.command import main
-from benchmarks.harness.runner import Contender, Plan, Race, Report, Sample, run
+from benchmarks.harness.runner import Plan, Race, Report, run
 from benchmarks.harness.site import TAG, one_worker, peer
 from benchmarks.harness.socket_trace import Passage, Trace, tracing
+from benchmarks.harness.turns import Contender, Sample
 from benchmarks.peers.echo_peer import QUEUE as ECHO
-from benchmarks.peers.lean_requests import ANSWER, Times, lean_requests
+from benchmarks.peers.lean_requests import ANSWER, LeanRequests, Times, lean_requests
 from benchmarks.peers.raw_requests import RawRequests
-from benchmarks.races.tail import capacity
+from benchmarks.races.tail import capacities
 from idalloc_schemas import ALLOC_QUEUE
 
 TITLE: Final = "Where the slowest of a thousand requests spend their time"
@@ -62,7 +63,7 @@ def measure(plan: Plan) -> Report:
         peer("echo", site.amqp_url) as echo,
         ExitStack() as closing,
     ):
-        contenders = []
+        senders: list[tuple[str, LeanRequests | _PikaRequests, int]] = []
         for name, queue, pid in (
             ("idalloc", ALLOC_QUEUE, site.processes["worker"][0]),
             ("echo", ECHO, echo),
@@ -70,10 +71,12 @@ def measure(plan: Plan) -> Report:
             lean = closing.enter_context(lean_requests(site.amqp_url, queue, TAG))
             pika = _PikaRequests(site.amqp_url, queue)
             closing.callback(pika.close)
-            for label, requests in ((name, lean), (f"{name}, pika sends", pika)):
-                half = capacity(label, requests) / 2
-                paced = partial(requests.paced, half)
-                contenders.append(Contender(label, partial(_traced, paced, trace, pid)))
+            senders += [(name, lean, pid), (f"{name}, pika sends", pika, pid)]
+        most = capacities([(label, requests) for label, requests, _ in senders])
+        contenders = [
+            Contender(label, partial(_traced, partial(requests.paced, capacity / 2), trace, pid))
+            for (label, requests, pid), capacity in zip(senders, most, strict=True)
+        ]
         return run(Race(TITLE, "us", contenders, (), site.processes, "request"), plan)
 
 

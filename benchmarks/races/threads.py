@@ -12,8 +12,9 @@ from functools import partial
 from benchmarks.harness.command import main
 from benchmarks.harness.crowd import rate
 from benchmarks.harness.environment import durability
-from benchmarks.harness.runner import Bar, Contender, Plan, Race, Report, run
+from benchmarks.harness.runner import Bar, Plan, Race, Report, run
 from benchmarks.harness.site import TAG, Site, one_worker, peer
+from benchmarks.harness.turns import Contender
 from benchmarks.peers.mysql_peer import CONNECTIONS, mysql_ids
 from benchmarks.peers.tutorial_peer import TutorialClient
 from idalloc_client import IdClient

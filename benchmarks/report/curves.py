@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.harness.runner import cpu_figure
+from benchmarks.harness.turns import cpu_figure
 from benchmarks.report import sweeps as _sweeps
 from benchmarks.report.plot_style import PARTS, SERIES, draw
 from benchmarks.report.points import scaling_report, series_of

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
-from benchmarks.harness.runner import BenchmarkError, cpu_figure
+from benchmarks.harness.runner import BenchmarkError
+from benchmarks.harness.turns import cpu_figure
 from benchmarks.report import sweeps as _sweeps
 from benchmarks.report.points import point
 from idalloc_schemas import MAX_ID

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.harness.launch import Found
-from benchmarks.harness.runner import ALL, BenchmarkError, cpu_figure, cpu_part
+from benchmarks.harness.runner import BenchmarkError
+from benchmarks.harness.turns import ALL, cpu_figure, cpu_part
 from benchmarks.report import curves as _curves
 from benchmarks.report import document as _document
 from benchmarks.report import tail_parts as _tail_parts

@@ -18,20 +18,17 @@ from benchmarks.harness.queue_share import broker_work, queue_share
 from benchmarks.harness.runner import (
     Bar,
     BenchmarkError,
-    Contender,
     Plan,
-    Processes,
     Race,
     Report,
     Result,
-    Sample,
     Spread,
-    cpu_figure,
     progress,
     run,
 )
 from benchmarks.harness.site import TAG, Site, one_worker
 from benchmarks.harness.tasks import rate
+from benchmarks.harness.turns import Contender, Processes, Sample, cpu_figure
 from benchmarks.peers.raw_requests import RawRequests, raw_requests
 from benchmarks.report.points import point
 from idalloc_client import AsyncIdClient, IdClient

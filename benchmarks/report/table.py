@@ -9,7 +9,8 @@ from typing import Any
 
 from benchmarks.harness.launch import Found
 from benchmarks.harness.quiet import Quiet
-from benchmarks.harness.runner import BenchmarkError, Spread, cpu_part
+from benchmarks.harness.runner import BenchmarkError, Spread
+from benchmarks.harness.turns import cpu_part
 from benchmarks.report import document as _document
 from benchmarks.report.document import Document
 from benchmarks.report.texts import number, ratio

@@ -7,7 +7,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from benchmarks.harness.runner import BenchmarkError, cpu_figure
+from benchmarks.harness.runner import BenchmarkError
+from benchmarks.harness.turns import cpu_figure
 from benchmarks.report import document as _document
 from benchmarks.report import plot_style as _plot_style
 from benchmarks.report import plots

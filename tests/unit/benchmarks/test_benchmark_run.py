@@ -11,17 +11,8 @@ from benchmarks import prove
 from benchmarks.harness import launch as _launch
 from benchmarks.harness.environment import database_version, environment
 from benchmarks.harness.programme import FULL, PROOFS, QUICK, RACES, Entry, Limits, share, time_left
-from benchmarks.harness.runner import (
-    Bar,
-    BenchmarkError,
-    Contender,
-    Plan,
-    Race,
-    Report,
-    Sample,
-    cpu_figure,
-    run,
-)
+from benchmarks.harness.runner import Bar, BenchmarkError, Plan, Race, Report, run
+from benchmarks.harness.turns import Contender, Sample, cpu_figure
 from benchmarks.report import document as _document
 from benchmarks.report import table
 from benchmarks.report.document import Document

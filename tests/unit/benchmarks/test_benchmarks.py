@@ -6,6 +6,7 @@ import json
 import runpy
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -14,20 +15,15 @@ import pytest
 from benchmarks.harness import command as _command
 from benchmarks.harness import machine as _machine
 from benchmarks.harness.programme import APART, PROOFS, RACES, module_of
-from benchmarks.harness.runner import (
+from benchmarks.harness.runner import Bar, BenchmarkError, Plan, Race, Report, Spread, judge, run
+from benchmarks.harness.turns import (
     OTHERS,
-    Bar,
-    BenchmarkError,
     Contender,
-    Plan,
-    Race,
-    Report,
     Sample,
-    Spread,
+    Turn,
     cpu_figure,
     cpu_part,
-    judge,
-    run,
+    joined,
 )
 from benchmarks.report.texts import as_json, as_text
 
@@ -63,6 +59,33 @@ def test_contenders_take_turns() -> None:
     calls: list[str] = []
     run(race(from_figures("a", [1, 1, 1], calls), from_figures("b", [1, 1, 1], calls)), PLAN)
     assert calls == ["a", "b"] * 4
+
+
+def test_those_that_alternate_take_turns_in_pieces() -> None:
+    """A B A B within a round, in a second four times; what else there is comes once."""
+    calls: list[str] = []
+    contenders = (
+        from_figures("a", [1, 2, 3, 4], calls),
+        from_figures("slow", [7], calls),
+        from_figures("b", [1, 1, 1, 1], calls),
+    )
+    one = Plan(rounds=1, seconds=1.0, budget=1000)
+    report = run(replace(race(*contenders), alternating=("a", "b")), one, ticking(0.5))
+    assert calls == ["a", "slow", "b", *["a", "b"] * 4, "slow"]
+    assert [result.figures.values for result in report.results] == [(2.5,), (7,), (1,)]
+
+
+def test_the_pieces_of_a_turn_count_by_their_length() -> None:
+    """Ids per second are all ids by all the time, and so is CPU time; what others used is apart."""
+    pieces = [
+        Turn(Sample(100.0), 1.0, {"client": 0.5, OTHERS: 0.0}),
+        Turn(Sample(400.0), 2.0, {"client": 0.4, OTHERS: 0.3}),
+    ]
+    turn = joined(pieces)
+    assert turn.sample.figure == 300
+    assert turn.cpu == pytest.approx({"client": 0.3, OTHERS: 0.1})
+    assert turn.figures("id") == pytest.approx({"all CPU us/id": 1000, "client CPU us/id": 1000})
+    assert joined(pieces[:1]) is pieces[0]
 
 
 def test_the_warm_up_does_not_count() -> None:

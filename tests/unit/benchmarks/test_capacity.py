@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.harness.runner import BenchmarkError, cpu_figure
+from benchmarks.harness.runner import BenchmarkError
+from benchmarks.harness.turns import cpu_figure
 from benchmarks.report import capacity
 from benchmarks.report import sweeps as _sweeps
 from benchmarks.report.needs import (

@@ -10,7 +10,8 @@ import pytest
 from benchmarks.harness import machine as _machine
 from benchmarks.harness import quiet as _quiet
 from benchmarks.harness.quiet import Quiet, load_warning
-from benchmarks.harness.runner import OTHERS, Bar, Contender, Plan, Race, Report, Spread, run
+from benchmarks.harness.runner import Bar, Plan, Race, Report, Spread, run
+from benchmarks.harness.turns import OTHERS, Contender
 from benchmarks.report import table
 from benchmarks.report.document import Document
 from benchmarks.report.texts import as_json, as_text, verdict_line
@@ -97,7 +98,7 @@ def test_what_a_benchmark_started_is_not_others() -> None:
 
 def _all_but_ours(work: Callable[[], object]) -> float:
     """Tell by how much less `others` rises than the machine's busy seconds."""
-    from benchmarks.harness.runner import _used  # noqa: PLC0415  # what is measured in a turn
+    from benchmarks.harness.turns import _used  # noqa: PLC0415  # what is measured in a turn
 
     before = _machine.busy_seconds(), _used({})[OTHERS]
     work()

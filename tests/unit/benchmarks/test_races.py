@@ -5,26 +5,16 @@ import importlib
 import inspect
 import re
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
 from benchmarks.harness.launch import addresses
 from benchmarks.harness.launch import race as launched
 from benchmarks.harness.programme import APART, RACES, module_of
-from benchmarks.harness.runner import (
-    Bar,
-    Contender,
-    Plan,
-    Race,
-    Report,
-    Result,
-    Sample,
-    Spread,
-    cpu_figure,
-    run,
-    with_limit,
-)
-from benchmarks.races import in_flight
+from benchmarks.harness.runner import Bar, Plan, Race, Report, Result, Spread, run, with_limit
+from benchmarks.harness.turns import Contender, Sample, cpu_figure
+from benchmarks.races import in_flight, tail
 from devstack import Stack
 
 WITH_BARS = ("async_singles", "single_requests", "ordered", "tail", "in_flight")
@@ -128,6 +118,37 @@ def test_arrivals_at_random() -> None:
         numbers.append(len(taken))
     assert numbers[0] == numbers[1]
     assert 70 < numbers[0] < 130
+
+
+def test_who_calls_at_random_stands_by_for_the_next_call() -> None:
+    """There are as many tasks as calls at a time, and not one for each call."""
+    callers = set()
+
+    async def ask() -> None:
+        callers.add(asyncio.current_task())
+        await asyncio.sleep(0)
+
+    taken = asyncio.run(in_flight.arrivals(ask, pace=2000, seconds=0.2))
+    assert len(callers) < len(taken) / 2
+
+
+def test_what_a_worker_can_do_is_the_median_of_some_turns() -> None:
+    """Not what it did in a moment; the workers take turns, and what warms them up is left out."""
+    calls = []
+
+    class Requests:
+        def __init__(self, name: str, *given: float) -> None:
+            self._name, self._given = name, iter((1000.0, *given))
+
+        def rate(self, _in_flight: int, _seconds: float) -> float:
+            calls.append(self._name)
+            return next(self._given)
+
+    workers: list[Any] = [
+        (one._name, one) for one in (Requests("a", 9, 1, 5, 6, 4), Requests("b", 2, 3, 9, 1, 2))
+    ]
+    assert tail.capacities(workers) == [5, 2]
+    assert calls == ["a", "b"] * 6
 
 
 def test_what_a_round_trip_makes_possible() -> None:

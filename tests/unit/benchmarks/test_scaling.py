@@ -7,8 +7,9 @@ from typing import Any, cast
 import pytest
 
 from benchmarks.harness.queue_share import queue_share
-from benchmarks.harness.runner import BenchmarkError, Report, Result, Spread, cpu_figure
+from benchmarks.harness.runner import BenchmarkError, Report, Result, Spread
 from benchmarks.harness.site import Site
+from benchmarks.harness.turns import cpu_figure
 from benchmarks.harness.wire_bytes import wire_bytes
 from benchmarks.races import scaling
 from benchmarks.report import curves as _curves
