@@ -28,8 +28,8 @@ RACES = (
     Entry("async_singles", 46, quick=11, start=5),
     Entry("threads", 36, start=5),
     Entry("lone_call", 30, quick=6),
-    Entry("tail", 40, start=6),
-    Entry("tail_parts", 20, start=8),
+    Entry("tail", 52, start=10),
+    Entry("tail_parts", 16, start=8),
     Entry("in_process", 20, quick=5),
     Entry("sequences", 18),
     Entry("ordered", 32),
@@ -39,7 +39,7 @@ RACES = (
     Entry("in_flight", 36, start=4),
     Entry("start_up", 32, start=12),  # workers start after its turns
     Entry("http_reference", 26, needs_url=True),
-    Entry("scaling", 100, start=40),
+    Entry("scaling", 92, start=40),
 )
 
 PROOFS = (

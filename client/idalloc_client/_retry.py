@@ -3,8 +3,7 @@
 Pure: times are monotonic seconds, and come in. Calls, leases and health follow the same rule.
 """
 
-from dataclasses import dataclass
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from idalloc_client._errors import (
     BusyError,
@@ -32,16 +31,14 @@ def can_pass(error: IdAllocError) -> bool:
     return isinstance(error, ShuttingDownError)
 
 
-@dataclass(frozen=True, slots=True)
-class Pause:
+class Pause(NamedTuple):
     """When to ask again: between these two, in seconds from now."""
 
     earliest: float
     latest: float
 
 
-@dataclass(frozen=True, slots=True)
-class Refusals:
+class Refusals(NamedTuple):
     """The answers that one caller got so far; each one makes a new object."""
 
     error: IdAllocError

@@ -1,8 +1,7 @@
 """One request and how to read its reply: pure, so that every kind of client shares it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 import idalloc_schemas as contract
 from idalloc_client._batch import IdBatch
@@ -14,16 +13,14 @@ if TYPE_CHECKING:  # they load pydantic, which what is usual does without
 _Result = TypeVar("_Result")
 
 
-@dataclass(frozen=True, slots=True)
-class RawReply:
+class RawReply(NamedTuple):
     """A reply as it came; `worker` is its `app_id`, or empty."""
 
     body: bytes
     worker: str
 
 
-@dataclass(frozen=True, slots=True)
-class RequestSpec(Generic[_Result]):
+class RequestSpec(NamedTuple, Generic[_Result]):
     """A request ready to be sent; `read` turns the reply into the result or raises."""
 
     queue: str

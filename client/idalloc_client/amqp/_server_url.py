@@ -10,7 +10,7 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 _ENCODE_HINT = "characters such as / ? # @ : in a user name or password are written %2F %3F %23 %40"
 _LOGIN_AMONG_HOSTS: Final = re.compile(r"@[^@,]*,")  # in what stands before the last @
-_OPTION: Final = re.compile(r"[a-z][a-z0-9_-]{0,40}", re.IGNORECASE)
+_OPTION: Final = r"(?i:[a-z][a-z0-9_-]{0,40})"
 
 
 _Parsed = TypeVar("_Parsed")
@@ -118,7 +118,7 @@ def unknown_options(url: str, unknown: Iterable[str], known: Iterable[str]) -> s
     They are named only where they cannot be a part of an unquoted password.
     """
     before, _, query = url.partition("?")
-    safe = "@" in before and "@" not in query and all(map(_OPTION.fullmatch, unknown))
+    safe = "@" in before and "@" not in query and all(map(partial(re.fullmatch, _OPTION), unknown))
     names = f": {', '.join(sorted(unknown))}" if safe else ""
     return f"has an unknown option{names}; known are {', '.join(sorted(known))}"
 
