@@ -48,7 +48,11 @@ def measure(plan: Plan) -> Report:
             for name, app_tag in _TAGS.items()
         ]
         try:
-            race = Race(TITLE, "ids/s", [*requests, *calls], BARS, site.processes, "id")
+            contenders = [*requests, *calls]
+            everybody = tuple(contender.name for contender in contenders)
+            race = Race(
+                TITLE, "ids/s", contenders, BARS, site.processes, "id", alternating=everybody
+            )
             return run(race, plan)
         finally:
             runner.run(client.close())

@@ -72,7 +72,11 @@ def measure(plan: Plan) -> Report:
             contender(_FASTSTREAM, FASTSTREAM, worker=[faststream]),
             *both_ends,
         ]
-        return run(Race(TITLE, "requests/s", contenders, BARS, site.processes, _PER), plan)
+        everybody = tuple(contender.name for contender in contenders)
+        race = Race(
+            TITLE, "requests/s", contenders, BARS, site.processes, _PER, alternating=everybody
+        )
+        return run(race, plan)
 
 
 @contextmanager
