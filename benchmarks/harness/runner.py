@@ -248,7 +248,8 @@ def run(race: Race, plan: Plan, clock: Callable[[], float] = time.monotonic) -> 
         pieces: dict[str, list[Turn]] = {name: [] for name in turns}
         left = (plan.rounds - rounds) * len(turns) * plan.seconds
         for contender, seconds in race.schedule(plan.seconds):
-            waits += wait_for_quiet(plan.patience)
+            if not pieces[contender.name]:  # to wait between pieces would take them apart
+                waits += wait_for_quiet(plan.patience)
             turn = take_turn(contender, race.processes, seconds, clock)
             pieces[contender.name].append(turn)
             left -= seconds

@@ -75,6 +75,21 @@ def test_those_that_alternate_take_turns_in_pieces() -> None:
     assert [result.figures.values for result in report.results] == [(2.5,), (7,), (1,)]
 
 
+def test_a_quiet_machine_is_waited_for_before_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not between its pieces: they would be further apart, and there would be fewer rounds."""
+    calls: list[str] = []
+
+    def wait(_patience: float) -> bool:
+        calls.append("wait")
+        return False
+
+    monkeypatch.setattr("benchmarks.harness.runner.wait_for_quiet", wait)
+    contenders = (from_figures("a", [1] * 4, calls), from_figures("b", [1] * 4, calls))
+    one = Plan(rounds=1, seconds=1.0, budget=1000)
+    run(replace(race(*contenders), alternating=("a", "b")), one, ticking(0.5))
+    assert calls == ["a", "b", "wait", "a", "wait", "b", *["a", "b"] * 3]
+
+
 def test_the_pieces_of_a_turn_count_by_their_length() -> None:
     """Ids per second are all ids by all the time, and so is CPU time; what others used is apart."""
     pieces = [
