@@ -6,7 +6,7 @@ import time
 from devstack import Database
 from devstack.rewinds import max_id, whole_fleet
 from devstack.workers import Fleet, Worker
-from tests.foreign import ForeignClient
+from tests.foreign import DIRECT_REPLY_TO, ForeignClient
 from tests.integration.test_worker import _locked
 
 STEP = 1000
@@ -78,7 +78,7 @@ def test_workers_that_stop_newest_segment_first_lose_nothing(
 ) -> None:
     """Each lowers the row to where the one before it began; none takes that for a rewind."""
     add_tag(database)
-    fleet.start(4, refill_timeout=20)
+    fleet.start(4, refill_timeout=40)
     newest_first: list[Worker] = []
     while len(newest_first) < 4:  # the broker asks them in turn
         newest_first.insert(0, fill_one(fleet, database, newest_first))
@@ -92,17 +92,25 @@ def test_workers_that_stop_newest_segment_first_lose_nothing(
 
 
 def fill_one(fleet: Fleet, database: Database, full: list[Worker]) -> Worker:
-    """Let one more worker fetch segments for a request that has been told that there are none."""
+    """Let one more worker fetch segments for a request that waits for them no longer."""
+    rest = [worker for worker in fleet.workers if worker not in full]
+    body = b'{"app_tag":"order"}'
     with ForeignClient(fleet.amqp_url) as caller, _locked(database, "order"):
-        answer = None
-        while answer is None:  # it may be too late before a worker gets it
-            answer = caller.call("id.alloc", b'{"app_tag":"order"}', expiration="2000", timeout=20)
-    assert json.loads(answer[0])["resp_code"] == -1
+        worker = None
+        while worker is None:  # the request may be too old before a worker gets it
+            caller.publish("id.alloc", body, reply_to=DIRECT_REPLY_TO, expiration="2000")
+            worker = wait_for_lone_refill(fleet, rest)
     wait_until_full(fleet)
-    holders = {reply.worker for reply in whole_fleet(fleet) if reply.tags}
-    (worker,) = [
-        worker
-        for worker in fleet.workers
-        if worker not in full and any(name.endswith(f":{worker.pid}") for name in holders)
-    ]
     return worker
+
+
+def wait_for_lone_refill(fleet: Fleet, workers: list[Worker]) -> Worker | None:
+    """Wait until one of the workers refills the tag though no request waits for it."""
+    for _ in range(200):
+        for reply in whole_fleet(fleet):
+            for worker in workers:
+                tags = reply.tags if reply.worker.endswith(f":{worker.pid}") else []
+                if any(tag.waiters == 0 for tag in tags):
+                    return worker
+        time.sleep(0.05)
+    return None
