@@ -6,8 +6,8 @@ INSTALLED := $(VENV)/.installed
 PEERS := $(VENV)/.peers
 SITE := $(VENV)/.site
 EVERYTHING := $(VENV)/.everything
-# More processes than cores: most tests wait most of the time.
-PROCESSES ?= 6
+# Twice as many processes as two cores: many tests wait. Six take a seventh longer than four there.
+PROCESSES ?= 4
 PYTEST = $(BIN)/python -m pytest -n $(PROCESSES) --dist worksteal
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 RESULTS := docs/performance

@@ -8,95 +8,27 @@ it finds out.
 """
 
 import gc
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from enum import IntEnum, auto
-from typing import NamedTuple
 
-STEP = 2
-
-
-class Phase(IntEnum):
-    """What a worker is doing."""
-
-    IDLE = auto()
-    SELECT = auto()
-    """The floor is fixed; the row is to be read."""
-    UPDATE = auto()
-    """The row was read; the statement is to be executed."""
-    SUSPECT = auto()
-    """The row lay too low: an echo is on its way."""
-    TELL = auto()
-    """A reserved segment is being told; it is in some queues already."""
-    CLAIM = auto()
-    """It is in all queues; an echo is on its way."""
-    SURRENDER = auto()
-    """A tail is being told as surrendered."""
-    LOWER = auto()
-    """It is in all queues; the row is to be lowered."""
-    GONE = auto()
-    ABSENT = auto()
-    """It will join later."""
-    JOIN = auto()
-    """Its queue is bound, and it asks the others."""
-
-
-class Message(NamedTuple):
-    """`kind` is the first letter of reserved, surrendered, hello, marks, or of one's own echo."""
-
-    kind: str
-    worker: int = 0
-    left: int = 0
-    right: int = 0
-    ends: tuple[int, ...] = ()
-
-
-Segment = tuple[int, int]
-_NEVER = 1 << 30
-_STREAM = -1
-"""Stands for the broker's stream among those to whom a message goes."""
-_REFILLING = frozenset({Phase.SELECT, Phase.UPDATE, Phase.SUSPECT, Phase.TELL, Phase.CLAIM})
-
-
-class Worker(NamedTuple):
-    """One process.
-
-    `ends` is its mark for each worker; `finals` those that were surrendered, else a high number;
-    `held` are (next id, end) pairs; `unheard` are those that a joining one waits for.
-    """
-
-    ends: tuple[int, ...]
-    phase: Phase = Phase.IDLE
-    floor: int = 0
-    seen: int = -1
-    suspected: int = -1
-    segment: Segment = (0, 0)
-    untold: tuple[int, ...] = ()
-    told_to: tuple[int, ...] = ()
-    """All that a message goes to, also those it has reached."""
-    rivals: tuple[tuple[int, int, int], ...] = ()
-    inbox: tuple[Message, ...] = ()
-    held: tuple[Segment, ...] = ()
-    finals: tuple[int, ...] = ()
-    unheard: tuple[int, ...] = ()
-    begun: bool = False
-    reads: bool = False
-    """Whether a joining one has still to read the stream."""
-
-
-class State(NamedTuple):
-    """Everything. `late` are statements of give-backs on their way, with how often each may run."""
-
-    row: int
-    workers: tuple[Worker, ...]
-    used: int  # one bit for each id that was handed out
-    late: tuple[tuple[int, int, int], ...]
-    stored: tuple[int, ...]
-    """Each worker's end, as the messages say that a stream of the broker has stored."""
-    refills: int
-    rewinds: int
-    stops: int
-    crashes: int
+from tests.fleet_model import _essence, _state
+from tests.fleet_model._essence import essence
+from tests.fleet_model._state import (
+    ECHO,
+    NEVER,
+    REFILLING,
+    STEP,
+    STREAM,
+    Event,
+    Events,
+    Message,
+    Phase,
+    Segment,
+    State,
+    Worker,
+    gone,
+    put,
+    same,
+)
 
 
 @dataclass(frozen=True)
@@ -163,12 +95,14 @@ class Model:
     bounds: Bounds = field(default_factory=Bounds)
     broken: Broken = field(default_factory=Broken)
     found: Findings = field(default_factory=Findings)
+    whole: bool = False
+    """Whether to visit also what leads to nothing new: states, and orders of the same things."""
 
     def start(self) -> State:
         """Begin with a fresh tag, whose first id is 1, and workers that know nothing of it."""
         bounds = self.bounds
-        worker = Worker(ends=(0,) * bounds.workers, finals=(_NEVER,) * bounds.workers)
-        absent = worker._replace(phase=Phase.ABSENT)
+        worker = same(Worker(ends=(0,) * bounds.workers, finals=(NEVER,) * bounds.workers))
+        absent = same(worker.but(phase=Phase.ABSENT))
         return State(
             1,
             (worker,) * (bounds.workers - bounds.joiners) + (absent,) * bounds.joiners,
@@ -188,6 +122,8 @@ class Model:
         """
         enabled = gc.isenabled()
         gc.disable()
+        _state.forget()
+        _essence.forget()
         try:
             return self._visit_all()
         finally:
@@ -196,58 +132,68 @@ class Model:
 
     def _visit_all(self) -> Findings:
         start = self.start()
-        parents: dict[State, tuple[State, str] | None] = {start: None}
+        parents: dict[State, tuple[State, Event] | None] = {start: None}
         frontier = [start]
         while frontier and self.found.duplicate is None:
             following: list[State] = []
             for state in frontier:
                 for what, successor in self.successors(state):
-                    if what.endswith("!"):
+                    if successor is None:
                         self._note(parents, state, what)
                     else:
                         link = (state, what)
-                        if parents.setdefault(successor, link) is link:
-                            following.append(successor)
+                        kept = successor if self.whole else essence(successor)
+                        if parents.setdefault(kept, link) is link:
+                            following.append(kept)
             frontier = following
         self.found.states = len(parents)
         return self.found
 
     def _note(
-        self, parents: dict[State, tuple[State, str] | None], state: State, what: str
+        self, parents: dict[State, tuple[State, Event] | None], state: State, what: Event
     ) -> None:
-        way = [what]
+        way = [_said(what)]
         link = parents[state]
         while link is not None:
-            way.append(link[1])
+            way.append(_said(link[1]))
             link = parents[link[0]]
         way.reverse()
-        if "twice" in what:
+        if "twice!" in what:
             self.found.duplicate = self.found.duplicate or way
         else:
             self.found.false_repair = self.found.false_repair or way
 
     # What can happen
 
-    def successors(self, state: State) -> Iterator[tuple[str, State]]:
-        """Name each thing that can happen next, and what comes of it."""
+    def successors(self, state: State) -> Events:
+        """Name each thing that can happen next, and what comes of it.
+
+        Where nobody stops any more, ids in memory are handed out before all else: whatever happens
+        before can happen after it as well, and who hands one out twice does it in any order.
+        """
+        if not (state.stops or self.whole):
+            for number, worker in enumerate(state.workers):
+                if worker.phase is Phase.IDLE and worker.held:
+                    yield from self._hand_out(state, number, worker)
+                    return
         yield from self._database(state)
         for number, worker in enumerate(state.workers):
             if worker.phase is Phase.GONE:
                 continue
             if worker.phase is Phase.ABSENT:
-                yield f"{number} joins", self._join(state, number, worker)
+                yield (number, "joins"), self._join(state, number, worker)
                 continue
             if worker.inbox:
-                yield f"{number} hears {worker.inbox[0]}", self._hear(state, number, worker)
+                yield (number, "hears", worker.inbox[0]), self._hear(state, number, worker)
             yield from self._step(state, number, worker)
             if state.crashes and number not in self.bounds.witnesses:
                 crashed = state._replace(crashes=state.crashes - 1)
-                yield f"{number} crashes", _put(crashed, number, _gone(worker))
+                yield (number, "crashes"), put(crashed, number, gone(worker))
 
-    def _database(self, state: State) -> Iterator[tuple[str, State]]:
+    def _database(self, state: State) -> Events:
         if state.rewinds:
             for row in range(1, state.row):
-                yield f"set back to {row}", state._replace(row=row, rewinds=state.rewinds - 1)
+                yield ("set back to", row), state._replace(row=row, rewinds=state.rewinds - 1)
         for job in state.late:
             left, right, times = job
             rest = tuple(other for other in state.late if other is not job)
@@ -255,14 +201,14 @@ class Model:
                 rest = (*rest, (left, right, times - 1))
             row = left if state.row == right else state.row
             self.found.late_hits += row != state.row
-            yield f"late lowering {right} to {left}", state._replace(row=row, late=rest)
+            yield ("late lowering", right, "to", left), state._replace(row=row, late=rest)
 
-    def _step(self, state: State, number: int, worker: Worker) -> Iterator[tuple[str, State]]:
+    def _step(self, state: State, number: int, worker: Worker) -> Events:
         match worker.phase:
             case Phase.IDLE:
                 yield from self._idle(state, number, worker)
             case Phase.SELECT:
-                yield f"{number} reads {state.row}", self._select(state, number, worker)
+                yield (number, "reads", state.row), self._select(state, number, worker)
             case Phase.UPDATE:
                 yield from self._update(state, number, worker)
             case Phase.JOIN if not worker.untold:
@@ -271,90 +217,89 @@ class Model:
                 for other in worker.untold:
                     if worker.phase is Phase.JOIN and _is_overtaking(state, number, other):
                         continue
-                    yield f"{number} tells {other}", self._tell(state, number, worker, other)
+                    yield (number, "tells", other), self._tell(state, number, worker, other)
             case Phase.LOWER:
                 yield from self._lower(state, number, worker)
 
-    def _idle(self, state: State, number: int, worker: Worker) -> Iterator[tuple[str, State]]:
+    def _idle(self, state: State, number: int, worker: Worker) -> Events:
         if worker.held:
-            (left, right), *others = worker.held
-            if state.used >> left & 1:
-                yield f"{number} hands out {left} twice!", state
-            rest = ((left + 1, right), *others) if left + 1 < right else tuple(others)
-            yield (
-                f"{number} hands out {left}",
-                _put(state, number, worker._replace(held=rest))._replace(
-                    used=state.used | 1 << left
-                ),
-            )
+            yield from self._hand_out(state, number, worker)
         turn = worker.begun or all(
             other.begun or other.phase is not Phase.IDLE or place in self.bounds.witnesses
             for place, other in enumerate(state.workers[:number])
         )  # workers are alike: it is enough to look at one order of their first refills
         may = turn and number not in self.bounds.witnesses
         if state.refills and len(worker.held) < self.bounds.segments and may:
-            begun = worker._replace(phase=Phase.SELECT, floor=max(worker.ends), begun=True)
+            begun = worker.but(phase=Phase.SELECT, floor=max(worker.ends), begun=True)
             yield (
-                f"{number} refills above {begun.floor}",
-                _put(state, number, begun)._replace(refills=state.refills - 1),
+                (number, "refills above", begun.floor),
+                put(state, number, begun)._replace(refills=state.refills - 1),
             )
         if state.stops and worker.held:
             stopping = state._replace(stops=state.stops - 1)
-            yield f"{number} stops", self._surrender(stopping, number, worker)
+            yield (number, "stops"), self._surrender(stopping, number, worker)
+
+    def _hand_out(self, state: State, number: int, worker: Worker) -> Events:
+        (left, right), *others = worker.held
+        if state.used >> left & 1:
+            yield (number, "hands out", left, "twice!"), None
+        rest = ((left + 1, right), *others) if left + 1 < right else tuple(others)
+        handed_out = state._replace(used=state.used | 1 << left)
+        yield (number, "hands out", left), put(handed_out, number, worker.but(held=rest))
 
     # Reserving
 
     def _select(self, state: State, number: int, worker: Worker) -> State:
         row = state.row
         if row < worker.floor and row != worker.suspected and not self.broken.repair_at_once:
-            suspecting = worker._replace(
+            suspecting = worker.but(
                 phase=Phase.SUSPECT, seen=row, inbox=(*worker.inbox, Message("e"))
             )
-            return _put(state, number, suspecting)
-        return _put(state, number, worker._replace(phase=Phase.UPDATE, seen=row))
+            return put(state, number, suspecting)
+        return put(state, number, worker.but(phase=Phase.UPDATE, seen=row))
 
-    def _update(self, state: State, number: int, worker: Worker) -> Iterator[tuple[str, State]]:
+    def _update(self, state: State, number: int, worker: Worker) -> Events:
         """Execute the statement that belongs to what was read; it finds the row as it is now."""
         repair = worker.seen < worker.floor
         if (state.row != worker.seen) if repair else (state.row < worker.floor):
-            yield f"{number} reads again", _put(state, number, worker._replace(phase=Phase.SELECT))
+            yield (number, "reads again"), put(state, number, worker.but(phase=Phase.SELECT))
             return
         if repair:
             self.found.repairs += 1
             if state.rewinds == self.bounds.rewinds:
-                yield f"{number} repairs what was never set back!", state
+                yield (number, "repairs what was never set back!"), None
         left = worker.floor if repair else state.row
         segment = (left, left + STEP)
         reserved = state._replace(row=left + STEP)
         if self.broken.no_claim or not self.bounds.fleet:
-            held = _idle(worker)._replace(held=(*worker.held, segment))
-            reserved = _put(reserved, number, _raised(held, number, left + STEP))
+            held = _idle(worker).but(held=(*worker.held, segment))
+            reserved = put(reserved, number, _raised(held, number, left + STEP))
             if self.bounds.fleet:
                 reserved = _tell_all(reserved, number, segment)
-            yield f"{number} reserves {segment}", reserved
+            yield (number, "reserves", segment), reserved
             return
-        telling = worker._replace(
+        telling = worker.but(
             phase=Phase.TELL,
             segment=segment,
             untold=self._audience(state, number),
             told_to=_others(state, number) if self.bounds.joiners else (),
         )
         yield (
-            f"{number} reserves {segment}",
-            self._told(_put(reserved, number, _raised(telling, number, left + STEP)), number),
+            (number, "reserves", segment),
+            self._told(put(reserved, number, _raised(telling, number, left + STEP)), number),
         )
-        yield f"{number} reserves {segment}, unheard", _put(reserved, number, _idle(worker))
+        yield (number, "reserves", segment, ", unheard"), put(reserved, number, _idle(worker))
 
     def _tell(self, state: State, number: int, worker: Worker, other: int) -> State:
         kind = {Phase.TELL: "r", Phase.SURRENDER: "s", Phase.JOIN: "h"}[worker.phase]
-        if other == _STREAM:
+        if other == STREAM:
             state = _store(state, number, worker)
         elif state.workers[other].phase is not Phase.GONE:
             listener = state.workers[other]
             message = Message(kind, number, *worker.segment)
-            state = _put(state, other, listener._replace(inbox=(*listener.inbox, message)))
+            state = put(state, other, listener.but(inbox=(*listener.inbox, message)))
         untold = tuple(one for one in worker.untold if one != other)
-        return self._told(_put(state, number, worker._replace(untold=untold)), number)
+        return self._told(put(state, number, worker.but(untold=untold)), number)
 
     def _told(self, state: State, number: int) -> State:
         """Go on once the broker has confirmed: the message is in all queues."""
@@ -364,59 +309,59 @@ class Model:
         if worker.phase is Phase.SURRENDER:
             if self.broken.surrender_after_lowering:
                 return self._next_tail(state, number)
-            return _put(state, number, worker._replace(phase=Phase.LOWER))
-        worker = worker._replace(told_to=())
-        claiming = worker._replace(phase=Phase.CLAIM, inbox=(*worker.inbox, Message("e")))
+            return put(state, number, worker.but(phase=Phase.LOWER))
+        worker = worker.but(told_to=())
+        claiming = worker.but(phase=Phase.CLAIM, inbox=(*worker.inbox, ECHO))
         if self.broken.no_echo:
             return self._end_claim(state, number, worker)
-        return _put(state, number, claiming)
+        return put(state, number, claiming)
 
     def _end_claim(self, state: State, number: int, worker: Worker) -> State:
         left, right = worker.segment
         contested = any(start < right and left < end for _, start, end in worker.rivals)
         self.found.contested += contested
         held = worker.held if contested else (*worker.held, worker.segment)
-        return _put(state, number, _idle(worker)._replace(held=held))
+        return put(state, number, _idle(worker).but(held=held))
 
     # Hearing
 
     def _hear(self, state: State, number: int, worker: Worker) -> State:
         message, *rest = worker.inbox
-        worker = worker._replace(inbox=tuple(rest))
+        worker = worker.but(inbox=tuple(rest))
         if message.kind == "e":
             if worker.phase is Phase.CLAIM:
                 return self._end_claim(state, number, worker)
-            looking = worker._replace(
+            looking = worker.but(
                 phase=Phase.SELECT, floor=max(worker.ends), suspected=worker.seen, rivals=()
             )
-            return _put(state, number, looking)
+            return put(state, number, looking)
         if message.kind == "h":
-            return self._answer(_put(state, number, worker), number, message.worker)
+            return self._answer(put(state, number, worker), number, message.worker)
         if message.kind == "m":
-            return _put(state, number, self._hear_marks(worker, message))
+            return put(state, number, self._hear_marks(worker, message))
         teller, left, right = message.worker, message.left, message.right
         if message.kind == "r":
             worker = _raised(worker, teller, right)
-            if worker.phase in _REFILLING:
-                worker = worker._replace(rivals=(*worker.rivals, (teller, left, right)))
-            return _put(state, number, worker)
-        return _put(state, number, self._hear_surrender(worker, teller, left, right))
+            if worker.phase in REFILLING:
+                worker = worker.but(rivals=(*worker.rivals, (teller, left, right)))
+            return put(state, number, worker)
+        return put(state, number, self._hear_surrender(worker, teller, left, right))
 
     def _hear_surrender(self, worker: Worker, teller: int, left: int, right: int) -> Worker:
         if self.broken.surrender_lowers_every_end:
-            return worker._replace(ends=tuple(min(end, left) for end in worker.ends))
+            return worker.but(ends=tuple(min(end, left) for end in worker.ends))
         finals = list(worker.finals)
         finals[teller] = left
-        worker = worker._replace(finals=tuple(finals))
+        worker = worker.but(finals=tuple(finals))
         if worker.ends[teller] == right:
             ends = list(worker.ends)
             ends[teller] = left
-            worker = worker._replace(ends=tuple(ends))
+            worker = worker.but(ends=tuple(ends))
         rivals = tuple(
             (who, start, max(start, left) if who == teller and end == right else end)
             for who, start, end in worker.rivals
         )
-        return worker._replace(rivals=rivals)
+        return worker.but(rivals=rivals)
 
     # Joining
 
@@ -424,24 +369,24 @@ class Model:
         """Bind the queue; from here on every message comes in."""
         others = _others(state, number)
         if self.broken.joiner_does_not_ask:
-            return _put(state, number, worker._replace(phase=Phase.IDLE))
+            return put(state, number, worker.but(phase=Phase.IDLE))
         reads = self.bounds.stream
-        asking = worker._replace(
+        asking = worker.but(
             phase=Phase.JOIN,
             untold=others if self.broken.reads_to_the_end_of_now else self._audience(state, number),
             unheard=others,
             reads=reads,
         )
-        return _put(state, number, asking)
+        return put(state, number, asking)
 
-    def _gather(self, state: State, number: int, worker: Worker) -> Iterator[tuple[str, State]]:
+    def _gather(self, state: State, number: int, worker: Worker) -> Events:
         """Go on once enough is known."""
         waits_for = set(worker.unheard) & set(_others(state, number))
         if worker.reads:
-            yield f"{number} reads the stream", self._read(state, number, worker)
+            yield (number, "reads the stream"), self._read(state, number, worker)
         elif not waits_for or not self.bounds.patient:
-            ready = worker._replace(phase=Phase.IDLE, unheard=())
-            yield f"{number} is ready", _put(state, number, ready)
+            ready = worker.but(phase=Phase.IDLE, unheard=())
+            yield (number, "is ready"), put(state, number, ready)
 
     def _read(self, state: State, number: int, worker: Worker) -> State:
         """Take in what is stored, up to its own hello at least.
@@ -450,11 +395,11 @@ class Model:
         before that. To read to what is the end just now is not enough.
         """
         ends = tuple(map(max, worker.ends, map(min, state.stored, worker.finals)))
-        return _put(state, number, worker._replace(ends=ends, reads=False))
+        return put(state, number, worker.but(ends=ends, reads=False))
 
     def _audience(self, state: State, number: int) -> tuple[int, ...]:
         """Name all that a message goes to, each at a time of its own."""
-        stream = (_STREAM,) if self.bounds.stream else ()
+        stream = (STREAM,) if self.bounds.stream else ()
         return (*_others(state, number), *stream)
 
     def _answer(self, state: State, number: int, joiner: int) -> State:
@@ -462,14 +407,14 @@ class Model:
         if asking.phase is Phase.GONE:
             return state
         message = Message("m", number, ends=state.workers[number].ends)
-        return _put(state, joiner, asking._replace(inbox=(*asking.inbox, message)))
+        return put(state, joiner, asking.but(inbox=(*asking.inbox, message)))
 
     def _hear_marks(self, worker: Worker, message: Message) -> Worker:
         told = message.ends
         if not self.broken.hearsay_beats_surrender:
             told = tuple(map(min, told, worker.finals))
         unheard = tuple(one for one in worker.unheard if one != message.worker)
-        return worker._replace(ends=tuple(map(max, worker.ends, told)), unheard=unheard)
+        return worker.but(ends=tuple(map(max, worker.ends, told)), unheard=unheard)
 
     # Giving back
 
@@ -478,7 +423,7 @@ class Model:
         *others, (left, right) = worker.held
         while others and others[-1][1] == left:
             left, _ = others.pop()
-        surrendering = self._hear_surrender(worker, number, left, right)._replace(
+        surrendering = self._hear_surrender(worker, number, left, right).but(
             phase=Phase.SURRENDER,
             held=tuple(others),
             segment=(left, right),
@@ -486,41 +431,39 @@ class Model:
             told_to=_others(state, number) if self.bounds.joiners else (),
         )
         if not self.bounds.fleet:
-            surrendering = surrendering._replace(untold=())
+            surrendering = surrendering.but(untold=())
         if self.broken.surrender_after_lowering:
-            return _put(state, number, surrendering._replace(phase=Phase.LOWER))
-        return self._told(_put(state, number, surrendering), number)
+            return put(state, number, surrendering.but(phase=Phase.LOWER))
+        return self._told(put(state, number, surrendering), number)
 
-    def _lower(self, state: State, number: int, worker: Worker) -> Iterator[tuple[str, State]]:
+    def _lower(self, state: State, number: int, worker: Worker) -> Events:
         left, right = worker.segment
         if state.row == right:
             self.found.given_back += 1
             lowered = state._replace(row=left)
             if self.broken.surrender_after_lowering:
-                telling = worker._replace(phase=Phase.SURRENDER)
-                yield f"{number} gives back", self._told(_put(lowered, number, telling), number)
+                telling = worker.but(phase=Phase.SURRENDER)
+                yield (number, "gives back"), self._told(put(lowered, number, telling), number)
                 return
-            yield f"{number} gives back ({left}, {right})", self._next_tail(lowered, number)
+            yield (number, "gives back (", left, ",", right, ")"), self._next_tail(lowered, number)
         else:
-            yield f"{number} gives nothing back", _put(state, number, _gone(worker))
+            yield (number, "gives nothing back"), put(state, number, gone(worker))
         times = 2 if self.broken.give_back_is_retried else 1
         late = (*state.late, (left, right, times))
         yield (
-            f"{number} hears nothing of its giving back",
-            _put(state._replace(late=late), number, _gone(worker)),
+            (number, "hears nothing of its giving back"),
+            put(state._replace(late=late), number, gone(worker)),
         )
 
     def _next_tail(self, state: State, number: int) -> State:
         worker = state.workers[number]
         if not worker.held:
-            return _put(state, number, _gone(worker))
+            return put(state, number, gone(worker))
         return self._surrender(state, number, worker)
 
 
-def _put(state: State, number: int, worker: Worker) -> State:
-    workers = list(state.workers)
-    workers[number] = worker
-    return state._replace(workers=tuple(workers))
+def _said(what: Event) -> str:
+    return " ".join(map(str, what))
 
 
 def _store(state: State, number: int, worker: Worker) -> State:
@@ -537,19 +480,12 @@ def _store(state: State, number: int, worker: Worker) -> State:
 def _raised(worker: Worker, number: int, end: int) -> Worker:
     ends = list(worker.ends)
     ends[number] = max(ends[number], end)
-    return worker._replace(ends=tuple(ends))
+    return worker.but(ends=tuple(ends))
 
 
 def _idle(worker: Worker) -> Worker:
     """Leave nothing of a refill that could tell two states apart."""
-    return worker._replace(
-        phase=Phase.IDLE, floor=0, seen=-1, suspected=-1, segment=(0, 0), rivals=()
-    )
-
-
-def _gone(worker: Worker) -> Worker:
-    """Leave nothing that could tell two states apart."""
-    return Worker(ends=(0,) * len(worker.ends), phase=Phase.GONE)
+    return worker.but(phase=Phase.IDLE, floor=0, seen=-1, suspected=-1, segment=(0, 0), rivals=())
 
 
 def _others(state: State, number: int) -> tuple[int, ...]:
@@ -576,5 +512,5 @@ def _tell_all(state: State, number: int, segment: Segment) -> State:
     for other in _others(state, number):
         listener = state.workers[other]
         inbox = (*listener.inbox, Message("r", number, *segment))
-        state = _put(state, other, listener._replace(inbox=inbox))
+        state = put(state, other, listener.but(inbox=inbox))
     return state
