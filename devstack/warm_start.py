@@ -5,7 +5,9 @@ A start then costs some milliseconds of CPU instead of nearly a second. The comm
 """
 
 import gc
+import importlib
 import os
+import pkgutil
 import runpy
 import select
 import signal
@@ -174,10 +176,17 @@ def _become(command: _Command) -> None:
     runpy.run_module("idalloc_worker", run_name="__main__", alter_sys=True)
 
 
-def main() -> None:
-    """Import what all commands need, then start them."""
-    import idalloc_worker.cli  # noqa: F401, PLC0415  # only here, not where starts are asked for
+def import_commands() -> None:
+    """Import each command with all that it needs: `idalloc` itself waits until it is asked for."""
+    from idalloc_worker import cli  # noqa: PLC0415  # only here, not where starts are asked for
 
+    for module in pkgutil.iter_modules(cli.__path__, f"{cli.__name__}."):
+        importlib.import_module(module.name)
+
+
+def main() -> None:
+    """Import all commands, then start them."""
+    import_commands()
     gc.freeze()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is for who started this
     command = _next_command(Connection(int(sys.argv[1])))
