@@ -111,8 +111,8 @@ def test_the_standard_input_is_a_file(
 
 @pytest.mark.long
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
-    """Two million ids in an order of chance fit into memory that a set of them would not."""
-    prime = 2_000_003
+    """Ids in an order of chance fit into memory that a set of them would not."""
+    prime = 1_300_027
     file = tmp_path / "ids"
     one = 1
     with file.open("w") as lines:
@@ -133,4 +133,4 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
 
 
 def little_memory() -> None:
-    resource.setrlimit(resource.RLIMIT_DATA, (160 * 2**20, 160 * 2**20))
+    resource.setrlimit(resource.RLIMIT_DATA, (120 * 2**20, 120 * 2**20))
