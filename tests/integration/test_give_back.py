@@ -6,8 +6,8 @@ import time
 from devstack import Database
 from devstack.rewinds import max_id, whole_fleet
 from devstack.workers import Fleet, Worker
-from tests.foreign import DIRECT_REPLY_TO, ForeignClient
-from tests.integration.test_worker import _locked
+from idalloc_schemas import RespCode
+from tests.foreign import ForeignClient
 
 STEP = 1000
 
@@ -78,10 +78,11 @@ def test_workers_that_stop_newest_segment_first_lose_nothing(
 ) -> None:
     """Each lowers the row to where the one before it began; none takes that for a rewind."""
     add_tag(database)
-    fleet.start(4, refill_timeout=40)
+    database.query("UPDATE segments SET max_count = 1")
+    fleet.start(4)
     newest_first: list[Worker] = []
-    while len(newest_first) < 4:  # the broker asks them in turn
-        newest_first.insert(0, fill_one(fleet, database, newest_first))
+    while len(newest_first) < 4:
+        newest_first.insert(0, fill_one(fleet, newest_first))
     assert max_id(database, "order") == 8 * STEP
     for worker in newest_first[:-1]:
         assert worker.terminate() == 0
@@ -91,26 +92,16 @@ def test_workers_that_stop_newest_segment_first_lose_nothing(
     assert max_id(database, "order") == 1  # 0 is no id
 
 
-def fill_one(fleet: Fleet, database: Database, full: list[Worker]) -> Worker:
-    """Let one more worker fetch segments for a request that waits for them no longer."""
-    rest = [worker for worker in fleet.workers if worker not in full]
-    body = b'{"app_tag":"order"}'
-    with ForeignClient(fleet.amqp_url) as caller, _locked(database, "order"):
-        worker = None
-        while worker is None:  # the request may be too old before a worker gets it
-            caller.publish("id.alloc", body, reply_to=DIRECT_REPLY_TO, expiration="2000")
-            worker = wait_for_lone_refill(fleet, rest)
-    wait_until_full(fleet)
-    return worker
-
-
-def wait_for_lone_refill(fleet: Fleet, workers: list[Worker]) -> Worker | None:
-    """Wait until one of the workers refills the tag though no request waits for it."""
-    for _ in range(200):
+def fill_one(fleet: Fleet, full: list[Worker]) -> Worker:
+    """Let one more worker fetch segments, for a request that it then refuses: no id is used."""
+    rest = {worker.pid: worker for worker in fleet.workers if worker not in full}
+    while True:  # the broker asks them in turn
+        with ForeignClient(fleet.amqp_url) as caller:
+            answer = caller.call("id.alloc", b'{"app_tag":"order","count":2}')
+        assert answer is not None
+        assert json.loads(answer[0])["resp_code"] == RespCode.INVALID_REQUEST
+        wait_until_full(fleet)
         for reply in whole_fleet(fleet):
-            for worker in workers:
-                tags = reply.tags if reply.worker.endswith(f":{worker.pid}") else []
-                if any(tag.waiters == 0 for tag in tags):
-                    return worker
-        time.sleep(0.05)
-    return None
+            pid = int(reply.worker.rpartition(":")[2])
+            if reply.tags and pid in rest:
+                return rest[pid]
