@@ -6,10 +6,11 @@ meet the same weather, and the ratio of one round says more than two figures of 
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from statistics import median, quantiles
+from typing import Literal
 
 from benchmarks.harness.quiet import Quiet, wait_for_quiet
 from benchmarks.harness.turns import (
@@ -206,9 +207,9 @@ class Race:
     `cpu_per` names what a rate counts, where CPU time is to be shown for each: "request". `notes`
     tell what a reader has to know of the contenders.
 
-    Those that are named as `alternating` take their turns in pieces, A B A B within each round: a
-    virtual machine's cores change their speed several times a second, by up to two, with what
-    other machines of its host do. That is for rates of what is at full speed at once.
+    Those that are named as `alternating`, or all, take their turns in pieces, A B A B within each
+    round: a virtual machine's cores change their speed several times a second, by up to two, with
+    what other machines of its host do. That is for rates of what is at full speed at once.
     """
 
     title: str
@@ -218,18 +219,21 @@ class Race:
     processes: Processes = field(default_factory=dict)
     cpu_per: str = ""
     notes: tuple[str, ...] = ()
-    alternating: tuple[str, ...] = ()
+    alternating: Collection[str] | Literal["all"] = ()
 
     def schedule(self, seconds: float) -> Iterator[tuple[Contender, float]]:
         """Say who runs for how long in a round whose turns have so many seconds."""
         pieces = max(round(seconds / _PIECE), 1)
         for _ in range(pieces):
             for contender in self.contenders:
-                if contender.name in self.alternating:
+                if self._alternates(contender):
                     yield contender, seconds / pieces
         for contender in self.contenders:
-            if contender.name not in self.alternating:
+            if not self._alternates(contender):
                 yield contender, seconds
+
+    def _alternates(self, contender: Contender) -> bool:
+        return self.alternating == "all" or contender.name in self.alternating
 
 
 def run(race: Race, plan: Plan, clock: Callable[[], float] = time.monotonic) -> Report:

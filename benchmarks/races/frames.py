@@ -67,7 +67,7 @@ def measure(plan: Plan) -> Report:
         Contender(_READ, lambda seconds: _rate(lambda: reader.feed(stream), seconds)),
         Contender(_PIKA_READ, lambda seconds: _rate(read_with_pika, seconds)),
     ]
-    return run(Race(TITLE, "messages/s", contenders, BARS), plan)
+    return run(Race(TITLE, "messages/s", contenders, BARS, alternating="all"), plan)
 
 
 def _marshal(

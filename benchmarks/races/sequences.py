@@ -37,7 +37,8 @@ def measure(plan: Plan) -> Report:
             Contender(_FOUR, partial(_rate, ids, THREADS)),
             Contender(_LOCKED, partial(_rate, LockedCounter(), THREADS)),
         ]
-        return run(Race(TITLE, "ids/s", contenders, BARS, site.processes, "id"), plan)
+        race = Race(TITLE, "ids/s", contenders, BARS, site.processes, "id", alternating="all")
+        return run(race, plan)
 
 
 class LockedCounter:

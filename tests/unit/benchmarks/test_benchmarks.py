@@ -86,7 +86,7 @@ def test_a_quiet_machine_is_waited_for_before_a_turn(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("benchmarks.harness.runner.wait_for_quiet", wait)
     contenders = (from_figures("a", [1] * 4, calls), from_figures("b", [1] * 4, calls))
     one = Plan(rounds=1, seconds=1.0, budget=1000)
-    run(replace(race(*contenders), alternating=("a", "b")), one, ticking(0.5))
+    run(replace(race(*contenders), alternating="all"), one, ticking(0.5))
     assert calls == ["a", "b", "wait", "a", "wait", "b", *["a", "b"] * 3]
 
 
