@@ -124,21 +124,27 @@ def test_a_private_authority_in_the_systems_store(
 def test_a_worker_and_clients_with_tls(
     tls_url: str, proxy: TcpProxy, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """They serve and ask, lose the connection, and go on, each as without TLS."""
+    """They serve and ask, lose the connection, and go on, each as without TLS.
 
-    async def ask(first: int) -> None:
+    A request whose acknowledgement is lost is answered once more, which wastes its ids.
+    """
+
+    async def ask(above: int) -> int:
         async with AsyncIdClient(tls_url) as client:
             calls = (client.next_id("test_business", timeout=30) for _ in range(50))
             ids = await asyncio.gather(*calls)
-            assert sorted(ids) == list(range(first, first + 50))
+        assert len(set(ids)) == 50
+        assert min(ids) > above
+        return max(ids)
 
     with Fleet(tls_url, database.url) as fleet, IdClient(tls_url) as client:
         (worker,) = fleet.start()
         assert client.next_id("test_business", timeout=30) == 1
-        asyncio.run(ask(2))
+        before = asyncio.run(ask(above=1))
         proxy.drop()
-        assert client.next_id("test_business", timeout=30) == 52
+        after = client.next_id("test_business", timeout=30)
+        assert after > before
         assert client.stats().connections_lost == 1
-        asyncio.run(ask(53))
+        asyncio.run(ask(above=after))
         for log in (caplog.text, worker.log.read_text()):
             assert "pika's own I/O" not in log
