@@ -21,11 +21,7 @@ from tests.fleet_model._state import (
 
 
 def essence(state: State) -> State:
-    """Leave out what nobody can act upon: once all refills have begun, few look at what they hear.
-
-    The way to a fault is the same without it, as no fault needs more than refills that go on, the
-    statements that reach their row, and ids to hand out.
-    """
+    """Return a state in which the same faults can be reached."""
     if state.refills:
         return state
     workers = tuple(map(_with_its_refill, state.workers))
