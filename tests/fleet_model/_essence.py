@@ -29,10 +29,10 @@ def essence(state: State) -> State:
     if any(worker.phase in READING for worker in workers):
         return state
     workers = tuple(map(_without_the_row, workers))
-    row = State(1, workers, state.used, (), state.stored, 0, 0, state.stops, state.crashes)
+    rowless = State(1, workers, state.used, (), state.stored, 0, 0, state.stops, state.crashes)
     if any(worker.phase in REFILLING for worker in workers):
-        return row
-    return row._replace(workers=tuple(map(_at_its_end, workers)), stops=0, crashes=0)
+        return rowless
+    return rowless._replace(workers=tuple(map(_at_its_end, workers)), stops=0, crashes=0)
 
 
 @cache
